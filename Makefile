@@ -1,0 +1,41 @@
+# Everything a person needs. Each target sets up what it uses in .venv; a second call is quick.
+PYTHON ?= python3
+BIN := .venv/bin
+PEERS := .venv/peers
+
+.PHONY: run test check bench clean
+
+run: .venv/app  ## open the app on 127.0.0.1 with the bundled sample
+	$(BIN)/influence app
+
+test: .venv/test  ## run every test
+	$(BIN)/python -m pytest
+
+check: .venv/test  ## lint, format and types, exactly as in CI
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(PEERS)/done  ## the engine beside other libraries, a long run: make bench ARGS="--models vit --markdown"
+	$(PEERS)/bin/python benchmarks/engine.py $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/app: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/test: .venv/app
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+# One of the peers installs a package called `tests`, which would hide ours in .venv. So the peers get a place of their
+# own that looks into .venv for the rest (torch is not installed twice).
+$(PEERS)/done: .venv/app
+	$(BIN)/python -m venv $(PEERS)
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+		> $$($(PEERS)/bin/python -c "import site; print(site.getsitepackages()[0])")/parent.pth
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[peers]'
+	touch $@

@@ -1,0 +1,93 @@
+"""Influence Explorer: which training samples hurt a model, why, and what happens when they are repaired.
+
+    import influence_core as ic
+    dataset = ic.open_dataset("sample_data/fashion")
+    model = ic.open_model("sample_data/fashion/model.safetensors")
+    run = ic.analyze(model, dataset.train, dataset.val, out="runs/fashion")
+
+Letters in all docstrings: n training samples, m validation samples, p trainable parameters, c classes, l layers,
+k objectives, t positions inside one sample, q sketch dimensions, b samples of one batch.
+Axis order: training samples first: (n,), (n, k), (n, q).
+Sign: positive = helpful, one gradient step on the sample lowers the objective. Norms and outlier scores are not
+signed: large = unusual. suspicion is in [0, 1], 1 = the given label is surely wrong.
+
+Names are imported on first use, so that a process which only watches a job never waits for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from influence_core.analysis import analyze
+    from influence_core.data import Dataset, Samples, open_dataset
+    from influence_core.engine import (
+        Directional,
+        Sweep,
+        directional,
+        measured_directional,
+        per_sample_gradients,
+        sweep,
+    )
+    from influence_core.evaluation import detection_table
+    from influence_core.models import OpenedModel, Preprocessing, open_model
+    from influence_core.objectives import Objective, objective_gradient
+    from influence_core.runs import Run, list_runs, open_run
+
+_HOMES = {
+    "Dataset": "data",
+    "Directional": "engine",
+    "Objective": "objectives",
+    "OpenedModel": "models",
+    "Preprocessing": "models",
+    "Run": "runs",
+    "Samples": "data",
+    "Sweep": "engine",
+    "analyze": "analysis",
+    "detection_table": "evaluation",
+    "directional": "engine",
+    "list_runs": "runs",
+    "measured_directional": "engine",
+    "objective_gradient": "objectives",
+    "open_dataset": "data",
+    "open_model": "models",
+    "open_run": "runs",
+    "per_sample_gradients": "engine",
+    "sweep": "engine",
+}
+
+__all__ = [
+    "Dataset",
+    "Directional",
+    "Objective",
+    "OpenedModel",
+    "Preprocessing",
+    "Run",
+    "Samples",
+    "Sweep",
+    "analyze",
+    "detection_table",
+    "directional",
+    "list_runs",
+    "measured_directional",
+    "objective_gradient",
+    "open_dataset",
+    "open_model",
+    "open_run",
+    "per_sample_gradients",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(
+            f"module 'influence_core' has no attribute '{name}'; it offers {', '.join(__all__)}"
+        )
+    # `ic.sweep` is the function: once engine.sweep is imported, the attribute must not become the submodule
+    value = getattr(import_module(f"influence_core.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,319 @@
+"""The one call behind the app, the command and a notebook: from a model and its data to a run folder.
+
+    thumbnails -> objective gradients -> ONE sweep over train -> sweep over validation -> scores -> map -> check -> seal
+
+Every stage is a function of the inputs and the seed, and the sweep keeps finished shards, so a run that was stopped
+at any moment continues to the same table. Nothing here knows a score's formula: see engine/ and scores/.
+"""
+
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from influence_core import identity
+from influence_core.engine import batches as loop
+from influence_core.engine.losses import Loss
+from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
+from influence_core.errors import Cancelled, DataError
+from influence_core.evidence_layers import evidence_layers
+from influence_core.meanings import check_free, meanings
+from influence_core.objectives import Objective, objective_by_name, objective_gradient
+from influence_core.preflight import preflight, with_ways
+from influence_core.repeatability import repeatability
+from influence_core.runs import (
+    Run,
+    cancel_run,
+    fail_run,
+    finish_run,
+    open_run,
+    pack_thumbnails,
+    start_run,
+    update_run,
+)
+from influence_core.scores.gradient_map import MapProcess
+from influence_core.tables import CUT, sample_table, wilson
+
+SKETCH = 256
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is analysed: a model, three splits in the form the model reads, and how."""
+
+    model: nn.Module
+    train: Any
+    val: Any
+    test: Any
+    objectives: tuple[Objective, ...]
+    loss: str | Loss
+    precision: str
+    batch_size: int | str
+    seed: int
+    folder: Path
+    report: Progress
+    classes: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+def analyze(
+    model: nn.Module,
+    train: Dataset,
+    val: Dataset,
+    *,
+    test: Dataset | None = None,
+    objectives: Sequence[str | Objective] = ("utility",),
+    loss: str | Loss = "cross_entropy",
+    precision: str = "float32",
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    source: Any = None,
+    drawing: MapProcess | None = None,
+    on_progress: Progress | None = None,
+) -> Run:
+    """Score every training sample and write what was found to a run folder.
+
+    Args:
+        model: a classifier that returns logits (b, c); left as it was found.
+        train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
+        objectives: influence on what, names or Objectives; measured on `val`.
+        loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
+        out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
+        source: the opened Dataset the splits came from; its path, name and notes go into run.json.
+        drawing: a MapProcess started earlier, while slow imports went on; it is closed here.
+        on_progress: called as on_progress(stage, done, total) with the names of STAGES.
+
+    Returns:
+        The finished run. Positive influence = helpful; suspicion 1 = surely wrong.
+
+    Raises:
+        InfluenceError: bad inputs, each with a sentence; `on_progress` may raise Cancelled to stop.
+    """
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
+    splits = [identity.fitted(split, model) for split in (train, val, test)]
+    check_inputs(model, *splits)
+    job = _Job(
+        model=model,
+        train=splits[0],
+        val=splits[1],
+        test=splits[2],
+        objectives=tuple(objective_by_name(o) for o in objectives),
+        loss=loss,
+        precision=precision,
+        batch_size=batch_size,
+        seed=seed,
+        folder=folder,
+        report=on_progress or (lambda stage, done, total: None),
+        classes=identity.class_names(model, splits[0]),
+        evidence=evidence_layers(model, splits[0]),
+    )
+    check_free(identity.group_names(job.train), job.objectives)
+    start_run(folder, description=_description(job, source))
+    drawing = drawing or MapProcess(seed=seed)
+    try:
+        return _finish(job, drawing)
+    except (Cancelled, KeyboardInterrupt):
+        cancel_run(folder)
+        raise
+    except BaseException as error:
+        fail_run(folder, str(error) or type(error).__name__)
+        raise
+    finally:
+        drawing.close()
+
+
+def _finish(job: _Job, drawing: MapProcess) -> Run:
+    clock = _Clock()
+    if hasattr(job.train, "picture"):
+        pack_thumbnails(job.train, job.folder, job.report)
+    clock.lap("thumbnails")
+    directions = _directions(job)
+    clock.lap("objective")
+    swept = _sweep(job, job.train, directions, stage="sweep", shards=job.folder / "shards" / "train")
+    np.save(job.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
+    drawing.begin(job.folder)
+    facts = with_ways(preflight(job.model, precision=job.precision), swept.ways)
+    update_run(job.folder, preflight=facts.to_json())
+    clock.lap("sweep")
+    held_out = _sweep(job, job.val, (), stage="validation", shards=None)
+    np.save(job.folder / "validation_sketches.npy", held_out.sketches.numpy().astype(np.float32))
+    clock.lap("validation")
+    found = sample_table(
+        swept,
+        held_out,
+        ids=identity.ids_of(job.train),
+        labels=identity.labels_of(job.train),
+        held_out_labels=identity.labels_of(job.val),
+        classes=job.classes,
+        objectives=[o.name for o in job.objectives],
+        groups=getattr(job.train, "groups", None),
+        seed=job.seed,
+        on_progress=job.report,
+    )
+    clock.lap("scores")
+    table = _with_map(job, found.table, drawing)
+    clock.lap("map")
+    job.report("check", 0, 1)
+    repeats = repeatability(
+        job.model,
+        job.train,
+        swept,
+        directions=directions,
+        loss=job.loss,
+        precision=job.precision,
+        seed=job.seed,
+    )
+    job.report("check", 1, 1)
+    clock.lap("check")
+    _write(job, table, swept, found.probabilities, found.neighbours)
+    finish_run(
+        job.folder,
+        columns=meanings(
+            [c for c in table if c not in identity.group_names(job.train)], job.objectives, swept.last_layer
+        ),
+        reproducibility=repeats,
+        results={**found.results, **_accuracies(job, swept, held_out)},
+        timings=clock.laps,
+    )
+    return open_run(job.folder)
+
+
+class _Clock:
+    """Seconds a stage, rounded to what is meaningful."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.last = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = perf_counter()
+        self.laps[stage] = round(now - self.last, 2)
+        self.last = now
+
+
+def _directions(job: _Job) -> list[Direction]:
+    gradients, scored = [], in_precision(job.model, job.precision)
+    for index, objective in enumerate(job.objectives):
+        job.report("objective", index, len(job.objectives))
+        gradients.append(objective_gradient(scored, job.val, objective, loss=job.loss))
+    job.report("objective", len(job.objectives), len(job.objectives))
+    return gradients
+
+
+def _sweep(
+    job: _Job, samples: Any, directions: Sequence[Direction], *, stage: str, shards: Path | None
+) -> Sweep:
+    return sweep(
+        job.model,
+        samples,
+        directions=directions,
+        sketch=SKETCH,
+        loss=job.loss,
+        precision=job.precision,
+        batch_size=job.batch_size,
+        seed=job.seed,
+        features=job.evidence,
+        shards=shards,
+        fingerprint=identity.fingerprint(samples) if shards else "",
+        on_progress=lambda _, done, total: job.report(stage, done, total),
+    )
+
+
+def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFrame:
+    waited = 0
+    while not drawing.done(0.25):
+        waited += 1
+        job.report(
+            "map", min(waited, 39), 40
+        )  # umap-learn reports nothing: about ten seconds, shown as a guess
+    layout = drawing.result()
+    job.report("map", 40, 40)
+    return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])
+
+
+def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
+    def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
+        return logits.argmax(1).numpy() == identity.labels_of(samples)
+
+    facts: dict[str, Any] = {
+        "train_accuracy": float(right(swept.logits, job.train).mean()),
+        "validation_accuracy": wilson(right(held_out.logits, job.val)),
+        "cut": CUT,
+    }
+    if job.test is not None and len(job.test):
+        facts["test_accuracy"] = wilson(right(identity.logits_of(job.model, job.test), job.test))
+    return facts
+
+
+def _write(
+    job: _Job, table: pd.DataFrame, swept: Sweep, probabilities: np.ndarray, nearest: np.ndarray
+) -> None:
+    table.to_parquet(job.folder / "samples.parquet", index=False)
+    layers = pd.DataFrame({path: values.numpy() for path, values in swept.layer_norms.items()})
+    layers.insert(0, "sample_id", table["sample_id"].to_numpy())
+    long = layers.melt("sample_id", var_name="layer", value_name="grad_norm")
+    long.to_parquet(job.folder / "layers.parquet", index=False)
+    np.save(job.folder / "probabilities.npy", probabilities.astype(np.float32))
+    np.save(job.folder / "neighbours.npy", nearest)
+
+
+def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:
+    """Raise unless there is something to score, something to measure by, and the labels are the model's classes."""
+    for name, split in (("training", train), ("validation", val)):
+        fewest = (
+            2 if name == "training" else 1
+        )  # one sample alone has no neighbour and nothing to stand out from
+        if split is None or loop.count(split) < fewest:
+            raise DataError(
+                f"The {name} split has {loop.count(split) if split is not None else 'no'} samples; expected at least "
+                f"{fewest}. Influence needs training samples to score and validation samples to measure them by."
+            )
+    identity.check_labels(model, train, val, *([test] if test is not None and len(test) else []))
+
+
+def _description(job: _Job, source: Any) -> dict[str, Any]:
+    name = getattr(source, "name", None) or job.folder.name
+    return {
+        "name": name,
+        "inputs": {
+            "dataset": {
+                "path": str(Path(source.path).resolve()) if source is not None else None,
+                "name": name,
+                "fingerprint": identity.fingerprint(job.train, job.val, job.test),
+                "classes": list(job.classes),
+                "n_train": len(job.train),
+                "n_val": len(job.val),
+                "n_test": len(job.test) if job.test is not None else 0,
+                "notes": list(getattr(source, "notes", ())),
+            },
+            "model": identity.model_facts(job.model),
+        },
+        "settings": {
+            "objectives": [o.name for o in job.objectives],
+            "loss": job.loss
+            if isinstance(job.loss, str)
+            else getattr(job.loss, "__qualname__", "own function"),
+            "precision": job.precision,
+            "batch_size": job.batch_size,
+            "sketch": SKETCH,
+            "evidence_layers": list(job.evidence),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "scikit-learn", "umap-learn", "numpy")},
+        },
+        "seed": job.seed,
+        "preflight": preflight(job.model, precision=job.precision).to_json(),
+    }

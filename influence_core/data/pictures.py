@@ -1,0 +1,128 @@
+"""What does an encoded picture show? The only place where image files are decoded.
+
+Image files come from strangers, so: four formats and no other (each more parser is one more attack surface),
+the pixel count is judged from the header before any pixel is decoded, and every failure becomes a DataError
+whose text says in half a sentence what is wrong with this one file.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from influence_core.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MAX_PIXELS = 50_000_000
+ORIENTATION_TAG = 0x0112
+
+# First bytes of a file, the name of the format, and the suffix it is exported with.
+SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "PNG", ".png"),
+    (b"\xff\xd8\xff", "JPEG", ".jpg"),
+    (b"BM", "BMP", ".bmp"),
+)
+# Formats people bring that are not read, so that the refusal can name them.
+FOREIGN = (
+    (b"GIF8", "GIF"),
+    (b"%!PS", "EPS"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"8BPS", "PSD"),
+    (b"SIMPLE  =", "FITS"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "zip archive"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML"),
+)
+
+
+def picture_format(data: bytes) -> tuple[str, str]:
+    """Return the format and the file suffix of an encoded picture, judged by its first bytes, not its "
+    "name."""
+    for signature, name, suffix in SIGNATURES:
+        if data.startswith(signature):
+            return name, suffix
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP", ".webp"
+    if not data:
+        raise DataError("the file is empty")
+    found = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
+    raise DataError(f"found {found}; only {', '.join(FORMATS)} are read")
+
+
+def decode_picture(data: bytes) -> Image.Image:
+    """Decode one picture: upright (EXIF rotation applied), mode "L" for grey and "RGB" for all others.
+
+    Transparency is dropped, not blended, as the usual training pipelines do.
+    """
+    name, _ = picture_format(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=[name]) as image:
+            check_size(image.size)
+            image.load()
+            return flatten(upright(image))
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"more than {MAX_PIXELS:,} pixels, the most that is read") from error
+    except Exception as error:  # Pillow's parsers raise almost anything on damaged bytes
+        raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse from the header alone, so that a bomb of 50,000 x 50,000 pixels costs nothing."""
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} pixels are read")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    if image.getexif().get(ORIENTATION_TAG, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Return the picture as 8-bit grey ("L") or colour ("RGB"), always a copy that owns its pixels."""
+    if image.mode in ("L", "RGB"):
+        return image.copy()
+    if image.mode.startswith("I") or image.mode == "F":
+        return flatten_deep_grey(image)
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def flatten_deep_grey(image: Image.Image) -> Image.Image:
+    """Sixteen-bit grey to eight bits by its high byte; Pillow's own conversion would clip at 255."""
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray((np.clip(values, 0, 65535) / 257).round().astype(np.uint8))
+
+
+def picture_values(image: Image.Image, channels: int | None, size: tuple[int, int] | None) -> np.ndarray:
+    """Return pixels, uint8 (c, h, w), converted to `channels` (1 or 3) and resized to `size` (h, w).
+
+    None keeps what the picture has. Resizing is bilinear with antialiasing, as torchvision's Resize does.
+    """
+    if channels is not None and channels != len(image.getbands()):
+        image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None and (image.height, image.width) != size:
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    values = np.asarray(image)
+    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
+
+
+def encode_png(values: np.ndarray) -> bytes:
+    """Encode uint8 (c, h, w) pixels as PNG, for arrays that never were a file."""
+    buffer = io.BytesIO()
+    to_picture(values).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def to_picture(values: np.ndarray) -> Image.Image:
+    """Turn uint8 (c, h, w) pixels, c of 1 or 3, into a picture."""
+    return Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0))

@@ -1,0 +1,56 @@
+"""What did a reader find? Rows as they stand in the source, before anything is checked, skipped or split.
+
+Every reader (folder, parquet, arrays) returns `Rows`; `splits.py` turns them into a Dataset. So each promise
+about bad data is kept in one place, whatever the format.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from influence_core.data.content import Content
+from influence_core.data.samples import Split
+from influence_core.errors import DataError
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a source, by position: n inputs, ids, label names and splits.
+
+    `labels` holds None where a label is missing; `splits` holds None where the source names no split;
+    `classes` is the order of the class names when the source fixes one.
+    """
+
+    content: Content
+    ids: list[str]
+    labels: list[str | None]
+    splits: list[Split | None]
+    groups: pd.DataFrame
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split_name(text: str, where: str) -> Split:
+    """Return the split that a word such as "validation" means."""
+    split = SPLIT_NAMES.get(text.strip().lower())
+    if split is None:
+        raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
+    return split
+
+
+def some(items: Sequence[str], limit: int = 5) -> str:
+    """List the first few items in a sentence and say how many more there are."""
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit:,} more"

@@ -1,0 +1,187 @@
+"""What is one split of a dataset? Samples in a fixed order, each with an id, a label and an input.
+
+    n   number of samples
+    c   channels, h height, w width of an input
+
+An item is `(input, label)`: a float32 tensor (c, h, w) in [0, 1] for images, (d,) for feature arrays, and
+the label's number, an index into `classes`. The order never changes, so position i means the same sample
+everywhere.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, final
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from influence_core.data.content import Content, Size
+from influence_core.errors import DataError
+
+Split = Literal["train", "val", "test"]
+
+
+@final
+class Samples(torch.utils.data.Dataset):
+    """One split in fixed order. Values are read-only: select and relabelled return new Samples."""
+
+    def __init__(
+        self,
+        content: Content,
+        *,
+        rows: np.ndarray,
+        ids: Sequence[str],
+        labels: np.ndarray,
+        classes: tuple[str, ...],
+        split: Split,
+        groups: pd.DataFrame,
+        digests: np.ndarray,
+        view: tuple[int | None, Size] = (None, None),
+    ):
+        """Rows, ids, labels (indices into classes) and digests (n, 32) uint8 belong together by position."""
+        self.ids = tuple(ids)
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.classes = tuple(classes)
+        self.split: Split = split
+        self.groups = groups
+        self.kind = content.kind
+        self._content = content
+        self._rows = rows
+        self._digests = digests
+        self._view = view
+        check_consistent(self)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Samples({self.split}: {len(self):,} x {self.kind}, {len(self.classes)} classes)"
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        return to_tensor(self._values(position)), int(self.labels[position])
+
+    def batch(self, positions: Iterable[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return inputs (b, c, h, w) float32 and labels (b,) int64 of several samples at once."""
+        positions = [int(position) for position in positions]
+        values = [self._values(position) for position in positions]
+        shapes = {array.shape for array in values}
+        if len(shapes) > 1:
+            raise DataError(
+                f"The pictures have different shapes, {' and '.join(map(str, sorted(shapes)[:3]))}, and "
+                "cannot share a batch. Use samples.fitted(channels, (height, width)) to bring them to one "
+                "shape."
+            )
+        return to_tensor(np.stack(values)), torch.from_numpy(self.labels[positions])
+
+    def picture(self, position: int) -> Image.Image | None:
+        """Return the picture as a person would see it; None when the samples are no images."""
+        return self._content.picture(int(self._rows[position]))
+
+    def image_bytes(self, position: int) -> tuple[bytes, str]:
+        """Return the original encoded file, untouched, and its suffix such as ".png"."""
+        return self._content.encoded(int(self._rows[position]))
+
+    def fitted(self, channels: int, size: Size) -> "Samples":
+        """Return the same samples with items of `channels` (1 or 3), resized to `size` (h, w); arrays "
+        "stay."""
+        if self.kind == "array":
+            return self
+        if channels not in (1, 3):
+            raise DataError(f"Pictures can be given with 1 (grey) or 3 (colour) channels, not {channels}.")
+        return self._with(view=(channels, None if size is None else (int(size[0]), int(size[1]))))
+
+    def select(self, positions: Sequence[int] | np.ndarray, split: Split | None = None) -> "Samples":
+        """Return the samples at these positions, in the order given."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        return self._with(
+            rows=self._rows[chosen],
+            ids=[self.ids[position] for position in chosen],
+            labels=self.labels[chosen],
+            groups=self.groups.iloc[chosen],
+            digests=self._digests[chosen],
+            split=split or self.split,
+        )
+
+    def relabelled(self, labels: Sequence[int] | np.ndarray) -> "Samples":
+        """Return the same samples under other labels (n,), as indices into classes."""
+        return self._with(labels=np.asarray(labels, dtype=np.int64))
+
+    def with_classes(self, classes: Sequence[str]) -> "Samples":
+        """Return the same samples with the same class names in another order."""
+        if sorted(classes) != sorted(self.classes):
+            raise DataError(
+                f"The classes {list(classes)[:12]} are not the dataset's own: {list(self.classes)[:12]}. "
+                f"Give the same names in the order wanted."
+            )
+        numbers = np.array([list(classes).index(name) for name in self.classes])
+        return self._with(classes=tuple(classes), labels=numbers[self.labels])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all content: ids, labels, classes, inputs as stored. A fitted view has the same."""
+        digest = hashlib.sha256(f"samples 1 {self.kind} {self.split}".encode())
+        for texts in (self.ids, self.classes):
+            digest.update(len(texts).to_bytes(8, "little"))
+            for text in texts:
+                encoded = text.encode("utf-8", "surrogatepass")
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        digest.update(self.labels.astype("<i8").tobytes())
+        digest.update(np.ascontiguousarray(self._digests).tobytes())
+        digest.update(self.groups.to_csv(index=False).encode())
+        return digest.hexdigest()
+
+    def _values(self, position: int) -> np.ndarray:
+        return self._content.values(int(self._rows[position]), *self._view)
+
+    def _with(self, **changes: Any) -> "Samples":
+        same: dict[str, Any] = {
+            "rows": self._rows,
+            "ids": self.ids,
+            "labels": self.labels,
+            "classes": self.classes,
+            "split": self.split,
+            "groups": self.groups,
+            "digests": self._digests,
+            "view": self._view,
+        }
+        return Samples(self._content, **(same | changes))
+
+
+def to_tensor(values: np.ndarray) -> torch.Tensor:
+    """Turn stored numbers into a float32 tensor that owns its memory; bytes become [0, 1]."""
+    tensor = torch.tensor(values)
+    return tensor.to(torch.float32).div_(255) if values.dtype == np.uint8 else tensor.to(torch.float32)
+
+
+def check_consistent(samples: Samples) -> None:
+    """Raise DataError unless ids are unique, labels known, and all columns equally long."""
+    n = len(samples.ids)
+    lengths = {
+        "labels": len(samples.labels),
+        "rows": len(samples._rows),
+        "digests": len(samples._digests),
+        "groups": len(samples.groups),
+    }
+    for name, length in lengths.items():
+        if length != n:
+            raise DataError(
+                f"{samples.split}: {n:,} ids but {length:,} {name}; both must be the same number."
+            )
+    if len(set(samples.ids)) != n:
+        raise DataError(f"{samples.split}: {repeated(samples.ids)}. Every sample needs an id of its own.")
+    if n and (samples.labels.min() < 0 or samples.labels.max() >= len(samples.classes)):
+        raise DataError(
+            f"{samples.split}: labels run from {samples.labels.min()} to {samples.labels.max()}, but there "
+            f"are {len(samples.classes)} classes, numbered from 0."
+        )
+
+
+def repeated(ids: Sequence[str]) -> str:
+    """Say which ids occur more than once, as the start of a sentence."""
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    shown = ", ".join(map(repr, twice[:5]))
+    return f"{len(twice):,} sample ids occur more than once, for example {shown}"

@@ -1,0 +1,171 @@
+"""Where are decisions kept, and what keeps a database from losing or changing one?
+
+Two tables that only ever grow (triggers refuse UPDATE and DELETE):
+
+    deliveries   one row per client event id and run: a redelivered event is recognised, never applied twice
+    events       one row per sample of an event; UNIQUE (run, sample_id, revision) is the compare-and-set
+
+`status` of an event: "accepted" (it has a revision), "conflict" (it came too late), or "withdrawal"
+(its reviewer took a conflicting vote back). SQLite by default, PostgreSQL by URL; the SQL is common to both.
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.engine import Connection, Engine
+
+from influence_core.errors import DecisionError
+
+CREATING = 0x1F0E7CE  # any number, the same in every process: one creates the tables, the others wait
+BUSY = 30.0  # seconds a writer waits for another one
+
+_tables = sa.MetaData()
+
+deliveries = sa.Table(
+    "deliveries",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("event_id", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("reviewer", sa.String, nullable=False),
+    sa.Column("target", sa.String),  # the event_id an undo takes back
+    sa.Column("content", sa.String, nullable=False),  # checksum: the same id must mean the same decision
+    sa.UniqueConstraint("run", "event_id"),
+    sa.Index("deliveries_by_reviewer", "run", "reviewer", "id"),
+    sa.Index("deliveries_by_target", "run", "target"),
+)
+
+events = sa.Table(
+    "events",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("event_id", sa.String, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),  # the sample's place in its event
+    sa.Column("sample_id", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("label_before", sa.String),
+    sa.Column("label_after", sa.String),
+    sa.Column("suggested_label", sa.String),
+    sa.Column("suspicion", sa.Float),
+    sa.Column("rank", sa.Integer),
+    sa.Column("reviewer", sa.String, nullable=False),
+    sa.Column("time", sa.String, nullable=False),  # UTC, ISO 8601 with microseconds
+    sa.Column("seconds", sa.Float),
+    sa.Column("expected_revision", sa.Integer, nullable=False),
+    sa.Column("revision", sa.Integer),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("undoes", sa.Integer, sa.ForeignKey("events.id")),
+    sa.UniqueConstraint("run", "sample_id", "revision"),
+    sa.UniqueConstraint("run", "event_id", "sample_id"),
+    sa.CheckConstraint("action IN ('keep', 'relabel', 'remove', 'undo')"),
+    sa.CheckConstraint("status IN ('accepted', 'conflict', 'withdrawal')"),
+    sa.CheckConstraint("(status = 'accepted') = (revision IS NOT NULL)"),
+    sa.CheckConstraint("(action = 'relabel') = (label_after IS NOT NULL)"),
+    sa.CheckConstraint("(action = 'undo') = (undoes IS NOT NULL)"),
+    sa.Index("events_by_undone", "undoes"),
+    sa.Index("events_by_status", "run", "status"),
+)
+
+
+def open_engine(url_or_path: str | Path) -> Engine:
+    """Connect, and create the tables when they are not there yet.
+
+    Raises:
+        DecisionError: If the database cannot be reached or written; a password is never repeated.
+    """
+    url = _url(url_or_path)
+    shown = url.render_as_string(hide_password=True)
+    try:
+        engine = sa.create_engine(url)
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine)
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if engine.dialect.name == "postgresql":  # SQLite lets only one in anyway
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+            _tables.create_all(connection)
+    except (exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise DecisionError(
+            f"The decision log {shown} cannot be opened ({reason}). "
+            f"Expected a file that can be written, or a database address in INFLUENCE_DECISIONS."
+        ) from error
+    return engine
+
+
+def _url(url_or_path: str | Path) -> sa.URL:
+    if isinstance(url_or_path, str) and "://" in url_or_path:
+        try:
+            return sa.make_url(url_or_path)
+        except exc.ArgumentError:
+            raise DecisionError(
+                "The address of the decision log cannot be understood. "
+                "Expected sqlite:///path or postgresql+psycopg://user:password@host/name."
+            ) from None
+    path = Path(url_or_path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return sa.URL.create("sqlite", database=str(path))
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Durable and many-handed: write-ahead log, flushed at each commit, one writer at a time.
+
+    The sqlite3 module must not begin transactions by itself: a transaction that begins by reading and
+    then writes can fail at once under another writer, one that begins IMMEDIATE waits its turn.
+    """
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    _use_write_ahead_log(engine)
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """The mode is a property of the file. Switching to it does not wait for others, so we do."""
+    deadline = time.monotonic() + BUSY
+    while True:
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise exc.OperationalError("PRAGMA journal_mode", None, error) from error
+            time.sleep(0.02)
+        finally:
+            connection.close()
+
+
+def _append_only(table: sa.Table) -> None:
+    """Let the database itself refuse to change or delete a row."""
+    for verb in ("UPDATE", "DELETE"):
+        name = f"{table.name}_refuse_{verb.lower()}"
+        sqlite = sa.DDL(
+            f"CREATE TRIGGER {name} BEFORE {verb} ON {table.name} "
+            f"BEGIN SELECT RAISE(ABORT, 'the decision log is append-only'); END"
+        )
+        event.listen(table, "after_create", sqlite.execute_if(dialect="sqlite"))
+        postgresql = sa.DDL(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION 'the decision log is append-only'; END $$; "
+            f"CREATE TRIGGER {name} BEFORE {verb} ON {table.name} FOR EACH ROW EXECUTE FUNCTION {name}()"
+        )
+        event.listen(table, "after_create", postgresql.execute_if(dialect="postgresql"))
+
+
+_append_only(deliveries)
+_append_only(events)

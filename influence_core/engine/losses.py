@@ -1,0 +1,57 @@
+"""What is a sample's own loss? A function (outputs, labels) -> (b,), one number a sample, never averaged.
+
+Averages over a batch would make a sample's gradient depend on the batch size (by exactly the factor 1/b).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from influence_core.errors import InfluenceError
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Classification, outputs (b, c), labels (b,) int64; for (b, t, c) and (b, t) the mean over positions."""
+    if outputs.ndim == 2:
+        return functional.cross_entropy(outputs, labels, reduction="none")
+    return functional.cross_entropy(outputs.movedim(-1, 1), labels, reduction="none").flatten(1).mean(1)
+
+
+def _squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Regression: mean squared error over everything but the sample axis."""
+    return (outputs - labels.reshape(outputs.shape).to(outputs)).square().reshape(len(outputs), -1).mean(1)
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "squared_error": _squared_error}
+
+
+def loss_by_name(loss: str | Loss) -> Loss:
+    """Resolve a name; a function of one's own is checked at its first use by `checked`."""
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        raise InfluenceError(
+            f"Loss '{loss}' is not known; expected one of {sorted(LOSSES)} or a function "
+            "(outputs, labels) -> one loss a sample."
+        )
+    return LOSSES[loss]
+
+
+def checked(values: Tensor, b: int) -> Tensor:
+    """One finite loss a sample, or a sentence: a scalar here means that a batch was averaged."""
+    if values.shape != (b,):
+        raise InfluenceError(
+            f"The loss returned shape {tuple(values.shape)} for a batch of {b}; expected ({b},), one loss a sample. "
+            "Use reduction='none' and reduce everything but the sample axis."
+        )
+    if not torch.isfinite(values).all():
+        raise InfluenceError(
+            f"{int((~torch.isfinite(values)).sum())} of {b} losses are NaN or infinite. Expected finite losses: check "
+            "the weights, the preprocessing (mean and std) and the labels."
+        )
+    return values

@@ -1,0 +1,217 @@
+"""Is every gradient of this model seen, and how? Three samples are compared with autograd before a sweep.
+
+The engine cannot know that an operation hides its parameters (compiled code, an autograd function of one's own), or
+that samples of a batch influence each other. So the model is run on two and three samples to find the axes that count
+them (layouts.py), each of three samples is run alone (another loss means that samples mix: refused), and the engine's
+gradients are compared with autograd's, parameter by parameter. A parameter that differs is scored by one backward pass
+a sample: exact, slowest, and reported. So is every parameter of a model that decides by what its batch holds
+(`if x.mean() > 0`): it is scored with batches of one. In float32 a difference is judged again in float64, since
+rounding alone may turn a ReLU over: one unit of 512 is several per cent of a gradient.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from influence_core.engine import batches as loop
+from influence_core.engine.book import Book
+from influence_core.engine.contractions import per_sample_gradients
+from influence_core.engine.factors import samples_of, written_out
+from influence_core.engine.layouts import Key, Layouts, compared
+from influence_core.engine.losses import Loss, checked
+from influence_core.engine.taps import Watch, scoring, trainable
+from influence_core.engine.trees import tensors_in
+from influence_core.errors import LayerError
+
+ROWS = 3
+WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
+"""Largest difference in one parameter, as a share of the sample's whole gradient; in a loss, of 1 + the loss."""
+NOTHING = {torch.float32: 1e-6, torch.float64: 1e-12}
+"""A whole gradient below this is rounding (the loss of a sample that is certain) and is not told from zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What was found about a model: sample axes, the way to each parameter's gradient, and who needs a pass alone."""
+
+    layouts: Layouts
+    ways: Mapping[str, str]
+    alone: tuple[str, ...]
+    decided: str = ""
+    """How the model turns its batch into a decision (then every sample is scored as a batch of its own), or nothing."""
+
+
+def studied(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
+    """Look at a model with a few samples; it comes back as it was.
+
+    Raises:
+        LayerError: samples of a batch influence each other, by the name of the first module where they do.
+    """
+    n = loop.count(samples)
+    if n == 0:
+        return Study(Layouts({}), {}, ())
+    few = Subset(samples, [row % n for row in range(ROWS)])
+    layouts, decided = _looked(model, few, loss)
+    if decided:
+        names = tuple(trainable(model))
+        return Study(layouts, dict.fromkeys(names, "alone"), names, decided)
+    ways, wrong = _compared(model, few, loss, layouts)
+    if wrong and loop.home(model)[1] == torch.float32:
+        ways, wrong = _compared(copy.deepcopy(model).double(), few, loss, layouts)
+    mixing = wrong.pop("", None)
+    if mixing is not None:
+        raise LayerError(_mixing(model, few, mixing))
+    return Study(layouts, {**ways, **dict.fromkeys(wrong, "alone")}, tuple(sorted(wrong)))
+
+
+def _looked(model: nn.Module, few: Dataset, loss: Loss) -> tuple[Layouts, str]:
+    """Sample axes, and how the model decides by its batch, if it does."""
+    spread: frozenset[Key] = frozenset()
+    while True:
+        two, three = [_watched(model, Subset(few, range(b)), loss, spread) for b in (2, ROWS)]
+        layouts = compared(two.sightings, three.sightings)
+        if layouts.spread() <= spread:  # what a repeated parameter meets next is only now seen as it will be
+            other = {seen.key for seen in two.sightings} ^ {seen.key for seen in three.sightings}
+            return layouts, two.decided or three.decided or ("its own operations" if other else "")
+        spread |= layouts.spread()
+
+
+def _watched(model: nn.Module, few: Dataset, loss: Loss, spread: frozenset[Key]) -> Watch:
+    named = trainable(model)
+    (batch,) = loop.batches(few, loop.count(few), like=model)
+    with scoring(model), torch.enable_grad():
+        watch = Watch(named, batch.inputs, None, lambda use: None, lambda use, ds: None, spread)
+        with _placed(model, watch), watch:
+            loss(loop.forward(model, batch.inputs), batch.labels)
+    return watch
+
+
+@contextmanager
+def _placed(model: nn.Module, watch: Watch) -> Iterator[None]:
+    """Tell the watch which module is at work, so that a refusal can name it."""
+    stack: list[str] = []
+
+    def enter(path: str) -> Any:
+        def note(module: nn.Module, args: Any) -> None:
+            stack.append(path)
+            watch.where = path
+
+        return note
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stack.pop()
+        watch.where = stack[-1] if stack else ""
+
+    handles = []
+    for path, module in model.named_modules():
+        handles += [module.register_forward_pre_hook(enter(path)), module.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _compared(
+    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Ways by parameter, and how far off each parameter is that differs; under "" the losses, if samples mix."""
+    named = trainable(model)
+    within = WITHIN.get(loop.home(model)[1], 1e-2)
+    with scoring(model), torch.enable_grad():
+        losses, found, ways = _by_engine(model, few, named, loss, layouts)
+        for value in named.values():
+            value.requires_grad_(True)
+        truth = per_sample_gradients(model, few, loss)
+        alone = [
+            checked(loss(loop.forward(model, b.inputs), b.labels), 1)
+            for b in loop.batches(few, 1, like=model)
+        ]
+    single = torch.cat([value.detach() for value in alone])
+    apart = float(((losses - single).abs() / (1 + single.abs())).max())
+    wrong = {} if apart <= within else {"": apart}
+    whole = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in truth.values()]).sum(0).sqrt()
+    for name, g in truth.items():
+        expected = g.reshape(len(g), -1)
+        error = (found[name].reshape(len(g), -1) - expected if name in found else expected).norm(dim=1)
+        share = float((error / whole.clamp_min(NOTHING.get(g.dtype, 1e-3))).max())
+        if not share <= within:
+            wrong[name] = share
+    return ways, wrong
+
+
+def _by_engine(
+    model: nn.Module, few: Dataset, named: dict[str, nn.Parameter], loss: Loss, layouts: Layouts
+) -> tuple[Tensor, dict[str, Tensor], dict[str, str]]:
+    """Losses (b,), gradients (b, *shape) by parameter name, and the way to each."""
+    shapes = {name: tuple(value.shape) for name, value in named.items()}
+    book = Book(
+        shapes,
+        ROWS,
+        read=lambda name, factor: written_out(factor, shapes[name], 0, samples_of(factor)),
+        join=torch.cat,
+    )
+    (batch,) = loop.batches(few, ROWS, like=model)
+    watch = Watch(named, batch.inputs, layouts, book.called, book.receive)
+    with watch:
+        losses = loss(loop.forward(model, batch.inputs), batch.labels)
+    losses = checked(losses, ROWS)
+    if losses.requires_grad:  # the sweep itself says what it means when not
+        losses.sum().backward()
+        book.close(watch.leaves)
+    return losses.detach(), book.found, book.ways
+
+
+def _mixing(model: nn.Module, few: Dataset, share: float) -> str:
+    """The sentence for a model whose samples are not independent, with the first module where it shows."""
+    together, alone = [
+        _outputs(model, batches) for batches in (_as_one(model, few), loop.batches(few, 1, like=model))
+    ]
+    place = next(
+        (path for path, values in alone.items() if not _same_rows(together.get(path), values)),
+        "the model itself",
+    )
+    return (
+        f"A sample's loss depends on the other samples of its batch (off by {share:.1%}), first seen in '{place}': "
+        "then the gradient of one sample does not exist. Expected layers that treat each sample alone: BatchNorm with "
+        "running statistics, no mean over the batch, one row a sample. Replace that layer, for example by GroupNorm."
+    )
+
+
+def _as_one(model: nn.Module, few: Dataset) -> Any:
+    return loop.batches(few, ROWS, like=model)
+
+
+def _outputs(model: nn.Module, batches: Any) -> dict[str, list[Tensor]]:
+    """First tensor that each module returned, batch by batch, in the order of the modules' ends."""
+    kept: dict[str, list[Tensor]] = {}
+
+    def listener(path: str) -> Any:
+        def keep(module: nn.Module, args: Any, output: Any) -> None:
+            kept.setdefault(path, []).extend(tensors_in(output)[:1])
+
+        return keep
+
+    handles = [module.register_forward_hook(listener(path)) for path, module in model.named_modules() if path]
+    try:
+        with scoring(model), torch.no_grad():
+            for batch in batches:
+                loop.forward(model, batch.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return kept
+
+
+def _same_rows(together: list[Tensor] | None, alone: list[Tensor]) -> bool:
+    """Whether a module's output for the whole batch is those for its samples, wherever they can be compared."""
+    if together is None or len(together) * ROWS != len(alone) or not alone:
+        return True
+    whole, rows = together[0], torch.cat(alone[:: len(together)])
+    return whole.shape != rows.shape or torch.allclose(whole, rows, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,39 @@
+"""What was decided, in the files other tools read?
+
+    corrections         one row per decided sample, for people and spreadsheets (corrections.py)
+    corrected_labels    one row per sample that remains, for training
+    tables              as CSV that spreadsheets cannot run, as Parquet (table_files.py)
+    image folder        a zip that open_dataset (and Hugging Face's image folder) reads (image_folder.py)
+    issues, tasks       the tables of cleanlab and Label Studio (other_tools.py)
+    log                 every event, also what was undone or came too late
+
+Law: as many as were decided are written, as many as were written are exported, in the order given. The
+log belongs to the run by its id; decisions on samples the run does not have are an error, never dropped.
+"""
+
+from influence_core.corrections import ExportCounts, corrected_labels, corrections, counts
+from influence_core.decisions import DecisionLog
+from influence_core.image_folder import write_image_folder
+from influence_core.other_tools import label_issues, label_studio_config, label_studio_tasks
+from influence_core.runs import Run
+from influence_core.table_files import Target, read_csv, write_csv, write_parquet
+
+__all__ = [
+    "ExportCounts",
+    "corrected_labels",
+    "corrections",
+    "counts",
+    "label_issues",
+    "label_studio_config",
+    "label_studio_tasks",
+    "read_csv",
+    "write_csv",
+    "write_image_folder",
+    "write_log",
+    "write_parquet",
+]
+
+
+def write_log(run: Run, log: DecisionLog, target: Target) -> int:
+    """Write every event of the run as CSV, in order; returns the number of rows."""
+    return write_csv(log.events(run.id), target)

@@ -1,0 +1,177 @@
+"""What does each column say? One line of plain words, a sign, a unit, a target and the layers, stored with the run."""
+
+from collections.abc import Sequence
+
+from influence_core.errors import DataError
+from influence_core.objectives import Objective
+
+ALL, HEAD, OUTPUTS = "all layers", "last layer", "the model's outputs"
+
+
+def meanings(
+    columns: Sequence[str], objectives: Sequence[Objective], last_layer: str
+) -> dict[str, dict[str, str]]:
+    """Words for every column of samples.parquet, by column name.
+
+    Raises:
+        KeyError: a column without words; a number nobody can explain must not be shown.
+    """
+    known = {**_FIXED, **{f"influence_{o.name}": _influence(o) for o in objectives}}
+    head = {"layers": f"last layer ({last_layer})"}
+    return {name: known[name] | (head if known[name]["layers"] == HEAD else {}) for name in columns}
+
+
+def _entry(title: str, meaning: str, positive: str, unit: str, target: str, layers: str) -> dict[str, str]:
+    return {
+        "title": title,
+        "meaning": meaning,
+        "positive_means": positive,
+        "unit": unit,
+        "target": target,
+        "layers": layers,
+    }
+
+
+def _influence(objective: Objective) -> dict[str, str]:
+    return _entry(
+        f"Influence on {objective.name}",
+        f"Negative: a training step on this sample raises {objective.title}; positive: it lowers it.",
+        "helpful",
+        f"{objective.title} per unit of learning rate",
+        objective.title,
+        ALL,
+    )
+
+
+def check_free(groups: Sequence[str], objectives: Sequence[Objective]) -> None:
+    """Raise DataError when a group column has the name of one of our own columns: one would overwrite the other."""
+    taken = sorted(set(groups) & {*_FIXED, *(f"influence_{o.name}" for o in objectives)})
+    if taken:
+        raise DataError(
+            f"The dataset has columns called {', '.join(taken)}, which are names of our own scores. Expected other "
+            "names for groups: rename these columns."
+        )
+
+
+_GIVEN = "the given label"
+_FIXED = {
+    "sample_id": _entry("Sample", "The sample's id.", "", "", "", ""),
+    "label": _entry("Given label", "The label in the dataset.", "", "", "", ""),
+    "predicted": _entry("Predicted label", "The class the model finds most probable.", "", "", "", OUTPUTS),
+    "confidence": _entry(
+        "Confidence", "Probability of the predicted class.", "sure", "probability", "the prediction", OUTPUTS
+    ),
+    "loss": _entry(
+        "Loss", "How badly the model predicts the given label.", "unusual", "nats", _GIVEN, OUTPUTS
+    ),
+    "margin": _entry(
+        "Margin",
+        "Probability of the given label minus that of the best other one; negative: the model prefers another.",
+        "agrees with the given label",
+        "probability",
+        _GIVEN,
+        OUTPUTS,
+    ),
+    "el2n": _entry(
+        "EL2N",
+        "Length of the difference between predicted probabilities and the given label.",
+        "unusual",
+        "0 to 1.41",
+        _GIVEN,
+        OUTPUTS,
+    ),
+    "grad_norm": _entry(
+        "Gradient norm",
+        "How strongly this sample pulls on the model (L2).",
+        "unusual",
+        "loss per parameter step",
+        _GIVEN,
+        ALL,
+    ),
+    "grad_norm_l1": _entry(
+        "Gradient norm (L1)",
+        "The same pull, as a sum of absolute values.",
+        "unusual",
+        "loss per parameter step",
+        _GIVEN,
+        ALL,
+    ),
+    "grad_norm_last": _entry(
+        "Gradient norm (last layer)",
+        "How strongly this sample pulls on the last layer (L2).",
+        "unusual",
+        "loss per parameter step",
+        _GIVEN,
+        HEAD,
+    ),
+    "outlier_forest": _entry(
+        "Outlier: isolation forest",
+        "How few random cuts separate this sample's gradient from all others.",
+        "unusual",
+        "score from 0 to 1",
+        "the other gradients",
+        ALL,
+    ),
+    "outlier_l1": _entry(
+        "Outlier: L1 norm",
+        "Share of samples with a smaller gradient (L1).",
+        "unusual",
+        "share",
+        "the other gradients",
+        HEAD,
+    ),
+    "outlier_l2": _entry(
+        "Outlier: L2 norm",
+        "Share of samples with a smaller gradient (L2).",
+        "unusual",
+        "share",
+        "the other gradients",
+        HEAD,
+    ),
+    "suspicion": _entry(
+        "Suspicion",
+        "Estimated probability that the given label is wrong.",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        "features of several layers",
+    ),
+    "suspicion_probe": _entry(
+        "Suspicion: probe",
+        "What a simple classifier, trained without this sample's own label, says against the given label.",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        "features of several layers",
+    ),
+    "suspicion_neighbours": _entry(
+        "Suspicion: neighbours",
+        "How far the labels of the most similar samples (up to 15, on several layers) speak against the given label.",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        "features of several layers",
+    ),
+    "suggested_label": _entry(
+        "Suggested label",
+        "The most probable label other than the given one.",
+        "",
+        "",
+        _GIVEN,
+        "features of several layers",
+    ),
+    "suggested_probability": _entry(
+        "Probability of the suggestion",
+        "Estimated probability that the suggested label is the right one.",
+        "suggestion probably right",
+        "probability",
+        "the suggested label",
+        "features of several layers",
+    ),
+    "map_x": _entry(
+        "Map, across", "Place on the map of gradients; only nearness means something.", "", "", "", ALL
+    ),
+    "map_y": _entry(
+        "Map, up", "Place on the map of gradients; only nearness means something.", "", "", "", ALL
+    ),
+}

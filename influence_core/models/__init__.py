@@ -1,0 +1,24 @@
+"""Models in: from a file of weights to a network with classes and preprocessing, safely.
+
+opened.py          open_model, OpenedModel, save_model, check_fits
+architectures.py   build_network by name; small.py holds the built-in networks
+preprocessing.py   Preprocessing: what a network expects of a picture
+spec.py            model.json
+weights.py         the only reader of weight files in the main process (safetensors)
+sniffing.py        what a file really is, judged by its bytes
+quarantine.py      reads a pickled state dict in a child process, which is unpickle.py
+"""
+
+from influence_core.models.architectures import architectures, build_network
+from influence_core.models.opened import OpenedModel, check_fits, open_model, save_model
+from influence_core.models.preprocessing import Preprocessing
+
+__all__ = [
+    "OpenedModel",
+    "Preprocessing",
+    "architectures",
+    "build_network",
+    "check_fits",
+    "open_model",
+    "save_model",
+]

@@ -1,0 +1,77 @@
+"""Which networks can be built by name? The built-in small ones and torchvision's classification models.
+
+A name is looked up in these two lists and nowhere else: no file can name code to be imported.
+"""
+
+import difflib
+import math
+
+from torch import nn
+
+from influence_core.errors import ModelError
+from influence_core.models.small import MLP, Logistic, SmallCNN
+
+Size = tuple[int, int] | None
+BUILT_IN = ("small_cnn", "mlp", "logistic")
+# Options beyond the number of classes: no second output while training, no warning about the start values.
+OPTIONS = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+def architectures() -> list[str]:
+    """Return the names that build_network knows, built-in ones first."""
+    import torchvision  # two seconds, which a run of a built-in network need not wait
+
+    return [*BUILT_IN, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def build_network(architecture: str, *, classes: int, channels: int, size: Size) -> nn.Module:
+    """Build a freshly initialised network with `classes` outputs for inputs (b, channels, *size)."""
+    if classes < 2:
+        raise ModelError(f"{architecture} was asked for with {classes} classes; two or more are needed.")
+    if architecture not in BUILT_IN and architecture not in architectures():
+        close = difflib.get_close_matches(architecture, architectures(), n=3)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(architectures())}."
+        raise ModelError(f"No architecture is called {architecture!r}. {hint}")
+    if architecture == "small_cnn":
+        return SmallCNN(classes, channels)
+    if architecture in ("mlp", "logistic"):
+        features = channels * math.prod(size or ())
+        return MLP(classes, features) if architecture == "mlp" else Logistic(classes, features)
+    return build_torchvision(architecture, classes, channels, size)
+
+
+def build_torchvision(architecture: str, classes: int, channels: int, size: Size) -> nn.Module:
+    import torchvision
+
+    options: dict = dict(OPTIONS.get(architecture, {}))
+    # Two families fix the input's size when they are built.
+    if architecture.startswith("vit_") and size is not None:
+        options["image_size"] = size[0]
+    if architecture.startswith("maxvit") and size is not None:
+        options["input_size"] = size
+    try:
+        network = torchvision.models.get_model(architecture, weights=None, num_classes=classes, **options)
+    except ValueError as error:
+        raise ModelError(f"{architecture} cannot be built for pictures of size {size}: {error}") from error
+    if channels != 3:
+        replace_first_convolution(network, channels)
+    return network
+
+
+def replace_first_convolution(network: nn.Module, channels: int) -> None:
+    """torchvision's models take three channels; give the first convolution another number of inputs."""
+    name, old = next(
+        (name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)
+    )
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]  # stored as a pair, whatever was given
+        stride=old.stride,  # type: ignore[arg-type]
+        padding=old.padding,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    network.set_submodule(name, new)

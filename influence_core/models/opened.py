@@ -1,0 +1,195 @@
+"""How do weights, architecture, classes and preprocessing become one model that can be scored?"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import final
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from influence_core.data.dataset import Dataset
+from influence_core.errors import ModelError
+from influence_core.models.architectures import architectures, build_network
+from influence_core.models.preprocessing import Preprocessing
+from influence_core.models.spec import EXAMPLE, Spec, check_classes, read_spec, write_spec
+from influence_core.models.weights import load_into, read_weights
+
+WEIGHT_NAMES = ("model.safetensors", "model.pt", "model.pth")
+
+
+@final
+class OpenedModel(nn.Module):
+    """A network together with what it expects: forward takes pictures in [0, 1] and returns logits.
+
+    forward: (b, c, h, w) float in [0, 1], or (b, d) features -> logits (b, classes).
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        architecture: str,
+        path: Path | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.classes = check_classes(tuple(classes), "The model")
+        self.preprocessing = preprocessing
+        self.architecture = architecture
+        self.path = path
+        # Not persistent: they belong to model.json, not to the weights.
+        self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        return self.network((x - self.mean.view(shape)) / self.std.view(shape))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights as they are now, the architecture, class order and preprocessing."""
+        digest = hashlib.sha256(describe(self).encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def describe(model: OpenedModel) -> str:
+    return json.dumps([model.architecture, model.classes, asdict(model.preprocessing)])
+
+
+def open_model(
+    path: str | Path,
+    *,
+    architecture: str | None = None,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> OpenedModel:
+    """Open trained weights as a model in evaluation mode.
+
+    Args:
+        path: A .safetensors file (preferred), a .pt or .pth state dict, or a folder with model.safetensors.
+        architecture: A name of architectures(). Default: from model.json beside the weights.
+        classes: Class names in the order of the network's outputs. Default: from model.json.
+        preprocessing: Channels, size, mean and std. Default: from model.json.
+
+    Raises:
+        UnsafeFileError: If the file could run code when opened.
+        ModelError: If weights, architecture and classes do not fit together.
+    """
+    path = weight_file(Path(path))
+    weights = read_weights(path)  # first: a missing or unsafe file is the news, not what model.json lacks
+    spec = read_spec(path.with_name("model.json"))
+    architecture, classes, preprocessing = complete(spec, path, architecture, classes, preprocessing)
+    with torch.random.fork_rng(devices=[]):  # building draws random numbers that nobody will see
+        network = build_network(
+            architecture, classes=len(classes), channels=preprocessing.channels, size=preprocessing.size
+        )
+    check_outputs(network, weights, classes, path)
+    load_into(network, weights, f"{path.name} into {architecture}")
+    model = OpenedModel(
+        network, classes=classes, preprocessing=preprocessing, architecture=architecture, path=path
+    )
+    return model.eval()
+
+
+def save_model(model: OpenedModel, path: str | Path) -> None:
+    """Write the weights as safetensors, and model.json beside them."""
+    path = Path(path)
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()
+    }
+    path.write_bytes(safetensors.torch.save(weights))  # save_file would make it unreadable for others
+    write_spec(path.with_name("model.json"), model.architecture, model.classes, model.preprocessing)
+
+
+def check_fits(model: OpenedModel, dataset: Dataset) -> None:
+    """Raise ModelError unless the model's outputs are the dataset's classes, in the same order."""
+    ours, theirs = model.classes, dataset.classes
+    if ours == theirs:
+        return
+    if sorted(ours) == sorted(theirs):
+        raise ModelError(
+            f"The model's outputs and the dataset's classes are the same {len(ours)} names in another order: "
+            f"model {list(ours)[:12]}, dataset {list(theirs)[:12]}. If the model's order is right, open the "
+            "dataset with open_dataset(path, classes=model.classes); if not, open_model(path, "
+            "classes=[...]) in the order of the network's outputs."
+        )
+    if len(ours) != len(theirs):
+        raise ModelError(
+            f"The model has {len(ours)} outputs, the dataset {len(theirs)} classes: model {list(ours)[:12]}, "
+            f"dataset {list(theirs)[:12]}. Choose the dataset the model was trained on."
+        )
+    only = (sorted(set(ours) - set(theirs))[:6], sorted(set(theirs) - set(ours))[:6])
+    raise ModelError(
+        f"The model and the dataset name their {len(ours)} classes differently: only the model has "
+        f"{only[0]}, only the dataset {only[1]}. Open the model with open_model(path, classes=[...]): the "
+        "dataset's names in the order of the network's outputs."
+    )
+
+
+def weight_file(path: Path) -> Path:
+    """Return the file of weights that a path means."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in WEIGHT_NAMES if (path / name).is_file()]
+    if not found:
+        raise ModelError(
+            f"{path} holds no weights. Expected a file called {' or '.join(WEIGHT_NAMES)} in it."
+        )
+    return found[0]
+
+
+def complete(
+    spec: Spec,
+    path: Path,
+    architecture: str | None,
+    classes: Sequence[str] | None,
+    preprocessing: Preprocessing | None,
+) -> tuple[str, tuple[str, ...], Preprocessing]:
+    """Fill what was not given from model.json, or say what is missing and how to give it."""
+    architecture = architecture or spec.architecture
+    classes = tuple(classes) if classes is not None else spec.classes
+    preprocessing = preprocessing or spec.preprocessing
+    where = (
+        f"For {path.name} the {{}} is not known: model.json beside it does not say, and no {{}}= was given. "
+    )
+    if architecture is None:
+        raise ModelError(
+            where.format("architecture", "architecture")
+            + f"Give one of {', '.join(architectures()[:8])}, ..."
+        )
+    if classes is None:
+        raise ModelError(
+            where.format("class order", "classes") + "Give classes=dataset.classes if that is the order."
+        )
+    if preprocessing is None:
+        raise ModelError(
+            where.format("preprocessing", "preprocessing") + f"Give it as in model.json: {EXAMPLE}"
+        )
+    return architecture, check_classes(classes, "The model"), preprocessing
+
+
+def check_outputs(
+    network: nn.Module, weights: dict[str, torch.Tensor], classes: Sequence[str], path: Path
+) -> None:
+    """Say both numbers when the weights were trained for another number of classes; shapes alone say it "
+    "badly."""
+    last = [name for name, _ in network.named_parameters()][-1]
+    found = next((tensor for name, tensor in weights.items() if name.endswith(last) and tensor.dim()), None)
+    if found is not None and len(found) != len(classes):
+        raise ModelError(
+            f"{path.name} was trained for {len(found)} classes, but {len(classes)} are named: "
+            f"{list(classes)[:12]}. Name the {len(found)} classes in the order of the network's outputs, in "
+            "model.json or as classes=."
+        )

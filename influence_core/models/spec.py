@@ -1,0 +1,92 @@
+"""What does model.json say? Architecture, class order and preprocessing: what weights alone do not tell.
+
+{"architecture": "small_cnn",
+ "classes": ["cat", "dog"],
+ "preprocessing": {"channels": 1, "size": [28, 28], "mean": [0.5], "std": [0.5]}}
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from influence_core.errors import ModelError
+from influence_core.models.preprocessing import Preprocessing
+
+MAX_BYTES = 1024**2
+EXAMPLE = '{"channels": 1, "size": [28, 28], "mean": [0.5], "std": [0.5]}'
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known about a network beside its weights; None where it is not known."""
+
+    architecture: str | None = None
+    classes: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def read_spec(path: Path) -> Spec:
+    """Read model.json; a missing file is an empty Spec."""
+    if not path.is_file():
+        return Spec()
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.") from error
+    known = [field.name for field in fields(Spec)]
+    if not isinstance(found, dict) or set(found) - set(known):
+        shown = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
+        raise ModelError(f"{path} holds {shown}; expected a table with {', '.join(known)} and nothing else.")
+    return Spec(
+        architecture=read_text(found, path),
+        classes=read_classes(found.get("classes"), path),
+        preprocessing=read_preprocessing(found.get("preprocessing"), path),
+    )
+
+
+def write_spec(path: Path, architecture: str, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+    """Write model.json beside a file of weights."""
+    spec = {"architecture": architecture, "classes": list(classes), "preprocessing": asdict(preprocessing)}
+    path.write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+
+
+def read_text(found: dict, path: Path) -> str | None:
+    architecture = found.get("architecture")
+    if architecture is not None and not isinstance(architecture, str):
+        raise ModelError(f"{path}: architecture is {architecture!r}; expected a name such as small_cnn.")
+    return architecture
+
+
+def read_classes(found: object, path: Path) -> tuple[str, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ModelError(f"{path}: classes must be a list of names, in the order of the network's outputs.")
+    return check_classes(tuple(found), str(path))
+
+
+def check_classes(classes: tuple[str, ...], where: str) -> tuple[str, ...]:
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ModelError(
+            f"{where} names the classes {list(classes)[:12]}; expected two or more, all different."
+        )
+    return classes
+
+
+def read_preprocessing(found: object, path: Path) -> Preprocessing | None:
+    if found is None:
+        return None
+    try:
+        if not isinstance(found, dict):
+            raise TypeError("not a table")
+        size = found["size"]
+        return Preprocessing(
+            channels=int(found["channels"]),
+            size=None if size is None else (int(size[0]), int(size[1])),
+            mean=tuple(float(value) for value in found["mean"]),
+            std=tuple(float(value) for value in found["std"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"{path}: preprocessing is {found!r}; expected {EXAMPLE}.") from error

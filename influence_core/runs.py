@@ -1,0 +1,258 @@
+"""What did a run find, and can its files be trusted?
+
+A run folder is the contract between the engine, the pages and other tools; once finished it never
+changes. Opening one checks that every file is there in its full size; the checksum of a small file
+is checked at once, of a large one on its first use. What does not match is an error that names the
+file, never a quiet mixture.
+
+Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 means the label is
+probably wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from influence_core import seals, thumbnails
+from influence_core.errors import RunError
+from influence_core.progress import ProgressWriter, read_progress, write_progress
+from influence_core.run_folder import (
+    cancel_run,
+    fail_run,
+    finish_run,
+    read_description,
+    run_path,
+    start_run,
+    update_run,
+)
+from influence_core.run_list import RunSummary, list_runs
+from influence_core.thumbnails import pack_thumbnails
+
+__all__ = [
+    "ColumnMeaning",
+    "ProgressWriter",
+    "Run",
+    "RunSummary",
+    "cancel_run",
+    "fail_run",
+    "finish_run",
+    "list_runs",
+    "open_run",
+    "pack_thumbnails",
+    "read_progress",
+    "run_path",
+    "start_run",
+    "update_run",
+    "write_progress",
+]
+
+
+@dataclass(frozen=True)
+class ColumnMeaning:
+    """What the numbers of one column say, in plain words, for whoever reads them."""
+
+    name: str
+    title: str
+    meaning: str
+    positive_means: str = ""
+    unit: str = ""
+    target: str = ""
+    layers: str = ""
+
+
+@final
+class Run:
+    """A finished run, read only. Everything but run.json is read on first use.
+
+    n is the number of training samples, c of classes, q of sketch dimensions; row i of every array
+    and position i of every method is row i of `samples`.
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        """Use open_run(), which checks the folder first."""
+        self.path = path
+        self.description = dict(description)
+
+    def __repr__(self) -> str:
+        """Name the run and where it is."""
+        return f"Run({self.id!r}, {self.state}, {self.path})"
+
+    @property
+    def id(self) -> str:
+        """Unique, never reused; decisions refer to it."""
+        return self.description["id"]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return self.description.get("name") or self.path.name
+
+    @property
+    def state(self) -> str:
+        """Always "finished": no other run can be opened."""
+        return self.description["state"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(self.description["inputs"]["dataset"]["classes"])
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """One row per training sample, index sample_id; a shallow copy, free to be changed."""
+        return self._samples.copy(deep=False)
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """What each layer contributes to each sample."""
+        return self._layers.copy(deep=False)
+
+    @cached_property
+    def sketches(self) -> np.ndarray:
+        """Projected gradients, shape (n, q), memory-mapped."""
+        return self._array("sketches.npy")
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The model's softmax, shape (n, c), float32, memory-mapped."""
+        return self._array("probabilities.npy")
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Positions of the nearest training samples in feature space, shape (n, 10), int32, nearest first."""
+        return self._array("neighbours.npy")
+
+    def harmful(self, objective: str = "utility", k: int = 50) -> list[str]:
+        """Ids of at most k samples with influence below zero, worst first."""
+        return self._lowest(self._influence(objective), k)
+
+    def helpful(self, objective: str = "utility", k: int = 50) -> list[str]:
+        """Ids of at most k samples with influence above zero, best first."""
+        return self._lowest(-self._influence(objective), k)
+
+    def column(self, name: str) -> ColumnMeaning:
+        """What a column of `samples` means, its sign and its unit."""
+        known = self.description.get("columns", {})
+        if name not in known:
+            raise RunError(f"{self.path} explains no column {name!r}; it explains {', '.join(known)}.")
+        fields = {key: value for key, value in known[name].items() if value is not None}
+        return ColumnMeaning(
+            name=name, **{key: _words(fields[key]) for key in fields if key in ColumnMeaning.__match_args__}
+        )
+
+    def position(self, sample_id: str) -> int:
+        """The row of a sample."""
+        try:
+            return int(self._positions[sample_id])
+        except KeyError:
+            raise RunError(
+                f"The run {self.name} has no sample {sample_id!r}; "
+                f"its ids look like {self._samples.index[0]!r}."
+            ) from None
+
+    @property
+    def has_thumbnails(self) -> bool:
+        """Whether the samples can be shown as pictures."""
+        return thumbnails.PACK in self.description["files"]
+
+    def thumbnail(self, position: int) -> tuple[bytes, str]:
+        """A sample's small picture and its media type.
+
+        Raises:
+            RunError: If there is no such position, or the sample has no picture.
+        """
+        offsets = self._thumbnail_offsets
+        if not 0 <= position < len(offsets) - 1:
+            raise RunError(f"There is no sample at position {position}: the run has {len(offsets) - 1:,}.")
+        content = self._thumbnail_pack[offsets[position] : offsets[position + 1]].tobytes()
+        if not content:
+            raise RunError(f"The sample at position {position} of the run {self.name} has no picture.")
+        return content, thumbnails.media_type(content)
+
+    def truth(self) -> pd.Series | None:
+        """The planted truth of a demonstration dataset: true label by sample_id, or None.
+
+        Only for judging what was found; no analysis may read it.
+        """
+        dataset = self.description["inputs"]["dataset"].get("path")
+        if not dataset or not (path := Path(dataset) / "truth.csv").is_file():
+            return None
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if missing := {"sample_id", "label"} - set(table.columns):
+            raise RunError(f"{path} lacks the column {' and '.join(sorted(missing))}.")
+        labels = dict(zip(table["sample_id"], table["label"], strict=True))
+        known = {sample_id: labels[sample_id] for sample_id in self._samples.index if sample_id in labels}
+        return pd.Series(known, name="true_label", dtype="str").rename_axis("sample_id")
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run, after its checksum was found right."""
+        files = self.description["files"]
+        if name not in files:
+            raise RunError(f"The run {self.name} has no {name}; it has {', '.join(files)}.")
+        seals.check_content(self.path, name, files[name])
+        return self.path / name
+
+    @cached_property
+    def _samples(self) -> pd.DataFrame:
+        return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
+
+    @cached_property
+    def _layers(self) -> pd.DataFrame:
+        return pd.read_parquet(self.file("layers.parquet"))
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {sample_id: position for position, sample_id in enumerate(self._samples.index)}
+
+    @cached_property
+    def _thumbnail_offsets(self) -> np.ndarray:
+        return np.load(self.file(thumbnails.INDEX), allow_pickle=False)
+
+    @cached_property
+    def _thumbnail_pack(self) -> np.ndarray:
+        path = self.file(thumbnails.PACK)
+        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+    def _array(self, name: str) -> np.ndarray:
+        return np.load(self.file(name), mmap_mode="r", allow_pickle=False)
+
+    def _lowest(self, values: np.ndarray, k: int) -> list[str]:
+        """Ids of the k lowest values below zero; equal values keep their order, NaN is left out."""
+        order = np.argsort(values, kind="stable")
+        return self._samples.index[order[values[order] < 0][:k]].tolist()
+
+    def _influence(self, objective: str) -> np.ndarray:
+        known = [name.removeprefix("influence_") for name in self._samples if name.startswith("influence_")]
+        if objective not in known:
+            raise RunError(f"The run {self.name} has no objective {objective!r}; it has {', '.join(known)}.")
+        return self._samples[f"influence_{objective}"].to_numpy(np.float64)
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a finished run.
+
+    Raises:
+        RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
+    """
+    path = Path(path)
+    description = read_description(path)
+    if description["state"] != "finished":
+        reason = f" ({description['reason']})" if description.get("reason") else ""
+        raise RunError(
+            f"The run in {path} is {description['state']}{reason}, not finished. "
+            f"Wait until it is finished, or resume it."
+        )
+    for name, seal in seals.read(path, description).items():
+        seals.check_size(path, name, seal)
+        if seal["bytes"] <= seals.SMALL:
+            seals.check_content(path, name, seal)
+    return Run(path, description)
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,167 @@
+"""Which samples pull the model in the same direction? A flat map on which similar gradients lie together.
+
+UMAP (McInnes et al. 2018, arXiv 1802.03426) of the gradient sketches by cosine: direction, not length, so that
+one large gradient does not bend the map. Neighbours are exact (umap-learn's own search calls a Python function
+for every pair below 4,096 samples, 16 s instead of 0.3 s), the start is the first two principal axes, one thread
+and a seed make it reproducible. Fewer than 40 samples are shown on their principal axes: UMAP says nothing about
+so few.
+
+umap-learn needs three seconds of import and, the first time, seven of compilation, so it runs beside the sweep in
+a process of its own: `python -m influence_core.scores.gradient_map SEED` compiles first, then waits on its input
+for what to lay out.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from influence_core.errors import InfluenceError
+from influence_core.scores.evidence import nearest_rows
+
+NEIGHBOURS = 15
+FEWEST = 40
+
+
+def gradient_map(sketches: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Lay out gradient sketches (n, q) on a plane (n, 2), float32. Axes have no unit; only nearness means something."""
+    unit = np.asarray(sketches, dtype=np.float32)
+    unit = unit / (np.linalg.norm(unit, axis=1, keepdims=True) + 1e-12)
+    start = _principal_axes(unit)
+    if len(unit) < FEWEST:
+        return start
+    umap = _compiled_once()
+    nearest, apart = nearest_rows(
+        unit, unit, NEIGHBOURS
+    )  # umap-learn expects each sample as its own first neighbour
+    layout = umap.UMAP(
+        n_neighbors=NEIGHBOURS,
+        init=start,  # pyright: ignore[reportArgumentType] - an array is documented
+        n_epochs=200,
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=(nearest, apart.astype(np.float32)),
+        force_approximation_algorithm=True,
+    )
+    with warnings.catch_warnings():
+        # the search index that is missed serves only to place new points, which nobody does here
+        warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
+        return np.asarray(layout.fit_transform(unit), dtype=np.float32)
+
+
+def _compiled_once() -> Any:
+    """umap-learn, with its compiled functions kept on disk: seven seconds the first time, a tenth after that."""
+    import umap.distances  # three seconds, needed here only
+    import umap.layouts
+    import umap.umap_
+    import umap.utils
+    from numba.core.registry import CPUDispatcher
+
+    for module in (umap.umap_, umap.layouts, umap.utils, umap.distances):
+        for function in vars(module).values():
+            if isinstance(function, CPUDispatcher) and not function.signatures:
+                # RuntimeError: numba found no folder it may write to; then each process compiles anew, only slower
+                with contextlib.suppress(RuntimeError):
+                    function.enable_caching()
+    return umap
+
+
+def _principal_axes(unit: np.ndarray) -> np.ndarray:
+    centred = unit - unit.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    plane = centred @ axes[:, [-1, -2]] if axes.shape[1] > 1 else np.column_stack([centred[:, 0]] * 2)
+    return (10 * plane / (np.abs(plane).max() + 1e-12)).astype(np.float32)
+
+
+class MapProcess:
+    """A process that has umap-learn ready by the time the sketches are. Start it before anything slow is imported."""
+
+    def __init__(self, *, seed: int = 0):
+        """Start it; until `begin` it compiles and waits."""
+        self.target = Path()
+        # a pipe that nobody reads would stop the process when it is full; close() closes the file
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        package = str(Path(__file__).resolve().parents[2])
+        paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                __name__,
+                str(seed),
+            ],  # -P: no umap.py of the folder we happen to be in
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self.said,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+
+    def begin(self, folder: Path) -> None:
+        """`folder`/sketches.npy is on disk: lay it out."""
+        self.target = folder / ".map.npy"
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: `result` says why
+            self.process.stdin.write(f"{folder / 'sketches.npy'}\n{self.target}\n")
+            self.process.stdin.flush()
+
+    def done(self, seconds: float) -> bool:
+        """Wait at most this long; True when the layout is finished."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def result(self) -> np.ndarray:
+        """The layout (n, 2).
+
+        Raises:
+            InfluenceError: the process failed; its last words are in the message.
+        """
+        self.process.wait()
+        self.said.seek(0)
+        said = self.said.read()
+        if self.process.returncode or not self.target.exists():
+            raise InfluenceError(
+                f"The map of gradients could not be drawn (exit {self.process.returncode}): {said[-800:].strip()}. "
+                "Resume the run; if it happens again, report these words."
+            )
+        layout = np.load(self.target, allow_pickle=False)
+        self.target.unlink()
+        return layout
+
+    def close(self) -> None:
+        """End the process if it still runs: also after an error or a cancellation of the analysis."""
+        if self.process.poll() is None:
+            self.process.kill()
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        self.process.wait()
+        self.said.close()
+
+
+def main(seed: int) -> None:
+    """Compile on random numbers, wait for two lines (where the sketches are, where the map goes), lay out, write.
+
+    At low priority: torch's threads wait for each other, and one that loses its processor to us holds up the rest
+    (the sweep took four times as long on two cores).
+    """
+    if hasattr(os, "nice"):
+        os.nice(10)
+    gradient_map(np.random.default_rng(0).standard_normal((FEWEST * 2, 8)), seed=seed)
+    sketches, target = sys.stdin.readline().strip(), sys.stdin.readline().strip()
+    if target:  # an empty line means that the analysis has ended
+        np.save(target, gradient_map(np.load(sketches, allow_pickle=False), seed=seed), allow_pickle=False)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

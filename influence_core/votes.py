@@ -1,0 +1,90 @@
+"""What does one person say about one sample, and can it be written as said?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from influence_core.errors import DecisionError
+
+Action = Literal["keep", "relabel", "remove"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One sample of a decision, and what the reviewer saw when deciding.
+
+    Args:
+        sample_id: The sample.
+        revision: Its revision as the reviewer saw it; 0 when nobody has decided yet.
+        label_before: The label given in the dataset.
+        label_after: The new label, for "relabel" only.
+        suggested_label: The label that was suggested.
+        suspicion: The suspicion that was shown, in [0, 1].
+        rank: The place in the list that was shown.
+    """
+
+    sample_id: str
+    revision: int
+    label_before: str
+    label_after: str | None = None
+    suggested_label: str | None = None
+    suspicion: float | None = None
+    rank: int | None = None
+
+
+def checked_names(event_id: str, run: str, reviewer: str) -> tuple[str, str, str]:
+    return (
+        _text(event_id, "event id", 100),
+        _text(run, "run id", 200),
+        _text(reviewer.strip() if isinstance(reviewer, str) else reviewer, "reviewer's name", 200),
+    )
+
+
+def _text(value: Any, what: str, longest: int = 4000) -> str:
+    """Text that every database can keep."""
+    if not isinstance(value, str) or not value or len(value) > longest:
+        raise DecisionError(f"The {what} is {value!r:.60}; expected a text of 1 to {longest:,} characters.")
+    if "\0" in value or (not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value)):
+        raise DecisionError(f"The {what} {value!r:.60} holds characters that no database can keep.")
+    return str(value)
+
+
+def distinct(votes: Sequence[Vote]) -> Sequence[Vote]:
+    if not votes:
+        raise DecisionError("The decision names no sample; expected at least one. Select samples first.")
+    seen: set[str] = set()
+    for vote in votes:
+        if vote.sample_id in seen:
+            raise DecisionError(f"The decision names the sample {vote.sample_id!r} twice; expected it once.")
+        seen.add(vote.sample_id)
+    return votes
+
+
+def row_of(vote: Vote, action: str) -> dict[str, Any]:
+    """A vote as values of the table, checked."""
+    sample = _text(vote.sample_id, "sample id")
+    before = _text(vote.label_before, f"label given to {sample!r}")
+    if action != "relabel" and vote.label_after is not None:
+        raise DecisionError(
+            f"{action.capitalize()} of {sample!r} came with the new label {vote.label_after!r}."
+        )
+    if action == "relabel":
+        _text(vote.label_after, f"new label of {sample!r}")
+        if vote.label_after == before:
+            raise DecisionError(f"{sample!r} already is {before!r}; to confirm a label, decide to keep it.")
+    if isinstance(vote.revision, bool) or int(vote.revision) != vote.revision or vote.revision < 0:
+        raise DecisionError(f"The revision of {sample!r} is {vote.revision!r}; expected 0 or more.")
+    if vote.suspicion is not None and not 0 <= vote.suspicion <= 1:
+        raise DecisionError(f"The suspicion of {sample!r} is {vote.suspicion}; expected 0 to 1, or none.")
+    row = asdict(vote)
+    row["suspicion"] = None if vote.suspicion is None else float(vote.suspicion)
+    row["rank"] = None if vote.rank is None else int(vote.rank)
+    return row | {"action": action, "expected_revision": int(row.pop("revision"))}
+
+
+def checked_seconds(seconds: float | None) -> float | None:
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        raise DecisionError(f"The time spent is {seconds} seconds; expected 0 or more, or none.")
+    return None if seconds is None else float(seconds)

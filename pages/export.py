@@ -1,0 +1,118 @@
+"""Export: what was decided, and how does it leave this app?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from influence_core.exports import ExportCounts
+from pages.ui import downloads, frame, state, words
+from pages.ui.downloads import File, Offer
+from pages.ui.state import Chosen
+
+PREVIEWED = 200
+COLUMNS = 3
+
+
+def page() -> None:
+    action = frame.header("Export", "What was decided, and how do I take it with me?")
+    chosen = state.require_run()
+    offers = downloads.offers(chosen.run, chosen.name, chosen.log, state.address())
+    with action:
+        button(offers[0], offers[0].files[0], chosen, label="Corrected labels", primary=True)
+    counted = downloads.counts(chosen.run, chosen.log)
+    summary(counted)
+    frame.section("Downloads")
+    cards(offers, chosen)
+    preview(chosen)
+
+
+def summary(counted: ExportCounts) -> None:
+    """One sentence, then the numbers that add up to the whole training set."""
+    decided = counted.total - counted.undecided
+    if decided:
+        st.title(
+            f"{words.count(decided)} of {words.count(counted.total)} labels decided, "
+            f"{words.count(counted.total - counted.removed)} samples remain for training.",
+            anchor=False,
+        )
+    else:
+        st.title("Nothing is decided yet: the corrected labels are the given ones.", anchor=False)
+    facts = (
+        ("Kept", counted.kept, "Decided to be right as they are."),
+        ("Relabelled", counted.relabelled, "Carry another label from now on."),
+        ("Removed", counted.removed, "Not among the corrected labels and images."),
+        ("Undecided", counted.undecided, "Keep their given label."),
+    )
+    for column, (title, value, help) in zip(st.columns(4, gap="small"), facts, strict=True):
+        column.metric(
+            title,
+            words.count(value),
+            words.percent(value / counted.total),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=help,
+        )
+
+
+def cards(offers: list[Offer], chosen: Chosen) -> None:
+    """One card an offer: what it is, how many rows it holds, and a button for each of its files."""
+    for first in range(0, len(offers), COLUMNS):
+        row = st.columns(COLUMNS, gap="small")
+        for column, offer in zip(row, offers[first : first + COLUMNS], strict=False):
+            with column.container(border=True, height="stretch"):
+                card(offer, chosen)
+
+
+def card(offer: Offer, chosen: Chosen) -> None:
+    st.markdown(f"**{offer.title}**  \n:gray[{offer.meaning}]")
+    st.space("stretch")
+    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    row.markdown(f"**{words.count(offer.rows)}** {offer.unit}", width="content")
+    with row.container(horizontal=True, horizontal_alignment="right", gap="xsmall", width="content"):
+        for file in offer.files:
+            button(offer, file, chosen, label=file.label)
+
+
+def button(offer: Offer, file: File, chosen: Chosen, *, label: str, primary: bool = False) -> None:
+    """The file is made when the button is pressed, off the page's own run."""
+    st.download_button(
+        label,
+        data=file.make,
+        file_name=f"{chosen.name}-{file.name}",
+        mime=file.media_type,
+        key=f"download_{file.name}{'_primary' if primary else ''}",
+        type="primary" if primary else "secondary",
+        icon=":material/download:" if primary else None,
+        on_click="ignore",
+        disabled=offer.obstacle is not None,
+        help=offer.obstacle,
+    )
+
+
+def preview(chosen: Chosen) -> None:
+    tables = downloads.tables(chosen.run, chosen.log)
+    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    row.subheader("Preview", anchor=False, width="content")
+    with row:
+        which = st.segmented_control(
+            "Preview of",
+            list(tables),
+            default=next(iter(tables)),
+            required=True,
+            key=state.PREVIEW,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    table = tables[which]
+    if table.empty:
+        frame.nothing("No rows yet", "They appear with the first decision on the Review page.")
+        return
+    st.dataframe(table.head(PREVIEWED), hide_index=True, height=320)
+    if len(table) > PREVIEWED:
+        st.caption(
+            f"The first {PREVIEWED} of {words.count(len(table))} rows; the downloads hold all of them."
+        )
+
+
+page()

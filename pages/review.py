@@ -1,0 +1,204 @@
+"""Review: which of the labels in doubt are wrong? One decision each, and how good the flags were so far."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from pages.ui import cached, cards, frame, reading, selection, state, words
+from pages.ui.components.gallery import gallery
+from pages.ui.state import Chosen
+from pages.ui.tally import Tally, tally
+
+PAGE_SIZE = 100
+UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
+REFRESH_HELP = (
+    "The list stays as you chose it, so that nothing jumps. This makes it from what is decided by now."
+)
+
+
+def page() -> None:
+    action = frame.header(
+        "Review", "Which of the labels in doubt are really wrong? Decide one image after the other."
+    )
+    chosen = state.require_run()
+    action.button("Export", type="primary", icon=":material/download:", on_click=frame.go, args=("export",))
+    desk(chosen)
+
+
+@st.fragment
+@frame.framed
+def desk(chosen: Chosen) -> None:
+    """Counts, controls and images in one fragment: a decision moves the numbers at once, and nothing else."""
+    counts = st.container(border=True)
+    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    with row:
+        show = st.segmented_control(
+            "Show",
+            (UNDECIDED, DECIDED, ALL),
+            default=UNDECIDED,
+            required=True,
+            key=state.SHOW,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        queue, wanted = settings(chosen)
+    columns = cached.columns(chosen.run.id, chosen.run)
+    current = chosen.log.current(chosen.run.id)
+    decided = dict(zip(map(str, current.index), map(str, current["action"]), strict=True))
+    with counts:
+        progress(tally(columns["suspicion"], [decided.get(sample) for sample in columns["sample_id"]], queue))
+    positions = found(chosen, wanted) if wanted else shown(chosen, queue, show, set(decided))
+    with row:
+        number = turn_page(positions)
+    conflicts(chosen)
+    images(positions, number, chosen)
+
+
+def settings(chosen: Chosen) -> tuple[np.ndarray, str]:
+    """The queue above the cut, and the sample somebody looks for; rarely changed, so behind a button."""
+    with st.popover("Cut and search", icon=":material/tune:", width="content"):
+        queue = selection.queue(chosen.run, state.cut_slider(chosen.cut))
+        wanted = st.text_input(
+            "Find a sample",
+            key=state.SAMPLE,
+            bind="query-params",
+            placeholder="Sample id; empty shows the queue",
+        )
+        st.button("Make the list anew", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
+    return queue, wanted
+
+
+def turn_page(positions: np.ndarray) -> int:
+    """Which hundred of the list is on screen."""
+    pages = max(1, -(-len(positions) // PAGE_SIZE))
+    number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params")
+    if len(positions):
+        st.caption(selection.span(number, PAGE_SIZE, len(positions)), width="content")
+    return number
+
+
+def progress(numbers: Tally) -> None:
+    """How far, how good, how many are left: one line over a bar."""
+    if not numbers.queue:
+        st.markdown("No label reaches the cut. Lower it to look at the most suspicious ones anyway.")
+        return
+    bar, help_ = st.columns([5, 1], vertical_alignment="center")
+    bar.progress(numbers.share_decided, text=review_sentence(numbers))
+    with help_.container(horizontal_alignment="right"):
+        frame.how_to_read(reading.REVIEW)
+
+
+def review_sentence(numbers: Tally) -> str:
+    """'132 of 412 decided; 91.0 % of them were real errors [85.1, 95.0]; about 9 errors left ...'."""
+    decided = f"**{words.count(numbers.decided)} of {words.count(numbers.queue)}** decided"
+    left = (
+        f"about **{words.count(numbers.expected_left_in_queue)}** errors left in this queue, "
+        f"{words.count(numbers.expected_left)} in all"
+    )
+    if numbers.precision is None:
+        return f"{decided}; {left}, expected from suspicion"
+    bracket = words.escaped(words.interval(*numbers.precision_interval))
+    return f"{decided}; **{words.percent(numbers.precision)}** of them were real errors {bracket}; {left}"
+
+
+def conflicts(chosen: Chosen) -> None:
+    """Samples on which two people decided differently; deciding one again settles it."""
+    open_ones = chosen.log.conflicts(chosen.run.id)
+    if open_ones.empty:
+        return
+    samples = list(dict.fromkeys(map(str, open_ones["sample_id"])))
+    with st.expander(
+        f"{words.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
+    ):
+        st.markdown(
+            "Two decisions met on the same image. The first one counts until someone decides it again here."
+        )
+        st.dataframe(
+            open_ones[
+                [
+                    "sample_id",
+                    "action",
+                    "label_after",
+                    "reviewer",
+                    "other_action",
+                    "other_label_after",
+                    "other_reviewer",
+                ]
+            ],
+            hide_index=True,
+            column_config={
+                "sample_id": "Sample",
+                "action": "Counts",
+                "label_after": "Label",
+                "reviewer": "By",
+                "other_action": "Came later",
+                "other_label_after": "Its label",
+                "other_reviewer": "Its reviewer",
+            },
+        )
+        rows = cached.columns(chosen.run.id, chosen.run)["position"]
+        positions = [rows[sample] for sample in samples if sample in rows]
+        draw(chosen, positions, key="conflicts", version=str(positions), view="grid")
+
+
+def found(chosen: Chosen, wanted: str) -> np.ndarray:
+    """The one sample somebody asked for, by its id."""
+    at = cached.columns(chosen.run.id, chosen.run)["position"].get(wanted.strip())
+    return np.array([] if at is None else [at], dtype=int)
+
+
+def shown(chosen: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
+    """The part of the queue to show, frozen when it was chosen: a decision must not make the next image jump.
+
+    Undecided therefore means "undecided when this list was made"; the button makes it anew.
+    """
+    ids = cached.columns(chosen.run.id, chosen.run)["sample_id"]
+    about = (chosen.run.id, len(queue), show)
+    frozen = st.session_state.get(state.FROZEN)
+    if frozen is None or frozen[0] != about:
+        keep = {
+            UNDECIDED: lambda sample: sample not in decided,
+            DECIDED: lambda sample: sample in decided,
+        }.get(show)
+        frozen = (about, queue if keep is None else queue[[keep(ids[at]) for at in queue]])
+        st.session_state[state.FROZEN] = frozen
+    return frozen[1]
+
+
+def images(positions: np.ndarray, number: int, chosen: Chosen) -> None:
+    if not len(positions):
+        frame.nothing(
+            "Nothing to show here", "Choose All to see the whole queue, or lower the cut to look further."
+        )
+        return
+    visible = selection.one_page(positions, number, PAGE_SIZE)
+    draw(chosen, visible, key="review", version=f"{number}:{hash(tuple(visible.tolist()))}", view="card")
+
+
+def refresh() -> None:
+    st.session_state.pop(state.FROZEN, None)
+
+
+def draw(
+    chosen: Chosen,
+    positions: np.ndarray | list[int],
+    *,
+    key: str,
+    version: str,
+    view: Literal["grid", "card"],
+) -> None:
+    gallery(
+        cards.cards(chosen.run, chosen.name, positions, chosen.log),
+        key=f"{key}_{chosen.name}",
+        version=f"{chosen.run.id}:{version}",
+        classes=chosen.run.classes,
+        apply=state.writer(chosen),
+        view=view,
+        label="Labels in doubt",
+    )
+
+
+page()

@@ -1,0 +1,218 @@
+"""Start: what does this do, and with which data? The demo, your own data, or an earlier run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from influence_core import jobs
+from influence_core.errors import InfluenceError
+from influence_core.jobs import JobSpec
+from influence_core.runs import RunSummary
+from pages.ui import check_panel, frame, job_panel, places, state, story, words
+from pages.ui.routes import runs_root
+
+PROBLEM = "_start_problem"
+DEMO_NAME = "fashion"
+
+
+def page() -> None:
+    action = frame.header(
+        "Influence Explorer", "Find the training samples that hurt your model, see why, and repair them."
+    )
+    summaries = state.summaries()
+    demo_buttons(action, summaries)
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.error(problem, icon=":material/error:")
+    chapters()
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        earlier(summaries)
+    with right:
+        own_data()
+
+
+def chapters() -> None:
+    """Three pictures: find, understand, repair."""
+    for column, chapter in zip(st.columns(3, gap="small"), story.CHAPTERS, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.image(chapter.picture, width="stretch", alt=f"{chapter.title}: {chapter.sentence}")
+            st.markdown(f"**{chapter.title}**  \n:gray[{chapter.sentence}]")
+
+
+def demo_buttons(place, summaries: list[RunSummary]) -> None:
+    """One primary button: run the demo, or open it when it is there (then running it again stands beside)."""
+    demo = [
+        summary for summary in summaries if summary.dataset == DEMO_NAME or summary.name.startswith(DEMO_NAME)
+    ]
+    finished = next((summary for summary in demo if summary.state == "finished"), None)
+    with place:
+        if finished is None:
+            st.button("Explore the demo", type="primary", icon=":material/play_arrow:", on_click=run_demo)
+            return
+        st.button("Run again", icon=":material/replay:", on_click=run_demo)
+        st.button(
+            "Open the demo",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=open_run,
+            args=(finished.name,),
+        )
+
+
+def run_demo() -> None:
+    """A second click, or a second tab, opens the demo that is already at work instead of starting another."""
+    busy = next((s for s in state.summaries() if s.name.startswith(DEMO_NAME) and _active(s.name)), None)
+    if busy is not None:
+        open_run(busy.name)
+        return
+    submit(JobSpec(dataset=str(places.DEMO), model=str(places.DEMO), name=DEMO_NAME))
+
+
+def _active(name: str) -> bool:
+    return jobs.status(runs_root() / name).active
+
+
+def open_run(name: str) -> None:
+    state.open_run_named(name)
+    frame.go("overview")
+
+
+def submit(spec: JobSpec) -> None:
+    """Start the work and go where it can be watched; what cannot start says so on this page."""
+    try:
+        name = jobs.submit(runs_root(), spec)
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+        return
+    open_run(name)
+
+
+# ---------------------------------------------------------------------------------------------- earlier runs
+
+
+def earlier(summaries: list[RunSummary]) -> None:
+    with st.container(border=True):
+        frame.section("Earlier runs")
+        if not summaries:
+            st.caption("None yet. The demo takes about half a minute; your own data stands beside.")
+        for summary in summaries[:20]:
+            line(summary)
+        if len(summaries) > 20:
+            st.caption(f"and {words.count(len(summaries) - 20)} more in the run selector at the left")
+
+
+def line(summary: RunSummary) -> None:
+    """One run: name, state, facts, and the one thing to do with it."""
+    now = summary.state if summary.state == "damaged" else jobs.status(runs_root() / summary.name).state
+    name, button = st.columns([4, 1], vertical_alignment="center")
+    name.markdown(
+        f"**{words.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
+    )
+    key = f"run_{summary.name}"
+    if now in ("cancelled", "interrupted", "failed"):
+        button.button("Resume", key=key, on_click=resume, args=(summary.name,), width="stretch")
+    elif now != "damaged":
+        button.button("Open", key=key, on_click=open_run, args=(summary.name,), width="stretch")
+
+
+def facts(summary: RunSummary) -> str:
+    if summary.problem:
+        return words.escaped(summary.problem)
+    found = f"{words.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
+    size = words.plural(summary.n, "sample") if summary.n else ""
+    parts = (
+        words.escaped(summary.model),
+        size,
+        found,
+        words.moment(summary.created),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def resume(name: str) -> None:
+    try:
+        jobs.launch(runs_root() / name)
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+        return
+    open_run(name)
+
+
+# ---------------------------------------------------------------------------------------------- own data
+
+
+def own_data() -> None:
+    with st.container(border=True):
+        with st.form("own_data", border=False):
+            frame.section("Use my own data")
+            st.markdown(
+                ":gray[Paths on the server. A dataset is a folder or zip of images, a .parquet or an .npz.]"
+            )
+            st.text_input("Dataset", key="own_dataset", placeholder="data/flowers")
+            st.text_input("Model", key="own_model", placeholder="data/flowers/model.safetensors")
+            with st.expander("Only when the model has no model.json beside it"):
+                st.text_input("Architecture", key="own_architecture", placeholder="resnet18")
+                st.text_input(
+                    "Classes, in the order of the outputs",
+                    key="own_classes",
+                    placeholder="daisy, rose, tulip",
+                )
+            with st.container(horizontal=True):
+                st.form_submit_button("Analyse", icon=":material/play_arrow:", on_click=submit_own)
+                st.form_submit_button(
+                    "Check first",
+                    icon=":material/fact_check:",
+                    type="tertiary",
+                    help="Can this be analysed, how exactly, how long would it take? Takes a few seconds.",
+                    on_click=check_own,
+                )
+        check_panel.panel()
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What stands in the form, with paths that exist and may be read."""
+
+    dataset: Path
+    model: Path
+    architecture: str
+    classes: tuple[str, ...]
+
+
+def typed() -> Typed | None:
+    """The form's paths, checked before anything is made of them; None when they are refused, which the page says."""
+    text = {
+        key: str(st.session_state.get(f"own_{key}") or "").strip()
+        for key in ("dataset", "model", "architecture", "classes")
+    }
+    try:
+        dataset = places.permitted(text["dataset"], "dataset")
+        model = places.permitted(text["model"] or text["dataset"], "model")
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+        return None
+    classes = [name.strip() for name in text["classes"].split(",") if name.strip()]
+    return Typed(dataset, model, text["architecture"], tuple(classes))
+
+
+def submit_own() -> None:
+    if (asked := typed()) is None:
+        return
+    check_panel.forget()
+    options = {"architecture": asked.architecture, "classes": list(asked.classes)}
+    named = {key: value for key, value in options.items() if value}
+    dataset, model = str(asked.dataset), str(asked.model)
+    submit(JobSpec(dataset=dataset, model=model, name=asked.dataset.stem, model_options=named))
+
+
+def check_own() -> None:
+    check_panel.forget()  # also when the new paths are refused: an old answer must not stand for them
+    if (asked := typed()) is not None:
+        options = {"architecture": asked.architecture, "classes": ", ".join(asked.classes)}
+        check_panel.begin(asked.dataset.stem, str(asked.model), str(asked.dataset), options)
+
+
+page()

@@ -1,0 +1,462 @@
+// A grid or a card of samples to keep, relabel or remove; the other files of the gallery stand in front of this one.
+// The browser draws every mark at once; Python hears of it through the outbox and may answer later.
+
+const instances = new WeakMap();
+const HURRY = ['pointerdown', 'pagehide', 'blur'];
+const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
+
+class Gallery {
+  constructor(root, data) {
+    this.root = root;
+    this.outbox = new Outbox(data.outbox);
+    this.version = null;
+    this.server = [];
+    this.items = [];
+    this.at = 0;
+    this.anchor = 0;
+    this.selected = new Set();
+    this.history = [];          // what `undo` takes back, newest last: [{ events: [{event_id, before}], at }]
+    this.blindUndo = null;      // an undo whose effect only the server knows: then its changes are ours, not a stranger's
+    this.focusedAt = performance.now();
+    this.view = data.view;
+    this.place = `${data.outbox}:place`;
+    this.parts = buildParts(root);
+    this.picker = new ClassPicker(this);
+    this.parts.bar.append(this.picker.box);
+    this.listen();
+  }
+
+  listen() {
+    const { root, parts } = this;
+    root.addEventListener('keydown', e => this.onKey(e));
+    // The focus can fall to nowhere (a click beside the cards, a redraw of the page) in the middle of a burst: its keys
+    // still belong to the gallery that had them last.
+    root.addEventListener('focusin', () => (window.influenceKeys = this.outbox.name));
+    this.stray = e => {
+      const nowhere = !document.activeElement || document.activeElement === document.body;
+      if (nowhere && window.influenceKeys === this.outbox.name) this.onKey(e);
+    };
+    document.addEventListener('keydown', this.stray, true);
+    parts.bar.addEventListener('click', e => this.onCommand(e));
+    parts.stage.addEventListener('click', e => this.onCommand(e));
+    parts.banner.addEventListener('click', e => this.onCommand(e));
+    parts.help.addEventListener('click', e => this.onCommand(e));
+    for (const list of [parts.grid, parts.film]) {
+      list.addEventListener('click', e => this.onPick(e));
+      list.addEventListener('dblclick', e => this.indexOf(e) >= 0 && this.show('card'));
+    }
+    this.ticker = setInterval(() => this.paintStatus(), 500);
+    this.leaving = e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault();
+    addEventListener('beforeunload', this.leaving);
+    // A press outside may be a link to another page: what waits for its turn goes first.
+    this.hurry = () => this.outbox.hurry();
+    for (const sign of HURRY) addEventListener(sign, this.hurry, true);
+  }
+
+  close() {
+    clearInterval(this.ticker);
+    document.removeEventListener('keydown', this.stray, true);
+    removeEventListener('beforeunload', this.leaving);
+    for (const sign of HURRY) removeEventListener(sign, this.hurry, true);
+    this.outbox.close();
+  }
+
+  // ---- what Python says ----
+
+  update(data, deliver) {
+    this.data = data;
+    this.outbox.deliver = deliver;
+    const shown = new Map(this.items.map(item => [item.id, item.decision]));
+    const known = this.version === data.version;
+    this.server = data.cards;
+    const written = this.outbox.confirm(data.ack);
+    this.items = replay(this.server, this.outbox.waiting);
+    const ours = this.blindUndo !== null;
+    if (written.some(event => event.event_id === this.blindUndo)) this.blindUndo = null;
+    this.root.classList.toggle('readonly', data.readOnly);
+    this.root.dataset.theme = isDark(this.root) ? 'dark' : 'light';
+    this.root.style.setProperty('--top', `${headerOver(this.root)}px`);
+    if (known) this.noticeStrangers(shown, ours);
+    else this.rebuild();
+    this.paint();
+    if (!known) this.takeFocus();
+  }
+
+  noticeStrangers(shown, ours) {
+    this.items.forEach(item => {
+      if (!shown.has(item.id)) return;
+      const changed = !sameDecision(shown.get(item.id), item.decision);
+      if (changed && !ours) this.strangers.add(item.id);
+    });
+  }
+
+  rebuild() {
+    const { data, parts, items } = this;
+    this.version = data.version;
+    this.strangers = new Set();
+    this.selected.clear();
+    const place = this.restorePlace();
+    this.at = Math.max(0, items.findIndex(item => item.id === place?.id));
+    this.anchor = this.at;
+    this.view = place?.view || this.view;
+    parts.grid.style.setProperty('--columns', data.columns ? `repeat(${data.columns}, minmax(0, 1fr))` : '');
+    parts.grid.replaceChildren(...items.map((item, i) => gridCard(item, i)));
+    parts.film.replaceChildren(...items.map((item, i) => filmCard(item, i)));
+    for (const list of [parts.grid, parts.film]) list.setAttribute('aria-label', data.label);
+    parts.empty.hidden = items.length > 0;
+    this.focusedAt = performance.now();
+    this.show(this.view, false);
+  }
+
+  restorePlace() {
+    try {
+      const place = JSON.parse(sessionStorage.getItem(this.place));
+      return place && place.version === this.data.version ? place : null;
+    } catch {
+      return null;
+    }
+  }
+
+  takeFocus() {
+    const active = document.activeElement;
+    const typing = active && (/^(INPUT|TEXTAREA|SELECT)$/.test(active.tagName) || active.isContentEditable);
+    if (this.hadFocus || (this.data.autofocus && !typing)) this.focusList();
+  }
+
+  // ---- drawing ----
+
+  get current() {
+    return this.items[this.at];
+  }
+
+  get list() {
+    return this.view === 'card' ? this.parts.film : this.parts.grid;
+  }
+
+  focusList() {
+    this.list.focus({ preventScroll: true });
+  }
+
+  show(view, focus = true) {
+    this.view = view;
+    this.root.dataset.view = view;
+    this.paint();
+    if (focus) this.focusList();
+    if (focus || view === 'card') this.scrollToCurrent();   // a grid that just appeared must not move the page
+    const { bar, stage } = this.parts;
+    const hidden = stage.getBoundingClientRect().top < bar.getBoundingClientRect().bottom - 1;
+    if (focus && view === 'card' && hidden) stage.scrollIntoView({ block: 'start' });
+  }
+
+  paint() {
+    const { parts, items } = this;
+    items.forEach((item, i) => this.paintItem(item, i));
+    for (const list of [parts.grid, parts.film]) {
+      if (items.length) list.setAttribute('aria-activedescendant', list.children[this.at].id);
+      else list.removeAttribute('aria-activedescendant');
+    }
+    if (this.view === 'card' && items.length) fillStage(parts.stage, this);
+    const done = items.filter(item => item.decision).length;
+    parts.progress.textContent = `${done} of ${items.length} on this page`;
+    parts.meter.style.width = `${items.length ? (100 * done) / items.length : 0}%`;
+    parts.all.hidden = this.selected.size > 0;
+    parts.clear.hidden = !this.selected.size;
+    this.paintStatus();
+    if (this.current && !this.data.readOnly) {
+      sessionStorage.setItem(this.place, JSON.stringify({ version: this.version, view: this.view, id: this.current.id }));
+    }
+  }
+
+  paintItem(item, i) {
+    const state = item.decision?.action || '';
+    for (const list of [this.parts.grid, this.parts.film]) {
+      const card = list.children[i];
+      card.classList.toggle('current', i === this.at);
+      card.setAttribute('aria-selected', String(this.selected.has(i)));
+      if ((card.dataset.state || '') !== state || card.dataset.label !== (item.decision?.label ?? '')) {
+        card.dataset.state = state;
+        card.dataset.label = item.decision?.label ?? '';
+        drawDecision(card, item);
+      }
+      const stranger = this.strangers.has(item.id) || Boolean(item.conflict);
+      card.classList.toggle('stranger', stranger);
+      card.setAttribute('aria-label', describe(item, stranger));
+    }
+  }
+
+  paintStatus() {
+    const { outbox, parts } = this;
+    const n = outbox.waiting.length;
+    const age = n ? Date.now() - outbox.since : 0;
+    const stuck = outbox.problem !== null || age > 8000;
+    if (n) this.everSaved = true;
+    const saving = n && age > 700 ? `Saving ${n}…` : this.everSaved && !n ? 'All saved' : '';
+    parts.status.textContent = this.selected.size ? `${this.selected.size} selected` : saving;
+    parts.status.classList.toggle('strong', this.selected.size > 0);
+    parts.banner.hidden = !stuck;
+    if (stuck) {
+      const what = n === 1 ? '1 decision is' : `${n} decisions are`;
+      parts.trouble.textContent = outbox.problem
+        ? `Not saved: ${outbox.problem} ${what} kept in this browser tab.`
+        : `The server does not answer. ${what} kept in this browser tab and sent again until it does.`;
+      parts.discard.hidden = outbox.problem === null;
+    }
+  }
+
+  scrollToCurrent() {
+    const { film, grid } = this.parts;
+    const list = this.view === 'card' ? film : grid;
+    const card = list.children[this.at];
+    if (!card) return;
+    if (list === film) film.scrollLeft = card.offsetLeft - (film.clientWidth - card.offsetWidth) / 2;
+    else card.scrollIntoView({ block: 'nearest' });
+  }
+
+  say(text, aloud = true) {
+    if (aloud) this.parts.live.textContent = text;
+    this.parts.note.textContent = text;
+    clearTimeout(this.noteTimer);
+    this.noteTimer = setTimeout(() => (this.parts.note.textContent = ''), 4000);
+  }
+
+  // ---- moving and selecting ----
+
+  move(to, extend = false) {
+    const last = this.items.length - 1;
+    to = Math.min(last, Math.max(0, to));
+    if (extend) this.selectRange(this.anchor, to);
+    else this.anchor = to;
+    if (to !== this.at) this.focusedAt = performance.now();
+    this.at = to;
+    this.scrollToCurrent();
+  }
+
+  selectRange(a, b) {
+    for (let i = Math.min(a, b); i <= Math.max(a, b); i++) this.selected.add(i);
+  }
+
+  toggle(i) {
+    if (!this.selected.delete(i)) this.selected.add(i);
+    this.anchor = i;
+  }
+
+  toggleAll() {
+    if (this.selected.size === this.items.length) this.selected.clear();
+    else this.items.forEach((_, i) => this.selected.add(i));
+    this.say(this.selected.size ? `All ${this.selected.size} selected` : 'Selection cleared');
+  }
+
+  perRow() {
+    if (this.view === 'card') return 1;
+    const cards = [...this.parts.grid.children];
+    const row = cards.findIndex(card => card.offsetTop !== cards[0].offsetTop);
+    return row < 0 ? cards.length : row;
+  }
+
+  indexOf(e) {
+    const card = e.target.closest('[role=option]');
+    return card ? Number(card.dataset.i) : -1;
+  }
+
+  onPick(e) {
+    const i = this.indexOf(e);
+    if (i < 0) return;
+    if (e.target.closest('.tick') || e.ctrlKey || e.metaKey) {
+      this.move(i);
+      this.toggle(i);
+    } else this.move(i, e.shiftKey);
+    this.paint();
+    this.focusList();
+  }
+
+  // ---- deciding ----
+
+  targets() {
+    return this.selected.size ? [...this.selected].sort((a, b) => a - b) : [this.at];
+  }
+
+  decide(action, label = null) {
+    const { items } = this;
+    if (!items.length || this.data.readOnly) return;
+    const chosen = this.targets();
+    const wanted = i => (action === 'relabel' ? label ?? items[i].suggested ?? null : null);
+    const able = chosen.filter(i => action !== 'relabel' || wanted(i) !== null);
+    // Relabelling to the label it already has is keeping it; the log would otherwise hold a change that changes nothing.
+    const kept = able.filter(i => action === 'relabel' && wanted(i) === items[i].given);
+    const rest = able.filter(i => !kept.includes(i));
+    const group = { at: this.at, events: [] };
+    if (kept.length) group.events.push(this.commit('keep', kept, () => null));
+    if (rest.length) group.events.push(this.commit(action, rest, wanted));
+    if (group.events.length) this.history.push(group);
+    this.announce(action, label, chosen.length - able.length, able);
+    if (!able.length) return;
+    if (this.selected.size) this.selected.clear();
+    else this.move(this.at + 1);
+    this.focusedAt = performance.now();
+  }
+
+  commit(action, indexes, labelOf) {
+    const event_id = uuid();
+    const votes = indexes.map(i => ({ id: this.items[i].id, revision: this.items[i].revision, label: labelOf(i) }));
+    const before = Object.fromEntries(indexes.map(i => [this.items[i].id, this.items[i].decision]));
+    const seconds = Math.min(3600, Math.round((performance.now() - this.focusedAt) / 10) / 100);
+    indexes.forEach(i => {
+      this.items[i].decision = { action, label: labelOf(i) };
+      this.items[i].revision += 1;
+      this.strangers.delete(this.items[i].id);
+    });
+    this.outbox.push({ event_id, action, votes, seconds, target: null, before });
+    return { event_id, before };
+  }
+
+  announce(action, label, skipped, able) {
+    const one = able.length === 1 && this.items[able[0]];
+    const verb = { keep: 'Kept', relabel: 'Relabelled', remove: 'Removed' }[action];
+    let text = one ? `${verb}${one.decision.label ? ` to ${one.decision.label}` : ''}` : `${verb} ${able.length}`;
+    if (one && action === 'relabel' && !one.decision.label) text = `Kept as ${one.given}`;
+    if (skipped && able.length) text += `; ${skipped} without a suggestion left as they were`;
+    if (!able.length) text = 'No suggested label here: press / to choose one';
+    this.say(text);
+  }
+
+  undo() {
+    if (this.data.readOnly) return;
+    const group = this.history.pop();
+    if (!group) {
+      this.blindUndo = uuid();
+      this.outbox.push({ event_id: this.blindUndo, action: 'undo', votes: [], seconds: null, target: null, before: {} });
+      this.say('Taking back the last saved decision');
+      return;
+    }
+    for (const { event_id, before } of group.events.reverse()) this.takeBack(event_id, before);
+    if (this.items[group.at] && group.events.some(event => this.items[group.at].id in event.before)) this.move(group.at);
+    this.say(`Undone${group.events.length === 1 && Object.keys(group.events[0].before).length > 1 ? ` for ${Object.keys(group.events[0].before).length}` : ''}`);
+  }
+
+  takeBack(target, before) {
+    const here = new Map(this.items.map(item => [item.id, item]));
+    const votes = Object.keys(before).map(id => ({ id, revision: here.get(id)?.revision ?? 0, label: null }));
+    for (const [id, decision] of Object.entries(before)) {
+      const item = here.get(id);
+      if (!item) continue;
+      item.decision = decision;
+      item.revision += 1;
+    }
+    this.outbox.push({ event_id: uuid(), action: 'undo', votes, seconds: null, target, before });
+  }
+
+  // The class a digit stands for: fixed order when all classes have a digit, else likeliest first for this image.
+  classOfKey(digit) {
+    const position = digit === 0 ? 9 : digit - 1;
+    return classOrder(this.data.classes, this.current)[position] ?? null;
+  }
+
+  // ---- keys and buttons ----
+
+  onKey(e) {
+    const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
+    const pressed = e.target.tagName === 'BUTTON' && (e.key === 'Enter' || e.key === ' ');
+    if (e.isComposing || typing || pressed) return;
+    if (!this.runKey(e)) return;
+    e.preventDefault();
+    e.stopPropagation();        // Streamlit's own keys (r, c, shortcut=) must not act on the same press
+    this.paint();
+  }
+
+  runKey(e) {
+    const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+    if (e.ctrlKey || e.metaKey || e.altKey) {
+      if (key !== 'z' || e.altKey || e.shiftKey) return false;
+      this.undo();
+      return true;
+    }
+    if (!this.parts.help.hidden) {
+      if (key !== 'Escape' && key !== '?') return false;
+      this.toggleHelp();
+      return true;
+    }
+    return this.items.length > 0 && (this.moveByKey(key, e.shiftKey) || this.actByKey(key));
+  }
+
+  moveByKey(key, extend) {
+    const row = this.perRow();
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row };
+    if (key in steps) {
+      const to = this.at + steps[key];
+      if (to >= 0 && to < this.items.length) this.move(to, extend);
+      else if (Math.abs(steps[key]) === 1 || this.view === 'card') this.move(to, extend);
+    } else if (key === 'Home') this.move(0, extend);
+    else if (key === 'End') this.move(this.items.length - 1, extend);
+    else return false;
+    return true;
+  }
+
+  actByKey(key) {
+    if (key === 'Enter') this.show(this.view === 'grid' ? 'card' : 'grid');
+    else if (key === '?') this.toggleHelp();
+    else if (key === 'Escape' && this.selected.size) this.selected.clear();
+    else if (key === 'Escape' && this.view === 'card') this.show('grid');
+    else if (this.data.readOnly) return false;
+    else if (key in ACTIONS) this.decide(ACTIONS[key]);
+    else if (key === 'u') this.undo();
+    else if (key === ' ') this.toggle(this.at);
+    else if (key === 'a') this.toggleAll();
+    else if (key === '/') this.picker.open();
+    else if (/^[0-9]$/.test(key)) return this.decideByDigit(Number(key));
+    else return false;
+    return true;
+  }
+
+  decideByDigit(digit) {
+    const label = this.classOfKey(digit);
+    if (label === null) this.say(`No class has the key ${digit}`);
+    else this.decide('relabel', label);
+    return true;
+  }
+
+  onCommand(e) {
+    const button = e.target.closest('[data-do]');
+    if (!button) return;
+    const [what, value] = [button.dataset.do, button.dataset.value];
+    if (what in { keep: 1, relabel: 1, remove: 1 }) this.decide(what, value ?? null);
+    else if (what === 'undo') this.undo();
+    else if (what === 'all') this.toggleAll();
+    else if (what === 'clear') this.selected.clear();
+    else if (what === 'view') this.show(value);
+    else if (what === 'help') this.toggleHelp();
+    else if (what === 'back' || what === 'next') this.move(this.at + (what === 'next' ? 1 : -1));
+    else if (what === 'retry') this.outbox.flush();
+    else if (what === 'discard') this.discard();
+    this.paint();
+    if (what === 'pick' && this.items.length) this.picker.open();
+    // A mouse click gives the keys back to the images; so does a button of the card, which was just redrawn.
+    else if (what !== 'help' && (e.detail > 0 || button.closest('.stage'))) this.focusList();
+  }
+
+  discard() {
+    this.outbox.discardFirst();
+    this.items = replay(this.server, this.outbox.waiting);
+    this.history.length = 0;
+    this.say('Discarded');
+  }
+
+  toggleHelp() {
+    const { help } = this.parts;
+    help.hidden = !help.hidden;
+    if (help.hidden) this.focusList();
+    else help.querySelector('button').focus();
+  }
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const root = parentElement.querySelector('.root');
+  let gallery = instances.get(root);
+  if (!gallery) instances.set(root, (gallery = new Gallery(root, data)));
+  gallery.hadFocus = root.contains(parentElement.activeElement ?? document.activeElement);
+  gallery.update(data, queue => setStateValue('queue', queue));
+  return () => {
+    gallery.close();
+    instances.delete(root);
+  };
+}

@@ -1,0 +1,130 @@
+"""Which of these images have a wrong label, and what should it be? A grid or a card, driven by keys.
+
+Every mark is drawn by the browser at once. What was decided waits in an outbox there (component state plus
+the tab's sessionStorage) until `apply` has written it, so no keystroke is lost: not to a slow rerun, not to a
+page left right after the key, not to a server that was killed. An event may therefore arrive twice; its
+`event_id` lets `apply` recognise it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import streamlit as st
+from streamlit.components.v2 import component
+
+from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
+
+__all__ = ["Bar", "Card", "Decision", "Event", "Neighbour", "Vote", "gallery"]
+
+_HERE = Path(__file__).parent
+_SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
+
+
+class Decision(TypedDict):
+    """What was decided about a sample; `label` is the new label of a relabel, else None."""
+
+    action: str
+    label: str | None
+
+
+class Bar(TypedDict):
+    """One of the small bars: `value` in [0, 1] is drawn, `text` (the number in its unit) is read."""
+
+    name: str
+    value: float
+    text: NotRequired[str]
+
+
+class Neighbour(TypedDict):
+    """A training sample shown for comparison."""
+
+    src: str
+    label: str
+
+
+class Card(TypedDict):
+    """One sample. Only the first three keys are needed; the rest is shown when it is there.
+
+    `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
+    decision log has accepted for this sample; `conflict` says that reviewers disagree about it.
+    """
+
+    id: str
+    src: str
+    given: str
+    given_index: NotRequired[int | None]
+    suggested: NotRequired[str | None]
+    rank: NotRequired[int | None]
+    suspicion: NotRequired[float | None]
+    revision: NotRequired[int]
+    decision: NotRequired[Decision | None]
+    conflict: NotRequired[bool]
+    bars: NotRequired[list[Bar]]
+    why: NotRequired[str]
+    top: NotRequired[list[tuple[int, float]]]
+    neighbours: NotRequired[list[Neighbour]]
+
+
+_mount = component(
+    "influence_gallery",
+    html="<div class='root'></div>",
+    css=(_HERE / "gallery.css").read_text("utf-8"),
+    js="\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS),
+)
+
+
+def gallery(
+    cards: Sequence[Card],
+    *,
+    key: str,
+    version: str,
+    classes: Sequence[str],
+    apply: Apply,
+    view: Literal["grid", "card"] = "grid",
+    columns: int | None = None,
+    label: str = "Images to review",
+    read_only: bool = False,
+    autofocus: bool | None = None,
+) -> None:
+    """Show `cards` and hand every decision to `apply`, in order, at least once.
+
+    Args:
+        cards: what to show, in order. Build them after the decisions were read: this call's `apply` has run.
+        key: must contain the run, because the browser's outbox is named after it.
+        version: changes when other samples (or another order) are shown; the same version only updates marks.
+        apply: writes one event before it returns. An InfluenceError keeps the event in the browser and shows
+            its text there; the person may try again or discard it.
+        view: the view to start in; the person switches with Enter.
+        columns: number of columns of the grid, None for as many as fit.
+        read_only: a grid to look at, without marks and toolbar.
+        autofocus: take the keyboard when nothing else has it; None: only in the card view.
+    """
+
+    def write() -> None:
+        drain(st.session_state[key].get("queue"), _ack(key), apply)
+
+    register(f"{PREFIX}{key}", apply)
+    _mount(
+        key=key,
+        data={
+            "cards": [dict(card) for card in cards],
+            "version": version,
+            "classes": list(classes),
+            "view": view,
+            "columns": columns,
+            "label": label,
+            "readOnly": read_only,
+            "autofocus": view == "card" if autofocus is None else autofocus,
+            "outbox": f"{PREFIX}{key}",
+            "ack": dict(_ack(key)),
+        },
+        on_queue_change=write,
+    )
+
+
+def _ack(key: str) -> dict[str, Any]:
+    """How far this session has written the outbox of one mounted gallery, and what stopped it."""
+    return st.session_state.setdefault(f"_{key}_ack", {"epoch": None, "seq": 0, "problem": None})

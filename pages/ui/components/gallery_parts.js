@@ -1,0 +1,204 @@
+// What the gallery is made of. Names and labels come from data, so every text goes in as textContent.
+
+const LETTER = { keep: 'K', relabel: 'L', remove: 'X' };
+const SAID = { keep: 'kept', relabel: 'relabelled', remove: 'removed' };
+const CRISP = 96;   // pixels; smaller pictures are shown as they are, not blurred
+
+function el(tag, className = '', text = null, attributes = {}) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== null) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function within(parent, ...children) {
+  parent.append(...children.filter(Boolean));
+  return parent;
+}
+
+function percent(p) {
+  return p === null || p === undefined ? '' : `${(100 * p).toFixed(p < 0.0995 || p >= 0.9995 ? 1 : 0)} %`;
+}
+
+function isDark(node) {
+  const probe = el('span', '', null, { style: 'color: var(--st-background-color)' });
+  node.append(probe);
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  probe.remove();
+  return r + g + b < 384;
+}
+
+// How much of the scrolled area Streamlit's header covers: nothing when the gallery scrolls in a box of its own.
+function headerOver(root) {
+  let above = root.getRootNode().host ?? root.parentElement;
+  while (above && !/auto|scroll/.test(getComputedStyle(above).overflowY)) above = above.parentElement;
+  const header = document.querySelector('[data-testid="stHeader"]');
+  return header && (!above || above.matches('[data-testid="stMain"]')) ? header.offsetHeight : 0;
+}
+
+function command(what, text, key, title, value = null) {
+  const button = el('button', 'command', null, { type: 'button', 'data-do': what, title, 'aria-label': text });
+  if (value !== null) button.dataset.value = value;
+  return within(button, el('span', '', text), key && el('kbd', '', key, { 'aria-hidden': 'true' }));
+}
+
+function picture(src, alt) {
+  const image = el('img', '', null, { alt, decoding: 'async', loading: 'lazy', draggable: 'false' });
+  image.onload = () => image.classList.toggle('crisp', image.naturalWidth < CRISP);
+  image.onerror = () => image.classList.add('broken');
+  image.src = src;
+  return image;
+}
+
+// ---- frame ----
+
+function buildParts(root) {
+  const parts = { ...buildBar(), ...buildBanner(), ...buildLists(), help: buildHelp() };
+  parts.stage = el('div', 'stage');
+  parts.live = el('div', 'live', null, { 'aria-live': 'polite', role: 'status' });
+  parts.note = el('span', 'note', '', { 'aria-hidden': 'true' });
+  const toast = within(el('div', 'toast'), parts.note);
+  parts.empty = el('p', 'empty', 'No images here. Widen the filters to see more.');
+  parts.empty.hidden = true;
+  root.replaceChildren(parts.bar, parts.banner, parts.empty, parts.stage, parts.grid, parts.film, parts.footer, toast, parts.help, parts.live);
+  return parts;
+}
+
+function buildBar() {
+  const bar = el('div', 'bar', null, { role: 'toolbar', 'aria-label': 'Decisions' });
+  const decisions = within(el('div', 'group decisions'),
+    command('keep', 'Keep', 'K', 'Keep the given label'),
+    command('relabel', 'Relabel', 'L', 'Relabel to the suggestion'),
+    command('remove', 'Remove', 'X', 'Remove from the training data'),
+    command('pick', 'Label…', '/', 'Relabel to any class'));
+  const all = command('all', 'Select all', 'A', 'Select every image on this page');
+  const clear = command('clear', 'Clear', 'Esc', 'Clear the selection');
+  const edits = within(el('div', 'group edits'), command('undo', 'Undo', 'U', 'Take back the last decision (also Ctrl+Z)'), all, clear);
+  const status = el('span', 'status', '');
+  const views = within(el('div', 'group views', null, { role: 'group', 'aria-label': 'View' }),
+    viewButton('grid', 'Grid', 'M1 1h5v5H1zM8 1h5v5H8zM1 8h5v5H1zM8 8h5v5H8z'),
+    viewButton('card', 'One at a time', 'M1 2h12v10H1zM1 9h12'));
+  const help = el('button', 'command square', '?', { type: 'button', 'data-do': 'help', title: 'Keys (?)', 'aria-label': 'Keys' });
+  within(bar, decisions, edits, within(el('div', 'group right'), status, views, help));
+  return { bar, all, clear, status };
+}
+
+function viewButton(view, title, path) {
+  const button = el('button', `command square view-${view}`, null,
+    { type: 'button', 'data-do': 'view', 'data-value': view, title: `${title} (Enter)`, 'aria-label': title });
+  const icon = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  for (const [name, value] of Object.entries({ viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true' })) icon.setAttribute(name, value);
+  const line = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  line.setAttribute('d', path);
+  icon.append(line);
+  return within(button, icon);
+}
+
+function buildBanner() {
+  const banner = el('div', 'banner', null, { role: 'alert' });
+  banner.hidden = true;
+  const trouble = el('span', 'trouble', '');
+  const discard = command('discard', 'Discard this decision', '', 'Drop the decision that could not be saved');
+  within(banner, trouble, within(el('div', 'group'), command('retry', 'Try again now', '', 'Send the waiting decisions again'), discard));
+  return { banner, trouble, discard };
+}
+
+function buildLists() {
+  const attributes = { tabindex: '0', role: 'listbox', 'aria-multiselectable': 'true' };
+  const grid = el('div', 'grid', null, attributes);
+  const film = el('div', 'film', null, { ...attributes, 'aria-orientation': 'horizontal' });
+  const progress = el('span', 'progress', '');
+  const meter = el('span', 'fill');
+  const footer = within(el('div', 'footer'), within(el('span', 'meter', null, { 'aria-hidden': 'true' }), meter), progress);
+  return { grid, film, progress, meter, footer };
+}
+
+function buildHelp() {
+  const help = el('div', 'help', null, { role: 'dialog', 'aria-modal': 'true', 'aria-label': 'Keys' });
+  help.hidden = true;
+  const rows = [
+    ['K', 'keep the given label'], ['L', 'relabel to the suggestion'], ['X', 'remove from the training data'],
+    ['1 … 9, 0', 'relabel to that class'], ['/', 'relabel to any class, by typing'], ['U or Ctrl+Z', 'undo'],
+    ['Space', 'select or unselect'], ['Shift + arrows or click', 'select a range'], ['A', 'select all or none'],
+    ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
+  ];
+  const sheet = el('dl', 'keys');
+  for (const [keys, meaning] of rows) within(sheet, within(el('dt'), ...keys.split(' or ').flatMap(orKey)), el('dd', '', meaning));
+  const close = command('help', 'Close', 'Esc', 'Close');
+  return within(help, within(el('div', 'sheet'),
+    within(el('div', 'title'), el('strong', '', 'Keys'), close), sheet,
+    el('p', 'small', 'With images selected, a decision applies to all of them. Every decision is saved at once and can be undone.')));
+}
+
+function orKey(key, i) {
+  return i ? [document.createTextNode(' or '), el('kbd', '', key)] : [el('kbd', '', key)];
+}
+
+// ---- cards ----
+
+function cardShell(className, item, i) {
+  const card = el('div', className, null, { role: 'option', id: `${className}${i}`, 'data-i': i });
+  const box = within(el('div', 'picture'), picture(item.src, ''), el('span', 'mark', '', { 'aria-hidden': 'true' }));
+  return within(card, box);
+}
+
+function gridCard(item, i) {
+  const card = cardShell('card', item, i);
+  card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }));
+  const names = el('div', 'names');
+  const bars = el('div', 'bars');
+  for (const bar of item.bars || []) {
+    const track = within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(bar.value)}%` }));
+    bars.append(within(el('span', 'tip', null, { 'data-tip': `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}` }), track));
+  }
+  within(card, names, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
+  drawDecision(card, item);
+  return card;
+}
+
+function filmCard(item, i) {
+  return cardShell('frame', item, i);
+}
+
+function clip(value) {
+  return Math.round(1000 * Math.min(1, Math.max(0, Number(value) || 0))) / 10;
+}
+
+// Letter on the picture, and for grid cards the line "given → label".
+function drawDecision(card, item) {
+  const decision = item.decision;
+  card.querySelector('.mark').textContent = decision ? LETTER[decision.action] : '';
+  const names = card.querySelector('.names');
+  if (!names) return;
+  const label = decision ? decision.label : item.suggested;
+  const given = el('span', 'given', item.given, { title: `given label: ${item.given}` });
+  const arrow = label && el('span', 'arrow', '→', { 'aria-hidden': 'true' });
+  const to = label && el('span', 'to', label, { title: `${decision ? 'new' : 'suggested'} label: ${label}` });
+  names.replaceChildren(...[given, arrow, to].filter(Boolean));
+}
+
+function describe(item, stranger) {
+  const words = [`given ${item.given}`];
+  if (item.suggested) words.push(`suggested ${item.suggested}`);
+  if (item.decision) words.push(SAID[item.decision.action] + (item.decision.label ? ` to ${item.decision.label}` : ''));
+  if (stranger) words.push('changed by someone else');
+  return words.join(', ');
+}
+
+// ---- classes ----
+
+function classOrder(classes, item) {
+  if (classes.length <= 10 || !item?.top?.length) return classes.slice(0, 10);
+  return item.top.slice(0, 10).map(([index]) => classes[index]);
+}
+
+function probabilityOf(item, classes, name) {
+  const found = item?.top?.find(([index]) => classes[index] === name);
+  return found ? found[1] : null;
+}
+
+function keyOf(name, classes, item) {
+  const position = classOrder(classes, item).indexOf(name);
+  return position < 0 ? '' : String((position + 1) % 10);
+}

@@ -1,0 +1,86 @@
+// One sample in full: picture, both labels, why it is in doubt, every class, what is near. gallery_parts.js stands in front.
+
+function fillStage(stage, gallery) {
+  const { items, at, data, strangers } = gallery;
+  const item = items[at];
+  const stamp = JSON.stringify([item.id, item.decision, strangers.has(item.id), gallery.version, at, items.length]);
+  if (stage.dataset.stamp === stamp) return;
+  stage.dataset.stamp = stamp;
+  stage.dataset.state = item.decision?.action || '';
+  if (stage.dataset.shown !== `${gallery.version} ${item.id}`) {
+    stage.dataset.shown = `${gallery.version} ${item.id}`;
+    stage.replaceChildren(within(el('div', 'left'), bigPicture(item), measures(item)), el('div', 'facts'));
+  }
+  stage.querySelector('.mark').textContent = item.decision ? LETTER[item.decision.action] : '';
+  stage.querySelector('.facts').replaceChildren(...facts(item, data, at, items.length, strangers.has(item.id) || item.conflict));
+}
+
+function bigPicture(item) {
+  const image = picture(item.src, `Training image labelled ${item.given}`);
+  image.loading = 'eager';
+  return within(el('div', 'picture big'), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
+}
+
+function facts(item, data, at, n, stranger) {
+  return [headline(item, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
+    data.readOnly ? null : chips(item, data), neighbours(item)].filter(Boolean);
+}
+
+function headline(item, at, n, stranger) {
+  const line = within(el('div', 'headline'),
+    el('button', 'step', '‹', { type: 'button', 'data-do': 'back', title: 'Previous (←)', 'aria-label': 'Previous' }),
+    el('span', 'small', `${at + 1} of ${n}`),
+    el('button', 'step', '›', { type: 'button', 'data-do': 'next', title: 'Next (→)', 'aria-label': 'Next' }),
+    item.rank ? el('span', 'small pill', `rank ${item.rank}`) : null,
+    item.suspicion !== null && item.suspicion !== undefined ? el('span', 'small pill', `suspicion ${item.suspicion.toFixed(2)}`) : null,
+    el('span', 'small id', item.id, { title: item.id }));
+  return within(line, stranger ? el('span', 'other shown', 'changed by someone else') : null);
+}
+
+function verdict(item, data) {
+  const rows = [['given', item.given, 'given']];
+  if (item.suggested) rows.push(['suggested', item.suggested, 'to']);
+  const decided = item.decision?.action === 'relabel' ? item.decision.label : null;
+  if (decided && decided !== item.suggested) rows.push(['new', decided, 'to']);
+  const table = el('div', 'verdict');
+  for (const [role, name, kind] of rows) {
+    const chance = probabilityOf(item, data.classes, name);
+    const chosen = decided === name || (item.decision?.action === 'keep' && role === 'given');
+    within(table, el('span', 'role small', role), el('span', `label ${kind}${chosen ? ' chosen' : ''}`, name),
+      el('span', 'number', percent(chance)), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(chance)}%` })));
+  }
+  return table;
+}
+
+function chips(item, data) {
+  const box = el('div', 'chips', null, { role: 'group', 'aria-label': 'Label as' });
+  const chosen = item.decision?.action === 'relabel' ? item.decision.label : item.decision?.action === 'keep' ? item.given : null;
+  classOrder(data.classes, item).forEach((name, i) => {
+    const chance = probabilityOf(item, data.classes, name);
+    const chip = el('button', `chip${name === item.suggested ? ' suggested' : ''}`, null, { type: 'button', 'data-do': 'relabel', 'data-value': name,
+      'aria-pressed': String(name === chosen), title: `Label as ${name}${chance === null ? '' : `, ${percent(chance)}`}` });
+    within(box, within(chip, el('kbd', '', String((i + 1) % 10)), el('span', 'name', name),
+      el('span', 'number small', percent(chance)), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(chance)}%` }))));
+  });
+  return box;
+}
+
+function measures(item) {
+  if (!item.bars?.length) return null;
+  const box = el('div', 'measures');
+  for (const bar of item.bars) {
+    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(bar.value)}%` })),
+      el('span', 'number small', bar.text ?? Number(bar.value).toFixed(2)));
+  }
+  return box;
+}
+
+function neighbours(item) {
+  if (!item.neighbours?.length) return null;
+  const strip = el('div', 'neighbours');
+  for (const near of item.neighbours) {
+    const same = near.label === item.given ? ' same' : '';
+    within(strip, within(el('figure', `near${same}`), picture(near.src, `Neighbour labelled ${near.label}`), el('figcaption', '', near.label, { title: near.label })));
+  }
+  return within(el('div', 'nearby'), el('div', 'small', 'Nearest training images'), strip);
+}

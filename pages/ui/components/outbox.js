@@ -1,0 +1,131 @@
+// What this tab has decided and the server has not confirmed yet.
+//
+// The whole list is component state, sent at once and then at most every 100 ms, and again every 5 s until the
+// server answers with the number it has written (`ack`). Triggers would be lost in a slow fragment; state is not.
+// sessionStorage keeps the list across a reload, a page change and a restart of the server.
+
+const PREFIX = 'influence-outbox:';
+const EVERY = 100;
+const AGAIN = 5000;
+
+// Names of the outboxes whose gallery is on screen now; shared with the courier through the window.
+function mounted() {
+  return (window.influenceOutboxes ??= new Set());
+}
+
+function stored(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name) || '[]');
+  } catch {
+    return [];
+  }
+}
+
+function store(name, events) {
+  if (events.length) sessionStorage.setItem(name, JSON.stringify(events));
+  else sessionStorage.removeItem(name);
+}
+
+// crypto.randomUUID exists only on https and localhost; annotators also come through plain http in a lab network.
+function uuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const b = crypto.getRandomValues(new Uint8Array(16));
+  b[6] = (b[6] & 15) | 64;
+  b[8] = (b[8] & 63) | 128;
+  const hex = [...b].map(v => v.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+class Outbox {
+  constructor(name) {
+    this.name = name;
+    mounted().add(name);
+    this.epoch = uuid();       // one mounted component; the server counts per epoch
+    this.sequence = 0;
+    this.sentAt = 0;
+    this.sentUpTo = 0;
+    this.timer = null;
+    this.problem = null;       // the server's own words on why it could not write
+    this.since = null;         // when the oldest unconfirmed event was made
+    this.deliver = () => {};
+    this.waiting = stored(name).map(event => ({ ...event, seq: ++this.sequence }));
+    if (this.waiting.length) this.since = Date.now();
+  }
+
+  push(event) {
+    this.since ??= Date.now();
+    this.waiting.push({ ...event, seq: ++this.sequence });
+    store(this.name, this.waiting);
+    this.send();
+  }
+
+  // Takes the server's answer; returns the events it has written.
+  confirm(ack) {
+    const mine = ack && ack.epoch === this.epoch;
+    const written = mine ? this.waiting.filter(event => event.seq <= ack.seq) : [];
+    this.waiting = this.waiting.filter(event => !written.includes(event));
+    this.problem = (mine && ack.problem) || null;
+    if (written.length) store(this.name, this.waiting);
+    if (!this.waiting.length) this.since = null;
+    else if (written.length) this.since = Date.now();
+    // After a failure only the slow timer tries again, or answer and question would chase each other.
+    if (!this.waiting.length) clearTimeout(this.timer);
+    else if (!this.problem) this.send();
+    return written;
+  }
+
+  discardFirst() {
+    this.waiting.shift();
+    this.problem = null;
+    this.since = this.waiting.length ? Date.now() : null;
+    store(this.name, this.waiting);
+    if (this.waiting.length) this.send();
+  }
+
+  send() {
+    clearTimeout(this.timer);
+    const wait = this.sentAt + EVERY - Date.now();
+    if (wait > 0) this.timer = setTimeout(() => this.flush(), wait);
+    else this.flush();
+  }
+
+  // Sends at once what would have waited for the 100 ms to pass.
+  hurry() {
+    if (this.waiting.length && this.waiting.at(-1).seq > this.sentUpTo) this.flush();
+  }
+
+  flush() {
+    if (!this.waiting.length) return;
+    this.sentAt = Date.now();
+    this.sentUpTo = this.sequence;
+    // `before` is for redrawing here; the server keeps its own record.
+    const events = this.waiting.map(({ before, ...event }) => event);
+    this.deliver({ epoch: this.epoch, at: this.sentAt, events });
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.flush(), AGAIN);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    mounted().delete(this.name);
+  }
+}
+
+// The cards as they will be once everything that waits is written: the server's state with the waiting events on top.
+function replay(cards, waiting) {
+  const items = cards.map(card => ({ ...card, decision: card.decision || null, revision: card.revision || 0 }));
+  const byId = new Map(items.map(item => [item.id, item]));
+  for (const event of waiting) {
+    for (const vote of event.votes) {
+      const item = byId.get(vote.id);
+      if (!item) continue;
+      item.decision = event.action === 'undo' ? event.before[vote.id] : { action: event.action, label: vote.label };
+      item.revision += 1;
+    }
+  }
+  return items;
+}
+
+function sameDecision(a, b) {
+  return (a?.action ?? null) === (b?.action ?? null) && (a?.label ?? null) === (b?.label ?? null);
+}

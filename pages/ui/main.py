@@ -1,0 +1,104 @@
+"""Which page is open, of which run, for whom? The frame of every page: menu, run, reviewer, job at work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+if (
+    root := str(Path(__file__).resolve().parents[2])
+) not in sys.path:  # run as a script: `pages` is next to app.py
+    sys.path.insert(0, root)
+
+from influence_core import jobs
+from influence_core.errors import InfluenceError
+from influence_core.runs import RunSummary
+from pages.ui import cached, frame, job_panel, reviewer, state, words
+from pages.ui.components import outbox
+from pages.ui.routes import runs_root
+
+ICON = Path(__file__).with_name("icon.png")
+
+
+def main() -> None:
+    st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
+    page = st.navigation(_pages())
+    frame.follow()
+    cached.warm_up()
+    summaries = state.summaries()
+    with st.sidebar:
+        _sidebar(summaries, page.title)
+    with st.container(horizontal_alignment="center"), st.container(width=frame.CONTENT_WIDTH):
+        _framed(page)
+
+
+def _pages() -> dict[str, list]:
+    def page(name: str, title: str, icon: str, help: str):
+        path, start = frame.page_file(name), name == "start"
+        return st.Page(path, title=title, icon=f":material/{icon}:", help=help, default=start)
+
+    return {
+        "": [
+            page("start", "Start", "rocket_launch", "Open the demo, your own data, or an earlier run."),
+            page(
+                "overview", "Overview", "insights", "What was found, in numbers; progress of a running job."
+            ),
+        ],
+        "Explore": [
+            page("outliers", "Outliers", "grid_view", "Ranked images and the distribution of every score."),
+            page(
+                "map",
+                "Map",
+                "scatter_plot",
+                "Images that push the model the same way lie together; draw around them.",
+            ),
+        ],
+        "Act": [
+            page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
+            page(
+                "export",
+                "Export",
+                "download",
+                "The corrected labels and images, and the log of all decisions.",
+            ),
+        ],
+    }
+
+
+def _sidebar(summaries: list[RunSummary], page: str) -> None:
+    chosen = state.choose_run(summaries)
+    about = next((summary for summary in summaries if summary.name == chosen), None)
+    if about is not None:
+        st.caption(_about(about))
+    reviewer.ask()
+    _job_banner(summaries, page)
+    outbox.courier()  # brings decisions that were still on their way when another page was opened
+
+
+def _about(summary: RunSummary) -> str:
+    size = words.plural(summary.n, "sample") if summary.n else ""
+    facts = " · ".join(fact for fact in (words.escaped(summary.dataset), size) if fact)
+    return f"{facts}  \n{words.moment(summary.created)}"
+
+
+def _job_banner(summaries: list[RunSummary], page: str) -> None:
+    """The job at work or in line, wherever the person is; the pages of that very run show it themselves."""
+    waiting = [runs_root() / summary.name for summary in summaries if summary.state in ("queued", "running")]
+    busy = next((folder for folder in waiting if jobs.status(folder).active), None)
+    if busy is None or (busy.name == state.run_name() and page != "Start"):
+        return
+    with st.container(border=True):
+        job_panel.panel(busy, key="banner", compact=True)
+
+
+def _framed(page) -> None:
+    """Every expected error of a page is a sentence; everything else is a fault of ours and must surface."""
+    try:
+        page.run()
+    except InfluenceError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+main()

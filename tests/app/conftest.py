@@ -1,0 +1,54 @@
+"""A server with and without runs, and the app opened on it as a person would: by its entry script."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from influence_core.runs import Run
+from tests.small_run import make_small_run
+
+MAIN = Path(__file__).resolve().parents[2] / "pages" / "ui" / "main.py"
+PAGES = ("start", "overview", "outliers", "map", "review", "export")
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty runs root of this test alone; caches are process-wide, so they are emptied too."""
+    monkeypatch.setenv("INFLUENCE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("INFLUENCE_DECISIONS", raising=False)
+    monkeypatch.delenv("INFLUENCE_DATA", raising=False)
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def run(root: Path) -> Run:
+    """A finished run of 200 samples and 4 classes in the folder `small`."""
+    return make_small_run(root / "small", n=200, classes=4)
+
+
+@pytest.fixture
+def open_app() -> Open:
+    """Open a page by its name and address: open_app("review", run="small")."""
+
+    def open_page(page: str = "start", /, **query: str) -> AppTest:
+        app = AppTest.from_file(str(MAIN), default_timeout=30)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
+        return app if page == "start" else app.switch_page(f"../{page}.py").run()
+
+    return open_page
+
+
+def texts(app: AppTest) -> str:
+    """Everything readable on the page, for `in`."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "error", "info", "warning")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))

@@ -1,0 +1,161 @@
+"""Numbers and sentences read as the look says; numbers of a review follow from its decisions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from influence_core.errors import DataError
+from influence_core.jobs import JobStatus
+from influence_core.runs import Run
+from pages.ui import evidence, findings, job_panel, places, reading, words
+from pages.ui.tally import tally, wilson
+
+THIN = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (0.012345, "0.0123"),
+        (-0.5, "\u22120.500"),
+        (1.0, "1.00"),
+        (12.345, "12.3"),
+        (999.6, f"1{THIN}000"),
+        (12345.6, f"12{THIN}300"),
+        (1.2e-7, "1.20e\u22127"),
+        (float("nan"), "none"),
+    ],
+)
+def test_a_number_has_three_significant_digits(value: float, shown: str) -> None:
+    assert words.number(value) == shown
+
+
+def test_counts_percentages_and_intervals() -> None:
+    assert words.count(4000) == f"4{THIN}000"
+    assert words.percent(0.0995) == f"10.0{THIN}%"
+    assert words.interval(0.851, 0.95) == "[85.1, 95.0]"
+    assert words.plural(1, "sample") == "1 sample"
+    assert words.plural(2, "sample") == "2 samples"
+
+
+def test_times() -> None:
+    assert words.duration(80) == f"1{THIN}min 20{THIN}s"
+    assert words.moment("2026-11-22T08:30:00.000000Z") == "22 Nov 2026, 08:30 UTC"
+    assert words.moment("2026-11-22T10:30:00+02:00") == "22 Nov 2026, 08:30 UTC"
+    assert words.moment(None) == ""
+
+
+@pytest.mark.parametrize("text", ["a_b*c", "[x](javascript:y)", ":red[x]", "<b>", "$x$", "`x`", "# x"])
+def test_text_of_a_dataset_is_never_markdown(text: str) -> None:
+    escaped = words.escaped(text)
+    assert escaped.replace("\\", "") == text
+    assert all(escaped[at - 1] == "\\" for at, letter in enumerate(escaped) if letter in "_*[]():<>$`#")
+
+
+def test_a_score_says_its_sign_unit_target_and_layers(run: Run) -> None:
+    sentence = words.score_sentence("influence_utility", run.description["columns"])
+    for part in ("raises validation loss", "helpful", "learning rate", "mean validation loss", "all layers"):
+        assert part in sentence, f"{part!r} is missing: a number without a unit or a direction is a bug"
+
+
+def test_a_known_step_is_told_with_the_time_left() -> None:
+    status = JobStatus(
+        "demo", "running", "sweep", "Gradients", 1, 6, done=1200, total=4000, rate=950.0, eta=12.0
+    )
+    assert job_panel.step_text(status) == "Step 2 of 6: gradients"
+    assert job_panel.detail_text(status) == f"1{THIN}200 of 4{THIN}000 · 950 a second · about 12{THIN}s left"
+
+
+@pytest.mark.parametrize("state", job_panel.LOOKS)
+def test_every_state_of_a_job_has_a_badge_and_words(state: str) -> None:
+    assert "badge" in job_panel.state_badge(state)
+    if state != "damaged":
+        assert job_panel.step_text(JobStatus("demo", state))
+
+
+def test_wilson_is_the_published_interval() -> None:
+    """Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662."""
+    low, high = wilson(81, 263)
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == pytest.approx(1.0)
+
+
+def test_a_tally_counts_only_the_queue() -> None:
+    suspicion = np.array([0.9, 0.8, 0.7, 0.1])
+    numbers = tally(suspicion, ["relabel", "keep", None, "remove"], np.array([0, 1, 2]))
+    assert (numbers.queue, numbers.decided, numbers.confirmed) == (3, 2, 1)
+    assert numbers.precision == 0.5
+    assert numbers.expected_left_in_queue == pytest.approx(0.7)
+    assert tally(suspicion, [None] * 4, np.array([0])).precision is None
+
+
+def test_findings_add_up(run: Run) -> None:
+    found = findings.find(run, 0.5)
+    assert found.flagged == run.description["results"]["flagged"]
+    assert found.confusion.to_numpy().sum() == found.flagged == sum(entry.flagged for entry in found.by_class)
+    assert sum(entry.total for entry in found.by_class) == found.total == 200
+    assert found.expected_errors == pytest.approx(run.description["results"]["expected_errors"])
+
+
+def test_clean_data_is_told_honestly(run: Run) -> None:
+    found = findings.find(run, 1.5)
+    assert found.headline == "None of 200 training labels is probably wrong."
+    assert found.pair is None
+    assert len(findings.facts(run.description["results"], found)) == 5
+    assert findings.next_steps(found)
+
+
+def test_evidence_names_only_what_speaks_against_the_label() -> None:
+    common = {"given": "shirt", "suggested": "dress"}
+    strong = evidence.sentence(
+        **common, ranks={"grad_norm": 0.995}, neighbours=["dress"] * 9 + ["shirt"], influence=-0.2
+    )
+    assert strong == (
+        f"Its gradient norm is in the top 1{THIN}%; 9 of its 10 nearest neighbours are labelled dress; "
+        "learning from it raises validation loss."
+    )
+    weak = evidence.sentence(**common, ranks={"grad_norm": 0.4}, neighbours=["shirt"] * 10, influence=0.2)
+    assert weak.startswith("Nothing stands out")
+
+
+def test_the_banned_words_are_not_used() -> None:
+    folder = places.APP / "pages"
+    for path in [*folder.glob("*.py"), *(folder / "ui").glob("*.py")]:
+        text = path.read_text("utf-8").lower()
+        assert not any(phrase in text for phrase in ("bad data", "dirty", "ai found")), path
+
+
+def test_every_reading_is_two_sentences_and_a_formula() -> None:
+    for name, entry in vars(reading).items():
+        if isinstance(entry, reading.Reading):
+            assert entry.text.count(". ") == 1, name
+            assert entry.text.endswith("."), name
+            assert entry.formula, name
+
+
+@pytest.mark.parametrize(
+    "typed", ["/etc/passwd", "../../etc/passwd", "~/secrets", "link", "{root}/link/passwd"]
+)
+def test_paths_outside_the_data_folders_are_refused(tmp_path, monkeypatch, typed: str) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    monkeypatch.setenv("INFLUENCE_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"outside the folders|There is no dataset"):
+        places.permitted(typed.format(root=tmp_path), "dataset")
+
+
+def test_paths_inside_are_found_and_missing_ones_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.setenv("INFLUENCE_DATA", str(tmp_path))
+    assert places.permitted("flowers", "dataset") == tmp_path / "flowers"
+    assert places.permitted(str(tmp_path / "flowers"), "dataset") == tmp_path / "flowers"
+    with pytest.raises(DataError, match="no dataset at 'weeds'"):
+        places.permitted("weeds", "dataset")
+
+
+def test_small_numbers_never_lose_their_sign() -> None:
+    assert words.number(-1e-6).startswith("\u2212")
+    assert math.isfinite(float(words.number(123456789.0).replace(THIN, "")))

@@ -1,0 +1,210 @@
+"""From any model and any dataset to a run folder: the whole way, on small data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import influence_core as ic
+from influence_core import analysis
+from influence_core.errors import Cancelled, DataError, InfluenceError, ModelError
+from tests.oracles import flat_gradients, settled
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "sample_data" / "fashion"
+ANALYZE = [sys.executable, "-m", "influence_core.cli", "analyze", str(SAMPLE), "--out"]
+
+
+def blobs(n: int, seed: int) -> TensorDataset:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    centres = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(9))
+    return TensorDataset(centres[labels] + 0.7 * torch.randn(n, 2, 6, 6, generator=generator), labels)
+
+
+def net(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return settled(
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return ic.analyze(
+        net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path_factory.mktemp("runs") / "a"
+    )
+
+
+def test_any_module_and_any_dataset_give_a_full_run(run):
+    table = run.samples
+    assert table.index.tolist() == [str(row) for row in range(30)], "without ids the row number is the id"
+    assert set(table["label"]) == {"0", "1", "2"} and run.classes == ("0", "1", "2")
+    described = set(run.description["columns"])
+    assert described == {"sample_id", *table.columns}, (
+        "every column needs its words, no words without a column"
+    )
+    assert table.drop(columns=["label", "predicted", "suggested_label"]).notna().all().all()
+    assert (
+        run.sketches.shape == (30, 256)
+        and run.probabilities.shape == (30, 3)
+        and run.neighbours.shape == (30, 10)
+    )
+    assert run.description["reproducibility"]["state"] == "agreed"
+    assert "checked" in run.description["reproducibility"]["float64"]["state"]
+    assert run.description["preflight"]["sentence"] == "All 3 layers are exact by closed form."
+    assert {layer["covered"] for layer in run.description["preflight"]["layers"]} == {"exact"}
+    assert (
+        run.description["results"]["test_accuracy"]["low"]
+        <= run.description["results"]["test_accuracy"]["value"]
+    )
+
+
+def test_the_table_holds_exact_gradients_and_signed_influence(run):
+    model, train, val = net(), blobs(30, 1), blobs(15, 2)
+    truth = flat_gradients(model, train)
+    assert np.allclose(run.samples["grad_norm"], truth.norm(dim=1), rtol=1e-4)
+    objective = flat_gradients(model, val).mean(0)
+    influence = truth @ objective
+    assert np.allclose(run.samples["influence_utility"], influence, atol=1e-4 * float(influence.abs().max()))
+    worst = run.harmful("utility", 3)
+    assert worst == [str(i) for i in influence.argsort()[:3].tolist()], (
+        "harmful = most negative influence first"
+    )
+    assert (run.samples.loc[run.helpful("utility", 3), "influence_utility"] > 0).all()
+
+
+def test_the_model_is_left_as_it_was():
+    model = net().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ic.analyze(model, blobs(20, 1), blobs(10, 2))
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_same_seed_gives_the_same_table_and_a_finished_folder_is_not_overwritten(run, tmp_path):
+    again = ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "again")
+    pd.testing.assert_frame_equal(again.samples, run.samples)
+    assert again.id != run.id
+    with pytest.raises(InfluenceError, match="finished run"):
+        ic.analyze(net(), blobs(30, 1), blobs(15, 2), out=run.path)
+
+
+def test_a_stopped_run_continues_to_the_same_table_and_other_inputs_are_refused(run, tmp_path):
+    def stop(stage, done, total):
+        if stage == "validation":
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b", on_progress=stop)
+    with pytest.raises(InfluenceError, match="another dataset"):
+        ic.analyze(net(), blobs(30, 7), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b")
+    resumed = ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b")
+    pd.testing.assert_frame_equal(resumed.samples, run.samples)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "error", "says"),
+    [
+        (blobs(0, 1), blobs(5, 2), DataError, "training split has 0 samples; expected at least 2"),
+        (blobs(9, 1), blobs(0, 2), DataError, "validation split has 0 samples; expected at least 1"),
+        (
+            TensorDataset(torch.zeros(4, 2, 6, 6), torch.tensor([0, 1, 2, 9])),
+            blobs(6, 2),
+            DataError,
+            r"0 to 9; expected 0 to 2.*3 outputs",
+        ),
+    ],
+)
+def test_bad_inputs_are_sentences(train, val, error, says, tmp_path):
+    with pytest.raises(error, match=says):
+        ic.analyze(net(), train, val, out=tmp_path / "bad")
+    assert not (tmp_path / "bad").exists(), "nothing is left behind by inputs that were refused"
+
+
+def test_classes_in_another_order_are_refused():
+    dataset = ic.open_dataset(SAMPLE)
+    model = ic.open_model(SAMPLE / "model.safetensors")
+    other = dataset.with_classes(tuple(reversed(model.classes)))
+    with pytest.raises(ModelError, match=r"classes=model\.classes"):
+        ic.analyze(model, other.train, other.val)
+
+
+def test_evidence_comes_from_at_most_four_layers_and_always_the_last():
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(9)])
+    samples = TensorDataset(torch.zeros(5, 4), torch.arange(5) % 4)
+    layers = analysis.evidence_layers(model, samples)
+    assert len(layers) == 4 and layers[-1] == "8" and "0" not in layers
+    assert analysis.evidence_layers(nn.Linear(4, 2), samples) == ("",)
+
+
+@pytest.mark.parametrize("moment", ["sweep", "scores"])
+def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path, moment):
+    """The demo, killed without warning and continued, gives the table of an undisturbed run."""
+    arguments = ANALYZE
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start():
+        return subprocess.Popen(
+            [*arguments, str(folder)],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    child = start()
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and child.poll() is None:
+        try:
+            progress = json.loads((folder / "progress.json").read_text())
+        except (FileNotFoundError, ValueError):
+            progress = {}
+        if progress.get("stage") == moment and (moment == "scores" or progress["done"] > 1200):
+            break
+        time.sleep(0.02)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
+    kept = {
+        path.name: path.stat().st_mtime_ns for path in (folder / "shards" / "train").glob("*.safetensors")
+    }
+    assert len(kept) >= 2, "the run was killed before two shards were finished"
+    assert not (folder / "samples.parquet").exists()
+
+    second = start()
+    _, said = second.communicate(timeout=240)
+    assert second.returncode == 0, said.decode()
+    undisturbed = _undisturbed(arguments, environment, tmp_path.parent)
+    pd.testing.assert_frame_equal(ic.open_run(folder).samples, undisturbed)
+
+
+_TABLES: dict[str, pd.DataFrame] = {}
+
+
+def _undisturbed(arguments: list[str], environment: dict[str, str], place: Path) -> pd.DataFrame:
+    if "table" not in _TABLES:
+        folder = place / "undisturbed"
+        subprocess.run([*arguments, str(folder)], cwd=ROOT, env=environment, check=True, capture_output=True)
+        _TABLES["table"] = ic.open_run(folder).samples
+    return _TABLES["table"]
+
+
+def test_the_demo_finds_its_planted_faults(tmp_path):
+    """Suspicion against truth.csv: at least 0.95 and not below its best single signal. Random stands beside it."""
+    table = _undisturbed(ANALYZE, {**os.environ, "OMP_NUM_THREADS": "1"}, tmp_path)
+    truth = pd.read_csv(SAMPLE / "truth.csv").set_index("sample_id")["label"]
+    quality = ic.detection_table(table, table["label"] != truth.reindex(table.index))["auroc"]
+    assert quality["suspicion"] >= 0.95
+    assert quality["suspicion"] >= quality.drop("suspicion").max(), quality.to_string()
+    assert 0.4 < quality["random"] < 0.6
