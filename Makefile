@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv/peers
 
-.PHONY: run test check bench clean
+.PHONY: run test slow check bench clean
 
 run: .venv/app  ## open the app on 127.0.0.1 with the bundled sample
 	$(BIN)/influence app
 
 test: .venv/test  ## run every test
 	$(BIN)/python -m pytest
+
+slow: .venv/test  ## run the tests that take minutes: fuzzing, planted truth over several seeds
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/test  ## lint, format and types, exactly as in CI
 	$(BIN)/ruff check .
