@@ -21,7 +21,7 @@ from influence_core.engine.batch_size import halved, probed_batch_size
 from influence_core.engine.book import Book
 from influence_core.engine.contractions import Buffer, Readings, Wanted, contract, joined
 from influence_core.engine.directions import Direction, check_directions
-from influence_core.engine.factors import Dense, grid_of
+from influence_core.engine.factors import Dense
 from influence_core.engine.features import heard
 from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, checked, loss_by_name
@@ -160,10 +160,9 @@ def _planned(
 
 
 def _wanted(name: str, value: Tensor, directions: Sequence[Direction], q: int, seed: int) -> Wanted:
-    grid = grid_of(tuple(value.shape))
-    along = [d[name].detach().to(value) if name in d else torch.zeros_like(value) for d in directions]
-    folding = folding_map(name, grid, q, seed, value) if q else None
-    return Wanted(grid, tuple(along), folding)
+    shape = tuple(value.shape)
+    along = [d[name].detach().to(value).contiguous() if name in d else None for d in directions]
+    return Wanted(shape, tuple(along), folding_map(name, shape, q, seed, value) if q else None)
 
 
 def _swept(
@@ -187,7 +186,7 @@ def _swept(
 
 
 def _one_batch(model: nn.Module, batch: loop.Batch, plan: _Plan) -> dict[str, Tensor]:
-    shapes = {name: wanted.grid.shape for name, wanted in plan.wanted.items()}
+    shapes = {name: wanted.shape for name, wanted in plan.wanted.items()}
     book = Book(
         shapes, len(batch), lambda name, factor: contract(factor, plan.wanted[name], plan.buffer), joined
     )
