@@ -23,13 +23,16 @@ from torch.utils.data import Dataset
 
 from influence_core import identity
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss
+from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
+from influence_core.held_out import FILE as HELD_OUT
+from influence_core.held_out import held_out_table
 from influence_core.meanings import check_free, meanings
 from influence_core.objectives import Objective, objective_by_name, objective_gradient
 from influence_core.preflight import preflight, with_ways
+from influence_core.reopened import Inputs
 from influence_core.repeatability import repeatability
 from influence_core.runs import (
     Run,
@@ -138,6 +141,9 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     clock = _Clock()
     if hasattr(job.train, "picture"):
         pack_thumbnails(job.train, job.folder, job.report)
+        for split, samples in (("val", job.val), ("test", job.test)):
+            if samples is not None and hasattr(samples, "picture"):
+                pack_thumbnails(samples, job.folder, split=split)
     clock.lap("thumbnails")
     directions = _directions(job)
     clock.lap("objective")
@@ -178,16 +184,20 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     job.report("check", 1, 1)
     clock.lap("check")
     _write(job, table, swept, found.probabilities, found.neighbours)
+    tested = _tested(job)
+    _write_held_out(job, held_out, tested)
     finish_run(
         job.folder,
         columns=meanings(
             [c for c in table if c not in identity.group_names(job.train)], job.objectives, swept.last_layer
         ),
         reproducibility=repeats,
-        results={**found.results, **_accuracies(job, swept, held_out)},
+        results={**found.results, **_accuracies(job, swept, held_out, tested)},
         timings=clock.laps,
     )
-    return open_run(job.folder)
+    run = open_run(job.folder)
+    run.remember(Inputs(job.model, job.train, job.val, job.test, job.loss, shared=True))
+    return run
 
 
 class _Clock:
@@ -243,7 +253,12 @@ def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFra
     return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])
 
 
-def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
+def _tested(job: _Job) -> torch.Tensor | None:
+    """Outputs (n_test, c) on the test split: read once, for its accuracy and its predictions."""
+    return identity.logits_of(job.model, job.test) if job.test is not None and len(job.test) else None
+
+
+def _accuracies(job: _Job, swept: Sweep, held_out: Sweep, tested: torch.Tensor | None) -> dict[str, Any]:
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == identity.labels_of(samples)
 
@@ -252,8 +267,8 @@ def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
         "validation_accuracy": wilson(right(held_out.logits, job.val)),
         "cut": CUT,
     }
-    if job.test is not None and len(job.test):
-        facts["test_accuracy"] = wilson(right(identity.logits_of(job.model, job.test), job.test))
+    if tested is not None:
+        facts["test_accuracy"] = wilson(right(tested, job.test))
     return facts
 
 
@@ -267,6 +282,29 @@ def _write(
     long.to_parquet(job.folder / "layers.parquet", index=False)
     np.save(job.folder / "probabilities.npy", probabilities.astype(np.float32))
     np.save(job.folder / "neighbours.npy", nearest)
+
+
+def _write_held_out(job: _Job, held_out: Sweep, tested: torch.Tensor | None) -> None:
+    function = loss_by_name(job.loss)
+
+    def part(split: str, samples: Any, logits: torch.Tensor, norms: torch.Tensor | None) -> pd.DataFrame:
+        labels = identity.labels_of(samples)
+        losses = function(logits, torch.from_numpy(labels))
+        ids = identity.ids_of(samples)
+        return held_out_table(
+            split,
+            ids=ids,
+            labels=labels,
+            logits=logits,
+            losses=losses,
+            grad_norms=norms,
+            classes=job.classes,
+        )
+
+    parts = [part("val", job.val, held_out.logits, held_out.grad_norms)]
+    if tested is not None:
+        parts.append(part("test", job.test, tested, None))
+    pd.concat(parts).to_parquet(job.folder / HELD_OUT, index=False)
 
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:
@@ -297,6 +335,7 @@ def _description(job: _Job, source: Any) -> dict[str, Any]:
                 "n_val": len(job.val),
                 "n_test": len(job.test) if job.test is not None else 0,
                 "notes": list(getattr(source, "notes", ())),
+                "options": dict(getattr(source, "options", {})),
             },
             "model": identity.model_facts(job.model),
         },

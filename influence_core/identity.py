@@ -5,6 +5,7 @@ once for its labels; any other module is known by its weights.
 """
 
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,10 @@ def _absorb(digest: Any, value: Any) -> None:
 def model_facts(model: nn.Module) -> dict[str, Any]:
     """What run.json says of the model."""
     path = getattr(model, "path", None)
+    preprocessing = getattr(model, "preprocessing", None)
     return {
         "path": str(path.resolve()) if path is not None else None,
+        "preprocessing": asdict(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
         "fingerprint": getattr(model, "fingerprint", None) or _weights(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
