@@ -19,9 +19,11 @@ from scipy.stats import norm, rankdata
 Exact = Callable[[np.ndarray], np.ndarray]
 """Rows (r,) -> exact products (r,)."""
 
-FIRST = 192
+FIRST = 160
 """Rows of the first round, for both ends together."""
-CONTROL = 128
+CONTROL = 96
+ALL = 320
+"""Up to so many samples all are scored: a shortlist would hardly be shorter."""
 ROUNDS = 4
 BUDGET = 1024
 """Rows scored exactly at most, control included: a quarter of the demo's 4,000."""
@@ -91,7 +93,7 @@ def shortlist(
     picked = np.sort(np.random.default_rng(seed).choice(n, min(control, n), replace=False))
     known = np.full(n, np.nan)
     chosen = np.zeros(n, dtype=bool)
-    fresh = np.arange(n) if n <= budget else _first(estimates, bounds, sd, max(FIRST, 3 * k))
+    fresh = np.arange(n) if n <= ALL else _first(estimates, bounds, sd, max(FIRST, 3 * k))
     for _ in range(ROUNDS):
         chosen[fresh] = True
         wanted = np.union1d(fresh, picked)

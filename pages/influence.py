@@ -86,7 +86,9 @@ def choices(chosen: Chosen, split: str) -> None:
         frame.section(f"The {explained.KINDS[split]} images on which the model is most wrong")
         rows = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
         shown = explained.held_out_cards(chosen.run, chosen.name, split, rows)
-    st.caption("Point at an image and press the small i in its corner, or select it and press I.")
+    st.caption(
+        "Given label, then → what the model says. Press the small i in the corner of an image, or select it and press I."
+    )
     if split == "test":
         st.caption(
             "What is decided by looking at test images can no longer be judged on them. Prefer validation images."

@@ -32,6 +32,7 @@ def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) ->
         Card(
             **{
                 **card,
+                "suggested": None,
                 "note": signed(value),
                 "tone": tone(value),
                 "bars": [
@@ -68,8 +69,8 @@ def held_out_cards(run: Run, name: str, split: str, rows: Iterable[int]) -> list
 
 
 def verdict(predicted: str, confidence: float) -> str:
-    """'predicted Coat, 97.5 %'."""
-    return f"predicted {predicted}, {words.percent(confidence)}"
+    """'→ Coat 97.5 %'."""
+    return f"→ {predicted} {words.percent(confidence)}"
 
 
 def headline(found: Explanation) -> str:

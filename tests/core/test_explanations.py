@@ -168,9 +168,7 @@ def test_what_may_be_missed_is_said_and_true_on_average():
         real.append(sum(exact[at] > bar for at in range(len(exact)) if at not in scored))
         said.append(found.quality.missed_helpful)
     assert np.mean(real) > 1, "this test needs misses"
-    assert 0.5 <= np.mean(said) / np.mean(real) <= 2, (
-        f"said {np.mean(said):.1f}, missed {np.mean(real):.1f}"
-    )
+    assert 0.5 <= np.mean(said) / np.mean(real) <= 2, f"said {np.mean(said):.1f}, missed {np.mean(real):.1f}"
 
 
 def test_the_share_of_the_top_covers_the_truth():
