@@ -22,8 +22,7 @@ from influence_core.data.samples import to_tensor
 from influence_core.engine.sketched import sketch_of
 from influence_core.engine.sweep import Direction, sweep
 from influence_core.errors import DataError, RunError
-from influence_core.margin import Margin
-from influence_core.objectives import Objective, objective_gradient
+from influence_core.objectives import Margin, Objective, objective_gradient
 from influence_core.reopened import Inputs, check_model
 from influence_core.shortlist import Quality, shortlist
 
@@ -198,7 +197,7 @@ def _chosen(run: "Run", objective: Objectives) -> Objective | None:
             f"The objective of one prediction is {objective!r}; expected 'loss', or two different class names such as "
             f"({run.classes[0]!r}, {run.classes[1]!r}) for the margin of the first over the second."
         )
-    return Margin(*objective, *(_class(run, name) for name in objective))
+    return Margin(*objective, _class(run, objective[0]), _class(run, objective[1]))
 
 
 def _class(run: "Run", name: str) -> int:
@@ -243,7 +242,7 @@ def _explained(
 
 
 def _check_sketches(run: "Run", quality: Quality) -> None:
-    """Raise when the stored sketches do not speak of these gradients: folded by another version, or of other weights."""
+    """Raise when the stored sketches are not of these gradients: folded by another version, or of other weights."""
     expected = run.sketches.shape[1] ** -0.5
     if quality.scored < quality.n and quality.sketch_error > WORST * expected:
         raise RunError(

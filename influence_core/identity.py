@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
@@ -68,9 +69,15 @@ def class_names(model: nn.Module, samples: Any) -> tuple[str, ...]:
     return named or tuple(str(number) for number in range(outputs.shape[1]))
 
 
+def groups_of(samples: Any) -> pd.DataFrame | None:
+    """Group columns, one row a sample; None where there are none."""
+    groups = getattr(samples, "groups", None)
+    return groups if groups is not None and len(groups.columns) else None
+
+
 def group_names(samples: Any) -> tuple[str, ...]:
     """Names of the group columns."""
-    groups = getattr(samples, "groups", None)
+    groups = groups_of(samples)
     return tuple(groups.columns) if groups is not None else ()
 
 

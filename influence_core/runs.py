@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 
-from influence_core import held_out, seals, thumbnails
+from influence_core import seals, thumbnails
 from influence_core.errors import RunError
 from influence_core.progress import ProgressWriter, read_progress, write_progress
 from influence_core.run_folder import (
@@ -33,6 +33,8 @@ from influence_core.run_folder import (
 )
 from influence_core.run_list import RunSummary, list_runs
 from influence_core.thumbnails import pack_thumbnails
+
+HELD_OUT = {"val": "validation.parquet", "test": "test.parquet"}
 
 if TYPE_CHECKING:
     from influence_core.explanations import Explanation
@@ -188,21 +190,21 @@ class Run:
         return content, thumbnails.media_type(content)
 
     def held_out(self, split: str) -> pd.DataFrame:
-        """What the model says about each sample of "val" or "test", index sample_id (held_out.py).
+        """What the model says about each sample of "val" or "test", index sample_id (held_out_table.py).
 
         Raises:
-            RunError: If the run was made before this was kept.
+            RunError: If the run was made before this was kept, or the dataset has no such split.
         """
-        if held_out.FILE not in self.description["files"]:
+        if (name := HELD_OUT[split]) not in self.description["files"]:
             raise RunError(
-                f"The run {self.name} was made by a version that kept no predictions of validation and test "
-                "samples. Analyse again to see what made them."
+                f"The run {self.name} has no {name}: the dataset has no such samples, or the run was made by a version "
+                "that did not keep what the model says of them. Analyse again if it has some."
             )
-        return self._held_out[split]
+        return self._held_out[split].copy(deep=False)
 
     def find(self, sample_id: str, split: str = "train") -> int | None:
         """The row of a sample in its split, None when there is no such id."""
-        return self._rows[split].get(sample_id)
+        return self._rows.get(split, {}).get(sample_id)
 
     # ------------------------------------------------------------------------------------------ what needs the model
 
@@ -274,15 +276,14 @@ class Run:
 
     @cached_property
     def _held_out(self) -> dict[str, pd.DataFrame]:
-        table = pd.read_parquet(self.file(held_out.FILE))
-        parts = {split: table[table["split"] == split] for split in held_out.SPLITS}
-        return {split: part.drop(columns="split").set_index("sample_id") for split, part in parts.items()}
+        present = {split: name for split, name in HELD_OUT.items() if name in self.description["files"]}
+        return {
+            split: pd.read_parquet(self.file(name)).set_index("sample_id") for split, name in present.items()
+        }
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        tables = {"train": self._samples}
-        if held_out.FILE in self.description["files"]:
-            tables |= self._held_out
+        tables = {"train": self._samples, **self._held_out}
         return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
 
     def _thumbnails(self, split: str) -> thumbnails.Pack:

@@ -80,14 +80,11 @@ def choices(chosen: Chosen, split: str) -> None:
         shown = cards.cards(chosen.run, chosen.name, rows, chosen.log)
     else:
         table = chosen.run.held_out(split)
-        if table.empty:
-            frame.nothing("This dataset has no test images", "Choose a validation image instead.")
-            return
         frame.section(f"The {explained.KINDS[split]} images on which the model is most wrong")
         rows = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
         shown = explained.held_out_cards(chosen.run, chosen.name, split, rows)
     st.caption(
-        "Given label, then → what the model says. Press the small i in the corner of an image, or select it and press I."
+        "Given label, then → what the model says. Press the small i in an image's corner, or choose it and press I."
     )
     if split == "test":
         st.caption(
