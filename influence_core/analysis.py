@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from influence_core import identity
+from influence_core.adversarial_examples import write_examples
 from influence_core.aims import Aims, aims, check_columns
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
@@ -30,10 +31,11 @@ from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
 from influence_core.held_out_table import held_out_table
 from influence_core.meanings import check_free, meanings
-from influence_core.objectives import Objective, resolved
+from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.preflight import preflight, with_ways
 from influence_core.reopened import Inputs
 from influence_core.repeatability import repeatability
+from influence_core.robustness import robustness
 from influence_core.runs import (
     Run,
     cancel_run,
@@ -150,6 +152,8 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     clock.lap("thumbnails")
     aimed = _aims(job)
     update_run(job.folder, objectives=aimed.facts, notes=aimed.notes)
+    if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
+        _write_robustness(job)
     clock.lap("objective")
     swept = _sweep(job, job.train, aimed.directions, stage="sweep", shards=job.folder / "shards" / "train")
     np.save(job.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
@@ -294,6 +298,18 @@ def _write(
     long.to_parquet(job.folder / "layers.parquet", index=False)
     np.save(job.folder / "probabilities.npy", probabilities.astype(np.float32))
     np.save(job.folder / "neighbours.npy", nearest)
+
+
+def _write_robustness(job: _Job) -> None:
+    facts, examples = robustness(
+        in_precision(job.model, job.precision),
+        job.val,
+        loss=job.loss,
+        seed=job.seed,
+        on_progress=lambda done, total: job.report("objective", done, total),
+    )
+    write_examples(examples, job.folder)
+    update_run(job.folder, robustness=facts)
 
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:

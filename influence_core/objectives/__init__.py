@@ -5,6 +5,8 @@ held_out.py    what an objective may look at before it is measured: labels, grou
 utility.py     mean loss, and mean loss of one class
 gaps.py        fairness: equal opportunity, demographic parity, equalized odds, as the SIZE of a gap between groups
 worst_group.py fairness: the mean loss of the group that fares worst
+robustness.py  loss under attack (attacks.py), corruption (corruptions.py) or the closed step of a linear head
+input_space.py the range and unit in which an input may be changed
 membership.py  which group is each held-out sample in, and what is wrong with the column
 margin.py      one prediction: the lead of one class over another
 own.py         a function of one's own
@@ -21,13 +23,18 @@ from influence_core.objectives.margin import Margin
 from influence_core.objectives.names import objective_by_name, resolved
 from influence_core.objectives.objective import Objective, Seen
 from influence_core.objectives.own import Own
+from influence_core.objectives.robustness import ROBUSTNESS, Adversarial, Corrupted, LinearStep
 from influence_core.objectives.utility import ClassUtility, Utility
 from influence_core.objectives.worst_group import WorstGroup
 
 __all__ = [
+    "ROBUSTNESS",
+    "Adversarial",
     "ClassUtility",
+    "Corrupted",
     "Gap",
     "HeldOut",
+    "LinearStep",
     "Margin",
     "Measured",
     "Objective",

@@ -5,6 +5,8 @@
     fairness:sex                         equal opportunity between the groups of the column `sex`
     fairness:sex:demographic_parity      or equalized_odds, worst_group, equal_opportunity
     fairness:sex:equalized_odds:>50K     with the positive class by name
+    robustness                           mean loss under PGD attack; also :fgsm, :pgd (with a strength), :linear
+    robustness:corruption                or one of them, robustness:corruption:blur
 
 Another family is another function in FAMILIES. An Objective passes through; a plain function becomes `Own`.
 """
@@ -12,6 +14,7 @@ Another family is another function in FAMILIES. An Objective passes through; a p
 from collections.abc import Callable, Sequence
 
 from influence_core.errors import InfluenceError
+from influence_core.objectives import robustness
 from influence_core.objectives.gaps import KINDS, Gap
 from influence_core.objectives.objective import Objective
 from influence_core.objectives.own import Function, Own
@@ -46,7 +49,11 @@ def _fairness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
     return [Gap(parts[0], *parts[1:2], label=label)]
 
 
-FAMILIES: dict[str, Family] = {"utility": _utility, "fairness": _fairness}
+def _robustness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
+    return [robustness.by_name(parts)]
+
+
+FAMILIES: dict[str, Family] = {"utility": _utility, "fairness": _fairness, "robustness": _robustness}
 
 
 def resolved(
