@@ -5,6 +5,7 @@
     ├── ModelError         weights, architecture and classes do not fit together
     │   └── UnsafeFileError    a file that could run code when opened; refused, never tried
     ├── LayerError         a module for which no per-sample gradient exists or is known
+    ├── ObjectiveError     an objective that cannot be measured on these samples; the others still can
     ├── RunError           a run folder is missing, unfinished, damaged or belongs to other inputs
     │   └── JobError           long work could not be started, found or stopped
     ├── DecisionError      a decision that cannot be written as asked
@@ -33,6 +34,10 @@ class UnsafeFileError(ModelError):
 
 class LayerError(InfluenceError):
     """A module for which no per-sample gradient exists, or none that we know how to compute."""
+
+
+class ObjectiveError(InfluenceError):
+    """An objective that cannot be measured on these samples. The rest of a run goes on and says so."""
 
 
 class RunError(InfluenceError):

@@ -1,10 +1,11 @@
 """What does a person's dataset hold? One call opens a folder, a zip, a Parquet file or arrays."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from influence_core.data.archive import unpack
 from influence_core.data.arrays import read_npz
@@ -24,7 +25,8 @@ READ_TODAY = (
 class Dataset:
     """Training, validation and perhaps test samples, with the class names they share.
 
-    `notes` says in sentences what was decided while reading: carved out, skipped, ignored.
+    `notes` says in sentences what was decided while reading: carved out, skipped, ignored. `options` are the keywords
+    of open_dataset that read the same samples again.
     """
 
     name: str
@@ -35,10 +37,11 @@ class Dataset:
     test: Samples | None
     fingerprint: str
     notes: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
         """Return the same dataset with its classes in another order, such as that of a model's outputs."""
-        return bundle(
+        same = bundle(
             self.name,
             self.path,
             self.train.with_classes(classes),
@@ -46,6 +49,7 @@ class Dataset:
             None if self.test is None else self.test.with_classes(classes),
             self.notes,
         )
+        return replace(same, options=self.options)
 
 
 def open_dataset(
@@ -79,7 +83,9 @@ def open_dataset(
             classes=classes,
         )
     name = path.resolve().name if path.is_dir() else path.stem
-    return bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
+    opened = bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
+    options = {"validation_share": validation_share, "seed": seed, "skip_unreadable": skip_unreadable}
+    return replace(opened, options=options)
 
 
 @contextmanager

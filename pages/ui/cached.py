@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,12 @@ import streamlit as st
 from influence_core.decisions import DecisionLog, decision_log_for
 from influence_core.runs import Run, open_run
 from pages.ui import findings, words
+
+if TYPE_CHECKING:
+    from influence_core.explanations import Explanation  # brings torch: only a page that explains pays for it
+
+SHOWN = 10
+"""Samples of each kind on the Influence page."""
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -110,3 +116,25 @@ def detection(run_id: str, _run: Run) -> pd.DataFrame:
     known = truth(run_id, _run)
     assert known is not None, "detection() is for runs whose truth is known"
     return detection_table(_run.samples, findings.wrong(_run, known))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def explanation(
+    run_id: str, split: str, sample: str, objective: str | tuple[str, str], _run: Run
+) -> Explanation:
+    """The training samples behind one prediction; the model stays open in the run."""
+    return _run.explain(sample, k=SHOWN, objective=objective, split=split)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def explanation_of_picture(
+    run_id: str, digest: str, label: str | None, _run: Run, _content: bytes
+) -> Explanation:
+    """The same for a picture that was uploaded; its digest stands for its content."""
+    return _run.explain(_content, k=SHOWN, label=label)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def affected(run_id: str, sample: str, _run: Run) -> Explanation:
+    """The validation samples that a training sample helps and hurts."""
+    return _run.affected(sample, k=SHOWN)

@@ -26,6 +26,7 @@ def main() -> None:
     st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
     page = st.navigation(_pages())
     frame.follow()
+    frame.here(page.url_path)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
@@ -53,6 +54,12 @@ def _pages() -> dict[str, list]:
                 "Map",
                 "scatter_plot",
                 "Images that push the model the same way lie together; draw around them.",
+            ),
+            page(
+                "influence",
+                "Influence",
+                "compare_arrows",
+                "One prediction: the training images that helped and hurt it most.",
             ),
         ],
         "Act": [

@@ -52,3 +52,10 @@ REVIEW = Reading(
     r"\text{precision} = \frac{\text{relabelled} + \text{removed}}{\text{decided}}, \qquad "
     r"\text{errors left} = \sum_{i \text{ undecided}} \text{suspicion}_i",
 )
+
+EXPLANATION = Reading(
+    "Influence says what one training step on an image does to the loss of the chosen prediction: positive lowers it "
+    "(blue, helps), negative raises it (orange, hurts). It speaks of one small step, not of a training without it.",
+    r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta f \right\rangle, \qquad g_i = \nabla_\theta\, "
+    r"\ell\left(f_\theta(x_i), y_i\right)",
+)

@@ -28,6 +28,7 @@ SHARE = "share"
 GIVEN, PREDICTED, SUGGESTED = "given", "predicted", "suggested"
 PAGE, PAGE_SIZE = "page", "size"
 COLOUR = "colour"
+OF, AGAINST = "of", "against"
 SHOW, QUEUE_PAGE = "show", "queue"
 PREVIEW = "preview"
 FROZEN = "_review_list"
@@ -174,6 +175,11 @@ def cut_slider(proposed: float) -> float:
         key=CUT,
         bind="query-params",
     )
+
+
+def forget_sample() -> None:
+    """Another split has other ids: an id of the last one would only not be found."""
+    st.session_state[SAMPLE] = ""
 
 
 def writer(chosen: Chosen) -> Callable[[Event], object]:

@@ -22,18 +22,19 @@ function bigPicture(item) {
 }
 
 function facts(item, data, at, n, stranger) {
-  return [headline(item, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
+  return [headline(item, data, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
     data.readOnly ? null : chips(item, data), neighbours(item)].filter(Boolean);
 }
 
-function headline(item, at, n, stranger) {
+function headline(item, data, at, n, stranger) {
   const line = within(el('div', 'headline'),
     el('button', 'step', '‹', { type: 'button', 'data-do': 'back', title: 'Previous (←)', 'aria-label': 'Previous' }),
     el('span', 'small', `${at + 1} of ${n}`),
     el('button', 'step', '›', { type: 'button', 'data-do': 'next', title: 'Next (→)', 'aria-label': 'Next' }),
     item.rank ? el('span', 'small pill', `rank ${item.rank}`) : null,
     item.suspicion !== null && item.suspicion !== undefined ? el('span', 'small pill', `suspicion ${item.suspicion.toFixed(2)}`) : null,
-    el('span', 'small id', item.id, { title: item.id }));
+    el('span', 'small id', item.id, { title: item.id }),
+    data.explains ? command('explain', 'Influence', 'I', 'Whom it helps and hurts') : null);
   return within(line, stranger ? el('span', 'other shown', 'changed by someone else') : null);
 }
 
@@ -69,7 +70,7 @@ function measures(item) {
   if (!item.bars?.length) return null;
   const box = el('div', 'measures');
   for (const bar of item.bars) {
-    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(bar.value)}%` })),
+    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` })),
       el('span', 'number small', bar.text ?? Number(bar.value).toFixed(2)));
   }
   return box;
