@@ -6,14 +6,13 @@ objectives, and one for each class and each group of the validation samples: the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
+from influence_core.advice import Aim
 from influence_core.data.samples import Samples
 from influence_core.engine.sweep import Direction, sweep
 from influence_core.errors import DataError, InfluenceError
@@ -21,20 +20,10 @@ from influence_core.objectives import objective_gradient
 from influence_core.reopened import Inputs
 from influence_core.runs import Run
 
-ROWS = 256
 FEWEST = 5  # validation samples of a class or group below which its mean loss says nothing
 MOST_LEVELS = 12  # of a group column
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Aim:
-    """One objective to be predicted. kind: "run" (a column of the run), "class" or "group"."""
-
-    name: str
-    kind: str
-    title: str
 
 
 class Pairs(Dataset):
@@ -129,14 +118,6 @@ def pair_products(
     return swept.products.numpy()
 
 
-def candidate_labels(run: Run, position: int, most: int) -> list[int]:
-    """The given label first, then the suggestion, then the classes the model finds most probable."""
-    row = run.samples.iloc[position]
-    order = np.argsort(-run.probabilities[position], kind="stable")
-    wanted = [run.classes.index(row["label"]), run.classes.index(row["suggested_label"]), *order.tolist()]
-    return [int(label) for label in dict.fromkeys(wanted)][: max(2, most)]
-
-
 def _is_influence(column: Any) -> bool:
     return str(column).startswith("influence_")
 
@@ -144,8 +125,3 @@ def _is_influence(column: Any) -> bool:
 def _title(run: Run, name: str) -> str:
     known: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
     return str(known.get("target") or name)
-
-
-def positions_of(run: Run, ids: pd.Index | Sequence[str]) -> np.ndarray:
-    """Rows of these samples, (s,) int64."""
-    return np.array([run.position(str(sample)) for sample in ids], dtype=np.int64)

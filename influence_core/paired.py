@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 BOOTSTRAPS = 1000
 
@@ -41,6 +40,8 @@ def estimate_from(content: dict[str, Any]) -> Estimate:
 
 def paired_mean(differences: np.ndarray) -> Estimate:
     """The mean of D (S, m) with its interval; with one seed the interval knows of the test samples only."""
+    from scipy import stats  # half a second, which a page that only reads results need not wait
+
     seeds, m = differences.shape
     value = float(differences.mean())
     parts = [(float(differences.mean(axis=0).var(ddof=1)) / m if m > 1 else 0.0, m - 1)]
@@ -70,6 +71,8 @@ def bootstrapped(
 
 def rank_correlation(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -> Estimate | None:
     """Spearman's correlation with a bootstrap interval over groups; None below four groups, or without variety."""
+    from scipy import stats
+
     if len(predicted) < 4 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
     generator = np.random.default_rng(seed)

@@ -12,17 +12,19 @@ nothing has its parent's fingerprint, and the same changes have the same one who
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from influence_core.corrections import corrections
-from influence_core.data.samples import Samples
 from influence_core.decisions import DecisionLog
 from influence_core.errors import DataError, RunError
 from influence_core.run_folder import utc_now
 from influence_core.runs import Run
+
+if TYPE_CHECKING:
+    from influence_core.data.samples import Samples
 
 ACTIONS = ("relabel", "remove", "weigh")
 TOOL = "rule"
@@ -59,13 +61,13 @@ class Version:
     fingerprint: sha256 of what it holds; parent: that of the samples it was made from.
     """
 
-    samples: Samples
+    samples: "Samples"
     weights: np.ndarray
     fingerprint: str
     parent: str
     repair: Repair
 
-    def remaining(self) -> Samples:
+    def remaining(self) -> "Samples":
         """The samples that were not removed, for export and for training elsewhere."""
         return self.samples.select(np.flatnonzero(self.weights > 0))
 
@@ -134,7 +136,7 @@ def suggested_action(row: Any) -> str:
     return "relabel" if row.suggested_probability >= SURE else "remove"
 
 
-def repaired(train: Samples, repair: Repair) -> Version:
+def repaired(train: "Samples", repair: Repair) -> Version:
     """Apply a repair to the samples its run was made of.
 
     Raises:

@@ -34,7 +34,7 @@ from influence_core.runs import Run, open_run
 from influence_core.table_files import write_parquet
 from influence_core.trainings import FOLDER as TRAININGS
 from influence_core.trainings import Outcome, Task, cores, evaluation, run_all
-from influence_core.verifications import FOLDER, RESULT, Verification, open_verification
+from influence_core.verifications import CHANGES, RESULT, Verification, new_folder, open_verification
 
 STAGES = (
     ("inputs", "Opening model and data", 0.03),
@@ -106,7 +106,7 @@ def verify(
     )
     chosen = repair or suggested(opened)
     check_trainable(repaired(here.train, chosen), needs=np.unique(evaluation(here).labels).tolist())
-    folder = Path(out) if out is not None else _new_folder(opened.path / FOLDER)
+    folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)
     return _Verifying(opened, here, chosen, plan, folder, report, shared=inputs is not None).go()
 
@@ -141,8 +141,8 @@ class _Verifying:
         truth = self.run.truth()
         names = [name for name in self.plan.arms if name != "oracle" or truth is not None]
         found: dict[tuple[str, int], Version] = {}
-        for arm in names:
-            for seed in range(self.plan.seeds):
+        for seed in range(self.plan.seeds):  # seed by seed: what a stop leaves behind is whole comparisons
+            for arm in names:
                 made = self._arm(arm, seed, truth)
                 found[arm, seed] = repaired(self.inputs.train, made)
         return found
@@ -274,7 +274,7 @@ class _Verifying:
         ]
 
     def _write(self, content: dict[str, Any], versions: dict[tuple[str, int], Version]) -> None:
-        write_parquet(self.repair.changes.reset_index(), self.folder / "changes.parquet")
+        write_parquet(self.repair.changes.reset_index(), self.folder / CHANGES)
         atomic.write_json(self.folder / RESULT, content)
 
 
@@ -285,9 +285,3 @@ def _size(group: Group | None, versions: dict[tuple[str, int], Version], name: s
 def _by_arm(found: dict[tuple[str, int], Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(arm for arm, _ in found)
     return {name: [value for (arm, _), value in found.items() if arm == name] for name in names}
-
-
-def _new_folder(root: Path) -> Path:
-    root.mkdir(exist_ok=True)
-    number = 1 + max((int(p.name) for p in root.iterdir() if p.name.isdigit()), default=0)
-    return root / str(number)

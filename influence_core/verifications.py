@@ -15,7 +15,7 @@ from influence_core.errors import RunError
 from influence_core.paired import Estimate, estimate_from
 from influence_core.runs import Run
 
-FOLDER, RESULT = "verifications", "verification.json"
+FOLDER, RESULT, CHANGES = "verifications", "verification.json", "changes.parquet"
 NONE = "no measurable effect"
 
 
@@ -60,7 +60,7 @@ class Verification:
 
     def changes(self) -> pd.DataFrame:
         """The changes that were verified, index sample_id."""
-        return pd.read_parquet(self.folder / "changes.parquet").set_index("sample_id")
+        return pd.read_parquet(self.folder / CHANGES).set_index("sample_id")
 
     def model_folder(self) -> Path:
         """Where the model trained on the repaired data lies: model.safetensors and model.json."""
@@ -135,6 +135,19 @@ def open_verification(folder: Path | str) -> Verification:
     if content.get("format") != 1:
         raise RunError(f"{path} has format {content.get('format')}; this version reads 1. Verify again.")
     return Verification(Path(folder), content)
+
+
+def new_folder(run: Run) -> Path:
+    """An empty folder for the next verification of a run; the number of a deleted one is not used again."""
+    root = run.path / FOLDER
+    root.mkdir(exist_ok=True)
+    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
+    while True:
+        try:
+            (root / str(number)).mkdir()
+            return root / str(number)
+        except FileExistsError:  # somebody else was faster
+            number += 1
 
 
 def list_verifications(run: Run) -> list[Verification]:
