@@ -20,7 +20,7 @@ from typing import Any
 
 from influence_core import atomic, job_lock, jobs
 from influence_core.errors import Cancelled, InfluenceError, RunError
-from influence_core.job_status import run_state
+from influence_core.job_status import run_state, runs_root_of
 from influence_core.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_folder import cancel_run, fail_run, utc_now
 from influence_core.scores.gradient_map import MapProcess
@@ -132,10 +132,11 @@ def _watch(folder: Path, stop: threading.Event, ended: threading.Lock) -> None:
 
 def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
     """Wait until we are first in the queue and a slot is free; the slot is ours while we live."""
-    slots = folder.parent / ".slots"
+    root = runs_root_of(folder)
+    slots = root / ".slots"
     slots.mkdir(exist_ok=True)
     while not stop.wait(TURN):
-        if jobs.queue(folder.parent)[:1] != [folder.name]:
+        if jobs.queue(root)[:1] != [folder.relative_to(root).as_posix()]:
             continue
         for number in range(jobs.limit()):
             if (slot := job_lock.take(slots / str(number), patience=0)) is not None:
@@ -178,5 +179,20 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
+    """What this job does, and in which stages."""
+    from influence_core import repair_jobs
+
+    kind = repair_jobs.kind_of(folder)
+    if kind == repair_jobs.PREDICT:
+        return repair_jobs.predict, repair_jobs.PREDICT_STAGES
+    if kind == repair_jobs.VERIFY:
+        from influence_core.verification import STAGES as VERIFY_STAGES
+
+        return repair_jobs.verify, VERIFY_STAGES
+    return analyse, (OPENING, *STAGES)
+
+
 if __name__ == "__main__":
-    sys.exit(run_child(Path(sys.argv[1]), int(sys.argv[2]), analyse, (OPENING, *STAGES)))
+    where = Path(sys.argv[1])
+    sys.exit(run_child(where, int(sys.argv[2]), *work_of(where)))
