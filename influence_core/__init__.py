@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
     from influence_core.runs import Run, list_runs, open_run
+    from influence_core.scores.layer_aware import layer_aware_influence
 
 _HOMES = {
     "Dataset": "data",
@@ -45,6 +46,7 @@ _HOMES = {
     "analyze": "analysis",
     "detection_table": "evaluation",
     "directional": "engine",
+    "layer_aware_influence": "scores.layer_aware",
     "list_runs": "runs",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
@@ -67,6 +69,7 @@ __all__ = [
     "analyze",
     "detection_table",
     "directional",
+    "layer_aware_influence",
     "list_runs",
     "measured_directional",
     "objective_gradient",
