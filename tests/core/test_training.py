@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from influence_core.data import samples_from_arrays
-from influence_core.errors import Cancelled, ModelError
+from influence_core.errors import Cancelled, DataError, ModelError
+from influence_core.learning import LearningRecord
 from influence_core.models import OpenedModel, Preprocessing, build_network
-from influence_core.training import Recipe, accuracy, augmented, predict, train
+from influence_core.recipe import Recipe, recipe_from, starting_model
+from influence_core.training import accuracy, augmented, predict, train
 from tests.pictures import pixels
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=1e-2, seed=1)
@@ -89,11 +91,11 @@ def test_progress_counts_every_step_and_epochs_are_told():
     trained(
         RECIPE,
         on_progress=lambda stage, done, total: steps.append((stage, done, total)),
-        on_epoch=lambda epoch, loss: epochs.append((epoch, loss)),
+        on_epoch=epochs.append,
     )
     assert steps == [("train", step + 1, 15) for step in range(15)]
-    assert [epoch for epoch, _ in epochs] == [1, 2, 3]
-    assert epochs[2][1] < epochs[0][1], "the loss must fall"
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
+    assert epochs[2].loss < epochs[0].loss, "the loss must fall"
 
 
 def test_frozen_parameters_stay():
@@ -127,3 +129,103 @@ def test_impossible_recipes_are_refused_and_divergence_is_named():
         Recipe(optimizer="adam")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="diverged"):
         trained(replace(RECIPE, learning_rate=1e30, optimizer="sgd"))
+
+
+@pytest.mark.parametrize("patience", [0, 5])
+@pytest.mark.parametrize("stop_at", [3, 5, 13])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, stop_at, patience):
+    recipe = replace(RECIPE, augment=True, patience=patience)
+    whole, first, second = LearningRecord(), LearningRecord(), LearningRecord()
+    options: dict = {"validation": samples(20)} if patience else {}
+    expected = trained(recipe, on_epoch=whole, **options).fingerprint
+    options["checkpoint"] = tmp_path / "state.pt"
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == stop_at:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        trained(recipe, on_epoch=first, on_progress=stop, **options)
+    resumed = trained(recipe, on_epoch=second, **options)
+    assert resumed.fingerprint == expected, "resuming must give the bits of an uninterrupted training"
+    np.testing.assert_array_equal(second.margins, whole.margins)
+    assert not options["checkpoint"].exists(), "a finished training leaves no state behind"
+
+
+def test_a_state_of_another_training_is_not_continued(tmp_path):
+    state = tmp_path / "state.pt"
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 11:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        trained(RECIPE, on_progress=stop, checkpoint=state)
+    other = replace(RECIPE, seed=5)
+    assert trained(other, checkpoint=state).fingerprint == trained(other).fingerprint
+
+
+def test_a_sample_of_weight_zero_is_never_seen_and_the_others_keep_their_order():
+    weights = np.ones(65)
+    weights[3] = 0
+    twisted = samples().relabelled(np.where(np.arange(65) == 3, 1 - samples().labels, samples().labels))
+    first, second, record = fresh(), fresh(), LearningRecord()
+    train(first, samples(), RECIPE, weights=weights, on_epoch=record)
+    train(second, twisted, RECIPE, weights=weights)
+    assert first.fingerprint == second.fingerprint, "the label of a removed sample reached the weights"
+    assert np.isnan(record.losses[:, 3]).all() and np.isfinite(np.delete(record.losses, 3, axis=1)).all()
+    assert trained(RECIPE).fingerprint != first.fingerprint
+
+
+def test_a_weight_scales_the_gradient():
+    """SGD without momentum effects in one step: half the weights with twice the rate is the same step."""
+    recipe = Recipe(epochs=1, batch_size=65, learning_rate=1e-2, weight_decay=0, optimizer="sgd")
+    whole, half = fresh("logistic"), fresh("logistic")
+    train(whole, samples(), recipe)
+    train(half, samples(), replace(recipe, learning_rate=2e-2), weights=np.full(65, 0.5))
+    torch.testing.assert_close(whole.network.head.weight, half.network.head.weight)
+
+
+def test_early_stopping_keeps_the_epoch_of_lowest_validation_loss():
+    flipped = samples(20).relabelled(1 - samples(20).labels)  # learning only makes it worse
+    model, epochs = fresh(), []
+    train(model, samples(), replace(RECIPE, epochs=8, patience=2), validation=flipped, on_epoch=epochs.append)
+    assert len(epochs) == 3, "the first epoch was the best and two more were waited for"
+    expected = fresh()
+    record = LearningRecord()
+    train(expected, samples(), replace(RECIPE, epochs=8, patience=1), validation=flipped, on_epoch=record)
+    assert model.fingerprint == expected.fingerprint
+    with pytest.raises(ModelError, match="validation="):
+        train(fresh(), samples(), replace(RECIPE, patience=1))
+
+
+def test_a_wrong_label_has_the_lowest_area_under_the_margin():
+    wrong = samples().labels.copy()
+    wrong[10] = 1 - wrong[10]
+    record = LearningRecord()
+    train(fresh(), samples().relabelled(wrong), replace(RECIPE, epochs=6), on_epoch=record)
+    assert int(record.aum().argmin()) == 10
+    assert record.forgetting()[10] > 0
+
+
+def test_nothing_left_to_train_on_is_a_sentence():
+    with pytest.raises(DataError, match="No training sample is left"):
+        train(fresh(), samples(), RECIPE, weights=np.zeros(65))
+
+
+def test_a_stored_recipe_comes_back_and_strange_ones_are_refused():
+    assert recipe_from(RECIPE.to_json()) == RECIPE
+    with pytest.raises(ModelError, match="no warmup"):
+        recipe_from({"warmup": 3})
+    with pytest.raises(ModelError, match="wrong kind"):
+        recipe_from({"epochs": "many"})
+
+
+def test_scratch_draws_new_weights_by_the_seed_and_given_keeps_them():
+    model = fresh(seed=9)
+    drawn = [starting_model(model, replace(RECIPE, seed=seed)) for seed in (0, 0, 1)]
+    assert drawn[0].fingerprint == drawn[1].fingerprint != drawn[2].fingerprint
+    copied = starting_model(model, replace(RECIPE, start="given"))
+    assert copied.fingerprint == model.fingerprint and copied is not model
+    with pytest.raises(ModelError, match="start='given'"):
+        starting_model(model.network, RECIPE)
