@@ -54,10 +54,10 @@ def pairs(d: Tensor, heard: dict[str, Heard]) -> list[Pair]:
     by_token = {
         path for path, seen in heard.items() if seen.tokens is not None and seen.tokens.shape[1] == positions
     }
-    pooled = [seen.mean for path, seen in heard.items() if path not in by_token]
+    pooled = [seen.mean.to(d.dtype) for path, seen in heard.items() if path not in by_token]
     whole = d.sum(1) if d.ndim == 3 else d.reshape(b, -1)
     found = [Pair(whole.unsqueeze(1), torch.cat(pooled, 1).unsqueeze(1))] if pooled else []
-    return found + [Pair(d, heard[path].tokens) for path in heard if path in by_token]  # pyright: ignore
+    return found + [Pair(d, heard[path].tokens.to(d.dtype)) for path in heard if path in by_token]  # pyright: ignore
 
 
 def summed(batch: Sequence[Pair]) -> list[Tensor]:

@@ -40,7 +40,10 @@ class Heard:
 
 
 class LayerInputs:
-    """Listens to the layers of a model. `collect` hands over what the last forward pass showed, and forgets it."""
+    """Listens to the layers of a model. `collect` hands over what the last forward pass showed, and forgets it.
+
+    `inputs` are those of the model in that pass, as `engine.batches.forward` would give them again.
+    """
 
     def __init__(self, model: nn.Module, layers: Sequence[str] | None = None) -> None:
         """Listen to these paths, or to every trainable linear and convolution layer.
@@ -50,7 +53,7 @@ class LayerInputs:
         """
         self.model = model
         self.paths = _chosen(model, layers)
-        self._rows = 0
+        self.inputs: Any = None
         self._found: dict[str, Heard] = {}
         self._checked, self._busy, self._paused = False, False, False
         self._handles = [model.register_forward_pre_hook(self._begin, with_kwargs=True)]
@@ -84,12 +87,12 @@ class LayerInputs:
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._paused or self._busy:
             return
-        inputs = tensors_in((args, kwargs))
-        self._found, self._rows = {}, len(inputs[0]) if inputs else 0
-        if not self._checked and self._rows > 1:
+        self._found, self.inputs = {}, kwargs or (args[0] if len(args) == 1 else args)
+        tensors = tensors_in(self.inputs)
+        if not self._checked and tensors and len(tensors[0]) > 1:
             self._busy = True
             try:
-                self._check(kwargs or (args[0] if len(args) == 1 else args))
+                self._check(self.inputs)
             finally:
                 self._busy = False
             self._checked = True
