@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from influence_core.analysis import analyze
     from influence_core.data import Dataset, Samples, open_dataset
+    from influence_core.dynamics import training_dynamics
     from influence_core.engine import (
         Directional,
         Sweep,
@@ -31,50 +32,67 @@ if TYPE_CHECKING:
     from influence_core.evaluation import detection_table
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
+    from influence_core.online import OnlineValuation
+    from influence_core.recording import Recorder, Recording, open_recording, recording_folder
     from influence_core.runs import Run, list_runs, open_run
+    from influence_core.scores.layer_aware import layer_aware_influence
 
 _HOMES = {
     "Dataset": "data",
     "Directional": "engine",
     "Objective": "objectives",
+    "OnlineValuation": "online",
     "OpenedModel": "models",
     "Preprocessing": "models",
+    "Recorder": "recording",
+    "Recording": "recording",
     "Run": "runs",
     "Samples": "data",
     "Sweep": "engine",
     "analyze": "analysis",
     "detection_table": "evaluation",
     "directional": "engine",
+    "layer_aware_influence": "scores.layer_aware",
     "list_runs": "runs",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
     "open_dataset": "data",
     "open_model": "models",
+    "open_recording": "recording",
     "open_run": "runs",
     "per_sample_gradients": "engine",
+    "recording_folder": "recording",
     "sweep": "engine",
+    "training_dynamics": "dynamics",
 }
 
 __all__ = [
     "Dataset",
     "Directional",
     "Objective",
+    "OnlineValuation",
     "OpenedModel",
     "Preprocessing",
+    "Recorder",
+    "Recording",
     "Run",
     "Samples",
     "Sweep",
     "analyze",
     "detection_table",
     "directional",
+    "layer_aware_influence",
     "list_runs",
     "measured_directional",
     "objective_gradient",
     "open_dataset",
     "open_model",
+    "open_recording",
     "open_run",
     "per_sample_gradients",
+    "recording_folder",
     "sweep",
+    "training_dynamics",
 ]
 
 

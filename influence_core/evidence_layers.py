@@ -50,11 +50,21 @@ def _is_trained(module: nn.Module) -> bool:
 
 def _called(model: nn.Module, samples: Dataset) -> list[str]:
     """Modules whose first argument is (b, ...) floating, for one sample and for two, with the same shape behind b."""
-    one, two = (_inputs(model, Subset(samples, rows)) for rows in ([0], [0, loop.count(samples) - 1]))
-    return [path for path, shape in one.items() if shape[0] == 1 and two.get(path) == (2, *shape[1:])]
+    few = [Subset(samples, rows) for rows in ([0], [0, loop.count(samples) - 1])]
+    one, two = (next(loop.batches(rows, loop.count(rows), like=model)).inputs for rows in few)
+    return [path for path, counts in first_axis_counts(model, one, two).items() if counts]
 
 
-def _inputs(model: nn.Module, few: Dataset) -> dict[str, tuple[int, ...]]:
+def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
+    """Whether each module's first argument has one row a sample, from inputs of one sample and of two.
+
+    By path, in the order of first calls; the model runs in evaluation mode and comes back as it was.
+    """
+    single, double = _shapes(model, one), _shapes(model, two)
+    return {p: shape[0] == 1 and double.get(p) == (2, *shape[1:]) for p, shape in single.items()}
+
+
+def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
     """Shape of each module's first argument in its last call, in the order of first calls."""
     seen: dict[str, tuple[int, ...]] = {}
 
@@ -70,9 +80,8 @@ def _inputs(model: nn.Module, few: Dataset) -> dict[str, tuple[int, ...]]:
 
     handles = [module.register_forward_pre_hook(listener(path)) for path, module in model.named_modules()]
     try:
-        (batch,) = loop.batches(few, loop.count(few), like=model)
         with scoring(model), torch.no_grad():
-            loop.forward(model, batch.inputs)
+            loop.forward(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
