@@ -5,6 +5,8 @@ samples.py    Samples: one split, with ids, labels, classes, groups and a finger
 rows.py       what a reader found, before it is checked
 splits.py     the checks that hold for every format; carving out a validation set
 folder.py, parquet.py, arrays.py    one reader per format
+torchvision_layouts.py, shards.py   MNIST and CIFAR on disk; several Parquet files
+metadata.py, class_names.py         what lies beside the pictures and says more about them
 archive.py    safe unpacking of a zip
 content.py    where inputs live and how they are cached
 pictures.py   the only place where image files are decoded
