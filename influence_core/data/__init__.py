@@ -10,10 +10,29 @@ metadata.py, class_names.py         what lies beside the pictures and says more 
 archive.py    safe unpacking of a zip
 content.py    where inputs live and how they are cached
 pictures.py   the only place where image files are decoded
+
+Who asks for one file only, as a page does for pictures.py, does not wait for torch.
 """
 
-from influence_core.data.arrays import samples_from_arrays
-from influence_core.data.dataset import Dataset, open_dataset
-from influence_core.data.samples import Samples
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from influence_core.data.arrays import samples_from_arrays
+    from influence_core.data.dataset import Dataset, open_dataset
+    from influence_core.data.samples import Samples
+
+_HOMES = {
+    "Dataset": "dataset",
+    "Samples": "samples",
+    "open_dataset": "dataset",
+    "samples_from_arrays": "arrays",
+}
 
 __all__ = ["Dataset", "Samples", "open_dataset", "samples_from_arrays"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'influence_core.data' has no attribute '{name}'")
+    return getattr(import_module(f"influence_core.data.{_HOMES[name]}"), name)

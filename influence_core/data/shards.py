@@ -14,7 +14,7 @@ import pandas as pd
 
 from influence_core.data.content import Content, Kind, Size
 from influence_core.data.parquet import read_parquet
-from influence_core.data.rows import SPLIT_NAMES, Rows, some
+from influence_core.data.rows import Rows, some, split_of
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
 
@@ -57,9 +57,11 @@ class Joined:
 def shards(root: Path) -> dict[Path, Split] | None:
     """The split of each Parquet file at the top and in data/; None unless every name begins with one."""
     files = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
-    matches = {file: NAME.fullmatch(file.name) for file in files}
-    found = {file: SPLIT_NAMES.get(match[1].lower()) for file, match in matches.items() if match}
-    named = {file: split for file, split in found.items() if split is not None}
+    named: dict[Path, Split] = {}
+    for file in files:
+        match = NAME.fullmatch(file.name)
+        if match and (split := split_of(match[1])) is not None:
+            named[file] = split
     return named if len(named) == len(files) > 1 else None
 
 
