@@ -2,6 +2,7 @@
 
     InfluenceError
     ├── DataError          a dataset cannot be read, or would be read wrongly
+    ├── UploadError        an upload cannot be kept, or is not this visitor's
     ├── ModelError         weights, architecture and classes do not fit together
     │   └── UnsafeFileError    a file that could run code when opened; refused, never tried
     ├── LayerError         a module for which no per-sample gradient exists or is known
@@ -9,6 +10,7 @@
     ├── RunError           a run folder is missing, unfinished, damaged or belongs to other inputs
     │   └── JobError           long work could not be started, found or stopped
     ├── DecisionError      a decision that cannot be written as asked
+    ├── AccessError        this visitor may not do that
     ├── ExportError        what was decided cannot be written out
     └── Cancelled          a person asked to stop; not a fault
 
@@ -22,6 +24,10 @@ class InfluenceError(Exception):
 
 class DataError(InfluenceError):
     """A dataset cannot be read, or would be read wrongly."""
+
+
+class UploadError(InfluenceError):
+    """An upload cannot be kept, is not there, or is not this visitor's."""
 
 
 class ModelError(InfluenceError):
@@ -50,6 +56,10 @@ class JobError(RunError):
 
 class DecisionError(InfluenceError):
     """A decision that cannot be written as asked."""
+
+
+class AccessError(InfluenceError):
+    """This visitor's role does not allow what was asked for."""
 
 
 class ExportError(InfluenceError):

@@ -55,6 +55,8 @@ class JobSpec:
         settings: Keywords of analyze, such as objectives.
         dataset_options: Keywords of open_dataset, such as skip_unreadable.
         model_options: Keywords of open_model, such as architecture.
+        recipe: Keywords of training.Recipe: first train a small network on the data, and keep it in the folder `model`.
+        upload: Id of the upload the data came with; the run is seen and deleted with it (uploads.py).
     """
 
     dataset: str
@@ -63,6 +65,8 @@ class JobSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+    upload: str | None = None
 
 
 def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) -> str:
@@ -111,7 +115,7 @@ def cancel(folder: Path | str) -> None:
 def read_job(folder: Path | str) -> JobSpec:
     """What the job of a folder was asked to do."""
     content = atomic.read_json(job_folder_at(folder) / "job.json")
-    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__})
+    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__ if name in content})
 
 
 def _checked(spec: JobSpec) -> JobSpec:

@@ -10,3 +10,6 @@ STAGES = (
     ("check", "Checking that the numbers repeat", 0.03),
 )
 """Name, title and share of the time of each stage, in order."""
+
+TRAINING = ("train", "Training a small model", 0.5)
+"""The stage before all others when a person has no model yet."""

@@ -24,7 +24,7 @@ from influence_core.job_status import run_state, runs_root_of
 from influence_core.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_folder import cancel_run, fail_run, utc_now
 from influence_core.scores.gradient_map import MapProcess
-from influence_core.stages import STAGES
+from influence_core.stages import STAGES, TRAINING
 
 LOOK = 0.1  # seconds between two looks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
@@ -78,9 +78,14 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
         from influence_core.models import check_fits, open_model
 
         on_progress(OPENING[0], 0, 2)
-        model = open_model(spec.model, **_model_options(spec.model_options))
-        on_progress(OPENING[0], 1, 2)
         dataset = open_dataset(spec.dataset, **spec.dataset_options)
+        on_progress(OPENING[0], 1, 2)
+        if spec.recipe is None:
+            model = open_model(spec.model, **_model_options(spec.model_options))
+        else:
+            from influence_core.starter import trained_model
+
+            model = trained_model(dataset, spec.recipe, folder / "model", on_progress)
         if set(dataset.classes) == set(model.classes):
             dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
         check_fits(model, dataset)
@@ -96,6 +101,11 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
             on_progress=on_progress,
             **spec.settings,
         )
+
+
+def stages_of(folder: Path) -> tuple[Stage, ...]:
+    """Every stage of a job; training a model first is one of them where that was asked for."""
+    return (OPENING, *([] if jobs.read_job(folder).recipe is None else [TRAINING]), *STAGES)
 
 
 def _model_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +200,7 @@ def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
         from influence_core.verification import STAGES as VERIFY_STAGES
 
         return repair_jobs.verify, VERIFY_STAGES
-    return analyse, (OPENING, *STAGES)
+    return analyse, stages_of(folder)
 
 
 if __name__ == "__main__":

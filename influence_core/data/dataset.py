@@ -9,11 +9,14 @@ from typing import Any
 
 from influence_core.data.archive import unpack
 from influence_core.data.arrays import read_npz
+from influence_core.data.class_names import named_by_file
 from influence_core.data.folder import read_folder, unwrapped
 from influence_core.data.parquet import read_parquet
 from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples
+from influence_core.data.shards import read_shards, shards
 from influence_core.data.splits import divide
+from influence_core.data.torchvision_layouts import read_layout
 from influence_core.errors import DataError
 
 READ_TODAY = (
@@ -123,6 +126,10 @@ def read_directory(path: Path, shown: str, keep_alive: object = None) -> Rows:
     root = unwrapped(path)
     if not any(root.iterdir()):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")
+    if (files := shards(root)) is not None:
+        return read_shards(files)
+    if (layout := read_layout(root)) is not None:
+        return named_by_file(layout, root)
     tables = sorted(root.glob("*.parquet")) + sorted(root.glob("*.npz"))
     if len(tables) > 1:
         raise DataError(

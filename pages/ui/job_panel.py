@@ -9,7 +9,7 @@ import streamlit as st
 from influence_core import jobs
 from influence_core.errors import InfluenceError
 from influence_core.jobs import JobStatus
-from pages.ui import frame, words
+from pages.ui import frame, visitor, words
 
 PROBLEM = "_job_problem"
 LOOKS = {
@@ -70,6 +70,7 @@ def _button(label: str, icon: str, key: str, action, folder: Path) -> None:
 def _attempt(action, folder: Path) -> None:
     """A callback of a button; what it refuses is shown in the panel."""
     try:
+        visitor.require("owner", "start or stop work")
         action(folder)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)

@@ -15,7 +15,7 @@ if (
 from influence_core import jobs
 from influence_core.errors import InfluenceError
 from influence_core.runs import RunSummary
-from pages.ui import cached, frame, job_panel, reviewer, state, words
+from pages.ui import cached, frame, job_panel, reviewer, state, visitor, words
 from pages.ui.components import outbox
 from pages.ui.routes import runs_root
 
@@ -24,6 +24,8 @@ ICON = Path(__file__).with_name("icon.png")
 
 def main() -> None:
     st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
+    if not visitor.admit():
+        st.stop()
     page = st.navigation(_pages())
     frame.follow()
     frame.here(page.url_path)
@@ -43,6 +45,7 @@ def _pages() -> dict[str, list]:
     return {
         "": [
             page("start", "Start", "rocket_launch", "Open the demo, your own data, or an earlier run."),
+            page("own_data", "Use my own data", "upload_file", "Bring a dataset and a model in three steps."),
             page(
                 "overview", "Overview", "insights", "What was found, in numbers; progress of a running job."
             ),
@@ -80,6 +83,7 @@ def _sidebar(summaries: list[RunSummary], page: str) -> None:
     if about is not None:
         st.caption(_about(about))
     reviewer.ask()
+    visitor.recognise()
     _job_banner(summaries, page)
     outbox.courier()  # brings decisions that were still on their way when another page was opened
 
