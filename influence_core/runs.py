@@ -112,6 +112,14 @@ class Run:
         """What each layer contributes to each sample."""
         return self._layers.copy(deep=False)
 
+    def table(self, split: str) -> pd.DataFrame:
+        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+
+        Raises:
+            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+        """
+        return self._held_out(split).copy(deep=False)
+
     @cached_property
     def sketches(self) -> np.ndarray:
         """Projected gradients, shape (n, q), memory-mapped."""
@@ -200,6 +208,12 @@ class Run:
     @cached_property
     def _samples(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
+
+    def _held_out(self, split: str) -> pd.DataFrame:
+        known = self.__dict__.setdefault("_tables", {})
+        if split not in known:
+            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return known[split]
 
     @cached_property
     def _layers(self) -> pd.DataFrame:
