@@ -166,7 +166,14 @@ class Run:
     @property
     def has_thumbnails(self) -> bool:
         """Whether the samples can be shown as pictures."""
-        return thumbnails.PACK in self.description["files"]
+        return self.description["files"].get(thumbnails.PACK, {}).get("bytes", 0) > 0
+
+    @cached_property
+    def cells(self) -> pd.DataFrame | None:
+        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        if "cells.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("cells.parquet"))
 
     def thumbnail(self, position: int) -> tuple[bytes, str]:
         """A sample's small picture and its media type.

@@ -55,6 +55,14 @@ def _pages() -> dict[str, list]:
                 "Images that push the model the same way lie together; draw around them.",
             ),
         ],
+        "Understand": [
+            page(
+                "fairness",
+                "Fairness",
+                "balance",
+                "How large the gap between groups is, and which training samples widen it.",
+            ),
+        ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
             page(
