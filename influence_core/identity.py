@@ -18,6 +18,7 @@ from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.taps import scoring
 from influence_core.errors import DataError, ModelError
+from influence_core.models.preprocessing import fitted as as_trained
 
 READ_AT_ONCE = 256
 
@@ -27,7 +28,7 @@ def fitted(samples: Any, model: nn.Module) -> Any:
     preprocessing = getattr(model, "preprocessing", None)
     if samples is None or preprocessing is None or not hasattr(samples, "fitted"):
         return samples
-    return samples.fitted(preprocessing.channels, preprocessing.size)
+    return as_trained(samples, preprocessing)
 
 
 def ids_of(samples: Any) -> tuple[str, ...]:

@@ -122,6 +122,14 @@ class Run:
         """What each layer contributes to each sample."""
         return self._layers.copy(deep=False)
 
+    def table(self, split: str) -> pd.DataFrame:
+        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+
+        Raises:
+            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+        """
+        return self._held_out(split).copy(deep=False)
+
     @cached_property
     def sketches(self) -> np.ndarray:
         """Projected gradients, shape (n, q), memory-mapped."""
@@ -172,7 +180,14 @@ class Run:
     @property
     def has_thumbnails(self) -> bool:
         """Whether the samples can be shown as pictures."""
-        return thumbnails.PACK in self.description["files"]
+        return self.description["files"].get(thumbnails.PACK, {}).get("bytes", 0) > 0
+
+    @cached_property
+    def cells(self) -> pd.DataFrame | None:
+        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        if "cells.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("cells.parquet"))
 
     def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
         """A sample's small picture and its media type; `split` is "train", "val" or "test".
@@ -269,6 +284,12 @@ class Run:
     @cached_property
     def _samples(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
+
+    def _held_out(self, split: str) -> pd.DataFrame:
+        known = self.__dict__.setdefault("_tables", {})
+        if split not in known:
+            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return known[split]
 
     @cached_property
     def _layers(self) -> pd.DataFrame:

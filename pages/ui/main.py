@@ -65,6 +65,14 @@ def _pages() -> dict[str, list]:
                 "One prediction: the training images that helped and hurt it most.",
             ),
         ],
+        "Understand": [
+            page(
+                "fairness",
+                "Fairness",
+                "balance",
+                "How large the gap between groups is, and which training samples widen it.",
+            ),
+        ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
             page(
