@@ -18,7 +18,7 @@ import streamlit as st
 
 from influence_core.decisions import DecisionLog, decision_log_for
 from influence_core.runs import Run, open_run
-from pages.ui import findings, words
+from pages.ui import findings, fragility, words
 
 if TYPE_CHECKING:
     from influence_core.explanations import Explanation  # brings torch: only a page that explains pays for it
@@ -138,3 +138,11 @@ def explanation_of_picture(
 def affected(run_id: str, sample: str, _run: Run) -> Explanation:
     """The validation samples that a training sample helps and hurts."""
     return _run.affected(sample, k=SHOWN)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
+    """Influence on robustness beside that on utility."""
+    table = _run.samples
+    robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
+    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))

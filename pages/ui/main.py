@@ -62,6 +62,14 @@ def _pages() -> dict[str, list]:
                 "One prediction: the training images that helped and hurt it most.",
             ),
         ],
+        "Understand": [
+            page(
+                "robustness",
+                "Robustness",
+                "shield",
+                "How accuracy falls under attack, and which training images make the model fragile.",
+            ),
+        ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
             page(
