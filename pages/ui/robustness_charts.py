@@ -44,7 +44,8 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
             hovertemplate=f"{TITLES[kind]}<br>strength %{{x:.3~g}}<br>accuracy %{{y:.1%}} "
             "[%{customdata[0]:.1%}, %{customdata[1]:.1%}]<extra></extra>",
         )
-        _label(figure, x[-1], points[-1]["value"], TITLES[kind], colour, above=kind == "fgsm")
+        at = len(points) // 2 + (kind == "fgsm")
+        _label(figure, x[at], points[at]["value"], TITLES[kind], colour, above=kind == "fgsm")
     unit = "per cent of the pixel range" if facts["pictures"] else facts["unit"]
     figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
@@ -57,9 +58,10 @@ def _label(figure: go.Figure, x: float, y: float, text: str, colour: str, *, abo
         y=y,
         text=text,
         showarrow=False,
-        xanchor="right",
-        yanchor="bottom",
-        yshift=8 if above else 4,
+        xanchor="left" if above else "right",
+        yanchor="bottom" if above else "top",
+        xshift=6 if above else -6,
+        yshift=6 if above else -6,
         font={"size": 13, "color": colour},
     )
 
