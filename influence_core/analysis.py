@@ -191,6 +191,7 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     )
     job.report("check", 1, 1)
     clock.lap("check")
+    _write_cells(job)
     _write(job, table, swept, found.probabilities, found.neighbours)
     finish_run(
         job.folder,
@@ -279,6 +280,14 @@ def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
         facts["test_accuracy"] = wilson(right(logits, job.test))
         _write_held_out(job, "test", job.test, logits, None)
     return facts
+
+
+def _write_cells(job: _Job) -> None:
+    """The rows of a table as they stand in the source, for a person to read; nothing for anything else."""
+    for name, samples in (("", job.train), ("validation_", job.val), ("test_", job.test)):
+        cells = getattr(samples, "cells", None)
+        if cells is not None:
+            cells.to_parquet(job.folder / f"{name}cells.parquet")
 
 
 def _write_held_out(

@@ -54,6 +54,7 @@ def checked(
     precision: str = "float32",
     batch_size: int | str = "auto",
     skip_unreadable: bool = False,
+    label: str | None = None,
 ) -> Check:
     """Open both as an analysis would, and look.
 
@@ -61,7 +62,7 @@ def checked(
         InfluenceError: what an analysis would refuse, in the same words.
     """
     network = open_model(model, architecture=architecture, classes=classes)
-    data = open_dataset(dataset, skip_unreadable=skip_unreadable)
+    data = open_dataset(dataset, skip_unreadable=skip_unreadable, label=label)
     if set(data.classes) == set(network.classes):
         data = data.with_classes(network.classes)
     check_fits(network, data)

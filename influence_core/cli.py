@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="say what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
-    check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .parquet or .npz")
+    check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .csv, .parquet or .npz")
     check.add_argument("--architecture", help="its name, when there is no model.json beside the weights")
     check.add_argument("--classes", metavar="A,B,...", help="class names in the order of the model's outputs")
     _add_settings(check)
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     analyze = commands.add_parser("analyze", help="score every training sample and write a run folder")
     analyze.add_argument(
-        "dataset", help="folder, .zip, .parquet or .npz; may carry model.safetensors and model.json"
+        "dataset", help="folder, .zip, .csv, .parquet or .npz; may carry model.safetensors and model.json"
     )
     analyze.add_argument(
         "--out", required=True, type=Path, metavar="RUN", help="the run folder to write or continue"
@@ -94,12 +94,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """What decides the cost of an analysis; the same words for the check before it."""
-    parser.add_argument("--objectives", nargs="+", default=["utility"], metavar="NAME")
+    parser.add_argument(
+        "--objectives",
+        nargs="+",
+        default=["utility"],
+        metavar="NAME",
+        help="influence on what: utility, utility:class, fairness:COLUMN[:KIND[:CLASS]]; all in one sweep",
+    )
     parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a pass; does not change a score")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out damaged pictures, listed in run.json"
     )
+    parser.add_argument("--label", metavar="COLUMN", help="a table's column of classes; default: label")
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -116,6 +123,7 @@ def _check(chosen: argparse.Namespace) -> int:
             precision=chosen.precision,
             batch_size="auto" if chosen.batch_size is None else chosen.batch_size,
             skip_unreadable=chosen.skip_unreadable,
+            label=chosen.label,
         )
     except InfluenceError as error:
         if not chosen.json:
@@ -147,7 +155,7 @@ def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
     from influence_core.models import open_model
     from influence_core.progress import ProgressWriter
 
-    dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable)
+    dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable, label=chosen.label)
     weights = chosen.model or Path(chosen.dataset) / "model.safetensors"
     model = open_model(weights, architecture=chosen.architecture)
     if set(dataset.classes) == set(model.classes):

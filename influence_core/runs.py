@@ -34,7 +34,8 @@ from influence_core.run_folder import (
 from influence_core.run_list import RunSummary, list_runs
 from influence_core.thumbnails import pack_thumbnails
 
-HELD_OUT = {"val": "validation.parquet", "test": "test.parquet"}
+HELD_OUT = {"val": "validation", "test": "test"}
+"""What `table` calls the held-out splits of a dataset."""
 
 if TYPE_CHECKING:
     from influence_core.explanations import Explanation
@@ -122,6 +123,14 @@ class Run:
         """What each layer contributes to each sample."""
         return self._layers.copy(deep=False)
 
+    def table(self, split: str) -> pd.DataFrame:
+        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+
+        Raises:
+            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+        """
+        return self._held_out(split).copy(deep=False)
+
     @cached_property
     def sketches(self) -> np.ndarray:
         """Projected gradients, shape (n, q), memory-mapped."""
@@ -172,7 +181,19 @@ class Run:
     @property
     def has_thumbnails(self) -> bool:
         """Whether the samples can be shown as pictures."""
-        return thumbnails.PACK in self.description["files"]
+        return self.description["files"].get(thumbnails.PACK, {}).get("bytes", 0) > 0
+
+    @cached_property
+    def cells(self) -> pd.DataFrame | None:
+        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        if "cells.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("cells.parquet"))
+
+    def held_out_cells(self, split: str) -> pd.DataFrame | None:
+        """The rows of "validation" or "test" as they stand in the source; None for anything but a table."""
+        name = f"{split}_cells.parquet"
+        return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
 
     def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
         """A sample's small picture and its media type; `split` is "train", "val" or "test".
@@ -188,19 +209,6 @@ class Run:
                 f"The {split} sample at position {position} of the run {self.name} has no picture."
             )
         return content, thumbnails.media_type(content)
-
-    def held_out(self, split: str) -> pd.DataFrame:
-        """What the model says about each sample of "val" or "test", index sample_id (held_out_table.py).
-
-        Raises:
-            RunError: If the run was made before this was kept, or the dataset has no such split.
-        """
-        if (name := HELD_OUT[split]) not in self.description["files"]:
-            raise RunError(
-                f"The run {self.name} has no {name}: the dataset has no such samples, or the run was made by a version "
-                "that did not keep what the model says of them. Analyse again if it has some."
-            )
-        return self._held_out[split].copy(deep=False)
 
     def find(self, sample_id: str, split: str = "train") -> int | None:
         """The row of a sample in its split, None when there is no such id."""
@@ -270,20 +278,22 @@ class Run:
     def _samples(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
 
+    def _held_out(self, split: str) -> pd.DataFrame:
+        known = self.__dict__.setdefault("_tables", {})
+        if split not in known:
+            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return known[split]
+
     @cached_property
     def _layers(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("layers.parquet"))
 
     @cached_property
-    def _held_out(self) -> dict[str, pd.DataFrame]:
-        present = {split: name for split, name in HELD_OUT.items() if name in self.description["files"]}
-        return {
-            split: pd.read_parquet(self.file(name)).set_index("sample_id") for split, name in present.items()
-        }
-
-    @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        tables = {"train": self._samples, **self._held_out}
+        present = [
+            split for split, name in HELD_OUT.items() if f"{name}.parquet" in self.description["files"]
+        ]
+        tables = {"train": self._samples, **{split: self._held_out(HELD_OUT[split]) for split in present}}
         return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
 
     def _thumbnails(self, split: str) -> thumbnails.Pack:

@@ -17,6 +17,7 @@ from torch import nn
 from influence_core.data.samples import Samples
 from influence_core.errors import ModelError
 from influence_core.models.opened import OpenedModel
+from influence_core.models.preprocessing import fitted
 
 SHIFT = 2  # pixels that augmentation moves a picture at most
 
@@ -58,7 +59,7 @@ def train(
         on_progress: Called as ("train", steps done, steps in all) after each step.
         on_epoch: Called as (epochs done, mean loss of the epoch) after each epoch, model in training mode.
     """
-    samples = samples.fitted(model.preprocessing.channels, model.preprocessing.size)
+    samples = fitted(samples, model.preprocessing)
     steps = -(-len(samples) // recipe.batch_size)
     order = np.random.default_rng(recipe.seed)
     was_training = model.training
@@ -141,7 +142,7 @@ def reproducible(seed: int) -> Iterator[None]:
 @torch.no_grad()
 def predict(model: OpenedModel, samples: Samples, batch_size: int = 256) -> torch.Tensor:
     """Return class probabilities (n, classes) float32 in evaluation mode; the mode is restored."""
-    samples = samples.fitted(model.preprocessing.channels, model.preprocessing.size)
+    samples = fitted(samples, model.preprocessing)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

@@ -171,7 +171,9 @@ def fragile(chosen: Chosen) -> None:
             width=420,
         )
     values = chosen.run.samples[column].to_numpy(dtype=float)
-    frame.section("The training images that make the model most fragile", reading.FRAGILE)
+    frame.section(
+        f"The training {explained.noun(chosen.run)}s that make the model most fragile", reading.FRAGILE
+    )
     st.caption(words.score_sentence(column, known))
     rows = fragility.worst(chosen.run, column, WORST)
     if not len(rows):
@@ -203,7 +205,7 @@ def grid(chosen: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> N
 def same(chosen: Chosen, robust: np.ndarray, column: str) -> None:
     """Are they the ones that hurt accuracy?"""
     with st.container(border=True):
-        frame.section("Are they the images that hurt accuracy?")
+        frame.section(f"Are they the {explained.noun(chosen.run)}s that hurt accuracy?")
         left, right = st.columns([3, 2], gap="medium")
         utility = chosen.run.samples["influence_utility"].to_numpy(dtype=float)
         found = cached.relation(chosen.run.id, column, chosen.run)

@@ -16,6 +16,14 @@ from pages.ui.routes import runs_root
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
+FAIRNESS_NAME = "adult"
+FAIRNESS_OBJECTIVES = [
+    "utility",
+    "utility:class",
+    "fairness:sex:demographic_parity",
+    "fairness:sex",
+    "fairness:race:demographic_parity",
+]
 
 
 def page() -> None:
@@ -49,6 +57,12 @@ def demo_buttons(place, summaries: list[RunSummary]) -> None:
     ]
     finished = next((summary for summary in demo if summary.state == "finished"), None)
     with place:
+        st.button(
+            "Explore the fairness demo",
+            icon=":material/balance:",
+            help="10,000 census rows: which of them make a model say >50K less often of women?",
+            on_click=fairness_demo,
+        )
         if finished is None:
             st.button("Explore the demo", type="primary", icon=":material/play_arrow:", on_click=run_demo)
             return
@@ -69,6 +83,19 @@ def run_demo() -> None:
         open_run(busy.name)
         return
     submit(JobSpec(dataset=str(places.DEMO), model=str(places.DEMO), name=DEMO_NAME))
+
+
+def fairness_demo() -> None:
+    """Open the newest run of Adult that is finished or at work, else start one."""
+    known = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
+    ready = next((s for s in known if s.state == "finished" or _active(s.name)), None)
+    if ready is None:
+        path = str(places.FAIRNESS_DEMO)
+        settings = {"objectives": FAIRNESS_OBJECTIVES}
+        submit(JobSpec(dataset=path, model=path, name=FAIRNESS_NAME, settings=settings))
+        return
+    state.open_run_named(ready.name)
+    frame.go("fairness" if ready.state == "finished" else "overview")
 
 
 def _active(name: str) -> bool:

@@ -11,7 +11,7 @@ quarantine.py      reads a pickled state dict in a child process, which is unpic
 
 from influence_core.models.architectures import architectures, build_network
 from influence_core.models.opened import OpenedModel, check_fits, open_model, save_model
-from influence_core.models.preprocessing import Preprocessing
+from influence_core.models.preprocessing import Preprocessing, table_preprocessing
 
 __all__ = [
     "OpenedModel",
@@ -21,4 +21,5 @@ __all__ = [
     "check_fits",
     "open_model",
     "save_model",
+    "table_preprocessing",
 ]

@@ -16,6 +16,9 @@ from influence_core.objectives.gradients import Measured
 from influence_core.objectives.objective import Objective
 
 DRAWS = 500
+"""Bootstrap samples."""
+DEALS = 200
+"""Permutations: the smallest p is 1/201."""
 LEVEL = 0.05
 
 
@@ -67,9 +70,9 @@ def _permuted(objective: Objective, readings: Tensor, value: float, rng: np.rand
     strata, ones = objective.strata.numpy(), torch.ones(len(readings)).to(readings)
     members = [np.flatnonzero(strata == number) for number in np.unique(strata[strata >= 0])]
     as_large = 0
-    for _ in range(DRAWS):
+    for _ in range(DEALS):
         dealt = np.arange(len(strata))
         for rows in members:
             dealt[rows] = rng.permutation(rows)
         as_large += float(objective.value(readings[torch.from_numpy(dealt)], ones)) >= value
-    return (1 + as_large) / (1 + DRAWS)
+    return (1 + as_large) / (1 + DEALS)

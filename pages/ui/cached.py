@@ -146,3 +146,35 @@ def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
     table = _run.samples
     robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
     return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_metrics(run_id: str, split: str, column: str, positive: str, _run: Run) -> pd.DataFrame:
+    """How well each group of a column is served, on "validation" or "test" samples."""
+    from influence_core.group_metrics import (
+        group_metrics,
+    )  # brings fairlearn: only the Fairness page pays for it
+
+    return group_metrics(_run.table(split), column, positive)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_rates(run_id: str, split: str, column: str, positive: str, metric: str, _run: Run) -> pd.DataFrame:
+    """One rate of each group with its interval."""
+    from influence_core.group_metrics import rate_intervals
+
+    return rate_intervals(_run.table(split), column, positive, metric)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def rarity(run_id: str, _run: Run) -> np.ndarray | None:
+    """How unusual each cell of a table is, shape (n, columns); None when the samples are no rows of a table."""
+    from influence_core.unusual import rarity
+
+    return None if _run.cells is None else rarity(_run.cells)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def held_out_cells(run_id: str, split: str, _run: Run) -> pd.DataFrame | None:
+    """The rows of a held-out split of a table as they stand in the source."""
+    return _run.held_out_cells(split)

@@ -68,7 +68,11 @@ def relation_sentences(found: Relation) -> list[str]:
     """What the relation says, in words."""
     bracket = words.escaped(f"[{found.low:.2f}, {found.high:.2f}]".replace("-", words.MINUS))
     alike = (
-        "mostly the same" if found.rank > 0.7 else "partly the same" if found.rank > 0.3 else "mostly other samples"
+        "mostly the same"
+        if found.rank > 0.7
+        else "partly the same"
+        if found.rank > 0.3
+        else "mostly other samples"
     )
     return [
         f"The samples that make the model fragile and those that hurt its accuracy are **{alike}**: rank correlation "

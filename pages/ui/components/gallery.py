@@ -18,7 +18,7 @@ from streamlit.components.v2 import component
 from pages.ui import frame
 from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
 
-__all__ = ["Bar", "Card", "Decision", "Event", "Neighbour", "Vote", "gallery"]
+__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "Vote", "gallery"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
@@ -43,20 +43,30 @@ class Bar(TypedDict):
     tone: NotRequired[str]
 
 
+class Cell(TypedDict):
+    """One cell of a row of a table; `odd` marks it as unusual."""
+
+    name: str
+    text: str
+    odd: bool
+
+
 class Neighbour(TypedDict):
-    """A training sample shown for comparison."""
+    """A training sample shown for comparison; of a row, the cells that differ."""
 
     src: str
     label: str
+    cells: NotRequired[list[Cell]]
 
 
 class Card(TypedDict):
     """One sample. Only the first three keys are needed; the rest is shown when it is there.
 
     `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
-    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. `note` is a line of its
-    own below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is
-    no training sample.
+    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. Rows of a table
+    are read instead of seen: `cells` are the most telling ones, `all` every one of them. `note` is a line of its own
+    below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is no
+    training sample.
     """
 
     id: str
@@ -76,6 +86,8 @@ class Card(TypedDict):
     note: NotRequired[str]
     tone: NotRequired[str]
     split: NotRequired[str]
+    cells: NotRequired[list[Cell]]
+    all: NotRequired[list[Cell]]
 
 
 _mount = component(

@@ -51,6 +51,21 @@ function picture(src, alt) {
   return image;
 }
 
+// A sample's face: its picture, or the cells of its row where it is one of a table.
+function face(item, alt) {
+  return item.cells?.length ? rowFace(item.cells) : picture(item.src, alt);
+}
+
+function rowFace(cells) {
+  const row = el('span', 'row');
+  for (const cell of cells) {
+    const title = `${cell.name}: ${cell.text}${cell.odd ? ', unusual' : ''}`;
+    within(row, within(el('span', `cell${cell.odd ? ' odd' : ''}`, null, { title }),
+      el('span', 'column', cell.name), el('span', 'value', cell.text)));
+  }
+  return row;
+}
+
 // ---- frame ----
 
 function buildParts(root) {
@@ -139,7 +154,7 @@ function orKey(key, i) {
 
 function cardShell(className, item, i) {
   const card = el('div', className, null, { role: 'option', id: `${className}${i}`, 'data-i': i });
-  const box = within(el('div', 'picture'), picture(item.src, ''), el('span', 'mark', '', { 'aria-hidden': 'true' }));
+  const box = within(el('div', `picture${item.cells?.length ? ' cells' : ''}`), face(item, ''), el('span', 'mark', '', { 'aria-hidden': 'true' }));
   return within(card, box);
 }
 

@@ -16,9 +16,10 @@ function fillStage(stage, gallery) {
 }
 
 function bigPicture(item) {
-  const image = picture(item.src, `Training image labelled ${item.given}`);
-  image.loading = 'eager';
-  return within(el('div', 'picture big'), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
+  const rows = Boolean(item.cells?.length);
+  const image = face({ ...item, cells: item.all ?? item.cells }, `Training image labelled ${item.given}`);
+  if (!rows) image.loading = 'eager';
+  return within(el('div', `picture big${rows ? ' cells' : ''}`), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
 }
 
 function facts(item, data, at, n, stranger) {
@@ -81,7 +82,7 @@ function neighbours(item) {
   const strip = el('div', 'neighbours');
   for (const near of item.neighbours) {
     const same = near.label === item.given ? ' same' : '';
-    within(strip, within(el('figure', `near${same}`), picture(near.src, `Neighbour labelled ${near.label}`), el('figcaption', '', near.label, { title: near.label })));
+    within(strip, within(el('figure', `near${same}`), face(near, `Neighbour labelled ${near.label}`), el('figcaption', '', near.label, { title: near.label })));
   }
-  return within(el('div', 'nearby'), el('div', 'small', 'Nearest training images'), strip);
+  return within(el('div', 'nearby'), el('div', 'small', item.cells?.length ? 'Nearest training rows, and what differs' : 'Nearest training images'), strip);
 }
