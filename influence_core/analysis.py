@@ -284,9 +284,10 @@ def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
 
 def _write_cells(job: _Job) -> None:
     """The rows of a table as they stand in the source, for a person to read; nothing for anything else."""
-    cells = getattr(job.train, "cells", None)
-    if cells is not None:
-        cells.to_parquet(job.folder / "cells.parquet")
+    for name, samples in (("", job.train), ("validation_", job.val), ("test_", job.test)):
+        cells = getattr(samples, "cells", None)
+        if cells is not None:
+            cells.to_parquet(job.folder / f"{name}cells.parquet")
 
 
 def _write_held_out(

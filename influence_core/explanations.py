@@ -10,7 +10,7 @@ Read the other way round, the same products tell whom a training sample helps an
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,8 @@ from influence_core.engine.sweep import Direction, sweep
 from influence_core.errors import DataError, RunError
 from influence_core.objectives import Margin, Objective, objective_gradient
 from influence_core.reopened import Inputs, check_model
+from influence_core.runs import HELD_OUT, Run
 from influence_core.shortlist import Quality, shortlist
-
-if TYPE_CHECKING:
-    from influence_core.runs import Run
 
 ROWS = 64
 """Samples of one pass over the shortlist."""
@@ -80,7 +78,7 @@ class _Target:
 
 
 def explain(
-    run: "Run",
+    run: Run,
     sample: str | bytes | tuple[Any, Any],
     *,
     k: int = 10,
@@ -111,7 +109,7 @@ def explain(
         return _explained(run, inputs, target, _chosen(run, objective), "train", k)
 
 
-def affected(run: "Run", sample_id: str, *, k: int = 10) -> Explanation:
+def affected(run: Run, sample_id: str, *, k: int = 10) -> Explanation:
     """The k validation samples that a training sample helps and the k it hurts most: their loss after a step on it.
 
     Test samples are left out on purpose: what is decided by looking at them could no longer be judged on them.
@@ -128,7 +126,7 @@ def _check(k: int) -> None:
         raise RunError(f"k is {k}; expected 1 to {TOP} samples of each kind.")
 
 
-def _current(run: "Run") -> Inputs:
+def _current(run: Run) -> Inputs:
     """The inputs of the run; a model that others hold may have been trained on since, so it is compared again."""
     inputs = run.inputs()
     if inputs.shared:
@@ -136,7 +134,7 @@ def _current(run: "Run") -> Inputs:
     return inputs
 
 
-def _target(run: "Run", inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
+def _target(run: Run, inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
     if not isinstance(sample, str):
         value, label = sample
         return _given(run, inputs, value, label)
@@ -150,7 +148,7 @@ def _target(run: "Run", inputs: Inputs, sample: str | tuple[Any, Any], split: st
     )
 
 
-def _given(run: "Run", inputs: Inputs, value: Any, label: Any) -> _Target:
+def _given(run: Run, inputs: Inputs, value: Any, label: Any) -> _Target:
     if label is None:
         logits = identity.logits_of(inputs.model, _One(value, 0))
         label = int(logits.argmax())
@@ -188,7 +186,7 @@ class _One(torch.utils.data.Dataset):
         return self.item
 
 
-def _chosen(run: "Run", objective: Objectives) -> Objective | None:
+def _chosen(run: Run, objective: Objectives) -> Objective | None:
     """None for the sample's own loss."""
     if objective == "loss":
         return None
@@ -200,14 +198,14 @@ def _chosen(run: "Run", objective: Objectives) -> Objective | None:
     return Margin(*objective, _class(run, objective[0]), _class(run, objective[1]))
 
 
-def _class(run: "Run", name: str) -> int:
+def _class(run: Run, name: str) -> int:
     if name not in run.classes:
         raise RunError(f"{name!r} is not a class of the run {run.name}; they are {', '.join(run.classes)}.")
     return run.classes.index(name)
 
 
 def _explained(
-    run: "Run", inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
+    run: Run, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
 ) -> Explanation:
     began, one = perf_counter(), _One(target.value, target.label)
     direction = objective_gradient(inputs.model, one, objective or "utility", loss=inputs.loss)
@@ -241,7 +239,7 @@ def _explained(
     )
 
 
-def _check_sketches(run: "Run", quality: Quality) -> None:
+def _check_sketches(run: Run, quality: Quality) -> None:
     """Raise when the stored sketches are not of these gradients: folded by another version, or of other weights."""
     expected = run.sketches.shape[1] ** -0.5
     if quality.scored < quality.n and quality.sketch_error > WORST * expected:
@@ -251,7 +249,7 @@ def _check_sketches(run: "Run", quality: Quality) -> None:
         )
 
 
-def _estimates(run: "Run", inputs: Inputs, direction: Direction, among: str) -> tuple[np.ndarray, np.ndarray]:
+def _estimates(run: Run, inputs: Inputs, direction: Direction, among: str) -> tuple[np.ndarray, np.ndarray]:
     """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,)."""
     sketches = run.sketches if among == "train" else run.validation_sketches
     own = sketch_of(inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"]))
@@ -260,12 +258,12 @@ def _estimates(run: "Run", inputs: Inputs, direction: Direction, among: str) -> 
     return np.asarray(sketches, dtype=np.float32) @ own.numpy(), norms.to_numpy(float) * length
 
 
-def _known(run: "Run", among: str) -> pd.DataFrame:
+def _known(run: Run, among: str) -> pd.DataFrame:
     """What the run knows of each sample of a split, by sample_id."""
-    return run.samples if among == "train" else run.held_out(among)
+    return run.samples if among == "train" else run.table(HELD_OUT[among])
 
 
-def _products(run: "Run", inputs: Inputs, direction: Direction, samples: Any, rows: np.ndarray) -> np.ndarray:
+def _products(run: Run, inputs: Inputs, direction: Direction, samples: Any, rows: np.ndarray) -> np.ndarray:
     few = (
         samples.select(rows)
         if hasattr(samples, "select")

@@ -5,7 +5,6 @@ once for its labels; any other module is known by its weights.
 """
 
 import hashlib
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.taps import scoring
 from influence_core.errors import DataError, ModelError
+from influence_core.models.preprocessing import described
 from influence_core.models.preprocessing import fitted as as_trained
 
 READ_AT_ONCE = 256
@@ -121,7 +121,7 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
     preprocessing = getattr(model, "preprocessing", None)
     return {
         "path": str(path.resolve()) if path is not None else None,
-        "preprocessing": asdict(preprocessing) if preprocessing is not None else None,
+        "preprocessing": described(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
         "fingerprint": getattr(model, "fingerprint", None) or _weights(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),

@@ -6,7 +6,6 @@ scores with new weights.
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +48,14 @@ def reopen(run: "Run") -> Inputs:
     """
     from influence_core.data import open_dataset
     from influence_core.models import open_model
+    from influence_core.models.spec import read_preprocessing
 
     facts = run.description["inputs"]
     model = open_model(
         _place(run, "model"),
         architecture=facts["model"].get("architecture"),
         classes=run.classes,
-        preprocessing=_preprocessing(facts["model"].get("preprocessing")),
+        preprocessing=read_preprocessing(facts["model"].get("preprocessing"), run.path / "run.json"),
     )
     check_model(run, model)
     dataset = open_dataset(_place(run, "dataset"), **_options(run))
@@ -117,17 +117,6 @@ def _options(run: "Run") -> dict[str, Any]:
     if written is None and (run.path / "job.json").exists():
         written = atomic.read_json(run.path / "job.json").get("dataset_options")
     return dict(written or {})
-
-
-def _preprocessing(fields: Mapping[str, Any] | None) -> Any:
-    from influence_core.models import Preprocessing
-
-    if fields is None:
-        return None  # from model.json beside the weights
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return Preprocessing(**given)
 
 
 def _loss(run: "Run") -> str:

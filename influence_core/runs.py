@@ -34,7 +34,8 @@ from influence_core.run_folder import (
 from influence_core.run_list import RunSummary, list_runs
 from influence_core.thumbnails import pack_thumbnails
 
-HELD_OUT = {"val": "validation.parquet", "test": "test.parquet"}
+HELD_OUT = {"val": "validation", "test": "test"}
+"""What `table` calls the held-out splits of a dataset."""
 
 if TYPE_CHECKING:
     from influence_core.explanations import Explanation
@@ -189,6 +190,11 @@ class Run:
             return None
         return pd.read_parquet(self.file("cells.parquet"))
 
+    def held_out_cells(self, split: str) -> pd.DataFrame | None:
+        """The rows of "validation" or "test" as they stand in the source; None for anything but a table."""
+        name = f"{split}_cells.parquet"
+        return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
+
     def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
         """A sample's small picture and its media type; `split` is "train", "val" or "test".
 
@@ -203,19 +209,6 @@ class Run:
                 f"The {split} sample at position {position} of the run {self.name} has no picture."
             )
         return content, thumbnails.media_type(content)
-
-    def held_out(self, split: str) -> pd.DataFrame:
-        """What the model says about each sample of "val" or "test", index sample_id (held_out_table.py).
-
-        Raises:
-            RunError: If the run was made before this was kept, or the dataset has no such split.
-        """
-        if (name := HELD_OUT[split]) not in self.description["files"]:
-            raise RunError(
-                f"The run {self.name} has no {name}: the dataset has no such samples, or the run was made by a version "
-                "that did not keep what the model says of them. Analyse again if it has some."
-            )
-        return self._held_out[split].copy(deep=False)
 
     def find(self, sample_id: str, split: str = "train") -> int | None:
         """The row of a sample in its split, None when there is no such id."""
@@ -296,15 +289,11 @@ class Run:
         return pd.read_parquet(self.file("layers.parquet"))
 
     @cached_property
-    def _held_out(self) -> dict[str, pd.DataFrame]:
-        present = {split: name for split, name in HELD_OUT.items() if name in self.description["files"]}
-        return {
-            split: pd.read_parquet(self.file(name)).set_index("sample_id") for split, name in present.items()
-        }
-
-    @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        tables = {"train": self._samples, **self._held_out}
+        present = [
+            split for split, name in HELD_OUT.items() if f"{name}.parquet" in self.description["files"]
+        ]
+        tables = {"train": self._samples, **{split: self._held_out(HELD_OUT[split]) for split in present}}
         return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
 
     def _thumbnails(self, split: str) -> thumbnails.Pack:

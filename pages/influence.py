@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from influence_core.explanations import Explanation
-from pages.ui import cached, cards, charts, contradiction, explained, frame, reading, state, words
+from influence_core.runs import HELD_OUT
+from pages.ui import cached, cards, charts, contradiction, explained, frame, reading, rows, state, words
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.state import Chosen
 
@@ -74,21 +75,22 @@ def subject() -> tuple[str, str]:
 
 def choices(chosen: Chosen, split: str) -> None:
     """The images on which the model is most wrong; a click on the small i explains one."""
+    noun = explained.noun(chosen.run)
     if split == "train":
-        frame.section("The training images that hurt the model most")
-        rows = cached.order(chosen.run.id, "influence_utility", chosen.run)[:CHOICES]
-        shown = cards.cards(chosen.run, chosen.name, rows, chosen.log)
+        frame.section(f"The training {noun}s that hurt the model most")
+        worst = cached.order(chosen.run.id, "influence_utility", chosen.run)[:CHOICES]
+        shown = cards.cards(chosen.run, chosen.name, worst, chosen.log)
     else:
-        table = chosen.run.held_out(split)
-        frame.section(f"The {explained.KINDS[split]} images on which the model is most wrong")
-        rows = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
-        shown = explained.held_out_cards(chosen.run, chosen.name, split, rows)
+        table = chosen.run.table(HELD_OUT[split])
+        frame.section(f"The {explained.KINDS[split]} {noun}s on which the model is most wrong")
+        worst = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
+        shown = explained.held_out_cards(chosen.run, chosen.name, split, worst.tolist())
     st.caption(
-        "Given label, then → what the model says. Press the small i in an image's corner, or choose it and press I."
+        "Given label, then → what the model says. Press the small i in a corner, or choose a card and press I."
     )
     if split == "test":
         st.caption(
-            "What is decided by looking at test images can no longer be judged on them. Prefer validation images."
+            "What is decided by looking at test samples can no longer be judged on them. Prefer validation samples."
         )
     show(chosen, shown, key=f"choices_{split}", label="Images to explain")
 
@@ -122,10 +124,19 @@ def about(chosen: Chosen, split: str, wanted: str) -> None:
     if split == "train":
         training(chosen, wanted)
         return
-    against = objective(chosen, str(chosen.run.held_out(split)["predicted"].iloc[row]))
+    against = objective(chosen, str(chosen.run.table(HELD_OUT[split])["predicted"].iloc[row]))
     with st.spinner("Opening the model"):
         found = cached.explanation(chosen.run.id, split, wanted, against, chosen.run)
-    answer(chosen, found, chosen.run.thumbnail(row, split)[0] if chosen.run.has_thumbnails else b"")
+    answer(chosen, found, *face(chosen, split, row))
+
+
+def face(chosen: Chosen, split: str, row: int) -> tuple[bytes, str]:
+    """How a held-out sample looks: its picture, or the cells of its row in words."""
+    if chosen.run.has_thumbnails:
+        return chosen.run.thumbnail(row, split)[0], ""
+    table = cached.held_out_cells(chosen.run.id, HELD_OUT[split], chosen.run)
+    cells = [] if table is None else rows.plain_cells(table, row)
+    return b"", "  \n".join(f"{words.escaped(c['name'])}: **{words.escaped(c['text'])}**" for c in cells)
 
 
 def objective(chosen: Chosen, predicted: str) -> tuple[str, str] | str:
@@ -173,7 +184,7 @@ def uploaded(chosen: Chosen) -> None:
     answer(chosen, found, content)
 
 
-def answer(chosen: Chosen, found: Explanation, picture: bytes) -> None:
+def answer(chosen: Chosen, found: Explanation, picture: bytes, cells: str = "") -> None:
     """The prediction, then what helped (left) and what hurt (right), then the contradiction behind it."""
     with st.container(border=True):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
@@ -181,6 +192,8 @@ def answer(chosen: Chosen, found: Explanation, picture: bytes) -> None:
             left.image(
                 explained.enlarged(picture), caption=words.escaped(found.sample_id or "Uploaded picture")
             )
+        elif cells:
+            left.markdown(cells)
         with middle:
             st.subheader(explained.headline(found), anchor=False)
             st.caption(explained.what_counts(found))
@@ -210,13 +223,16 @@ def two_sides(chosen: Chosen, found: Explanation) -> None:
 
 def one_side(chosen: Chosen, found: Explanation, table: pd.DataFrame, kind: str, strongest: float) -> None:
     if table.empty:
-        frame.nothing("Nothing here", f"No {explained.KINDS[found.among]} image is {kind} to this one.")
+        frame.nothing(
+            "Nothing here",
+            f"No {explained.KINDS[found.among]} {explained.noun(chosen.run)} is {kind} to this one.",
+        )
         return
-    rows = table["position"].tolist()
+    places = table["position"].tolist()
     if found.among == "train":
-        plain = cards.cards(chosen.run, chosen.name, rows, chosen.log)
+        plain = cards.cards(chosen.run, chosen.name, places, chosen.log)
     else:
-        plain = explained.held_out_cards(chosen.run, chosen.name, found.among, rows)
+        plain = explained.held_out_cards(chosen.run, chosen.name, found.among, places)
     scored = explained.with_scores(plain, table, strongest)
     show(chosen, scored, key=f"{kind}_side", label=f"{kind.capitalize()} images", columns=5)
 

@@ -98,8 +98,12 @@ def open_dataset(
     parts, notes = encoded(parts, notes)
     name = path.resolve().name if path.is_dir() else path.stem
     opened = bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
-    options = {"validation_share": validation_share, "seed": seed, "skip_unreadable": skip_unreadable}
-    return replace(opened, options=options)
+    options: dict[str, Any] = {
+        "validation_share": validation_share,
+        "seed": seed,
+        "skip_unreadable": skip_unreadable,
+    }
+    return replace(opened, options=options | ({} if label is None else {"label": label}))
 
 
 def encoded(

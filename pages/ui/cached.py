@@ -18,7 +18,7 @@ import streamlit as st
 
 from influence_core.decisions import DecisionLog, decision_log_for
 from influence_core.runs import Run, open_run
-from pages.ui import findings, words
+from pages.ui import findings, fragility, words
 
 if TYPE_CHECKING:
     from influence_core.explanations import Explanation  # brings torch: only a page that explains pays for it
@@ -140,6 +140,14 @@ def affected(run_id: str, sample: str, _run: Run) -> Explanation:
     return _run.affected(sample, k=SHOWN)
 
 
+@st.cache_resource(max_entries=16, show_spinner=False)
+def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
+    """Influence on robustness beside that on utility."""
+    table = _run.samples
+    robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
+    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+
+
 @st.cache_resource(max_entries=32, show_spinner=False)
 def group_metrics(run_id: str, split: str, column: str, positive: str, _run: Run) -> pd.DataFrame:
     """How well each group of a column is served, on "validation" or "test" samples."""
@@ -164,3 +172,9 @@ def rarity(run_id: str, _run: Run) -> np.ndarray | None:
     from influence_core.unusual import rarity
 
     return None if _run.cells is None else rarity(_run.cells)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def held_out_cells(run_id: str, split: str, _run: Run) -> pd.DataFrame | None:
+    """The rows of a held-out split of a table as they stand in the source."""
+    return _run.held_out_cells(split)

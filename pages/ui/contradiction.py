@@ -27,7 +27,9 @@ def card(chosen: Chosen, suspect: str) -> None:
         with right:
             st.markdown(sentence(chosen, suspect, against, hurt))
             if len(hurt):
-                shown = explained.held_out_cards(chosen.run, chosen.name, "val", hurt["position"].head(1))
+                shown = explained.held_out_cards(
+                    chosen.run, chosen.name, "val", hurt["position"].head(1).tolist()
+                )
                 show_hurt(chosen, explained.with_scores(shown, hurt.head(1), abs(hurt["influence"].iloc[0])))
 
 
@@ -65,20 +67,20 @@ def show_hurt(chosen: Chosen, shown: list[Card]) -> None:
 
 def sentence(chosen: Chosen, suspect: str, against, hurt) -> str:
     """Both labels, and what the step on the suspect does, in words."""
-    label = words.escaped(str(chosen.run.samples["label"].loc[suspect]))
+    label, noun = words.escaped(str(chosen.run.samples["label"].loc[suspect])), explained.noun(chosen.run)
     parts = []
     if len(against):
         other = words.escaped(str(against["label"].iloc[0]))
         parts.append(
-            f"Learning that the first image is **{label}** unlearns, more than anything else does, that the second is "
+            f"Learning that the first {noun} is **{label}** unlearns, more than anything else does, that the second is "
             f"**{other}** ({explained.signed(float(against['influence'].iloc[0]))} on its loss)."
         )
         if label == other:
             parts.append("Both carry the same label, so look at what else differs.")
     else:
-        parts.append("No training image contradicts it.")
+        parts.append(f"No training {noun} contradicts it.")
     if len(hurt):
-        parts.append("Below: the validation image whose loss a step on the suspect raises most.")
+        parts.append(f"Below: the validation {noun} whose loss a step on the suspect raises most.")
     else:
-        parts.append("It hurts no validation image.")
+        parts.append(f"It hurts no validation {noun}.")
     return "\n\n".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 
 import pandas as pd
@@ -10,9 +10,9 @@ from PIL import Image
 
 from influence_core.data.pictures import decode_picture
 from influence_core.explanations import TOP, Explanation
-from influence_core.runs import Run
+from influence_core.runs import HELD_OUT, Run
 from influence_core.shortlist import Quality, Share
-from pages.ui import words
+from pages.ui import cached, rows, words
 from pages.ui.components.gallery import Bar, Card
 from pages.ui.routes import thumbnail_base
 
@@ -53,10 +53,11 @@ def share(value: float, strongest: float) -> float:
     return min(1.0, abs(value) / strongest) if strongest > 0 else 0.0
 
 
-def held_out_cards(run: Run, name: str, split: str, rows: Iterable[int]) -> list[Card]:
+def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) -> list[Card]:
     """Validation or test samples: nothing can be decided about them, so they carry no suggestion and no decision."""
-    table, base = run.held_out(split), thumbnail_base(run, name, split)
-    return [
+    table, base = run.table(HELD_OUT[split]), thumbnail_base(run, name, split)
+    cells = cached.held_out_cells(run.id, HELD_OUT[split], run)
+    plain = [
         Card(
             id=str(table.index[row]),
             src=f"{base}{row}",
@@ -64,8 +65,20 @@ def held_out_cards(run: Run, name: str, split: str, rows: Iterable[int]) -> list
             note=verdict(str(table["predicted"].iloc[row]), float(table["confidence"].iloc[row])),
             split=split,
         )
-        for row in map(int, rows)
+        for row in map(int, positions)
     ]
+    if cells is None:
+        return plain
+    faces = [rows.plain_cells(cells, int(row)) for row in positions]
+    return [
+        Card(**{**card, "cells": face[: rows.SHOWN], "all": face})
+        for card, face in zip(plain, faces, strict=True)
+    ]
+
+
+def noun(run: Run) -> str:
+    """What a sample of this run is."""
+    return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
 
 def verdict(predicted: str, confidence: float) -> str:
@@ -88,17 +101,17 @@ def what_counts(found: Explanation) -> str:
     """The sign, the unit and the target of the scores in one line of plain words."""
     if found.among == "val":
         return (
-            "Exact. Positive: one training step on this image lowers the loss of that validation image, by this much "
+            "Exact. Positive: one training step on this sample lowers the loss of that validation sample, by this much "
             "per unit of learning rate; negative: it raises it."
         )
     if found.title.startswith("lead of "):
         lead = words.escaped(found.title)
         return (
-            f"Exact. Positive: one training step on the image raises the {lead} (difference of the two outputs), by "
+            f"Exact. Positive: one training step on the sample raises the {lead} (difference of the two outputs), by "
             "this much per unit of learning rate; negative: it lowers it."
         )
     return (
-        "Exact. Positive: one training step on the image lowers the loss of this prediction, by this much (nats) per "
+        "Exact. Positive: one training step on the sample lowers the loss of this prediction, by this much (nats) per "
         "unit of learning rate; negative: it raises it."
     )
 
@@ -108,11 +121,11 @@ def how_found(found: Explanation) -> str:
     quality = found.quality
     kind, seconds = KINDS[found.among], words.number(found.seconds)
     if quality.scored == quality.n:
-        return f"All {words.count(quality.n)} {kind} images were scored exactly, in {seconds} s."
+        return f"All {words.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
     missed = max(quality.missed_helpful, quality.missed_harmful)
     return (
-        f"{words.count(quality.scored)} of {words.count(quality.n)} {kind} images were scored exactly, in {seconds} s, "
-        f"chosen by their gradient sketches. Expected to be missing from either top {TOP}: "
+        f"{words.count(quality.scored)} of {words.count(quality.n)} {kind} samples were scored exactly in {seconds} s, "
+        f"chosen by their sketches. Expected to be missing from either top {TOP}: "
         f"{words.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
         f"exact scores agree with a rank correlation of {agreement(quality)}."
     )

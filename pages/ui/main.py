@@ -58,19 +58,25 @@ def _pages() -> dict[str, list]:
                 "scatter_plot",
                 "Images that push the model the same way lie together; draw around them.",
             ),
+        ],
+        "Understand": [
             page(
                 "influence",
                 "Influence",
                 "compare_arrows",
                 "One prediction: the training images that helped and hurt it most.",
             ),
-        ],
-        "Understand": [
             page(
                 "fairness",
                 "Fairness",
                 "balance",
                 "How large the gap between groups is, and which training samples widen it.",
+            ),
+            page(
+                "robustness",
+                "Robustness",
+                "shield",
+                "How accuracy falls under attack, and which training images make the model fragile.",
             ),
         ],
         "Act": [

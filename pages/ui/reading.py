@@ -60,6 +60,19 @@ EXPLANATION = Reading(
     r"\ell\left(f_\theta(x_i), y_i\right)",
 )
 
+ATTACK = Reading(
+    "Each point is the share of validation samples still recognised after an attack of that strength: FGSM takes one "
+    "step uphill, PGD ten small ones. Every model is attacked anew, so curves of two models can be compared.",
+    r"x' = x + \epsilon\,\operatorname{sign}\left(\nabla_x\, \ell(f_\theta(x), y)\right), \qquad "
+    r"\lVert x' - x \rVert_\infty \le \epsilon",
+)
+
+FRAGILE = Reading(
+    "Influence on robustness says what one training step on an image does to the loss on attacked validation samples: "
+    "negative raises it. An image can help accuracy and make the model fragile at once.",
+    r"\left\langle g_i,\ \nabla_\theta \tfrac1m \textstyle\sum_j \ell\left(f_\theta(x'_j), y_j\right) \right\rangle",
+)
+
 GROUPS = Reading(
     "Each dot is the rate of one group of held-out people or pictures, with its 95 % interval; the shaded band is the "
     "gap. True positive rate: of those who carry the label, the share the model finds.",

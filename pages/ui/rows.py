@@ -52,6 +52,14 @@ def cells(run: Run, at: int) -> list[Cell]:
     ]
 
 
+def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
+    """Every cell of a held-out row; which are unusual is said of training rows only."""
+    return [
+        Cell(name=str(name), text=shown(value), odd=False)
+        for name, value in zip(table.columns, table.iloc[at].tolist(), strict=True)
+    ]
+
+
 def shown(value: Any) -> str:
     """A cell as it is read: whole numbers without a point, a missing one as words."""
     if pd.isna(value):

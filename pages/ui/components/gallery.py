@@ -63,10 +63,10 @@ class Card(TypedDict):
     """One sample. Only the first three keys are needed; the rest is shown when it is there.
 
     `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
-    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. `note` is a line of its
-    own below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is
-    no training sample. Rows of a table are read instead of seen: `cells` are the most telling ones, `all` every one of
-    them.
+    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. Rows of a table
+    are read instead of seen: `cells` are the most telling ones, `all` every one of them. `note` is a line of its own
+    below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is no
+    training sample.
     """
 
     id: str
