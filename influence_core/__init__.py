@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from influence_core.evaluation import detection_table
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
+    from influence_core.recipe import Recipe
+    from influence_core.repair import Repair, repaired
     from influence_core.runs import Run, list_runs, open_run
+    from influence_core.verification import verify
+    from influence_core.verifications import Verification, list_verifications, open_verification
 
 _HOMES = {
     "Dataset": "data",
@@ -39,20 +43,27 @@ _HOMES = {
     "Objective": "objectives",
     "OpenedModel": "models",
     "Preprocessing": "models",
+    "Recipe": "recipe",
+    "Repair": "repair",
     "Run": "runs",
     "Samples": "data",
     "Sweep": "engine",
+    "Verification": "verifications",
     "analyze": "analysis",
     "detection_table": "evaluation",
     "directional": "engine",
     "list_runs": "runs",
+    "list_verifications": "verifications",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
     "open_dataset": "data",
     "open_model": "models",
     "open_run": "runs",
+    "open_verification": "verifications",
     "per_sample_gradients": "engine",
+    "repaired": "repair",
     "sweep": "engine",
+    "verify": "verification",
 }
 
 __all__ = [
@@ -61,20 +72,27 @@ __all__ = [
     "Objective",
     "OpenedModel",
     "Preprocessing",
+    "Recipe",
+    "Repair",
     "Run",
     "Samples",
     "Sweep",
+    "Verification",
     "analyze",
     "detection_table",
     "directional",
     "list_runs",
+    "list_verifications",
     "measured_directional",
     "objective_gradient",
     "open_dataset",
     "open_model",
     "open_run",
+    "open_verification",
     "per_sample_gradients",
+    "repaired",
     "sweep",
+    "verify",
 ]
 
 
