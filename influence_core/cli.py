@@ -1,7 +1,9 @@
-"""The same work without a browser: influence check, influence analyze, influence export, influence app.
+"""The same work without a browser: influence check, analyze, verify, report, export, app.
 
     influence check sample_data/fashion/model.safetensors sample_data/fashion
     influence analyze sample_data/fashion --out runs/fashion
+    influence verify runs/fashion
+    influence report runs/fashion --out report.html
     influence export runs/fashion --out corrected
     influence app
 
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from influence_core.errors import InfluenceError
+from influence_core.repair_commands import add_commands
 from influence_core.stages import STAGES
 
 if TYPE_CHECKING:
@@ -53,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="influence", description="Which training samples hurt the model, and why?"
     )
-    commands = parser.add_subparsers(required=True, metavar="check | analyze | export | app")
+    commands = parser.add_subparsers(
+        required=True, metavar="check | analyze | verify | report | export | app"
+    )
 
     check = commands.add_parser("check", help="say what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
@@ -78,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(analyze)
     analyze.add_argument("--seed", type=int, default=0)
     analyze.set_defaults(run=_analyze)
+
+    add_commands(commands, _bar)
 
     export = commands.add_parser("export", help="write what was decided: tables, images, log")
     export.add_argument("folder", type=Path, metavar="RUN")

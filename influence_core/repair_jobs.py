@@ -53,6 +53,11 @@ def kind_of(folder: Path) -> str:
     return str(atomic.read_json(folder / "job.json").get("kind", "analyse"))
 
 
+def name_of(folder: Path) -> str:
+    """What a verification job changes, in words."""
+    return str(atomic.read_json(folder / "job.json")["repair"]["name"])
+
+
 def predict(folder: Path, on_progress: OnProgress) -> None:
     """The work of a prediction job."""
     from influence_core.advice import prepare

@@ -194,7 +194,8 @@ def _begin(run_folder: str, steps: Any, stop: Any) -> None:
 def _work(index: int, task: Task, folder: str, key: str) -> None:
     def report(done: int) -> None:
         _shared["steps"][index] = done
-        if _shared["stop"].is_set():
-            raise Cancelled("Stopped by a person; the last whole epoch is kept.")
+        parent = multiprocessing.parent_process()
+        if _shared["stop"].is_set() or (parent is not None and not parent.is_alive()):
+            raise Cancelled("Stopped from outside; the last whole epoch is kept.")
 
     train_one(_shared["inputs"], task, Path(folder), key, report)

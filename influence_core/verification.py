@@ -95,16 +95,16 @@ def verify(
     report("inputs", 1, 1)
     if not isinstance(here.train, Samples):
         raise DataError("Verifying needs an opened Dataset: use open_dataset or samples_from_arrays.")
-    architecture = opened.description["inputs"]["model"]["architecture"]
+    parameters = opened.description["inputs"]["model"]["parameters"]
     plan = Plan(
-        recipe or suggested_recipe(architecture, len(here.train)),
+        recipe or suggested_recipe(parameters, len(here.train)),
         seeds,
         tuple(arms),
         groups,
         epsilon,
         workers,
     )
-    chosen = repair or suggested(opened)
+    chosen = suggested(opened) if repair is None else repair  # a repair of nothing is a repair too
     check_trainable(repaired(here.train, chosen), needs=np.unique(evaluation(here).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,12 @@ def _pages() -> dict[str, list]:
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
             page(
+                "verify",
+                "Verify",
+                "science",
+                "Retrain with the repair and without; predicted beside measured.",
+            ),
+            page(
                 "export",
                 "Export",
                 "download",
