@@ -52,6 +52,7 @@ class JobSpec:
         dataset: Path for open_dataset.
         model: Path for open_model.
         name: What to call the run; its folder gets a name like it.
+        work: What to do, a key of worker.WORKS: "analyse", or "record" a training for the Dynamics page.
         settings: Keywords of analyze, such as objectives.
         dataset_options: Keywords of open_dataset, such as skip_unreadable.
         model_options: Keywords of open_model, such as architecture.
@@ -63,6 +64,7 @@ class JobSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    work: str = "analyse"
 
 
 def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) -> str:
@@ -111,7 +113,7 @@ def cancel(folder: Path | str) -> None:
 def read_job(folder: Path | str) -> JobSpec:
     """What the job of a folder was asked to do."""
     content = atomic.read_json(job_folder_at(folder) / "job.json")
-    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__})
+    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__ if name in content})
 
 
 def _checked(spec: JobSpec) -> JobSpec:

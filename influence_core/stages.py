@@ -1,4 +1,4 @@
-"""Which steps does an analysis take, and how long is each? Known without torch, so that a page can list them."""
+"""Which steps does long work take, and how long is each? Known without torch, so that a page can list them."""
 
 STAGES = (
     ("thumbnails", "Making thumbnails", 0.05),
@@ -10,3 +10,6 @@ STAGES = (
     ("check", "Checking that the numbers repeat", 0.03),
 )
 """Name, title and share of the time of each stage, in order."""
+
+RECORDING = (("train", "Training, and writing down every sample", 1.0),)
+"""The same of a recorded training."""

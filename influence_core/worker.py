@@ -24,7 +24,7 @@ from influence_core.job_status import run_state
 from influence_core.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_folder import cancel_run, fail_run, utc_now
 from influence_core.scores.gradient_map import MapProcess
-from influence_core.stages import STAGES
+from influence_core.stages import RECORDING, STAGES
 
 LOOK = 0.1  # seconds between two looks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
@@ -74,17 +74,8 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
     spec = jobs.read_job(folder)
     with closing(MapProcess(seed=spec.settings.get("seed", 0))) as drawing:  # compiles while we import torch
         from influence_core.analysis import analyze
-        from influence_core.data import open_dataset
-        from influence_core.models import check_fits, open_model
 
-        on_progress(OPENING[0], 0, 2)
-        model = open_model(spec.model, **_model_options(spec.model_options))
-        on_progress(OPENING[0], 1, 2)
-        dataset = open_dataset(spec.dataset, **spec.dataset_options)
-        if set(dataset.classes) == set(model.classes):
-            dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
-        check_fits(model, dataset)
-        on_progress(OPENING[0], 2, 2)
+        model, dataset = _opened(spec, on_progress)
         analyze(
             model,
             dataset.train,
@@ -96,6 +87,39 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
             on_progress=on_progress,
             **spec.settings,
         )
+
+
+def record(folder: Path, on_progress: OnProgress) -> None:
+    """Train again from the beginning and write down what happens to every sample."""
+    from influence_core.recipe import recipe_from
+    from influence_core.recorded_training import record_training
+
+    spec = jobs.read_job(folder)
+    model, dataset = _opened(spec, on_progress)
+    record_training(
+        model, dataset.train, dataset.val, folder, recipe=recipe_from(spec.settings), on_progress=on_progress
+    )
+
+
+WORKS: dict[str, tuple[Work, tuple[Stage, ...]]] = {
+    "analyse": (analyse, (OPENING, *STAGES)),
+    "record": (record, (OPENING, *RECORDING)),
+}
+
+
+def _opened(spec: jobs.JobSpec, on_progress: OnProgress) -> tuple[Any, Any]:
+    from influence_core.data import open_dataset
+    from influence_core.models import check_fits, open_model
+
+    on_progress(OPENING[0], 0, 2)
+    model = open_model(spec.model, **_model_options(spec.model_options))
+    on_progress(OPENING[0], 1, 2)
+    dataset = open_dataset(spec.dataset, **spec.dataset_options)
+    if set(dataset.classes) == set(model.classes):
+        dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
+    check_fits(model, dataset)
+    on_progress(OPENING[0], 2, 2)
+    return model, dataset
 
 
 def _model_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,4 +203,5 @@ def _reason(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_child(Path(sys.argv[1]), int(sys.argv[2]), analyse, (OPENING, *STAGES)))
+    place = Path(sys.argv[1])
+    sys.exit(run_child(place, int(sys.argv[2]), *WORKS[jobs.read_job(place).work]))

@@ -55,6 +55,14 @@ def _pages() -> dict[str, list]:
                 "Images that push the model the same way lie together; draw around them.",
             ),
         ],
+        "Understand": [
+            page(
+                "dynamics",
+                "Dynamics",
+                "timeline",
+                "How each image was learned over the epochs: never, late, or forgotten again.",
+            ),
+        ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
             page(
