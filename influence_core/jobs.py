@@ -52,6 +52,7 @@ class JobSpec:
         dataset: Path for open_dataset.
         model: Path for open_model.
         name: What to call the run; its folder gets a name like it.
+        work: What to do, "analyse", or "record" a training for the Dynamics page.
         settings: Keywords of analyze, such as objectives.
         dataset_options: Keywords of open_dataset, such as skip_unreadable.
         model_options: Keywords of open_model, such as architecture.
@@ -67,6 +68,7 @@ class JobSpec:
     model_options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] | None = None
     upload: str | None = None
+    work: str = "analyse"
 
 
 def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) -> str:

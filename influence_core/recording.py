@@ -29,22 +29,18 @@ FORMAT = 1
 COLUMNS = ("loss", "margin", "influence", "kept")
 """loss in nats; margin: logit of the given label minus the best other one; influence: positive = helpful; kept: share
 of the sample's steps that a filter let through."""
-FOLDER = ".recordings"
+FOLDER = "recordings"
 
 
 def recording_folder(run: Path | str, name: str = "training") -> Path:
     """Where a recording must be for the Dynamics page of a run to find it; `run` is the run's folder."""
-    run = Path(run)
-    return run.parent / FOLDER / run.name / name
+    return Path(run) / FOLDER / name
 
 
 def recordings_of(run: Path | str) -> list[Path]:
-    """Folders of all recordings of a run, the newest first, also those that are only asked for."""
-    found = recording_folder(run).parent
-    folders = [path for path in found.iterdir() if path.is_dir()] if found.is_dir() else []
-    return sorted(
-        (p for p in folders if not p.name.startswith(".")), key=lambda p: p.stat().st_ctime, reverse=True
-    )
+    """Folders of all recordings of a run, the newest first, also those that have only been asked for."""
+    folders = [path for path in (Path(run) / FOLDER).glob("[!.]*") if path.is_dir()]
+    return sorted(folders, key=lambda path: path.stat().st_ctime, reverse=True)
 
 
 @final

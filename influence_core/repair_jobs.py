@@ -49,8 +49,9 @@ def submit_verification(run: Run, repair: Repair, **settings: Any) -> Path:
 
 
 def kind_of(folder: Path) -> str:
-    """What the job of this folder does: analyse, predict or verify."""
-    return str(atomic.read_json(folder / "job.json").get("kind", "analyse"))
+    """What the job of this folder does: analyse, record, predict or verify."""
+    content = atomic.read_json(folder / "job.json")
+    return str(content.get("kind") or content.get("work", "analyse"))
 
 
 def name_of(folder: Path) -> str:

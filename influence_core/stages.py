@@ -1,4 +1,4 @@
-"""Which steps does an analysis take, and how long is each? Known without torch, so that a page can list them."""
+"""Which steps does long work take, and how long is each? Known without torch, so that a page can list them."""
 
 STAGES = (
     ("thumbnails", "Making thumbnails", 0.05),
@@ -13,3 +13,5 @@ STAGES = (
 
 TRAINING = ("train", "Training a small model", 0.5)
 """The stage before all others when a person has no model yet."""
+RECORDING = (("train", "Training, and writing down every sample", 1.0),)
+"""The same of a recorded training."""

@@ -24,7 +24,7 @@ from influence_core.job_status import run_state, runs_root_of
 from influence_core.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_folder import cancel_run, fail_run, utc_now
 from influence_core.scores.gradient_map import MapProcess
-from influence_core.stages import STAGES, TRAINING
+from influence_core.stages import RECORDING, STAGES, TRAINING
 
 LOOK = 0.1  # seconds between two looks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
@@ -74,22 +74,8 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
     spec = jobs.read_job(folder)
     with closing(MapProcess(seed=spec.settings.get("seed", 0))) as drawing:  # compiles while we import torch
         from influence_core.analysis import analyze
-        from influence_core.data import open_dataset
-        from influence_core.models import check_fits, open_model
 
-        on_progress(OPENING[0], 0, 2)
-        dataset = open_dataset(spec.dataset, **spec.dataset_options)
-        on_progress(OPENING[0], 1, 2)
-        if spec.recipe is None:
-            model = open_model(spec.model, **_model_options(spec.model_options))
-        else:
-            from influence_core.starter import trained_model
-
-            model = trained_model(dataset, spec.recipe, folder / "model", on_progress)
-        if set(dataset.classes) == set(model.classes):
-            dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
-        check_fits(model, dataset)
-        on_progress(OPENING[0], 2, 2)
+        model, dataset = _opened(spec, on_progress, folder)
         analyze(
             model,
             dataset.train,
@@ -106,6 +92,39 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
 def stages_of(folder: Path) -> tuple[Stage, ...]:
     """Every stage of a job; training a model first is one of them where that was asked for."""
     return (OPENING, *([] if jobs.read_job(folder).recipe is None else [TRAINING]), *STAGES)
+
+
+def record(folder: Path, on_progress: OnProgress) -> None:
+    """Train again from the beginning and write down what happens to every sample."""
+    from influence_core.recipe import recipe_from
+    from influence_core.recorded_training import record_training
+
+    spec = jobs.read_job(folder)
+    model, dataset = _opened(spec, on_progress, folder)
+    record_training(
+        model, dataset.train, dataset.val, folder, recipe=recipe_from(spec.settings), on_progress=on_progress
+    )
+
+
+def _opened(spec: jobs.JobSpec, on_progress: OnProgress, folder: Path) -> tuple[Any, Any]:
+    """Model and dataset of a job; without a model, one is trained on the data first."""
+    from influence_core.data import open_dataset
+    from influence_core.models import check_fits, open_model
+
+    on_progress(OPENING[0], 0, 2)
+    dataset = open_dataset(spec.dataset, **spec.dataset_options)
+    on_progress(OPENING[0], 1, 2)
+    if spec.recipe is None:
+        model = open_model(spec.model, **_model_options(spec.model_options))
+    else:
+        from influence_core.starter import trained_model
+
+        model = trained_model(dataset, spec.recipe, folder / "model", on_progress)
+    if set(dataset.classes) == set(model.classes):
+        dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
+    check_fits(model, dataset)
+    on_progress(OPENING[0], 2, 2)
+    return model, dataset
 
 
 def _model_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +219,8 @@ def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
         from influence_core.verification import STAGES as VERIFY_STAGES
 
         return repair_jobs.verify, VERIFY_STAGES
+    if kind == "record":
+        return record, (OPENING, *RECORDING)
     return analyse, stages_of(folder)
 
 

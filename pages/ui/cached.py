@@ -17,6 +17,8 @@ import pandas as pd
 import streamlit as st
 
 from influence_core.decisions import DecisionLog, decision_log_for
+from influence_core.dynamics import training_dynamics
+from influence_core.recording import Recording
 from influence_core.runs import Run, open_run
 from pages.ui import findings, fragility, words
 
@@ -100,6 +102,12 @@ def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
     """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
     present = [known.column for known in words.ORDERS if known.column in _run.samples.columns]
     return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def dynamics(folder: str, epochs: int, _recording: Recording) -> pd.DataFrame:
+    """How each sample was learned, by training_dynamics; again after each epoch of a recording that still grows."""
+    return training_dynamics(_recording)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -78,6 +78,12 @@ def _pages() -> dict[str, list]:
                 "shield",
                 "How accuracy falls under attack, and which training images make the model fragile.",
             ),
+            page(
+                "dynamics",
+                "Dynamics",
+                "timeline",
+                "How each image was learned over the epochs: never, late, or forgotten again.",
+            ),
         ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),

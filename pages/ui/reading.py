@@ -91,3 +91,18 @@ TRADE_OFF = Reading(
     "choice: these samples help accuracy and widen the gap.",
     r"\left( \langle g_i, \nabla \text{validation loss} \rangle,\ \langle g_i, \nabla \text{gap} \rangle \right)",
 )
+
+CARTOGRAPHY = Reading(
+    "Up: the model was sure of the given label in most epochs; right: it changed its mind. "
+    "Wrong labels gather at the bottom left: never believed, and steadily so; rare but right ones rather to the right.",
+    r"\text{confidence}_i = \frac1E \sum_{e} p_e(y_i \mid x_i), \qquad "
+    r"\text{variability}_i = \text{std}_e\; p_e(y_i \mid x_i)",
+)
+
+TRAJECTORIES = Reading(
+    "Each line is one sample; the band holds the middle 80 % of all samples. "
+    "A line that stays low was never learned, one that falls was forgotten; influence below zero means that a step on "
+    "it raised validation loss.",
+    r"\text{margin}_i = z_{y_i} - \max_{k \ne y_i} z_k, \qquad "
+    r"\text{influence}_i = \tfrac1m \textstyle\sum_v \langle d_i, d_v\rangle \sum_l \langle a^l_i, a^l_v\rangle",
+)

@@ -1,0 +1,223 @@
+"""Dynamics: how was each sample learned, epoch by epoch, and which were never learned or forgotten again?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence_core import jobs
+from influence_core.dynamics import FEWEST
+from influence_core.errors import InfluenceError
+from influence_core.recording import Recording, recordings_of
+from pages.ui import (
+    cached,
+    cards,
+    frame,
+    job_panel,
+    learned,
+    learned_charts,
+    reading,
+    selection,
+    state,
+    words,
+)
+from pages.ui.components.gallery import gallery
+from pages.ui.state import Chosen
+
+PROBLEM = "_dynamics_problem"
+LINES = 8
+IMAGES = 36
+
+
+def page() -> None:
+    action = frame.header(
+        "Dynamics", "How was each sample learned, epoch by epoch, and which were never learned?"
+    )
+    chosen = state.require_run()
+    folders = recordings_of(chosen.run.path)
+    busy = next((f for f in folders if (f / "job.json").exists() and jobs.status(f).active), None)
+    if busy is None:
+        label = "Record again" if folders else "Record a training"
+        kind = "secondary" if folders else "primary"
+        icon = ":material/fiber_manual_record:"
+        action.button(label, type=kind, icon=icon, on_click=start, args=(chosen,))
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.error(problem, icon=":material/error:")
+    if folders:
+        recorded(chosen, folders)
+    else:
+        nothing_yet()
+    from_python(chosen)
+
+
+def start(chosen: Chosen) -> None:
+    """A callback; what it refuses is shown on the page."""
+    try:
+        learned.record(chosen.run)
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+
+
+def nothing_yet() -> None:
+    frame.nothing(
+        "Nothing is recorded yet",
+        "Finished weights do not tell how they came about. Record a training: the same network learns once more from "
+        "the same samples, in a process of its own, and every sample is followed through every epoch.",
+    )
+
+
+def from_python(chosen: Chosen) -> None:
+    with st.expander("Record your own training from Python", icon=":material/code:"):
+        st.markdown(
+            "Any PyTorch loop; with `ic.OnlineValuation(..., out=...)` instead, every step is valued too."
+        )
+        st.code(learned.FROM_PYTHON.format(folder=str(chosen.run.path)), language="python")
+
+
+def recorded(chosen: Chosen, folders: list[Path]) -> None:
+    """The newest recording, or the one asked for; its job while it is at work or when it stopped early."""
+    folder = folders[0]
+    if len(folders) > 1:
+        named = {path.name: path for path in folders}
+        folder = named[str(st.selectbox("Recording", list(named), key=state.RECORDING, bind="query-params"))]
+    unfinished = (folder / "job.json").exists() and jobs.status(folder).state != "finished"
+    if unfinished:
+        with st.container(border=True):
+            job_panel.panel(folder, key="recording_job")
+    recording = learned.readable(folder)
+    if recording is None or recording.epochs < FEWEST:
+        waiting(recording, unfinished)
+        return
+    learned.aligned(chosen.run, recording)
+    found(chosen, recording, unfinished)
+
+
+def waiting(recording: Recording | None, unfinished: bool) -> None:
+    """Not enough epochs yet to say anything."""
+    done = 0 if recording is None else recording.epochs
+    if unfinished:
+        st.caption(
+            f"Curves appear after {FEWEST} epochs ({done} so far). You may close this window; the work goes on."
+        )
+        left, right = st.columns(2, gap="medium")
+        left.skeleton(height=420)
+        right.skeleton(height=420)
+    else:
+        frame.nothing(
+            "Too few epochs",
+            f"{words.plural(done, 'epoch')} recorded; curves say something from {FEWEST} on. Record again.",
+        )
+
+
+def found(chosen: Chosen, recording: Recording, unfinished: bool) -> None:
+    table = cached.dynamics(str(recording.folder), recording.epochs, recording)
+    st.title(learned.headline(table, recording.epochs), anchor=False)
+    if unfinished:
+        st.caption("So far; the training goes on.")
+    facts = learned.facts(table, recording.epochs)
+    for column, fact in zip(st.columns(len(facts), gap="small"), facts, strict=True):
+        column.metric(
+            fact.title,
+            fact.value,
+            fact.detail,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=fact.help,
+        )
+    groups = learned.groups(table)
+    kind = st.segmented_control(
+        "Which samples",
+        list(groups),
+        default=next(iter(groups)),
+        required=True,
+        key=state.KIND,
+        bind="query-params",
+    )
+    rows = groups[str(kind)]
+    st.caption(next(known.sentence for known in learned.KINDS if known.title == kind))
+    left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
+    with left:
+        clicked = cartography(chosen, table, rows, str(kind))
+    with right:
+        curves(recording, table, rows if clicked is None else np.array([clicked]), str(kind), clicked)
+    images(chosen, rows, f"{recording.folder.name}:{recording.epochs}:{kind}")
+
+
+def cartography(chosen: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
+    """The map of confidence and variability; returns the sample that was clicked."""
+    frame.section("Confidence and variability", reading.CARTOGRAPHY)
+    everybody = len(rows) == len(table)
+    marked = rows[: max(1, len(rows) // 20)] if everybody else rows
+    name = f"{kind}: first 5 %" if everybody else kind
+    figure = learned_charts.cartography(
+        table["variability"].to_numpy(),
+        table["confidence"].to_numpy(),
+        list(table.index),
+        marked,
+        name=name,
+        theme=state.theme(),
+    )
+    event = frame.draw(
+        figure,
+        alt=f"{len(table)} samples by confidence and variability; {len(marked)} stand out",
+        key=f"cartography_{chosen.name}_{kind}",
+        on_select="rerun",
+        selection_mode="points",
+    )
+    st.caption("Click a point to see its own curve.")
+    points = event["selection"]["points"]
+    return int(points[0]["customdata"][0]) if points else None
+
+
+def curves(
+    recording: Recording, table: pd.DataFrame, rows: np.ndarray, kind: str, clicked: int | None
+) -> None:
+    frame.section("Over the epochs", reading.TRAJECTORIES)
+    known = {curve.title: curve for curve in learned.CURVES}
+    for column in ("Influence", "Kept"):  # not every recording has them
+        if np.isnan(table[column.lower()].to_numpy()).all():
+            known.pop(column)
+    title = st.segmented_control(
+        "Follow", list(known), default="Confidence", required=True, key=state.CURVE, bind="query-params"
+    )
+    curve = known[str(title)]
+    name = f"{kind}: the first {min(LINES, len(rows))}" if clicked is None else str(table.index[clicked])
+    figure = learned_charts.trajectories(
+        learned.values(recording, curve),
+        rows[:LINES],
+        list(table.index),
+        unit=curve.unit,
+        name=name,
+        theme=state.theme(),
+        height=380,
+    )
+    frame.draw(figure, alt=f"{curve.title} over {recording.epochs} epochs", key="trajectories")
+
+
+def images(chosen: Chosen, rows: np.ndarray, version: str) -> None:
+    about, pages = st.columns([3, 1], vertical_alignment="bottom")
+    with pages.container(horizontal_alignment="right"):
+        number = st.pagination(max(1, -(-len(rows) // IMAGES)), key=state.PAGE, bind="query-params")
+    about.markdown(f"**{selection.span(number, IMAGES, len(rows))} images**")
+    grid(chosen, selection.one_page(rows, number, IMAGES), f"{version}:{number}")
+
+
+@st.fragment
+@frame.framed
+def grid(chosen: Chosen, positions: np.ndarray, version: str) -> None:
+    """A fragment of its own: a decision redraws marks, not the page."""
+    gallery(
+        cards.cards(chosen.run, chosen.name, positions, chosen.log),
+        key=f"dynamics_{chosen.name}",
+        version=f"{chosen.run.id}:{version}",
+        classes=chosen.run.classes,
+        apply=state.writer(chosen),
+        label="Samples by how they were learned",
+    )
+
+
+page()

@@ -1,0 +1,101 @@
+"""Dynamics in every state: nothing recorded, at work, too few epochs, finished, of other samples; a click records."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from influence_core import jobs
+from influence_core.recording import Recorder, recording_folder
+from influence_core.runs import Run
+from pages.ui import learned
+from tests.app.conftest import Open, texts
+
+
+def recorded(run: Run, epochs: int = 6, *, ids: list[str] | None = None, close: bool = True) -> Path:
+    """A recording in which wrong labels are never learned, and some samples are forgotten."""
+    rng, table = np.random.default_rng(0), run.samples
+    folder = recording_folder(run.path)
+    recorder = Recorder(folder, ids or list(table.index), list(table["label"]))
+    wrong = table["suspicion"].to_numpy() > 0.5
+    for epoch in range(epochs):
+        margin = np.where(wrong, -2.0, 0.5 * epoch - 0.4) + rng.normal(0, 0.2, len(table))
+        margin[:5] = 1.0 if epoch % 2 else -1.0
+        recorder.numbers(range(len(table)), margin=margin, loss=np.log1p(np.exp(-margin)), influence=margin)
+        recorder.end_epoch()
+    if close:
+        recorder.close()
+    return folder
+
+
+def test_without_a_recording_it_says_how_to_make_one(open_app: Open, run: Run) -> None:
+    app = open_app("dynamics", run="small")
+    assert not app.exception
+    assert any(button.label == "Record a training" for button in app.button)
+    assert "Nothing is recorded yet" in texts(app)
+    assert "ic.Recorder" in app.code[0].value
+
+
+def test_a_finished_recording_is_told_in_one_sentence_and_shown(open_app: Open, run: Run) -> None:
+    recorded(run)
+    app = open_app("dynamics", run="small")
+    assert not app.exception and not app.error, [e.value for e in app.error]
+    never = int((run.samples["suspicion"].to_numpy()[5:] > 0.5).sum())
+    assert f"{never} of 200 samples were never learned" in texts(app)
+    assert len(app.get("plotly_chart")) == 2
+    assert [m.label for m in app.metric] == ["Never learned", "Forgotten", "Typically learned in", "Hurting"]
+    assert any(button.label == "Record again" for button in app.button)
+
+
+@pytest.mark.parametrize("kind", ["Forgotten", "Hardest", "Wavering", "Hurting"])
+@pytest.mark.parametrize("curve", ["Margin", "Influence"])
+def test_every_kind_and_curve_opens_by_address(open_app: Open, run: Run, kind: str, curve: str) -> None:
+    recorded(run)
+    app = open_app("dynamics", run="small", kind=kind, curve=curve)
+    assert not app.exception and not app.error, [e.value for e in app.error]
+    assert next(known.sentence for known in learned.KINDS if known.title == kind) in texts(app)
+
+
+def test_too_few_epochs_say_so(open_app: Open, run: Run) -> None:
+    recorded(run, epochs=2)
+    assert "2 epochs recorded" in texts(open_app("dynamics", run="small"))
+
+
+def test_a_dead_job_shows_its_state_above_what_there_is(open_app: Open, run: Run) -> None:
+    folder = recorded(run, close=False)
+    (folder / "job.json").write_text(
+        json.dumps({"format": 1, "dataset": "d", "model": "m", "name": "training"})
+    )
+    (folder / "progress.json").write_text(json.dumps({"state": "running", "stage": "train"}))
+    app = open_app("dynamics", run="small")
+    assert not app.exception
+    assert "interrupted" in texts(app) and any(button.label == "Resume" for button in app.button)
+    assert "So far" in texts(app) and len(app.get("plotly_chart")) == 2
+
+
+def test_a_recording_of_other_samples_is_refused(open_app: Open, run: Run) -> None:
+    recorded(run, ids=[f"other{i}" for i in range(200)])
+    app = open_app("dynamics", run="small")
+    assert not app.exception and "other ids" in app.error[0].value
+
+
+def test_recording_starts_a_job_of_its_own_kind(
+    open_app: Open, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(jobs, "submit", lambda root, spec: asked.append((root, spec)) or "training")
+    monkeypatch.setattr(
+        learned, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
+    )
+    app = open_app("dynamics", run="small")
+    next(button for button in app.button if button.label == "Record a training").click().run()
+    assert not app.exception and asked == [
+        (run.path / "recordings", jobs.JobSpec("data", "model", "training", work="record"))
+    ]
+
+
+def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None:
+    run.description["inputs"]["model"].pop("path")
+    with pytest.raises(Exception, match="Record its training from Python"):
+        learned.record(run)
