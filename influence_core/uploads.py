@@ -147,7 +147,7 @@ def receive(
         root: The folder of the runs.
         upload: Where to.
         kind: dataset, model or spec: decides which suffixes are taken; what the file is, its reader judges.
-        name: What the person calls it; only its suffix is used for a path.
+        name: What the person calls it; letters, digits and the known suffix of it become the name here.
         source: Open for reading bytes.
         owners: The keys whose quota counts.
     """
@@ -158,7 +158,8 @@ def receive(
             f"{', '.join(SUFFIXES[kind])}."
         )
     limit = min(quota() - used(root, owners), shutil.disk_usage(root).free - SPARE_DISK)
-    target = upload.folder / "files" / f"{kind}{suffix}"
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
+    target = upload.folder / "files" / f"{stem}{suffix}"
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:
         written = 0

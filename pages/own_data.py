@@ -50,7 +50,7 @@ def steps(now: str) -> None:
             st.button(
                 f"{number}  {title}",
                 key=f"step_{name}",
-                type="primary" if name == now else "tertiary",
+                type="secondary" if name == now else "tertiary",
                 disabled=name not in reachable,
                 on_click=plan.go,
                 args=(name,),

@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import safetensors.torch
 import torch
@@ -35,7 +36,7 @@ def main(number: int, seconds: int) -> dict[str, object]:
 def converted(number: int) -> dict[str, str]:
     try:
         with os.fdopen(0, "rb") as file:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            loaded = read(file)
         weights, problem = tensors_in(loaded)
         if problem:
             return {"state": "failed", "reason": problem}
@@ -51,6 +52,10 @@ def converted(number: int) -> dict[str, str]:
     return {"state": "converted"}
 
 
+def read(file: BinaryIO) -> object:
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def warm_up() -> None:
     """Let the libraries open and import what they need while that is still possible; both formats of torch."""
     torch.set_num_threads(1)
@@ -58,7 +63,7 @@ def warm_up() -> None:
         sample = io.BytesIO()
         torch.save({"x": torch.zeros(2)}, sample, _use_new_zipfile_serialization=modern)
         sample.seek(0)
-        torch.load(sample, map_location="cpu", weights_only=True)
+        read(sample)
     safetensors.torch.save({"x": torch.zeros(2)})
 
 

@@ -12,10 +12,10 @@ from influence_core.errors import InfluenceError
 from influence_core.uploads import Upload
 from pages.ui import data_step, frame, places, plan, preprocessing_form, trial_panel, visitor, words
 from pages.ui.routes import runs_root
+from pages.ui.trial_panel import NAMES, ORDER, OTHER_ORDER
 
 PATH = "own_model"
-ARCHITECTURE, ORDER, NAMES = "own_architecture", "own_order", "own_names"
-ASK = "Choose"
+ARCHITECTURE = "own_architecture"
 HEIGHT = 260
 BUILT_IN = "small_cnn", "mlp", "logistic"
 
@@ -99,7 +99,7 @@ def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
     """Weights are there: everything that was known about others is forgotten."""
     plan.drop(upload, "weights", "trial")
     named = {"weights": str(path), "weights_name": name[-80:], "weights_sent": sent or None}
-    uploads.remember(upload, **named, train=None, spec=None, suggested_preprocessing=None)
+    uploads.remember(upload, **named, train=None, spec=None)
 
 
 def take_path() -> None:
@@ -151,7 +151,8 @@ def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict
             f"**{words.escaped(str(upload.plan['weights_name']))}**: {words.plural(seen['tensors'], 'tensor')}, "
             f"{words.count(seen['parameters'])} numbers"
         )
-        architecture = choose_architecture(seen)
+        restore(upload, found, seen)
+        architecture = choose_architecture(seen, upload.plan.get("spec") or {})
         classes = choose_order(found, seen)
     with st.container(border=True):
         frame.section("What the model expects")
@@ -159,14 +160,26 @@ def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict
     return {"architecture": architecture, "classes": classes, "preprocessing": how}
 
 
-def choose_architecture(seen: dict[str, Any]) -> str | None:
+def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None:
+    """The class order that was tried before a reload is chosen again."""
+    spec = upload.plan.get("spec")
+    if spec is None or ORDER in st.session_state:
+        return
+    offered = orders(found, seen)
+    st.session_state[ORDER] = next(
+        (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
+    )
+    st.session_state[NAMES] = "\n".join(spec["classes"])
+
+
+def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | None:
     """A list to search in; the guess stands first and is called one."""
     guesses = {guess["architecture"]: guess for guess in seen["guesses"]}
     known = seen["architecture"]
     names = [*guesses, *(name for name in all_architectures() if name not in guesses)]
     if known and known not in names:
         names = [known, *names]
-    first = known or next(iter(guesses), None)
+    first = tried.get("architecture") or known or next(iter(guesses), None)
 
     def shown(name: str) -> str:
         if name == known:
@@ -223,9 +236,6 @@ def registered(source: str) -> list[str]:
 def choose_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
     """The class that each output stands for: from model.json, else said by the person; never assumed."""
     ours = found["classes"]
-    if seen["classes"] is not None:
-        st.caption(f"Class order from model.json: {listed(seen['classes'])}")
-        return seen["classes"]
     outputs = next((guess["classes"] for guess in seen["guesses"]), None)
     if outputs is not None and outputs != len(ours):
         st.warning(
@@ -233,19 +243,31 @@ def choose_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | Non
             "Bring the dataset the model was trained on, or name a class for each output below.",
             icon=":material/warning:",
         )
-    orders = {f"As the dataset has them: {listed(ours)}": ours}
-    if found["doubtful_order"]:
-        orders[f"As numbers: {listed(sorted(ours, key=int))}"] = sorted(ours, key=int)
+    offered = orders(found, seen)
+    if ORDER in st.session_state and st.session_state[ORDER] not in (*offered, OTHER_ORDER, None):
+        del st.session_state[ORDER]  # chosen for other data
     choice = st.radio(
         "Which class does each output of the model stand for?",
-        [*orders, "In another order"],
-        index=None,
+        [*offered, OTHER_ORDER],
+        index=None if seen["classes"] is None else 0,
         key=ORDER,
         help="The order decides what every prediction means. It is not in the weights, so only you can know it.",
     )
-    if choice in orders:
-        return orders[choice]
+    if choice in offered:
+        return offered[choice]
     return None if choice is None else typed_order()
+
+
+def orders(found: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
+    """The orders that can be named, by their name on screen; what the model's own file says stands first."""
+    ours = found["classes"]
+    named = (
+        {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
+    )
+    named[f"As the dataset has them: {listed(ours)}"] = ours
+    if found["doubtful_order"]:
+        named[f"As numbers: {listed(sorted(ours, key=int))}"] = sorted(ours, key=int)
+    return named
 
 
 def typed_order() -> list[str] | None:

@@ -15,7 +15,11 @@ SCALE, MEAN, STD, WIDTH, HEIGHT, CHANNELS = (
 )  # fmt: skip
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 GREY_IMAGENET = ([0.449], [0.226])
-FROM_FILE, FROM_DATA, OWN = "From model.json", "From my training samples", "Other numbers"
+FROM_FILE, FROM_DATA, OWN = (
+    "As given with the model, or tried before",
+    "From my training samples",
+    "Other numbers",
+)
 SEEN = 12
 LARGEST = 1024
 
@@ -24,7 +28,8 @@ def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any] | None:
     """Channels, size, mean and std; None for rows of numbers that still lack a scale."""
-    known = seen["preprocessing"] or upload.plan.get("suggested_preprocessing")
+    tried = (upload.plan.get("spec") or {}).get("preprocessing")
+    known = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
     if found["kind"] != "image":
         return features(found, known)

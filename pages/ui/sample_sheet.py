@@ -15,6 +15,7 @@ import numpy as np
 import streamlit as st
 
 from influence_core.data.pictures import encode_png, picture_values, to_picture
+from pages.ui import words
 
 STYLE = """
 <style>
@@ -52,13 +53,18 @@ def raw(fact: Mapping[str, Any], data: bytes) -> np.ndarray:
 
 
 def _sheet(found: Sequence[tuple[Mapping[str, Any], bytes]]) -> None:
-    figures = "".join(
-        f'<figure title="{html.escape(str(fact["id"]))}"><div class="frame">'
-        f'<img alt="{html.escape(str(fact["label"]))}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"</div><figcaption>{html.escape(str(fact['label']))}</figcaption></figure>"
-        for fact, png in found
-    )
+    figures = "".join(figure(fact, png) for fact, png in found)
     st.html(f'{STYLE}<div class="sheet">{figures}</div>')
+
+
+def figure(fact: Mapping[str, Any], png: bytes) -> str:
+    """One sample as HTML: whatever its id and label say is text."""
+    name, label = (html.escape(words.visible(str(fact[key]))) for key in ("id", "label"))
+    source = base64.b64encode(png).decode()
+    return (
+        f'<figure title="{name}"><div class="frame"><img alt="{label}" src="data:image/png;base64,{source}"></div>'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
 
 
 def rows(samples: Sequence[Mapping[str, Any]]) -> None:

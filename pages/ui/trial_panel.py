@@ -12,7 +12,7 @@ from pages.ui import frame, plan, visitor, words
 from pages.ui.preprocessing_form import CHANNELS, HEIGHT, SCALE, WIDTH
 from pages.ui.routes import runs_root
 
-ORDER, NAMES = "own_order", "own_names"
+ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"
 TALL = 200
 
 
@@ -70,12 +70,15 @@ def result(upload: Upload, found: dict[str, Any]) -> None:
         delta_color="off",
         delta_arrow="off",
     )
-    if not found["at_chance"]:
+    if not found["at_chance"] and not found["alternatives"]:
         st.success("The model reads these data. Go on to the check.", icon=":material/check_circle:")
         return
-    st.warning(
-        "This is chance level: something between data and model does not fit.", icon=":material/warning:"
+    said = (
+        "This is chance level: something between data and model does not fit."
+        if found["at_chance"]
+        else "Another reading of the same files does clearly better:"
     )
+    st.warning(said, icon=":material/warning:")
     for index, way in enumerate(found["alternatives"]):
         st.markdown(f"**{words.escaped(way['words'])}**: {words.percent(way['accuracy'])}")
         if way["classes"]:
@@ -94,7 +97,7 @@ def use(name: str, way: dict[str, Any]) -> None:
     spec = dict(upload.plan["spec"])
     if way["classes"]:
         spec["classes"] = list(way["classes"])
-        st.session_state[ORDER] = "In another order"
+        st.session_state[ORDER] = OTHER_ORDER
         st.session_state[NAMES] = "\n".join(way["classes"])
     if how := way["preprocessing"]:
         spec["preprocessing"] = {
@@ -103,7 +106,6 @@ def use(name: str, way: dict[str, Any]) -> None:
             "mean": list(how["mean"]),
             "std": list(how["std"]),
         }
-        upload = uploads.remember(upload, suggested_preprocessing=spec["preprocessing"])
         for key in (SCALE, CHANNELS, WIDTH, HEIGHT):
             st.session_state.pop(key, None)
     begin(name, spec)

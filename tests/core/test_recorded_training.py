@@ -10,7 +10,7 @@ from influence_core.recorded_training import record_training, recording_recipe
 from influence_core.recording import open_recording
 from influence_core.scores.layer_aware import layer_aware_influence
 from influence_core.training import train
-from influence_core.worker import WORKS
+from influence_core.worker import analyse, record, work_of
 from tests.core.test_training import fresh, samples
 
 SAMPLES = samples(40)
@@ -66,4 +66,6 @@ def test_a_job_says_what_its_work_is(tmp_path):
     (tmp_path / "n").mkdir()
     atomic.write_json(tmp_path / "n" / "job.json", old)
     assert jobs.read_job(tmp_path / "n").work == "analyse"
-    assert set(WORKS) == {"analyse", "record"}
+    assert work_of(tmp_path / "n")[0] is analyse
+    atomic.write_json(tmp_path / "n" / "job.json", {**old, "work": "record"})
+    assert work_of(tmp_path / "n")[0] is record
