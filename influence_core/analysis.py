@@ -24,7 +24,8 @@ from torch.utils.data import Dataset
 from influence_core import identity
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
-from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
+from influence_core.engine.precision import exact_name, in_precision
+from influence_core.engine.sweep import Direction, Sweep, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
 from influence_core.meanings import check_free, meanings
@@ -204,7 +205,7 @@ class _Clock:
 
 
 def _directions(job: _Job) -> list[Direction]:
-    gradients, scored = [], in_precision(job.model, job.precision)
+    gradients, scored = [], in_precision(job.model, exact_name(job.precision))
     for index, objective in enumerate(job.objectives):
         job.report("objective", index, len(job.objectives))
         gradients.append(objective_gradient(scored, job.val, objective, loss=job.loss))

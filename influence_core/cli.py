@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """What decides the cost of an analysis; the same words for the check before it."""
     parser.add_argument("--objectives", nargs="+", default=["utility"], metavar="NAME")
-    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a pass; does not change a score")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out damaged pictures, listed in run.json"
