@@ -26,7 +26,8 @@ from influence_core.adversarial_examples import write_examples
 from influence_core.aims import Aims, aims, check_columns
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
-from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
+from influence_core.engine.precision import exact_name, in_precision
+from influence_core.engine.sweep import Direction, Sweep, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
 from influence_core.held_out_table import held_out_table
@@ -222,7 +223,7 @@ class _Clock:
 
 def _aims(job: _Job) -> Aims:
     return aims(
-        in_precision(job.model, job.precision),
+        in_precision(job.model, exact_name(job.precision)),
         job.val,
         job.objectives,
         loss=job.loss,
@@ -311,7 +312,7 @@ def _write(
 
 def _write_robustness(job: _Job) -> None:
     facts, examples = robustness(
-        in_precision(job.model, job.precision),
+        in_precision(job.model, exact_name(job.precision)),
         job.val,
         loss=job.loss,
         seed=job.seed,

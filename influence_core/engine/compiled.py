@@ -11,7 +11,8 @@ Every thread takes its share of the samples, so no two write to the same place. 
 ("reassoc", "contract"), but NaN and infinity keep their meaning: they must reach the person.
 """
 
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportPrivateImportUsage=false
 import contextlib
 import ctypes
 from collections.abc import Callable

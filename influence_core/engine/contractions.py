@@ -32,6 +32,7 @@ from influence_core.engine.factors import (
     samples_of,
     sides,
     tensor_of,
+    wide,
     written_out,
 )
 from influence_core.engine.sketch import FoldingMap
@@ -90,12 +91,12 @@ def joined(parts: Sequence[Readings]) -> Readings:
 
 def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
     """Read everything wanted off one parameter's per-sample gradient, in the cheapest exact form."""
-    like = tensor_of(factor)
+    like = wide(tensor_of(factor)[:0])
     into = totals(like, samples_of(factor), len(wanted.present()), wanted.sketch)
     if isinstance(factor, Dense):
-        _read_dense(factor.g, wanted, into)
+        _read_dense(wide(factor.g), wanted, into)
     elif isinstance(factor, Rows):
-        _read_rows(factor, wanted, into)
+        _read_rows(Rows(factor.ids, wide(factor.g), factor.v), wanted, into)
     elif isinstance(factor, Outer):
         _read_outer(factor, wanted, buffer, into)
     else:
@@ -145,7 +146,7 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
     for low, high in _ranges(b, step):
         d, a = factor.part(low, high)
         for group in range(groups):
-            read = _read_one_position if t == 1 else _read_few if makes(d[:, group]) else _read_positions
+            read = _read_one_position if t == 1 else _read_few if makes(d) else _read_positions
             read(d[:, group], a[:, group], group * rows, wanted, buffer, into.of(low, high))
 
 

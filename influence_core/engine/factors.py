@@ -40,8 +40,8 @@ class Outer:
 
     def part(self, low: int, high: int) -> tuple[Tensor, Tensor]:
         """d (n, groups, rows, t) and a (n, groups, columns, t) of samples low to high, a copied if it must be."""
-        d = self.d[low:high]
-        return d, self.a[low:high].reshape(len(d), d.shape[1], self.columns(), d.shape[3])
+        d, a = wide(self.d[low:high]), wide(self.a[low:high])
+        return d, a.reshape(len(d), d.shape[1], self.columns(), d.shape[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ class Dense:
 Factor = Outer | Shifted | Rows | Dense
 
 
+def wide(value: Tensor) -> Tensor:
+    """float32 instead of a half-precision format, all else as it is: sums of rounded products lose their digits."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
 def samples_of(factor: Factor) -> int:
     """b, the number of samples on axis 0."""
     return len(tensor_of(factor))
@@ -99,18 +104,18 @@ def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> 
     """The gradients of samples low to high, (high - low, *shape): for parameters whose uses must be added first."""
     n = high - low
     if isinstance(factor, Dense):
-        return factor.g[low:high].reshape(n, *shape)
+        return wide(factor.g[low:high]).reshape(n, *shape)
     if isinstance(factor, Outer):
         d, a = factor.part(low, high)
         return (d @ a.transpose(2, 3)).reshape(n, *shape)
     if isinstance(factor, Rows):
-        ids, g = factor.ids[low:high], factor.g[low:high]
+        ids, g = factor.ids[low:high], wide(factor.g[low:high])
         table = g.new_zeros(n, factor.v, g.shape[2])
         return table.scatter_add_(1, ids.unsqueeze(2).expand_as(g), g).reshape(n, *shape)
-    kernel = factor.d.new_empty(len(factor.taps), n, shape[0], shape[1])
-    d, t = factor.d[low:high], factor.d.shape[2]
+    d, t = wide(factor.d[low:high]), factor.d.shape[2]
+    kernel = d.new_empty(len(factor.taps), n, shape[0], shape[1])
     for tap in factor.taps:
-        a = factor.phases[tap.phase][low:high, :, tap.offset : tap.offset + t]
+        a = wide(factor.phases[tap.phase][low:high, :, tap.offset : tap.offset + t])
         torch.bmm(d, a.transpose(1, 2), out=kernel[tap.place])
     return kernel.permute(1, 2, 3, 0).reshape(n, *shape)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from influence_core.engine.contractions import Buffer, Wanted, contract
 from influence_core.engine.directions import Direction, check_directions
-from influence_core.engine.factors import Dense, grid_of
+from influence_core.engine.factors import Dense
 from influence_core.engine.sketch import folding_map
 from influence_core.engine.taps import trainable
 
@@ -24,8 +24,8 @@ def sketch_of(model: nn.Module, direction: Direction, *, q: int, seed: int) -> T
     check_directions([direction], named)
     total = torch.zeros(q)
     for name, value in direction.items():
-        grid = grid_of(tuple(value.shape))
-        folding = folding_map(name, grid, q, seed, value)
-        read = contract(Dense(value.detach()[None]), Wanted(grid, (), folding, l1=False), buffer)
+        shape = tuple(value.shape)
+        wanted = Wanted(shape, (), folding_map(name, shape, q, seed, value))
+        read = contract(Dense(value.detach()[None]), wanted, buffer)
         total += read.sketch[0].to(total)
     return total

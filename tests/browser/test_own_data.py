@@ -13,7 +13,10 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_zip_becomes_an_analysis_and_stays_its_owners(
-    page: Page, browser: Browser, app: str, tmp_path: Path
+    page: Page,
+    browser: Browser,
+    app: str,
+    tmp_path: Path,  # noqa: F811
 ):
     path = zip_folder(write_split_folder(tmp_path / "toys", per_class=30), tmp_path / "my toys.zip")
     page.goto(app)
