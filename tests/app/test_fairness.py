@@ -41,6 +41,14 @@ def test_a_run_without_fairness_says_what_that_needs(open_app: Open, run) -> Non
     assert not any(button.label == "Measure it" for button in app.button), "nothing to measure it by"
 
 
+def test_overview_names_the_widest_gap_and_leads_there(open_app: Open, root: Path) -> None:
+    make_small_run(root / "fair", n=120, gap=True)
+    app = open_app("overview", run="fair")
+    assert "Equal opportunity gap 0\\.31" in texts(app) and "1,000 different values" in texts(app)
+    next(button for button in app.button if button.label == "Who widens it?").click().run()
+    assert not app.exception and any(title.value == "Fairness" for title in app.title)
+
+
 def test_filters_leave_what_they_say(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
     (aim,) = gaps.aims(run)
