@@ -1,6 +1,6 @@
 """The one call behind the app, the command and a notebook: from a model and its data to a run folder.
 
-    thumbnails -> objective gradients -> ONE sweep over train -> sweep over validation -> scores -> map -> check -> seal
+    thumbnails -> sweep over validation -> objective gradients -> ONE sweep over train -> scores -> map -> check -> seal
 
 Every stage is a function of the inputs and the seed, and the sweep keeps finished shards, so a run that was stopped
 at any moment continues to the same table. Nothing here knows a score's formula: see engine/ and scores/.
@@ -9,7 +9,7 @@ at any moment continues to the same table. Nothing here knows a score's formula:
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +24,8 @@ from torch.utils.data import Dataset
 from influence_core import identity
 from influence_core.adversarial_examples import write_examples
 from influence_core.aims import Aims, aims, check_columns
+from influence_core.data import Samples
+from influence_core.derived_groups import CLUSTER_COLUMN, Assign, gradient_clusters, with_derived_groups
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
 from influence_core.engine.precision import exact_name, in_precision
@@ -112,6 +114,7 @@ def analyze(
     splits = [identity.fitted(split, model) for split in (train, val, test)]
     check_inputs(model, *splits)
     classes = identity.class_names(model, splits[0])
+    splits = with_derived_groups(*splits)
     job = _Job(
         model=model,
         train=splits[0],
@@ -128,7 +131,9 @@ def analyze(
         evidence=evidence_layers(model, splits[0]),
     )
     check_free(identity.group_names(job.train), job.objectives)
-    check_columns(job.objectives, identity.groups_of(job.train), identity.groups_of(job.val))
+    check_columns(
+        job.objectives, *map(identity.groups_of, splits[:2]), gradient_clusters=_has_clusters(job.train)
+    )
     start_run(folder, description=_description(job, source))
     drawing = drawing or MapProcess(seed=seed)
     try:
@@ -151,6 +156,11 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
             if samples is not None and hasattr(samples, "picture"):
                 pack_thumbnails(samples, job.folder, split=split)
     clock.lap("thumbnails")
+    held_out = _sweep(job, job.val, (), stage="validation", shards=None)
+    np.save(job.folder / "validation_sketches.npy", held_out.sketches.numpy().astype(np.float32))
+    clock.lap("validation")
+    clusters = gradient_clusters(held_out.sketches, seed=job.seed) if _has_clusters(job.train) else None
+    job = replace(job, val=_clustered(job.val, held_out, clusters))
     aimed = _aims(job)
     update_run(job.folder, objectives=aimed.facts, notes=aimed.notes)
     if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
@@ -162,9 +172,7 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     facts = with_ways(preflight(job.model, precision=job.precision), swept.ways)
     update_run(job.folder, preflight=facts.to_json())
     clock.lap("sweep")
-    held_out = _sweep(job, job.val, (), stage="validation", shards=None)
-    np.save(job.folder / "validation_sketches.npy", held_out.sketches.numpy().astype(np.float32))
-    clock.lap("validation")
+    job = replace(job, train=_clustered(job.train, swept, clusters))
     found = sample_table(
         swept,
         held_out,
@@ -206,6 +214,18 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     run = open_run(job.folder)
     run.remember(Inputs(job.model, job.train, job.val, job.test, job.loss, shared=True))
     return run
+
+
+def _has_clusters(train: Any) -> bool:
+    """Ours only: another dataset's table holds the columns its owner knows."""
+    return isinstance(train, Samples)
+
+
+def _clustered(samples: Any, swept: Sweep, clusters: Assign | None) -> Any:
+    """The samples with the cluster of the gradient map each is in, as a group column."""
+    if clusters is None:
+        return samples
+    return samples.with_groups(pd.DataFrame({CLUSTER_COLUMN: clusters(swept.sketches)}))
 
 
 class _Clock:
