@@ -38,7 +38,7 @@ def test_a_prediction_is_explained_with_its_numbers_in_words(open_app: Open, rea
     shown = texts(app).replace("\u202f", " ")
     found = real.explain(SAMPLE)
     assert f"The model says **{found.predicted}**" in shown
-    assert "All 26 training samples were scored exactly" in shown
+    assert "All 27 training samples were scored exactly" in shown
     assert "Positive: one training step on the sample lowers the loss of this prediction" in shown
     assert "Which of the two labels is wrong?" in shown
 
