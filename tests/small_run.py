@@ -70,6 +70,9 @@ def make_small_run(
     np.save(folder / "sketches.npy", rng.normal(size=(n, 16)).astype(np.float16))
     np.save(folder / "probabilities.npy", probabilities)
     np.save(folder / "neighbours.npy", _neighbours(samples))
+    for split in ("validation", "test"):
+        held_out = samples[["sample_id", "label", "predicted", "confidence", "loss", "grad_norm"]].iloc[::4]
+        held_out.to_parquet(folder / f"{split}.parquet", index=False)
     drawn = DrawnSamples(ids, given, names, seed)
     if gap is None:
         pack_thumbnails(drawn, folder)

@@ -21,6 +21,7 @@ from tests.small_run import make_small_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+HARNESS = Path(__file__).with_name("harness.py")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,10 +36,10 @@ expect.set_options(timeout=30_000)  # a busy machine is slow to start a page; no
 
 
 class Server:
-    """The harness under Streamlit's own server, on one port for its whole life, also across kills."""
+    """The harness or the app under Streamlit's own server, on one port for its whole life, also across kills."""
 
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
+    def __init__(self, runs: Path, script: Path = HARNESS) -> None:
+        self.runs, self._script = runs, script
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -46,7 +47,7 @@ class Server:
         self._log = runs / "server.log"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("harness.py"))]
+        command = [sys.executable, "-m", "streamlit", "run", str(self._script)]
         options = ["--server.port", str(self.port), "--client.showErrorDetails", "full"]
         inherited = {name: value for name, value in os.environ.items() if name != "INFLUENCE_DECISIONS"}
         environment = {**inherited, "INFLUENCE_RUNS": str(self.runs), "OMP_NUM_THREADS": "1"}
