@@ -54,6 +54,12 @@ def _pages() -> dict[str, list]:
                 "scatter_plot",
                 "Images that push the model the same way lie together; draw around them.",
             ),
+            page(
+                "compare",
+                "Compare",
+                "balance",
+                "Do the signals agree, what would each add, and which did this run trust?",
+            ),
         ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
