@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 def test_a_zip_becomes_an_analysis_and_stays_its_owners(
     page: Page,
     browser: Browser,
-    app: str,
-    tmp_path: Path,  # noqa: F811
+    app: str,  # noqa: F811
+    tmp_path: Path,
 ):
     path = zip_folder(write_split_folder(tmp_path / "toys", per_class=30), tmp_path / "my toys.zip")
     page.goto(app)
