@@ -11,7 +11,7 @@ from influence_core.runs import Run
 from tests.small_run import make_small_run
 
 MAIN = Path(__file__).resolve().parents[2] / "pages" / "ui" / "main.py"
-PAGES = ("start", "overview", "outliers", "map", "review", "export")
+PAGES = ("start", "overview", "outliers", "map", "review", "verify", "export")
 
 Open = Callable[..., AppTest]
 
