@@ -113,7 +113,7 @@ def dropped(model: OpenedModel, seed: int) -> OpenedModel:
 def trak(models: list[OpenedModel], train_: Samples, test: Samples) -> np.ndarray:
     """TRAK's formula, written out here: projected gradients of the margin, whitened, times (1 - p of the label).
 
-    tau = mean_k [phi_train (Phi^T Phi + ridge)^-1 phi_test] * mean_k (1 - p); averaged over members separately, as there.
+    tau = mean_k [phi_train (Phi^T Phi + ridge)^-1 phi_test] * mean_k (1 - p): two means over members, as there.
     """
     kernel, residual = 0.0, 0.0
     for seed, model in enumerate(models):
@@ -211,7 +211,8 @@ def trim(seeds: int) -> None:
     }
     base = np.array([accuracy(trained(train_, s), test) for s in range(seeds)])
     print(
-        f"digits, {TRAIN} samples, 20 % wrong labels, mlp, {seeds} paired seeds; accuracy without trimming {base.mean():.3f}"
+        f"digits, {TRAIN} samples, 20 % wrong labels, mlp, {seeds} paired seeds; accuracy without trimming "
+        f"{base.mean():.3f}"
     )
     print(
         "Change of test accuracy in points (standard error over seeds); random: same size and given-label mix\n"
