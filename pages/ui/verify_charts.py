@@ -29,10 +29,11 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     """Before (hollow) to after (full), the interval of the difference around it, the random control as a grey tick."""
     colours, names = COLOURS[theme], shown_metrics(found)[::-1]
     before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
-    titles = [verify_words.metric_title(name) for name in names]
+    titles = [_inert(verify_words.metric_title(name)) for name in names]
+    rows = list(range(len(names)))  # places by number: a class called "1" would be taken for the second row
     figure = go.Figure()
     inks = []
-    for name, title in zip(names, titles, strict=True):
+    for row, name in zip(rows, names, strict=True):
         effect = found.difference(name)
         assert effect is not None
         ink = colours.neutral
@@ -42,7 +43,7 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
         ends = [100 * (before[name] + effect.low), 100 * (before[name] + effect.high)]
         figure.add_scatter(
             x=ends,
-            y=[title] * 2,
+            y=[row] * 2,
             mode="lines",
             line={"color": ink, "width": 7},
             opacity=0.25,
@@ -50,38 +51,43 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
         )
         ends = [100 * before[name], 100 * after[name]]
         figure.add_scatter(
-            x=ends, y=[title] * 2, mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
+            x=ends, y=[row] * 2, mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
         )
     if "random" in found.arms:
         levels = found.arms["random"]["levels"]
         figure.add_scatter(
             x=[100 * levels[name] for name in names],
-            y=titles,
+            y=rows,
             mode="markers",
             marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": colours.neutral}},
-            hovertemplate="%{y}: random repair %{x:.1f} %<extra></extra>",
+            text=titles,
+            hovertemplate="%{text}: random repair %{x:.1f} %<extra></extra>",
         )
     figure.add_scatter(
         x=[100 * before[name] for name in names],
-        y=titles,
+        y=rows,
         mode="markers",
         marker={"symbol": "circle-open", "size": 11, "line": {"width": 2}, "color": inks},
-        hovertemplate="%{y}: no change %{x:.1f} %<extra></extra>",
+        text=titles,
+        hovertemplate="%{text}: no change %{x:.1f} %<extra></extra>",
     )
     figure.add_scatter(
         x=[100 * after[name] for name in names],
-        y=titles,
+        y=rows,
         mode="markers",
         marker={"size": 11, "color": inks},
-        hovertemplate="%{y}: repair %{x:.1f} %<extra></extra>",
+        text=titles,
+        hovertemplate="%{text}: repair %{x:.1f} %<extra></extra>",
     )
-    for name, title, ink in zip(names, titles, inks, strict=True):
+    for row, name, ink in zip(rows, names, inks, strict=True):
         figure.add_annotation(
-            x=1, xref="paper", y=title, text=_change(found, name), showarrow=False, xanchor="left",
+            x=1, xref="paper", y=row, text=_change(found, name), showarrow=False, xanchor="left",
             font={"size": 13, "color": ink},
         )  # fmt: skip
     figure.update_xaxes(title_text="accuracy on samples no training has seen, %")
-    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    figure.update_yaxes(
+        showgrid=False, ticks="", tickvals=rows, ticktext=titles, range=[-0.6, len(names) - 0.4]
+    )
     return dress(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
 
 

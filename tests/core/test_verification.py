@@ -188,7 +188,23 @@ def test_the_job_works_from_what_was_frozen(run, monkeypatch):
 
 def test_the_command_prints_the_table_and_the_sentence(run, capsys):
     assert (
-        main(["verify", str(run.path), "--seeds", "1", "--groups", "0", "--epochs", "1", "--top", "9"]) == 0
+        main(
+            [
+                "verify",
+                str(run.path),
+                "--seeds",
+                "1",
+                "--groups",
+                "0",
+                "--epochs",
+                "1",
+                "--top",
+                "9",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
     )
     said = capsys.readouterr().out
     assert "oracle" in said and "random repair of the same size" in said
