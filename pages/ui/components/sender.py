@@ -58,6 +58,9 @@ def sender(
         on_sent: Called with the file's name on disk, as the route said it, and its name on the person's computer.
     """
 
+    def wanted() -> None:
+        on_wanted()
+
     def arrived() -> None:
         told: Any = st.session_state[key].get("sent")
         if isinstance(told, dict):
@@ -74,6 +77,6 @@ def sender(
             "hint": hint,
             "advice": ADVICE,
         },
-        on_wanted_change=lambda: on_wanted(),
+        on_wanted_change=wanted,
         on_sent_change=arrived,
     )
