@@ -155,7 +155,7 @@ def _planned(
 
 
 def _wanted(name: str, value: Tensor, directions: Sequence[Direction], q: int, seed: int) -> Wanted:
-    shape, like = tuple(value.shape), wide(value.detach()[:0])
+    shape, like = tuple(value.shape), wide(value.detach())
     along = [d[name].detach().to(like).contiguous() if name in d else None for d in directions]
     return Wanted(shape, tuple(along), folding_map(name, shape, q, seed, like) if q else None)
 
