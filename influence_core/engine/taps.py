@@ -264,7 +264,7 @@ class Watch(TorchFunctionMode):
         if (
             out._is_view()
         ):  # of itself alone (linear layers of sequences), but torch would not let it be written into
-            out = out.new_empty(0).set_(out.detach())
+            out = out.new_empty(0).set_(out.detach())  # pyright: ignore[reportArgumentType]
         return Root.apply(out, self._anchor(out))  # pyright: ignore[reportReturnType]
 
     def _anchor(self, like: Tensor) -> Tensor:
