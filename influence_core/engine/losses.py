@@ -60,8 +60,9 @@ def shaped(values: Tensor, b: int) -> Tensor:
 def finite(values: Tensor) -> Tensor:
     """Finite losses (n,), or a sentence. Waits for the device."""
     if not torch.isfinite(values).all():
+        bad = int((~torch.isfinite(values)).sum())
         raise InfluenceError(
-            f"{int((~torch.isfinite(values)).sum())} of {len(values)} losses are NaN or infinite. Expected finite losses: "
-            "check the weights, the preprocessing (mean and std) and the labels."
+            f"{bad} of {len(values)} losses are NaN or infinite. Expected finite losses: check the weights, "
+            "the preprocessing (mean and std) and the labels."
         )
     return values
