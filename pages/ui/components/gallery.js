@@ -8,6 +8,7 @@ const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
 class Gallery {
   constructor(root, data) {
     this.root = root;
+    root.classList.add('influence-gallery');
     this.outbox = new Outbox(data.outbox);
     this.version = null;
     this.server = [];
