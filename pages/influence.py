@@ -20,7 +20,7 @@ LOSS, ITS_LOSS = "loss", "its loss"
 
 
 def page() -> None:
-    action = frame.header("Influence", "Which training images made this prediction what it is?")
+    action = frame.header("Influence", "Which training samples made this prediction what it is?")
     chosen = state.require_run()
     way_back(action)
     split, wanted = subject()
@@ -50,7 +50,7 @@ def subject() -> tuple[str, str]:
     names = {title: split for split, title in frame.SPLITS.items()}
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom", gap="small")
     of = left.segmented_control(
-        "Image from",
+        "Sample from",
         ("Validation", "Test", "Training", UPLOAD),
         default="Validation",
         required=True,
@@ -225,7 +225,8 @@ def one_side(chosen: Chosen, found: Explanation, table: pd.DataFrame, kind: str,
     else:
         plain = explained.held_out_cards(chosen.run, chosen.name, found.among, places)
     scored = explained.with_scores(plain, table, strongest)
-    show(chosen, scored, key=f"{kind}_side", label=f"{kind.capitalize()} images", columns=5)
+    wide = 2 if chosen.run.cells is not None else 5  # a row must be read, a picture only seen
+    show(chosen, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
 
 
 # ---------------------------------------------------------------------------------------------- a training sample

@@ -134,7 +134,7 @@ def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
     with st.container(border=True):
         frame.section("Changes nobody sees, and what they do")
         if examples.original.ndim != 4:
-            st.dataframe(pixels.moved_features(examples, run.classes), hide_index=True)
+            st.dataframe(pixels.moved_features(run, examples), hide_index=True)
             return
         st.caption("Top: the original. Middle: attacked. Bottom: the change, amplified (grey = none).")
         for column, at in zip(st.columns(SHOWN, gap="small"), range(min(SHOWN, len(examples))), strict=False):

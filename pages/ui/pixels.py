@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from influence_core.adversarial_examples import Examples
+from influence_core.runs import Run
 
 SIDE = 160
 """Pixels of the longer side at least: small pictures are enlarged without blurring."""
@@ -33,16 +32,26 @@ def change(original: np.ndarray, attacked: np.ndarray, times: float) -> np.ndarr
     return np.clip(0.5 + times * (attacked - original), 0, 1)
 
 
-def moved_features(examples: Examples, classes: Sequence[str], most: int = 3) -> pd.DataFrame:
-    """For inputs that are no pictures: both predictions and the features that moved most."""
+def feature_names(run: Run, count: int) -> list[str]:
+    """Names of the features of a table's model, in the order the model reads them; numbers where nobody named them."""
+    from influence_core.models.spec import read_preprocessing  # brings torch
+
+    found = read_preprocessing(run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json")
+    named = list(found.table.features) if found is not None and found.table is not None else []
+    return named if len(named) == count else [f"feature {at}" for at in range(count)]
+
+
+def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
+    """For inputs that are no pictures: both predictions, and the features that moved most, in their own units."""
     flat = (examples.attacked - examples.original).reshape(len(examples), -1)
+    names, classes = feature_names(run, flat.shape[1]), run.classes
     return pd.DataFrame(
         {
             "Row": examples.rows,
             "Predicted": [classes[code] for code in examples.before],
             "After attack": [classes[code] for code in examples.after],
             "Moved most": [
-                ", ".join(f"feature {at}: {row[at]:+.3g}" for at in np.argsort(-np.abs(row))[:most])
+                ", ".join(f"{names[at]}: {row[at]:+.3g}" for at in np.argsort(-np.abs(row))[:most])
                 for row in flat
             ],
         }
