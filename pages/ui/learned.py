@@ -147,8 +147,8 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
         Fact(
             "Typically learned in",
             f"epoch {int(np.median(half))}" if len(half) else "none",
-            f"of {epochs}; half of what was learned came earlier",
-            "First epoch from which the given label won to the end; median over the samples that were learned.",
+            f"median, of {words.plural(epochs, 'epoch')}",
+            "The first epoch from which the given label won to the end; median over those that were learned.",
         ),
     ]
     influence = table["influence"].to_numpy()

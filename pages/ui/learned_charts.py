@@ -48,16 +48,21 @@ def cartography(
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": opacity}},
         )
-    for x, y, text in ((0.0, 1.03, "easy"), (0.0, -0.03, "hard"), (0.5, 0.5, "wavering")):
+    widest = min(0.55, 1.25 * float(np.nanmax(variability, initial=0.2)))
+    for x, y, text, anchor in (
+        (0, 1.04, "easy", "left"),
+        (0, -0.05, "hard", "left"),
+        (widest, 0.5, "wavering", "right"),
+    ):
         figure.add_annotation(
-            x=x, y=y, text=text, showarrow=False, xanchor="left", font={"size": 12, "color": colours.neutral}
+            x=x, y=y, text=text, showarrow=False, xanchor=anchor, font={"size": 12, "color": colours.neutral}
         )
     figure.add_annotation(
         x=1, y=1, xref="paper", yref="paper", text=name, showarrow=False, xanchor="right", yanchor="top",
         font={"size": 13, "color": colours.harmful},
     )  # fmt: skip
     figure.update_xaxes(
-        title_text="variability (standard deviation over epochs)", range=[-0.02, 0.58], showgrid=False
+        title_text="variability (standard deviation over epochs)", range=[-0.02, widest], showgrid=False
     )
     figure.update_yaxes(title_text="confidence (mean probability of the given label)", range=[-0.08, 1.08])
     return _dress(figure, height)
