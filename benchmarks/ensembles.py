@@ -2,8 +2,8 @@
 
     python benchmarks/ensembles.py [--fashion FOLDER] [--subsets 40] [--members 5]
 
-Digits or Fashion-MNIST, 400 samples, one hidden layer. Every ensemble costs as many sweeps as it has members; trainings are
-counted beside it. LDS (lds.py): influence on the loss of 20 test samples against trainings on half-subsets, clean
+Digits or Fashion-MNIST, 400 samples, one hidden layer. Every ensemble costs as many sweeps as it has members; trainings
+are counted beside it. LDS (lds.py): influence on the loss of 20 test samples against trainings on half-subsets, clean
 labels. Detection: AUROC for 20 % flipped labels of minus influence on validation loss, of self-influence and of loss.
 """
 

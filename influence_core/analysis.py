@@ -27,7 +27,7 @@ from influence_core.engine.losses import Loss
 from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
-from influence_core.meanings import check_free, meanings
+from influence_core.meanings import CHECKPOINTS, check_free, meanings
 from influence_core.objectives import Objective, objective_by_name, objective_gradient
 from influence_core.preflight import preflight, with_ways
 from influence_core.repeatability import repeatability
@@ -41,6 +41,7 @@ from influence_core.runs import (
     start_run,
     update_run,
 )
+from influence_core.scores.ensembles import Member, Weights, along, ensemble_influence
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.tables import CUT, sample_table, wilson
 
@@ -65,6 +66,7 @@ class _Job:
     report: Progress
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
+    checkpoints: tuple[Member, ...]
 
 
 def analyze(
@@ -77,6 +79,7 @@ def analyze(
     loss: str | Loss = "cross_entropy",
     precision: str = "float32",
     batch_size: int | str = "auto",
+    checkpoints: Sequence[tuple[Weights, float]] = (),
     seed: int = 0,
     out: str | Path | None = None,
     source: Any = None,
@@ -90,6 +93,8 @@ def analyze(
         train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
         objectives: influence on what, names or Objectives; measured on `val`.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
+        checkpoints: pairs of a state dict saved while training and the learning rate then, for influence summed over
+            them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
         out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
         drawing: a MapProcess started earlier, while slow imports went on; it is closed here.
@@ -118,6 +123,7 @@ def analyze(
         report=on_progress or (lambda stage, done, total: None),
         classes=identity.class_names(model, splits[0]),
         evidence=evidence_layers(model, splits[0]),
+        checkpoints=tuple(along(checkpoints)),
     )
     check_free(identity.group_names(job.train), job.objectives)
     start_run(folder, description=_description(job, source))
@@ -163,7 +169,7 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         on_progress=job.report,
     )
     clock.lap("scores")
-    table = _with_map(job, found.table, drawing)
+    table = _with_map(job, _with_checkpoints(job, found.table), drawing)
     clock.lap("map")
     job.report("check", 0, 1)
     repeats = repeatability(
@@ -243,6 +249,23 @@ def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFra
     return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])
 
 
+def _with_checkpoints(job: _Job, table: pd.DataFrame) -> pd.DataFrame:
+    """Influence summed over the checkpoints, one column an objective."""
+    if not job.checkpoints:
+        return table
+    found = ensemble_influence(
+        job.model,
+        job.train,
+        [(objective, job.val) for objective in job.objectives],
+        job.checkpoints,
+        loss=job.loss,
+        batch_size=job.batch_size,
+        on_progress=lambda done, total: job.report("scores", done, total),
+    )
+    names = [f"influence_{objective.name}{CHECKPOINTS}" for objective in job.objectives]
+    return table.assign(**dict(zip(names, found.products.T.numpy(), strict=True)))
+
+
 def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == identity.labels_of(samples)
@@ -309,6 +332,7 @@ def _description(job: _Job, source: Any) -> dict[str, Any]:
             "batch_size": job.batch_size,
             "sketch": SKETCH,
             "evidence_layers": list(job.evidence),
+            **({"checkpoints": [member.mark for member in job.checkpoints]} if job.checkpoints else {}),
         },
         "versions": {
             "python": platform.python_version(),
