@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--model", default="mlp", choices=["mlp", "small_cnn"])
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
-    sets = [digits(), *([fashion(arguments.fashion, n=2000)] if arguments.fashion else [])]
+    sets = [digits(), *([fashion(arguments.fashion, n=1000)] if arguments.fashion else [])]
     filtered(sets, arguments.model, arguments.epochs)
 
 

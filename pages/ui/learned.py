@@ -16,6 +16,7 @@ from influence_core.recorded_training import recording_recipe
 from influence_core.recording import FOLDER, Recording, open_recording, recordings_of
 from influence_core.runs import Run
 from pages.ui import words
+from pages.ui.findings import Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +125,6 @@ def headline(table: pd.DataFrame, epochs: int) -> str:
     return (
         f"In {words.plural(epochs, 'epoch')} {learned}, and {words.count(once)} were forgotten at least once."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One number with what it is a share of."""
-
-    title: str
-    value: str
-    detail: str
-    help: str
 
 
 def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
