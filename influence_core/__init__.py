@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
     from influence_core.online import OnlineValuation
+    from influence_core.recipe import Recipe
     from influence_core.recording import Recorder, Recording, open_recording, recording_folder
+    from influence_core.repair import Repair, repaired
     from influence_core.runs import Run, list_runs, open_run
     from influence_core.scores.layer_aware import layer_aware_influence
+    from influence_core.verification import verify
+    from influence_core.verifications import Verification, list_verifications, open_verification
 
 _HOMES = {
     "Dataset": "data",
@@ -44,26 +48,33 @@ _HOMES = {
     "OnlineValuation": "online",
     "OpenedModel": "models",
     "Preprocessing": "models",
+    "Recipe": "recipe",
     "Recorder": "recording",
     "Recording": "recording",
+    "Repair": "repair",
     "Run": "runs",
     "Samples": "data",
     "Sweep": "engine",
+    "Verification": "verifications",
     "analyze": "analysis",
     "detection_table": "evaluation",
     "directional": "engine",
     "layer_aware_influence": "scores.layer_aware",
     "list_runs": "runs",
+    "list_verifications": "verifications",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
     "open_dataset": "data",
     "open_model": "models",
     "open_recording": "recording",
     "open_run": "runs",
+    "open_verification": "verifications",
     "per_sample_gradients": "engine",
     "recording_folder": "recording",
+    "repaired": "repair",
     "sweep": "engine",
     "training_dynamics": "dynamics",
+    "verify": "verification",
 }
 
 __all__ = [
@@ -73,26 +84,33 @@ __all__ = [
     "OnlineValuation",
     "OpenedModel",
     "Preprocessing",
+    "Recipe",
     "Recorder",
     "Recording",
+    "Repair",
     "Run",
     "Samples",
     "Sweep",
+    "Verification",
     "analyze",
     "detection_table",
     "directional",
     "layer_aware_influence",
     "list_runs",
+    "list_verifications",
     "measured_directional",
     "objective_gradient",
     "open_dataset",
     "open_model",
     "open_recording",
     "open_run",
+    "open_verification",
     "per_sample_gradients",
     "recording_folder",
+    "repaired",
     "sweep",
     "training_dynamics",
+    "verify",
 ]
 
 

@@ -22,15 +22,21 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from influence_core import identity
+from influence_core.adversarial_examples import write_examples
+from influence_core.aims import Aims, aims, check_columns
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
-from influence_core.engine.sweep import Direction, Sweep, in_precision, sweep
+from influence_core.engine.precision import exact_name, in_precision
+from influence_core.engine.sweep import Direction, Sweep, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
+from influence_core.held_out_table import held_out_table
 from influence_core.meanings import CHECKPOINTS, check_free, meanings
-from influence_core.objectives import Objective, objective_by_name, objective_gradient
+from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.preflight import preflight, with_ways
+from influence_core.reopened import Inputs
 from influence_core.repeatability import repeatability
+from influence_core.robustness import robustness
 from influence_core.runs import (
     Run,
     cancel_run,
@@ -75,7 +81,7 @@ def analyze(
     val: Dataset,
     *,
     test: Dataset | None = None,
-    objectives: Sequence[str | Objective] = ("utility",),
+    objectives: Sequence[str | Objective | Callable[..., torch.Tensor]] = ("utility",),
     loss: str | Loss = "cross_entropy",
     precision: str = "float32",
     batch_size: int | str = "auto",
@@ -91,7 +97,8 @@ def analyze(
     Args:
         model: a classifier that returns logits (b, c); left as it was found.
         train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
-        objectives: influence on what, names or Objectives; measured on `val`.
+        objectives: influence on what: names (objectives/names.py), Objectives, or functions of (model, inputs,
+            labels); measured on `val`. What cannot be measured there is left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
         checkpoints: pairs of a state dict saved while training and the learning rate then, for influence summed over
             them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
@@ -109,23 +116,25 @@ def analyze(
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
     splits = [identity.fitted(split, model) for split in (train, val, test)]
     check_inputs(model, *splits)
+    classes = identity.class_names(model, splits[0])
     job = _Job(
         model=model,
         train=splits[0],
         val=splits[1],
         test=splits[2],
-        objectives=tuple(objective_by_name(o) for o in objectives),
+        objectives=resolved(objectives, classes),
         loss=loss,
         precision=precision,
         batch_size=batch_size,
         seed=seed,
         folder=folder,
         report=on_progress or (lambda stage, done, total: None),
-        classes=identity.class_names(model, splits[0]),
+        classes=classes,
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
     )
     check_free(identity.group_names(job.train), job.objectives)
+    check_columns(job.objectives, identity.groups_of(job.train), identity.groups_of(job.val))
     start_run(folder, description=_description(job, source))
     drawing = drawing or MapProcess(seed=seed)
     try:
@@ -144,10 +153,16 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     clock = _Clock()
     if hasattr(job.train, "picture"):
         pack_thumbnails(job.train, job.folder, job.report)
+        for split, samples in (("val", job.val), ("test", job.test)):
+            if samples is not None and hasattr(samples, "picture"):
+                pack_thumbnails(samples, job.folder, split=split)
     clock.lap("thumbnails")
-    directions = _directions(job)
+    aimed = _aims(job)
+    update_run(job.folder, objectives=aimed.facts, notes=aimed.notes)
+    if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
+        _write_robustness(job)
     clock.lap("objective")
-    swept = _sweep(job, job.train, directions, stage="sweep", shards=job.folder / "shards" / "train")
+    swept = _sweep(job, job.train, aimed.directions, stage="sweep", shards=job.folder / "shards" / "train")
     np.save(job.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
     drawing.begin(job.folder)
     facts = with_ways(preflight(job.model, precision=job.precision), swept.ways)
@@ -163,37 +178,40 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         labels=identity.labels_of(job.train),
         held_out_labels=identity.labels_of(job.val),
         classes=job.classes,
-        objectives=[o.name for o in job.objectives],
-        groups=getattr(job.train, "groups", None),
+        objectives=[o.name for o in aimed.objectives],
+        groups=identity.groups_of(job.train),
         seed=job.seed,
         on_progress=job.report,
     )
     clock.lap("scores")
-    table = _with_map(job, _with_checkpoints(job, found.table), drawing)
+    table = _with_map(job, _with_checkpoints(job, aimed.objectives, found.table), drawing)
     clock.lap("map")
     job.report("check", 0, 1)
     repeats = repeatability(
         job.model,
         job.train,
         swept,
-        directions=directions,
+        directions=aimed.directions,
         loss=job.loss,
         precision=job.precision,
         seed=job.seed,
     )
     job.report("check", 1, 1)
     clock.lap("check")
+    _write_cells(job)
     _write(job, table, swept, found.probabilities, found.neighbours)
     finish_run(
         job.folder,
         columns=meanings(
-            [c for c in table if c not in identity.group_names(job.train)], job.objectives, swept.last_layer
+            [c for c in table if c not in identity.group_names(job.train)], aimed.objectives, swept.last_layer
         ),
         reproducibility=repeats,
         results={**found.results, **_accuracies(job, swept, held_out)},
         timings=clock.laps,
     )
-    return open_run(job.folder)
+    run = open_run(job.folder)
+    run.remember(Inputs(job.model, job.train, job.val, job.test, job.loss, shared=True))
+    return run
 
 
 class _Clock:
@@ -209,13 +227,18 @@ class _Clock:
         self.last = now
 
 
-def _directions(job: _Job) -> list[Direction]:
-    gradients, scored = [], in_precision(job.model, job.precision)
-    for index, objective in enumerate(job.objectives):
-        job.report("objective", index, len(job.objectives))
-        gradients.append(objective_gradient(scored, job.val, objective, loss=job.loss))
-    job.report("objective", len(job.objectives), len(job.objectives))
-    return gradients
+def _aims(job: _Job) -> Aims:
+    return aims(
+        in_precision(job.model, exact_name(job.precision)),
+        job.val,
+        job.objectives,
+        loss=job.loss,
+        classes=job.classes,
+        groups=identity.groups_of(job.val),
+        train_groups=identity.groups_of(job.train),
+        seed=job.seed,
+        on_progress=lambda done, total: job.report("objective", done, total),
+    )
 
 
 def _sweep(
@@ -249,20 +272,20 @@ def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFra
     return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])
 
 
-def _with_checkpoints(job: _Job, table: pd.DataFrame) -> pd.DataFrame:
+def _with_checkpoints(job: _Job, objectives: Sequence[Objective], table: pd.DataFrame) -> pd.DataFrame:
     """Influence summed over the checkpoints, one column an objective."""
     if not job.checkpoints:
         return table
     found = ensemble_influence(
         job.model,
         job.train,
-        [(objective, job.val) for objective in job.objectives],
+        [(objective, job.val) for objective in objectives],
         job.checkpoints,
         loss=job.loss,
         batch_size=job.batch_size,
         on_progress=lambda done, total: job.report("scores", done, total),
     )
-    names = [f"influence_{objective.name}{CHECKPOINTS}" for objective in job.objectives]
+    names = [f"influence_{objective.name}{CHECKPOINTS}" for objective in objectives]
     return table.assign(**dict(zip(names, found.products.T.numpy(), strict=True)))
 
 
@@ -275,9 +298,27 @@ def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
         "validation_accuracy": wilson(right(held_out.logits, job.val)),
         "cut": CUT,
     }
+    _write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
     if job.test is not None and len(job.test):
-        facts["test_accuracy"] = wilson(right(identity.logits_of(job.model, job.test), job.test))
+        logits = identity.logits_of(job.model, job.test)
+        facts["test_accuracy"] = wilson(right(logits, job.test))
+        _write_held_out(job, "test", job.test, logits, None)
     return facts
+
+
+def _write_cells(job: _Job) -> None:
+    """The rows of a table as they stand in the source, for a person to read; nothing for anything else."""
+    for name, samples in (("", job.train), ("validation_", job.val), ("test_", job.test)):
+        cells = getattr(samples, "cells", None)
+        if cells is not None:
+            cells.to_parquet(job.folder / f"{name}cells.parquet")
+
+
+def _write_held_out(
+    job: _Job, split: str, samples: Any, logits: torch.Tensor, norms: torch.Tensor | None
+) -> None:
+    table = held_out_table(samples, logits, job.classes, identity.groups_of(samples), norms)
+    table.to_parquet(job.folder / f"{split}.parquet", index=False)
 
 
 def _write(
@@ -290,6 +331,18 @@ def _write(
     long.to_parquet(job.folder / "layers.parquet", index=False)
     np.save(job.folder / "probabilities.npy", probabilities.astype(np.float32))
     np.save(job.folder / "neighbours.npy", nearest)
+
+
+def _write_robustness(job: _Job) -> None:
+    facts, examples = robustness(
+        in_precision(job.model, exact_name(job.precision)),
+        job.val,
+        loss=job.loss,
+        seed=job.seed,
+        on_progress=lambda done, total: job.report("objective", done, total),
+    )
+    write_examples(examples, job.folder)
+    update_run(job.folder, robustness=facts)
 
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:
@@ -320,6 +373,7 @@ def _description(job: _Job, source: Any) -> dict[str, Any]:
                 "n_val": len(job.val),
                 "n_test": len(job.test) if job.test is not None else 0,
                 "notes": list(getattr(source, "notes", ())),
+                "options": dict(getattr(source, "options", {})),
             },
             "model": identity.model_facts(job.model),
         },

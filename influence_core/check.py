@@ -16,7 +16,7 @@ from influence_core.analysis import SKETCH, check_inputs
 from influence_core.data import open_dataset
 from influence_core.evidence_layers import evidence_layers
 from influence_core.models import check_fits, open_model
-from influence_core.objectives import objective_by_name
+from influence_core.objectives import resolved
 from influence_core.preflight import Preflight, preflight
 
 REST, REST_A_SAMPLE = 6.0, 0.001
@@ -54,18 +54,19 @@ def checked(
     precision: str = "float32",
     batch_size: int | str = "auto",
     skip_unreadable: bool = False,
+    label: str | None = None,
 ) -> Check:
     """Open both as an analysis would, and look.
 
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
     """
-    named = [objective_by_name(name) for name in objectives]
     network = open_model(model, architecture=architecture, classes=classes)
-    data = open_dataset(dataset, skip_unreadable=skip_unreadable)
+    data = open_dataset(dataset, skip_unreadable=skip_unreadable, label=label)
     if set(data.classes) == set(network.classes):
         data = data.with_classes(network.classes)
     check_fits(network, data)
+    named = resolved(objectives, data.classes)
     train, held_out, test = (identity.fitted(split, network) for split in (data.train, data.val, data.test))
     check_inputs(network, train, held_out, test)
     found = preflight(

@@ -1,7 +1,9 @@
-"""The same work without a browser: influence check, influence analyze, influence export, influence app.
+"""The same work without a browser: influence check, analyze, verify, report, export, app.
 
     influence check sample_data/fashion/model.safetensors sample_data/fashion
     influence analyze sample_data/fashion --out runs/fashion
+    influence verify runs/fashion
+    influence report runs/fashion --out report.html
     influence export runs/fashion --out corrected
     influence app
 
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from influence_core.errors import InfluenceError
+from influence_core.repair_commands import add_commands
 from influence_core.stages import STAGES
 
 if TYPE_CHECKING:
@@ -53,11 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="influence", description="Which training samples hurt the model, and why?"
     )
-    commands = parser.add_subparsers(required=True, metavar="check | analyze | export | app")
+    commands = parser.add_subparsers(
+        required=True, metavar="check | analyze | verify | report | export | app"
+    )
 
     check = commands.add_parser("check", help="say what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
-    check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .parquet or .npz")
+    check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .csv, .parquet or .npz")
     check.add_argument("--architecture", help="its name, when there is no model.json beside the weights")
     check.add_argument("--classes", metavar="A,B,...", help="class names in the order of the model's outputs")
     _add_settings(check)
@@ -66,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     analyze = commands.add_parser("analyze", help="score every training sample and write a run folder")
     analyze.add_argument(
-        "dataset", help="folder, .zip, .parquet or .npz; may carry model.safetensors and model.json"
+        "dataset", help="folder, .zip, .csv, .parquet or .npz; may carry model.safetensors and model.json"
     )
     analyze.add_argument(
         "--out", required=True, type=Path, metavar="RUN", help="the run folder to write or continue"
@@ -78,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(analyze)
     analyze.add_argument("--seed", type=int, default=0)
     analyze.set_defaults(run=_analyze)
+
+    add_commands(commands, _bar)
 
     export = commands.add_parser("export", help="write what was decided: tables, images, log")
     export.add_argument("folder", type=Path, metavar="RUN")
@@ -94,12 +101,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """What decides the cost of an analysis; the same words for the check before it."""
-    parser.add_argument("--objectives", nargs="+", default=["utility"], metavar="NAME")
-    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
+    parser.add_argument(
+        "--objectives",
+        nargs="+",
+        default=["utility"],
+        metavar="NAME",
+        help="influence on what: utility, utility:class, fairness:COLUMN[:KIND[:CLASS]]; all in one sweep",
+    )
+    parser.add_argument("--precision", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a pass; does not change a score")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out damaged pictures, listed in run.json"
     )
+    parser.add_argument("--label", metavar="COLUMN", help="a table's column of classes; default: label")
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -116,6 +130,7 @@ def _check(chosen: argparse.Namespace) -> int:
             precision=chosen.precision,
             batch_size="auto" if chosen.batch_size is None else chosen.batch_size,
             skip_unreadable=chosen.skip_unreadable,
+            label=chosen.label,
         )
     except InfluenceError as error:
         if not chosen.json:
@@ -147,7 +162,7 @@ def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
     from influence_core.models import open_model
     from influence_core.progress import ProgressWriter
 
-    dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable)
+    dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable, label=chosen.label)
     weights = chosen.model or Path(chosen.dataset) / "model.safetensors"
     model = open_model(weights, architecture=chosen.architecture)
     if set(dataset.classes) == set(model.classes):

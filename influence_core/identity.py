@@ -8,6 +8,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
@@ -16,6 +17,8 @@ from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.taps import scoring
 from influence_core.errors import DataError, ModelError
+from influence_core.models.preprocessing import described
+from influence_core.models.preprocessing import fitted as as_trained
 
 READ_AT_ONCE = 256
 
@@ -25,7 +28,7 @@ def fitted(samples: Any, model: nn.Module) -> Any:
     preprocessing = getattr(model, "preprocessing", None)
     if samples is None or preprocessing is None or not hasattr(samples, "fitted"):
         return samples
-    return samples.fitted(preprocessing.channels, preprocessing.size)
+    return as_trained(samples, preprocessing)
 
 
 def ids_of(samples: Any) -> tuple[str, ...]:
@@ -67,9 +70,15 @@ def class_names(model: nn.Module, samples: Any) -> tuple[str, ...]:
     return named or tuple(str(number) for number in range(outputs.shape[1]))
 
 
+def groups_of(samples: Any) -> pd.DataFrame | None:
+    """Group columns, one row a sample; None where there are none."""
+    groups = getattr(samples, "groups", None)
+    return groups if groups is not None and len(groups.columns) else None
+
+
 def group_names(samples: Any) -> tuple[str, ...]:
     """Names of the group columns."""
-    groups = getattr(samples, "groups", None)
+    groups = groups_of(samples)
     return tuple(groups.columns) if groups is not None else ()
 
 
@@ -109,8 +118,10 @@ def _absorb(digest: Any, value: Any) -> None:
 def model_facts(model: nn.Module) -> dict[str, Any]:
     """What run.json says of the model."""
     path = getattr(model, "path", None)
+    preprocessing = getattr(model, "preprocessing", None)
     return {
         "path": str(path.resolve()) if path is not None else None,
+        "preprocessing": described(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
         "fingerprint": getattr(model, "fingerprint", None) or _weights(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),

@@ -15,6 +15,7 @@ from influence_core.progress import read_progress
 from influence_core.run_folder import read_description
 
 WAITING = {"queued", "running"}
+PLACES = ("*/job.json", "*/advice/job.json", "*/verifications/*/job.json")
 SHOWN_LINES, SHOWN_BYTES = 20, 8_000  # of the log
 STARTING, SILENT = 10.0, 120.0  # seconds
 INTERRUPTED = (
@@ -85,13 +86,19 @@ def status(folder: Path | str) -> JobStatus:
 
 
 def queue(root: Path | str) -> list[str]:
-    """Folder names of the jobs that wait for their turn, the next one first."""
+    """Folders, relative to the root, of the jobs that wait for their turn, the next one first."""
     waiting = []
-    for path in Path(root).glob("*/job.json"):
+    for path in (path for places in PLACES for path in Path(root).glob(places)):
         progress = read_progress(path.parent) or {}
         if progress.get("state") == "queued" and job_lock.held(path.parent / "lock"):
-            waiting.append((str(progress.get("queued")), path.parent.name))
+            waiting.append((str(progress.get("queued")), path.parent.relative_to(root).as_posix()))
     return [name for _, name in sorted(waiting)]
+
+
+def runs_root_of(folder: Path) -> Path:
+    """The root whose queue a job stands in: jobs on a finished run live inside its folder."""
+    run = next((parent for parent in folder.parents[:2] if (parent / "run.json").exists()), folder)
+    return run.parent
 
 
 def last_lines(folder: Path) -> tuple[str, ...]:
@@ -138,5 +145,6 @@ def _age(path: Path) -> float:
 
 
 def _position(folder: Path) -> int | None:
-    waiting = queue(folder.parent)
-    return waiting.index(folder.name) + 1 if folder.name in waiting else None
+    root = runs_root_of(folder)
+    waiting, name = queue(root), folder.relative_to(root).as_posix()
+    return waiting.index(name) + 1 if name in waiting else None

@@ -52,10 +52,12 @@ class JobSpec:
         dataset: Path for open_dataset.
         model: Path for open_model.
         name: What to call the run; its folder gets a name like it.
-        work: What to do, a key of worker.WORKS: "analyse", or "record" a training for the Dynamics page.
+        work: What to do, "analyse", or "record" a training for the Dynamics page.
         settings: Keywords of analyze, such as objectives.
         dataset_options: Keywords of open_dataset, such as skip_unreadable.
         model_options: Keywords of open_model, such as architecture.
+        recipe: Keywords of training.Recipe: first train a small network on the data, and keep it in the folder `model`.
+        upload: Id of the upload the data came with; the run is seen and deleted with it (uploads.py).
     """
 
     dataset: str
@@ -64,6 +66,8 @@ class JobSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+    upload: str | None = None
     work: str = "analyse"
 
 

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
+from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.study import Study, studied
-from influence_core.engine.sweep import in_precision
 from influence_core.engine.taps import trainable
 from influence_core.engine.uses import HOW
 from influence_core.probe import Memory, Probe, probe
@@ -108,7 +108,7 @@ def preflight(
         return facts
     scored, function = in_precision(model, precision), loss_by_name(loss)
     memory = Memory(loop.home(scored)[0])
-    study = studied(scored, samples, function)
+    study = studied(in_precision(model, exact_name(precision)), samples, function)
     settings = {"loss": function, "sketch": sketch, "precision": precision, "features": tuple(features)}
     measured = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
     return _with_costs(with_ways(facts, study.ways, _operations(study)), measured, loop.count(samples))

@@ -20,9 +20,9 @@ from influence_core.training import Epoch, train
 CHECKPOINT = "checkpoint.pt"
 
 
-def recording_recipe(architecture: str, n: int) -> Recipe:
+def recording_recipe(parameters: int, n: int) -> Recipe:
     """As for a repair, but at least eight epochs: a curve of five points says little."""
-    recipe = suggested(architecture, n)
+    recipe = suggested(parameters, n)
     return Recipe(**{**recipe.to_json(), "epochs": max(8, recipe.epochs)})
 
 
@@ -45,7 +45,7 @@ def record_training(
     Raises:
         RunError: the folder holds another recording. InfluenceError: as train.
     """
-    recipe = recipe or recording_recipe(model.architecture, len(samples))
+    recipe = recipe or recording_recipe(sum(p.numel() for p in model.parameters()), len(samples))
     names = identity.class_names(model, samples)
     labels = [names[label] for label in identity.labels_of(samples)]
     recorder = Recorder(folder, identity.ids_of(samples), labels, settings=recipe.to_json())

@@ -9,11 +9,12 @@ Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 m
 probably wrong.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,13 @@ from influence_core.run_folder import (
 )
 from influence_core.run_list import RunSummary, list_runs
 from influence_core.thumbnails import pack_thumbnails
+
+HELD_OUT = {"val": "validation", "test": "test"}
+"""What `table` calls the held-out splits of a dataset."""
+
+if TYPE_CHECKING:
+    from influence_core.explanations import Explanation
+    from influence_core.reopened import Inputs
 
 __all__ = [
     "ColumnMeaning",
@@ -77,6 +85,9 @@ class Run:
         """Use open_run(), which checks the folder first."""
         self.path = path
         self.description = dict(description)
+        self._packs: dict[str, thumbnails.Pack] = {}
+        self._inputs: Inputs | None = None
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         """Name the run and where it is."""
@@ -112,10 +123,23 @@ class Run:
         """What each layer contributes to each sample."""
         return self._layers.copy(deep=False)
 
+    def table(self, split: str) -> pd.DataFrame:
+        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+
+        Raises:
+            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+        """
+        return self._held_out(split).copy(deep=False)
+
     @cached_property
     def sketches(self) -> np.ndarray:
         """Projected gradients, shape (n, q), memory-mapped."""
         return self._array("sketches.npy")
+
+    @cached_property
+    def validation_sketches(self) -> np.ndarray:
+        """Projected gradients of the validation samples, shape (m, q), memory-mapped."""
+        return self._array("validation_sketches.npy")
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -147,32 +171,85 @@ class Run:
 
     def position(self, sample_id: str) -> int:
         """The row of a sample."""
-        try:
-            return int(self._positions[sample_id])
-        except KeyError:
+        if (row := self.find(sample_id)) is None:
             raise RunError(
                 f"The run {self.name} has no sample {sample_id!r}; "
                 f"its ids look like {self._samples.index[0]!r}."
-            ) from None
+            )
+        return row
 
     @property
     def has_thumbnails(self) -> bool:
         """Whether the samples can be shown as pictures."""
-        return thumbnails.PACK in self.description["files"]
+        return self.description["files"].get(thumbnails.PACK, {}).get("bytes", 0) > 0
 
-    def thumbnail(self, position: int) -> tuple[bytes, str]:
-        """A sample's small picture and its media type.
+    @cached_property
+    def cells(self) -> pd.DataFrame | None:
+        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        if "cells.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("cells.parquet"))
+
+    def held_out_cells(self, split: str) -> pd.DataFrame | None:
+        """The rows of "validation" or "test" as they stand in the source; None for anything but a table."""
+        name = f"{split}_cells.parquet"
+        return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
+
+    def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
+        """A sample's small picture and its media type; `split` is "train", "val" or "test".
 
         Raises:
             RunError: If there is no such position, or the sample has no picture.
         """
-        offsets = self._thumbnail_offsets
-        if not 0 <= position < len(offsets) - 1:
-            raise RunError(f"There is no sample at position {position}: the run has {len(offsets) - 1:,}.")
-        content = self._thumbnail_pack[offsets[position] : offsets[position + 1]].tobytes()
-        if not content:
-            raise RunError(f"The sample at position {position} of the run {self.name} has no picture.")
+        pack = self._thumbnails(split)
+        if not 0 <= position < len(pack):
+            raise RunError(f"There is no {split} sample at position {position}: the run has {len(pack):,}.")
+        if not (content := pack[position]):
+            raise RunError(
+                f"The {split} sample at position {position} of the run {self.name} has no picture."
+            )
         return content, thumbnails.media_type(content)
+
+    def find(self, sample_id: str, split: str = "train") -> int | None:
+        """The row of a sample in its split, None when there is no such id."""
+        return self._rows.get(split, {}).get(sample_id)
+
+    # ------------------------------------------------------------------------------------------ what needs the model
+
+    def explain(self, sample: Any, k: int = 10, **options: Any) -> "Explanation":
+        """The training samples that help and hurt one prediction most: see explanations.explain."""
+        from influence_core.explanations import explain
+
+        return explain(self, sample, k=k, **options)
+
+    def affected(self, sample_id: str, k: int = 10) -> "Explanation":
+        """The validation samples that a training sample helps and hurts most: see explanations.affected."""
+        from influence_core.explanations import affected
+
+        return affected(self, sample_id, k=k)
+
+    def inputs(self) -> "Inputs":
+        """Model and data of this run, opened again and compared with its fingerprints on first use."""
+        with self._opening:
+            if self._inputs is None:
+                from influence_core.reopened import reopen
+
+                self._inputs = reopen(self)
+            return self._inputs
+
+    def adopt(self, model: Any, train: Any, val: Any, test: Any = None, **options: Any) -> None:
+        """Give a run the model and the splits it was made from, when it cannot open them itself.
+
+        Raises:
+            RunError: If their fingerprints are not those of the run.
+        """
+        from influence_core.reopened import adopt
+
+        self.remember(adopt(self, model, train, val, test, **options))
+
+    def remember(self, inputs: "Inputs") -> None:
+        """Take inputs that are known to be those of this run, as `analyze` does."""
+        self._inputs = inputs
 
     def truth(self) -> pd.Series | None:
         """The planted truth of a demonstration dataset: true label by sample_id, or None.
@@ -201,22 +278,29 @@ class Run:
     def _samples(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
 
+    def _held_out(self, split: str) -> pd.DataFrame:
+        known = self.__dict__.setdefault("_tables", {})
+        if split not in known:
+            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return known[split]
+
     @cached_property
     def _layers(self) -> pd.DataFrame:
         return pd.read_parquet(self.file("layers.parquet"))
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {sample_id: position for position, sample_id in enumerate(self._samples.index)}
+    def _rows(self) -> dict[str, dict[str, int]]:
+        present = [
+            split for split, name in HELD_OUT.items() if f"{name}.parquet" in self.description["files"]
+        ]
+        tables = {"train": self._samples, **{split: self._held_out(HELD_OUT[split]) for split in present}}
+        return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
 
-    @cached_property
-    def _thumbnail_offsets(self) -> np.ndarray:
-        return np.load(self.file(thumbnails.INDEX), allow_pickle=False)
-
-    @cached_property
-    def _thumbnail_pack(self) -> np.ndarray:
-        path = self.file(thumbnails.PACK)
-        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    def _thumbnails(self, split: str) -> thumbnails.Pack:
+        if split not in self._packs:
+            pack, index = thumbnails.FILES[split]
+            self._packs[split] = thumbnails.Pack(self.file(pack), self.file(index))
+        return self._packs[split]
 
     def _array(self, name: str) -> np.ndarray:
         return np.load(self.file(name), mmap_mode="r", allow_pickle=False)

@@ -11,5 +11,7 @@ STAGES = (
 )
 """Name, title and share of the time of each stage, in order."""
 
+TRAINING = ("train", "Training a small model", 0.5)
+"""The stage before all others when a person has no model yet."""
 RECORDING = (("train", "Training, and writing down every sample", 1.0),)
 """The same of a recorded training."""

@@ -22,6 +22,7 @@ from influence_core import training_state
 from influence_core.data.samples import Samples
 from influence_core.errors import DataError, ModelError
 from influence_core.models.opened import OpenedModel
+from influence_core.models.preprocessing import fitted
 from influence_core.recipe import Recipe
 
 __all__ = ["Epoch", "Recipe", "accuracy", "augmented", "predict", "reproducible", "train"]
@@ -82,7 +83,7 @@ def train(
     weights, takes_part = checked_weights(weights, len(samples))
     if recipe.patience and validation is None:
         raise ModelError("recipe.patience needs validation samples to decide when to stop: give validation=.")
-    source = _Inputs(samples.fitted(model.preprocessing.channels, model.preprocessing.size))
+    source = _Inputs(fitted(samples, model.preprocessing))
     steps = -(-int(takes_part.sum()) // recipe.batch_size)
     order = np.random.default_rng(recipe.seed)
     was_training = model.training
@@ -207,7 +208,7 @@ def reproducible(seed: int) -> Iterator[None]:
 @torch.no_grad()
 def predict(model: OpenedModel, samples: Samples, batch_size: int = 256) -> Tensor:
     """Return class probabilities (n, classes) float32 in evaluation mode; the mode is restored."""
-    samples = samples.fitted(model.preprocessing.channels, model.preprocessing.size)
+    samples = fitted(samples, model.preprocessing)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

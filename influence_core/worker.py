@@ -20,11 +20,11 @@ from typing import Any
 
 from influence_core import atomic, job_lock, jobs
 from influence_core.errors import Cancelled, InfluenceError, RunError
-from influence_core.job_status import run_state
+from influence_core.job_status import run_state, runs_root_of
 from influence_core.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_folder import cancel_run, fail_run, utc_now
 from influence_core.scores.gradient_map import MapProcess
-from influence_core.stages import RECORDING, STAGES
+from influence_core.stages import RECORDING, STAGES, TRAINING
 
 LOOK = 0.1  # seconds between two looks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
@@ -75,7 +75,7 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
     with closing(MapProcess(seed=spec.settings.get("seed", 0))) as drawing:  # compiles while we import torch
         from influence_core.analysis import analyze
 
-        model, dataset = _opened(spec, on_progress)
+        model, dataset = _opened(spec, on_progress, folder)
         analyze(
             model,
             dataset.train,
@@ -89,32 +89,37 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
         )
 
 
+def stages_of(folder: Path) -> tuple[Stage, ...]:
+    """Every stage of a job; training a model first is one of them where that was asked for."""
+    return (OPENING, *([] if jobs.read_job(folder).recipe is None else [TRAINING]), *STAGES)
+
+
 def record(folder: Path, on_progress: OnProgress) -> None:
     """Train again from the beginning and write down what happens to every sample."""
     from influence_core.recipe import recipe_from
     from influence_core.recorded_training import record_training
 
     spec = jobs.read_job(folder)
-    model, dataset = _opened(spec, on_progress)
+    model, dataset = _opened(spec, on_progress, folder)
     record_training(
         model, dataset.train, dataset.val, folder, recipe=recipe_from(spec.settings), on_progress=on_progress
     )
 
 
-WORKS: dict[str, tuple[Work, tuple[Stage, ...]]] = {
-    "analyse": (analyse, (OPENING, *STAGES)),
-    "record": (record, (OPENING, *RECORDING)),
-}
-
-
-def _opened(spec: jobs.JobSpec, on_progress: OnProgress) -> tuple[Any, Any]:
+def _opened(spec: jobs.JobSpec, on_progress: OnProgress, folder: Path) -> tuple[Any, Any]:
+    """Model and dataset of a job; without a model, one is trained on the data first."""
     from influence_core.data import open_dataset
     from influence_core.models import check_fits, open_model
 
     on_progress(OPENING[0], 0, 2)
-    model = open_model(spec.model, **_model_options(spec.model_options))
-    on_progress(OPENING[0], 1, 2)
     dataset = open_dataset(spec.dataset, **spec.dataset_options)
+    on_progress(OPENING[0], 1, 2)
+    if spec.recipe is None:
+        model = open_model(spec.model, **_model_options(spec.model_options))
+    else:
+        from influence_core.starter import trained_model
+
+        model = trained_model(dataset, spec.recipe, folder / "model", on_progress)
     if set(dataset.classes) == set(model.classes):
         dataset = dataset.with_classes(model.classes)  # the order of the model's outputs decides
     check_fits(model, dataset)
@@ -156,10 +161,11 @@ def _watch(folder: Path, stop: threading.Event, ended: threading.Lock) -> None:
 
 def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
     """Wait until we are first in the queue and a slot is free; the slot is ours while we live."""
-    slots = folder.parent / ".slots"
+    root = runs_root_of(folder)
+    slots = root / ".slots"
     slots.mkdir(exist_ok=True)
     while not stop.wait(TURN):
-        if jobs.queue(folder.parent)[:1] != [folder.name]:
+        if jobs.queue(root)[:1] != [folder.relative_to(root).as_posix()]:
             continue
         for number in range(jobs.limit()):
             if (slot := job_lock.take(slots / str(number), patience=0)) is not None:
@@ -202,6 +208,22 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
+    """What this job does, and in which stages."""
+    from influence_core import repair_jobs
+
+    kind = repair_jobs.kind_of(folder)
+    if kind == repair_jobs.PREDICT:
+        return repair_jobs.predict, repair_jobs.PREDICT_STAGES
+    if kind == repair_jobs.VERIFY:
+        from influence_core.verification import STAGES as VERIFY_STAGES
+
+        return repair_jobs.verify, VERIFY_STAGES
+    if kind == "record":
+        return record, (OPENING, *RECORDING)
+    return analyse, stages_of(folder)
+
+
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    sys.exit(run_child(place, int(sys.argv[2]), *WORKS[jobs.read_job(place).work]))
+    where = Path(sys.argv[1])
+    sys.exit(run_child(where, int(sys.argv[2]), *work_of(where)))

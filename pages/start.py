@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import streamlit as st
 
 from influence_core import jobs
 from influence_core.errors import InfluenceError
 from influence_core.jobs import JobSpec
 from influence_core.runs import RunSummary
-from pages.ui import check_panel, frame, job_panel, places, state, story, words
+from pages.ui import frame, job_panel, places, state, story, visitor, words
 from pages.ui.routes import runs_root
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
+FAIRNESS_NAME = "adult"
+FAIRNESS_OBJECTIVES = [
+    "utility",
+    "utility:class",
+    "fairness:sex:demographic_parity",
+    "fairness:sex",
+    "fairness:race:demographic_parity",
+]
 
 
 def page() -> None:
@@ -49,6 +54,12 @@ def demo_buttons(place, summaries: list[RunSummary]) -> None:
     ]
     finished = next((summary for summary in demo if summary.state == "finished"), None)
     with place:
+        st.button(
+            "Explore the fairness demo",
+            icon=":material/balance:",
+            help="10,000 census rows: which of them make a model say >50K less often of women?",
+            on_click=fairness_demo,
+        )
         if finished is None:
             st.button("Explore the demo", type="primary", icon=":material/play_arrow:", on_click=run_demo)
             return
@@ -71,6 +82,19 @@ def run_demo() -> None:
     submit(JobSpec(dataset=str(places.DEMO), model=str(places.DEMO), name=DEMO_NAME))
 
 
+def fairness_demo() -> None:
+    """Open the newest run of Adult that is finished or at work, else start one."""
+    known = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
+    ready = next((s for s in known if s.state == "finished" or _active(s.name)), None)
+    if ready is None:
+        path = str(places.FAIRNESS_DEMO)
+        settings = {"objectives": FAIRNESS_OBJECTIVES}
+        submit(JobSpec(dataset=path, model=path, name=FAIRNESS_NAME, settings=settings))
+        return
+    state.open_run_named(ready.name)
+    frame.go("fairness" if ready.state == "finished" else "overview")
+
+
 def _active(name: str) -> bool:
     return jobs.status(runs_root() / name).active
 
@@ -83,6 +107,7 @@ def open_run(name: str) -> None:
 def submit(spec: JobSpec) -> None:
     """Start the work and go where it can be watched; what cannot start says so on this page."""
     try:
+        visitor.require("owner", "start an analysis")
         name = jobs.submit(runs_root(), spec)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
@@ -134,6 +159,7 @@ def facts(summary: RunSummary) -> str:
 
 def resume(name: str) -> None:
     try:
+        visitor.require("owner", "start an analysis")
         jobs.launch(runs_root() / name)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
@@ -146,73 +172,18 @@ def resume(name: str) -> None:
 
 def own_data() -> None:
     with st.container(border=True):
-        with st.form("own_data", border=False):
-            frame.section("Use my own data")
-            st.markdown(
-                ":gray[Paths on the server. A dataset is a folder or zip of images, a .parquet or an .npz.]"
-            )
-            st.text_input("Dataset", key="own_dataset", placeholder="data/flowers")
-            st.text_input("Model", key="own_model", placeholder="data/flowers/model.safetensors")
-            with st.expander("Only when the model has no model.json beside it"):
-                st.text_input("Architecture", key="own_architecture", placeholder="resnet18")
-                st.text_input(
-                    "Classes, in the order of the outputs",
-                    key="own_classes",
-                    placeholder="daisy, rose, tulip",
-                )
-            with st.container(horizontal=True):
-                st.form_submit_button("Analyse", icon=":material/play_arrow:", on_click=submit_own)
-                st.form_submit_button(
-                    "Check first",
-                    icon=":material/fact_check:",
-                    type="tertiary",
-                    help="Can this be analysed, how exactly, how long would it take? Takes a few seconds.",
-                    on_click=check_own,
-                )
-        check_panel.panel()
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """What stands in the form, with paths that exist and may be read."""
-
-    dataset: Path
-    model: Path
-    architecture: str
-    classes: tuple[str, ...]
-
-
-def typed() -> Typed | None:
-    """The form's paths, checked before anything is made of them; None when they are refused, which the page says."""
-    text = {
-        key: str(st.session_state.get(f"own_{key}") or "").strip()
-        for key in ("dataset", "model", "architecture", "classes")
-    }
-    try:
-        dataset = places.permitted(text["dataset"], "dataset")
-        model = places.permitted(text["model"] or text["dataset"], "model")
-    except InfluenceError as error:
-        st.session_state[PROBLEM] = str(error)
-        return None
-    classes = [name.strip() for name in text["classes"].split(",") if name.strip()]
-    return Typed(dataset, model, text["architecture"], tuple(classes))
-
-
-def submit_own() -> None:
-    if (asked := typed()) is None:
-        return
-    check_panel.forget()
-    options = {"architecture": asked.architecture, "classes": list(asked.classes)}
-    named = {key: value for key, value in options.items() if value}
-    dataset, model = str(asked.dataset), str(asked.model)
-    submit(JobSpec(dataset=dataset, model=model, name=asked.dataset.stem, model_options=named))
-
-
-def check_own() -> None:
-    check_panel.forget()  # also when the new paths are refused: an old answer must not stand for them
-    if (asked := typed()) is not None:
-        options = {"architecture": asked.architecture, "classes": ", ".join(asked.classes)}
-        check_panel.begin(asked.dataset.stem, str(asked.model), str(asked.dataset), options)
+        frame.section("Use my own data")
+        st.markdown(
+            ":gray[Pictures in a zip, a folder on this server, a Parquet, CSV or NumPy file; with a trained model or "
+            "without. Three steps, and you see what is in it before anything runs.]"
+        )
+        st.button(
+            "Use my own data",
+            icon=":material/upload_file:",
+            on_click=frame.go,
+            args=("own_data",),
+            width="stretch",
+        )
 
 
 page()

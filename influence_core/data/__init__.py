@@ -5,13 +5,34 @@ samples.py    Samples: one split, with ids, labels, classes, groups and a finger
 rows.py       what a reader found, before it is checked
 splits.py     the checks that hold for every format; carving out a validation set
 folder.py, parquet.py, arrays.py    one reader per format
+torchvision_layouts.py, shards.py   MNIST and CIFAR on disk; several Parquet files
+metadata.py, class_names.py         what lies beside the pictures and says more about them
 archive.py    safe unpacking of a zip
 content.py    where inputs live and how they are cached
 pictures.py   the only place where image files are decoded
+
+Who asks for one file only, as a page does for pictures.py, does not wait for torch.
 """
 
-from influence_core.data.arrays import samples_from_arrays
-from influence_core.data.dataset import Dataset, open_dataset
-from influence_core.data.samples import Samples
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from influence_core.data.arrays import samples_from_arrays
+    from influence_core.data.dataset import Dataset, open_dataset
+    from influence_core.data.samples import Samples
+
+_HOMES = {
+    "Dataset": "dataset",
+    "Samples": "samples",
+    "open_dataset": "dataset",
+    "samples_from_arrays": "arrays",
+}
 
 __all__ = ["Dataset", "Samples", "open_dataset", "samples_from_arrays"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'influence_core.data' has no attribute '{name}'")
+    return getattr(import_module(f"influence_core.data.{_HOMES[name]}"), name)

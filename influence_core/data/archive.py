@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import tempfile
+import unicodedata
 import weakref
 import zipfile
 import zlib
@@ -77,10 +78,25 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
         if not entry.is_dir() and not any(map(is_hidden, entry.filename.split("/")))
     ]
     names = [entry.filename for entry in files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path.name} was refused: it holds {printable(twice)} more than once.")
+    check_distinct(names, path)
     return files
+
+
+def check_distinct(names: list[str], path: Path) -> None:
+    """No name twice, also where case or the spelling of an accent makes no difference to a file system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        other = seen.get(key)
+        seen[key] = name
+        if other is None:
+            continue
+        if other == name:
+            raise DataError(f"{path.name} was refused: it holds {printable(name)} more than once.")
+        raise DataError(
+            f"{path.name} was refused: {printable(other)} and {printable(name)} are one name on some systems. "
+            "Rename one of them."
+        )
 
 
 def entry_fault(entry: zipfile.ZipInfo) -> str | None:

@@ -1,22 +1,29 @@
 """What does a person's dataset hold? One call opens a folder, a zip, a Parquet file or arrays."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from influence_core.data.archive import unpack
 from influence_core.data.arrays import read_npz
+from influence_core.data.class_names import named_by_file
+from influence_core.data.encoding import Encoding, fit_encoding
 from influence_core.data.folder import read_folder, unwrapped
 from influence_core.data.parquet import read_parquet
 from influence_core.data.rows import Rows, some
-from influence_core.data.samples import Samples
+from influence_core.data.samples import Samples, Split
+from influence_core.data.shards import read_shards, shards
 from influence_core.data.splits import divide
+from influence_core.data.table import is_table, read_table
+from influence_core.data.torchvision_layouts import read_layout
 from influence_core.errors import DataError
 
 READ_TODAY = (
-    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, or an .npz of arrays"
+    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table (.csv or .parquet) with a "
+    "label column, or an .npz of arrays"
 )
 
 
@@ -24,7 +31,8 @@ READ_TODAY = (
 class Dataset:
     """Training, validation and perhaps test samples, with the class names they share.
 
-    `notes` says in sentences what was decided while reading: carved out, skipped, ignored.
+    `notes` says in sentences what was decided while reading: carved out, skipped, ignored. `options` are the keywords
+    of open_dataset that read the same samples again.
     """
 
     name: str
@@ -35,10 +43,16 @@ class Dataset:
     test: Samples | None
     fingerprint: str
     notes: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How the cells of a table become numbers, fitted on train; None for anything but a table."""
+        return self.train.encoding
 
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
         """Return the same dataset with its classes in another order, such as that of a model's outputs."""
-        return bundle(
+        same = bundle(
             self.name,
             self.path,
             self.train.with_classes(classes),
@@ -46,6 +60,7 @@ class Dataset:
             None if self.test is None else self.test.with_classes(classes),
             self.notes,
         )
+        return replace(same, options=self.options)
 
 
 def open_dataset(
@@ -55,8 +70,9 @@ def open_dataset(
     seed: int = 0,
     skip_unreadable: bool = False,
     classes: Sequence[str] | None = None,
+    label: str | None = None,
 ) -> Dataset:
-    """Open a dataset: a folder of pictures, a .zip of one, a .parquet with pictures, or an .npz of arrays.
+    """Open a dataset: a folder of pictures, a .zip of one, a .parquet with pictures, a table, or an .npz of arrays.
 
     Args:
         path: Where the dataset lies.
@@ -65,12 +81,13 @@ def open_dataset(
         skip_unreadable: Leave samples out that cannot be read, and say so in the notes. Otherwise they are
             an error.
         classes: Order of the class names. Default: as the file fixes it, else sorted.
+        label: Name of a table's label column. Default: label.
 
     Raises:
         DataError: If the dataset cannot be read, or would be read wrongly; the text says what to do.
     """
     path = Path(path)
-    with readable(path) as rows:
+    with readable(path, label) as rows:
         parts, notes = divide(
             rows,
             validation_share=validation_share,
@@ -78,45 +95,66 @@ def open_dataset(
             skip_unreadable=skip_unreadable,
             classes=classes,
         )
+    parts, notes = encoded(parts, notes)
     name = path.resolve().name if path.is_dir() else path.stem
-    return bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
+    opened = bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
+    options: dict[str, Any] = {
+        "validation_share": validation_share,
+        "seed": seed,
+        "skip_unreadable": skip_unreadable,
+    }
+    return replace(opened, options=options | ({} if label is None else {"label": label}))
+
+
+def encoded(
+    parts: dict[Split, Samples], notes: tuple[str, ...]
+) -> tuple[dict[Split, Samples], tuple[str, ...]]:
+    """Give the cells of a table their numbers, fitted on train alone; anything else stays."""
+    if (cells := parts["train"].cells) is None:
+        return parts, notes
+    encoding, left_out = fit_encoding(cells)
+    return {split: part.encoded_by(encoding) for split, part in parts.items()}, (*notes, *left_out)
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[Rows]:
+def readable(path: Path, label: str | None = None) -> Iterator[Rows]:
     """Read the rows; what a zip was unpacked to lives as long as they do, and not at all after an error."""
     if path.suffix.lower() != ".zip" or not path.is_file():
-        yield read_rows(path)
+        yield read_rows(path, label)
         return
     unpacked = unpack(path)
     try:
-        yield read_directory(unpacked.path, shown=path.name, keep_alive=unpacked)
+        yield read_directory(unpacked.path, shown=path.name, keep_alive=unpacked, label=label)
     except BaseException:
         unpacked.remove()
         raise
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path, label: str | None = None) -> Rows:
     """Choose the reader by what lies at the path."""
     if not path.exists():
         raise DataError(f"Nothing lies at {path}. Expected {READ_TODAY}.")
     if path.is_dir():
-        return read_directory(path, shown=str(path))
+        return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
+    if suffix == ".csv" or (suffix == ".parquet" and (label or is_table(path))):
+        return read_table(path, label)
     if suffix == ".parquet":
         return read_parquet(path)
     if suffix == ".npz":
         return read_npz(path)
-    if suffix == ".csv":
-        raise DataError(f"{path.name} is a table, and tables cannot be read yet. Read today: {READ_TODAY}.")
     raise DataError(f"{path.name} has the suffix {suffix or '(none)'!r}. Expected {READ_TODAY}.")
 
 
-def read_directory(path: Path, shown: str, keep_alive: object = None) -> Rows:
+def read_directory(path: Path, shown: str, keep_alive: object = None, label: str | None = None) -> Rows:
     """Read a folder: its one Parquet or .npz file when it has one, else its pictures."""
     root = unwrapped(path)
     if not any(root.iterdir()):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")
+    if (files := shards(root)) is not None:
+        return read_shards(files)
+    if (layout := read_layout(root)) is not None:
+        return named_by_file(layout, root)
     tables = sorted(root.glob("*.parquet")) + sorted(root.glob("*.npz"))
     if len(tables) > 1:
         raise DataError(
@@ -124,7 +162,7 @@ def read_directory(path: Path, shown: str, keep_alive: object = None) -> Rows:
             "one; join them, or name one of them."
         )
     if tables:
-        return read_parquet(tables[0]) if tables[0].suffix == ".parquet" else read_npz(tables[0])
+        return read_rows(tables[0], label)
     return read_folder(root, shown, keep_alive)
 
 

@@ -2,9 +2,9 @@
 
     train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder
     <class>/*.png                                          one tree; a validation set is carved out later
-    metadata.csv: file_name, label, split, any groups      says more than the folders do, and wins over them
+    metadata.csv, metadata.jsonl: file_name, label, ...    say more than the folders do, and win over them
+    classes.txt: one name a line                           the order of the classes, or names for numbers
 
-(metadata.csv as in Hugging Face's image folders; it may lie at the top or in each split's folder.)
 A sample's id is its path relative to the folder, so it stays the same on every machine.
 """
 
@@ -13,7 +13,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from influence_core.data.class_names import named_by_file
 from influence_core.data.content import EncodedPictures, FileBlobs
+from influence_core.data.metadata import read_metadata
 from influence_core.data.rows import SPLIT_NAMES, Rows, some, split_name
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -22,7 +24,7 @@ from influence_core.errors import DataError
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
 # What may lie beside the pictures and is nobody's sample.
-COMPANIONS = {".md", ".py", ".txt", ".json", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
+COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
 
 
 def read_folder(root: Path, shown: str, keep_alive: object = None) -> Rows:
@@ -46,11 +48,12 @@ def read_folder(root: Path, shown: str, keep_alive: object = None) -> Rows:
     check_no_strays(labels, ids)
     groups = metadata.drop(columns=["label", "split"], errors="ignore")
     content = EncodedPictures(FileBlobs(pictures, keep_alive))
-    return Rows(content, ids, labels, splits, groups, notes=note_on_others(others))
+    rows = Rows(content, ids, labels, splits, groups, notes=note_on_others(others))
+    return named_by_file(rows, root)
 
 
 def split_named(text: str | float) -> Split | None:
-    return None if pd.isna(text) else split_name(str(text), "metadata.csv")
+    return None if pd.isna(text) else split_name(str(text), "The metadata")
 
 
 def unwrapped(path: Path) -> Path:
@@ -134,51 +137,6 @@ def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
         raise DataError(
             f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}. Put each into a "
             "folder named after its class, or name it in metadata.csv with the columns file_name and label."
-        )
-
-
-def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
-    """Return the columns of metadata.csv, one row per picture in the order of `ids`; no columns without a "
-    "file."""
-    files = [file for file in [root / "metadata.csv", *sorted(root.glob("*/metadata.csv"))] if file.is_file()]
-    if not files:
-        return pd.DataFrame(index=pd.Index(ids))
-    table = pd.concat([read_one_metadata(file, root) for file in files])
-    check_metadata_names(table.index, ids)
-    return table.reindex(ids)
-
-
-def read_one_metadata(file: Path, root: Path) -> pd.DataFrame:
-    where = file.relative_to(root).as_posix()
-    try:
-        table = pd.read_csv(
-            file,
-            dtype={"file_name": str, "label": str, "split": str},
-            keep_default_na=False,  # a class may be called "None" or "NA"
-            na_values=["", "nan", "NaN"],
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{where} cannot be read as a CSV table: {error}") from error
-    if "file_name" not in table:
-        raise DataError(
-            f"{where} has the columns {some(list(map(str, table)), 12)}; expected one called file_name."
-        )
-    base = file.parent.relative_to(root)
-    names = [(base / str(name)).as_posix() for name in table.pop("file_name")]
-    return table.set_axis(names, axis=0)
-
-
-def check_metadata_names(names: pd.Index, ids: list[str]) -> None:
-    twice = list(names[names.duplicated()].unique())
-    if twice:
-        raise DataError(
-            f"metadata.csv names {len(twice):,} files more than once: {some(twice)}. Keep one row each."
-        )
-    absent = sorted(set(names) - set(ids))
-    if absent:
-        raise DataError(
-            f"metadata.csv names {len(absent):,} pictures that are not there: {some(absent)}. file_name is "
-            "the path relative to the folder of metadata.csv."
         )
 
 

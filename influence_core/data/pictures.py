@@ -8,7 +8,7 @@ whose text says in half a sentence what is wrong with this one file.
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from influence_core.errors import DataError
 
@@ -67,6 +67,8 @@ def decode_picture(data: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"more than {MAX_PIXELS:,} pixels, the most that is read") from error
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        raise DataError(f"damaged {name}: its header cannot be read") from error
     except Exception as error:  # Pillow's parsers raise almost anything on damaged bytes
         raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
 

@@ -42,9 +42,14 @@ class Rows:
     notes: tuple[str, ...] = ()
 
 
+def split_of(word: str) -> Split | None:
+    """Return the split that a word such as "validation" means; None when it means none."""
+    return SPLIT_NAMES.get(word.strip().lower())
+
+
 def split_name(text: str, where: str) -> Split:
-    """Return the split that a word such as "validation" means."""
-    split = SPLIT_NAMES.get(text.strip().lower())
+    """Return the split that a word means, or say which words do."""
+    split = split_of(text)
     if split is None:
         raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
     return split

@@ -19,7 +19,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from influence_core.data.cells import TableRows
 from influence_core.data.content import Content, Size
+from influence_core.data.encoding import Encoding
 from influence_core.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -85,6 +87,26 @@ class Samples(torch.utils.data.Dataset):
         """Return the original encoded file, untouched, and its suffix such as ".png"."""
         return self._content.encoded(int(self._rows[position]))
 
+    @property
+    def encoding(self) -> Encoding | None:
+        """How the cells of a table become numbers; None for anything but a table."""
+        return self._content.encoding if isinstance(self._content, TableRows) else None
+
+    @property
+    def cells(self) -> pd.DataFrame | None:
+        """The rows of a table as they stand in the source (n, columns), for a person to read; None otherwise."""
+        if not isinstance(self._content, TableRows):
+            return None
+        return self._content.frame.iloc[self._rows].set_axis(list(self.ids), axis=0)
+
+    def encoded_by(self, encoding: Encoding) -> "Samples":
+        """The same rows of a table as numbers of another encoding, such as the one a model was trained with."""
+        if not isinstance(self._content, TableRows):
+            raise DataError(
+                "The model was trained on a table; these samples are none. Use the table it was trained on."
+            )
+        return self._with(content=self._content.with_encoding(encoding))
+
     def fitted(self, channels: int, size: Size) -> "Samples":
         """Return the same samples with items of `channels` (1 or 3), resized to `size` (h, w); arrays "
         "stay."""
@@ -148,7 +170,8 @@ class Samples(torch.utils.data.Dataset):
             "digests": self._digests,
             "view": self._view,
         }
-        return Samples(self._content, **(same | changes))
+        content = changes.pop("content", self._content)
+        return Samples(content, **(same | changes))
 
 
 def to_tensor(values: np.ndarray) -> torch.Tensor:

@@ -43,7 +43,7 @@ class Agreement:
 def compared(found: Tensor, true: Tensor) -> Agreement:
     """Agreement of two vectors (n,), n >= 1."""
     found, true = found.double().cpu(), true.double().cpu()
-    return Agreement(_rank_correlation(found, true), relative_error(found, true))
+    return Agreement(rank_correlation(found, true), relative_error(found, true))
 
 
 def relative_error(found: Tensor, true: Tensor) -> float:
@@ -79,7 +79,8 @@ def best_step(error_of: Callable[[float], float], start: float, enough: float) -
     return start * RATIO ** min(errors, key=lambda place: (math.isnan(errors[place]), errors[place]))
 
 
-def _rank_correlation(found: Tensor, true: Tensor) -> float:
+def rank_correlation(found: Tensor, true: Tensor) -> float:
+    """Spearman's, in [-1, 1], of two vectors (n,); NaN when one holds numbers that are not finite."""
     if not bool(torch.isfinite(found).all() and torch.isfinite(true).all()):
         return math.nan
     a, b = (rank - rank.mean() for rank in (_ranks(found), _ranks(true)))

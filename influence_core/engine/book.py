@@ -27,13 +27,13 @@ Result = TypeVar("Result")
 class Book(Generic[Result]):
     """What is read off one batch of b samples, by parameter name.
 
-    shapes: of all parameters to be scored. read: what to make of a parameter's gradient. join: how results of ranges of
-    samples become one.
+    shapes: of all parameters to be scored. read: what to make of a parameter's gradient for the samples from a row of
+    the batch on. join: how results of ranges of samples become one.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     b: int
-    read: Callable[[str, Factor], Result]
+    read: Callable[[str, Factor, int], Result]
     join: Callable[[list[Result]], Result]
     found: dict[str, Result] = field(default_factory=dict)
     ways: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Book(Generic[Result]):
 
     def _read(self, name: str, factor: Factor) -> None:
         with torch.no_grad():
-            self.found[name] = self.read(name, factor)
+            self.found[name] = self.read(name, factor, 0)
 
     def close(self, leaves: Mapping[str, Tensor]) -> None:
         """Read the parameters that waited. `leaves`: where derived tensors stem from (Watch.leaves)."""
@@ -97,7 +97,7 @@ class Book(Generic[Result]):
                 for factor in factors if name in names else ():
                     g = written_out(factor, self.shapes[name], low, high)
                     total[name] = total[name] + g if name in total else g
-            return {name: self.read(name, Dense(g)) for name, g in total.items()}
+            return {name: self.read(name, Dense(g), low) for name, g in total.items()}
 
 
 def pulled_back(derived: list[Part], leaves: dict[str, Tensor], low: int, high: int) -> dict[str, Tensor]:

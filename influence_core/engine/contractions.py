@@ -3,18 +3,18 @@
 For G_i = sum_t d_t a_t^T (factors.py) each quantity is read in its cheapest exact form:
 
     one position       |G|_2 = |d||a|, |G|_1 = |d|_1 |a|_1, <G, V> = d^T V a, sketch by convolution
-    a few positions    |G|^2 = sum_{t,s} (d_t.d_s)(a_t.a_s), sketch by convolution; L1 and products from G
-    many positions     everything from G
+    a few positions    everything from G, made and read block by block in the innermost cache
+    more positions     everything from G
 
-G itself is written one tile of rows at a time, for all samples of the batch, into one buffer that is used again, and
-read while it is in cache: each direction is fetched from memory once a batch instead of once a sample.
-Measured on 2 cores, float32, ns a number of G: products with 8 directions 0.25, L1 0.08, square 0.07, sketch 0.11.
+An L1 norm needs every number of G, so the position Gram |G|^2 = sum_{t,s} (d_t.d_s)(a_t.a_s) would only be paid on top.
+G itself is written one tile of rows at a time, for up to 32 samples, into one buffer that is used again, and read while
+it is in cache (tiles.py): each direction is fetched from memory once a tile instead of once a sample.
 
 `per_sample_gradients` is the slow truth beside it: one backward per sample, every gradient written out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -23,18 +23,27 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.factors import Dense, Factor, Grid, Outer, Rows, Shifted, samples_of, tensor_of
+from influence_core.engine.factors import (
+    Dense,
+    Factor,
+    Outer,
+    Rows,
+    Shifted,
+    samples_of,
+    sides,
+    tensor_of,
+    wide,
+    written_out,
+)
 from influence_core.engine.sketch import FoldingMap
+from influence_core.engine.tiles import Totals, makes, read_made, read_tile, totals
 
 TILE_NUMBERS = 2_000_000
 """Numbers of G that exist at once (8 MB in float32): fits a level-3 cache."""
-TILE_SAMPLES = 64
+TILE_SAMPLES = 32
 """Samples of a tile: more would leave too few rows for fast matrix products."""
-SIGN_IN_TILE = 0.2
-WINDOW_NUMBERS = 8_000_000
-"""Numbers of copied convolution windows that exist at once (32 MB in float32)."""
-SPLITS = 4
-"""Products of a tile are summed in this many pieces: BLAS then uses all cores (0.25 instead of 0.39 ns a number)."""
+WINDOW_NUMBERS = 4_000_000
+"""Numbers of copied convolution windows that exist at once (16 MB in float32)."""
 
 
 class Buffer:
@@ -45,7 +54,7 @@ class Buffer:
 
     def tile(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """An uninitialised tensor of this shape, of the kind of `like`; valid until the next call."""
-        size = torch.Size(shape).numel()
+        size = prod(shape)
         if self._held is None or self._held.numel() < size or self._held.dtype != like.dtype:
             self._held = like.new_empty(max(size, TILE_NUMBERS))
         return self._held[:size].view(shape)
@@ -53,33 +62,16 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to read off one parameter's gradient: k directions of its shape, its folding map or None, L1 or not.
+    """What to read off one parameter's gradient: its shape, k directions of this shape (None counts as zero), laid out
+    in order and never copied, and its folding map or None."""
 
-    The directions stay where they are: a copy in reading order would take k times the model's memory, and cutting each
-    tile out of them anew costs about 4 % of a pass at 64 samples.
-    """
-
-    grid: Grid
-    directions: tuple[Tensor, ...]
+    shape: tuple[int, ...]
+    directions: tuple[Tensor | None, ...]
     sketch: FoldingMap | None
-    l1: bool = True
-    _last: list[tuple[tuple[int, int], Tensor]] = field(default_factory=list)
 
-    def tile(self, block: int, low: int, high: int) -> Tensor:
-        """The directions (k, rows * columns) at some rows of a block, signed as the gradients are.
-
-        Cut out for all blocks of these rows at once, since the taps of a kernel lie side by side in memory.
-        """
-        if not self._last or self._last[0][0] != (low, high):
-            stacked = torch.stack([self.grid.rows_of(d, low, high) for d in self.directions])
-            if self.sketch is not None:
-                stacked *= self.sketch.tile_sign(low, high)
-            self._last[:] = [((low, high), stacked)]
-        return self._last[0][1][:, block]
-
-    def forget(self) -> None:
-        """Let go of the last tile: those of all layers together would be a second copy of the directions."""
-        self._last.clear()
+    def present(self) -> list[Tensor]:
+        """The directions that are not zero, as matrices (rows, columns)."""
+        return [v.view(sides(self.shape)) for v in self.directions if v is not None]
 
 
 @dataclass(slots=True)
@@ -91,12 +83,6 @@ class Readings:
     products: Tensor
     sketch: Tensor
 
-    def of(self, low: int, high: int) -> "Readings":
-        """A view of some samples."""
-        return Readings(
-            self.square[low:high], self.l1[low:high], self.products[low:high], self.sketch[low:high]
-        )
-
 
 def joined(parts: Sequence[Readings]) -> Readings:
     """Readings of ranges of samples as one."""
@@ -105,195 +91,95 @@ def joined(parts: Sequence[Readings]) -> Readings:
 
 def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
     """Read everything wanted off one parameter's per-sample gradient, in the cheapest exact form."""
-    b, q = samples_of(factor), wanted.sketch.q if wanted.sketch else 0
-    like = tensor_of(factor)
-    out = Readings(
-        like.new_zeros(b), like.new_zeros(b), like.new_zeros(b, len(wanted.directions)), like.new_zeros(b, q)
-    )
+    like = wide(tensor_of(factor)[:0])
+    into = totals(like, samples_of(factor), len(wanted.present()), wanted.sketch)
     if isinstance(factor, Dense):
-        _read_dense(factor.g, wanted, out)
+        _read_dense(wide(factor.g), wanted, into)
     elif isinstance(factor, Rows):
-        _read_rows(factor, wanted, out)
+        _read_rows(Rows(factor.ids, wide(factor.g), factor.v), wanted, into)
     elif isinstance(factor, Outer):
-        _read_outer(factor, wanted, buffer, out)
+        _read_outer(factor, wanted, buffer, into)
     else:
-        _read_shifted(factor, wanted, buffer, out)
-    wanted.forget()
-    out.square.clamp_(min=0)  # a Gram sum of zero may round below it
-    return out
+        _read_shifted(factor, wanted, into)
+    return _readings(into, wanted, like)
 
 
-def _read_dense(g: Tensor, wanted: Wanted, out: Readings) -> None:
-    flat, per_block = wanted.grid.flat(g), wanted.grid.rows * wanted.grid.columns
-    sign = wanted.sketch.tile_sign(0, wanted.grid.rows) if wanted.sketch else None
-    for block in range(wanted.grid.blocks):
-        part = flat[:, block * per_block : (block + 1) * per_block]
-        own = part.clone() if sign is None else part * sign
-        _read(own, block, 0, wanted, out, square=True, sketch=True)
+def _readings(into: Totals, wanted: Wanted, like: Tensor) -> Readings:
+    found = [index for index, v in enumerate(wanted.directions) if v is not None]
+    products = like.new_zeros(len(into.folded), len(wanted.directions))
+    products[:, found] = into.products(len(found)).to(like.dtype)
+    sketch = wanted.sketch.closed(into.folded) if wanted.sketch else into.folded
+    square, l1 = into.sums[0, :, :2].to(like.dtype).unbind(1)
+    return Readings(square, l1, products, sketch)
 
 
-def _read_rows(factor: Rows, wanted: Wanted, out: Readings) -> None:
-    out.square += factor.g.square().sum((1, 2))
-    out.l1 += factor.g.abs().sum((1, 2))
-    for index, direction in enumerate(wanted.directions):
-        out.products[:, index] = (direction[factor.ids] * factor.g).sum((1, 2))
+def _read_dense(g: Tensor, wanted: Wanted, into: Totals) -> None:
+    read_tile(g.reshape(len(g), -1).contiguous(), 0, wanted.present(), wanted.sketch, into)
+
+
+def _read_rows(factor: Rows, wanted: Wanted, into: Totals) -> None:
+    into.sums[0, :, 0] += factor.g.square().sum((1, 2))
+    into.sums[0, :, 1] += factor.g.abs().sum((1, 2))
+    products = [(v[factor.ids] * factor.g).sum((1, 2)) for v in wanted.present()]
+    _add_products(products, into)
     if wanted.sketch is not None:
-        out.sketch += wanted.sketch.fold_rows(factor.ids, factor.g)
+        into.folded += wanted.sketch.fold_rows(factor.ids, factor.g)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One block's factors, G = sum_t d_t a_t^T: d (b, rows', t) from a row on, a (b, columns, t); signed or not."""
-
-    d: Tensor
-    a: Tensor
-    block: int
-    row: int
-    signed: bool
+def _add_products(products: Sequence[Tensor], into: Totals) -> None:
+    width = into.sums.shape[2] - 2
+    for index, product in enumerate(products):
+        into.sums[index // width, :, 2 + index % width] += product
 
 
-def _read_shifted(factor: Shifted, wanted: Wanted, buffer: Buffer, out: Readings) -> None:
-    small = sum(x.numel() for x in (*factor.ds, *factor.phases)) < _gradient_numbers(wanted, len(out.square))
-    signed = wanted.sketch is not None and small
-    if wanted.sketch is not None and small:
-        ds = tuple(d * wanted.sketch.row_sign[:, None] for d in factor.ds)
-        factor = Shifted(
-            ds, tuple(x * wanted.sketch.column_sign[:, None] for x in factor.phases), factor.taps
-        )
-    _read_pairs([_Pair(*factor.pair(tap), tap.block, 0, signed) for tap in factor.taps], wanted, buffer, out)
+def _read_shifted(factor: Shifted, wanted: Wanted, into: Totals) -> None:
+    """Written out for as many samples as fit, taps put in the parameter's order."""
+    b, numbers = len(factor.d), prod(wanted.shape)
+    for low, high in _ranges(b, max(1, TILE_NUMBERS // numbers)):
+        _read_dense(written_out(factor, wanted.shape, low, high), wanted, into.of(low, high))
 
 
-def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, out: Readings) -> None:
+def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
     """Group by group; windows are copied for as many samples as fit."""
     b, groups, rows, t = factor.d.shape
-    for low, high in _sample_ranges(b, factor.columns() * groups * t, WINDOW_NUMBERS):
+    step = min(TILE_SAMPLES, max(1, WINDOW_NUMBERS // max(1, factor.columns() * groups * t)))
+    for low, high in _ranges(b, step):
         d, a = factor.part(low, high)
-        if wanted.grid.tapped:  # a kernel of several groups: written out, then put in reading order
-            _read_dense(
-                (d @ a.transpose(2, 3)).reshape(high - low, *wanted.grid.shape), wanted, out.of(low, high)
-            )
-            continue
-        signed = wanted.sketch is not None and d.numel() + a.numel() < _gradient_numbers(wanted, high - low)
-        if wanted.sketch is not None and signed:
-            d = d * wanted.sketch.row_sign.view(groups, rows, 1)
-            a = a * wanted.sketch.column_sign[:, None]
-        pairs = [_Pair(d[:, group], a[:, group], 0, group * rows, signed) for group in range(groups)]
-        for pair in pairs:
-            _read_pairs([pair], wanted, buffer, out.of(low, high))
+        for group in range(groups):
+            read = _read_one_position if t == 1 else _read_few if makes(d) else _read_positions
+            read(d[:, group], a[:, group], group * rows, wanted, buffer, into.of(low, high))
 
 
-def _gradient_numbers(wanted: Wanted, b: int) -> float:
-    """Numbers of G, weighed: a sign costs a fifth in a tile, which is in cache, of what it costs in a factor."""
-    return SIGN_IN_TILE * b * prod(wanted.grid.shape)
+def _read_few(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
+    """Made and read at once, never in memory."""
+    along = [v[row : row + d.shape[1]] for v in wanted.present()]
+    read_made(d, a, row, along or [d.new_zeros(d.shape[1], a.shape[1])], wanted.sketch, into)
 
 
-def _read_pairs(pairs: list[_Pair], wanted: Wanted, buffer: Buffer, out: Readings) -> None:
-    """Read the blocks of the same rows of one parameter: directly what is cheaper so, the rest tile by tile."""
-    several = []
-    for pair in pairs:
-        if pair.d.shape[2] == 1:
-            _read_one_position(pair, wanted, out)
-        elif pair.d.shape[2]:
-            several.append((pair, *_read_directly(pair, wanted, out)))
-    if not several:
-        return
-    b, rows, _ = several[0][0].d.shape
-    for low, high in _row_ranges(rows, min(b, TILE_SAMPLES) * wanted.grid.columns):
-        sign = (
-            None
-            if wanted.sketch is None
-            else wanted.sketch.tile_sign(several[0][0].row + low, several[0][0].row + high)
-        )
-        for pair, square, sketch in several:
-            at = pair.a.transpose(1, 2)
-            for first, last in _sample_ranges(b, 1, TILE_SAMPLES):
-                g = buffer.tile((last - first, high - low, wanted.grid.columns), pair.d)
-                torch.bmm(pair.d[first:last, low:high], at[first:last], out=g)
-                flat = g.flatten(1) if pair.signed or sign is None else g.flatten(1).mul_(sign)
-                _read(
-                    flat,
-                    pair.block,
-                    pair.row + low,
-                    wanted,
-                    out.of(first, last),
-                    square=square,
-                    sketch=sketch,
-                )
+def _read_positions(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
+    """d (b, rows', t) from a row on, a (b, columns, t): tile by tile of whole rows."""
+    (b, rows, _), columns = d.shape, a.shape[1]
+    for low, high in _ranges(rows, max(1, TILE_NUMBERS // max(1, b * columns))):
+        g = buffer.tile((b, high - low, columns), d)
+        torch.bmm(d[:, low:high], a.transpose(1, 2), out=g)
+        along = [v[row + low : row + high] for v in wanted.present()]
+        read_tile(g.flatten(1), row + low, along, wanted.sketch, into)
 
 
-def _read_directly(pair: _Pair, wanted: Wanted, out: Readings) -> tuple[bool, bool]:
-    """Square and sketch without G where few positions make that cheaper; which of the two is still to be read."""
-    d, a, t = pair.d, pair.a, pair.d.shape[2]
-    rows, columns = d.shape[1], a.shape[1]
-    by_gram = t * t * (rows + columns) < 4 * rows * columns
-    if by_gram:
-        out.square += ((d.transpose(1, 2) @ d) * (a.transpose(1, 2) @ a)).sum((1, 2))
-    by_convolution = (
-        wanted.sketch is not None and t * (rows + columns + 60 * wanted.sketch.q) < rows * columns // 5
-    )
-    if wanted.sketch is not None and by_convolution:
-        _fold_outer(pair, wanted.sketch, out)
-    return not by_gram, wanted.sketch is not None and not by_convolution
-
-
-def _fold_outer(pair: _Pair, sketch: FoldingMap, out: Readings) -> None:
-    d, a = pair.d, pair.a
-    if not pair.signed:
-        d = d * sketch.row_sign[pair.row : pair.row + d.shape[1], None]
-        a = a * sketch.column_sign[:, None]
-    out.sketch += sketch.fold_outer(d, a, pair.block, pair.row)
-
-
-def _read_one_position(pair: _Pair, wanted: Wanted, out: Readings) -> None:
+def _read_one_position(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
     """The gradient is an outer product of two vectors."""
-    d, a = pair.d[:, :, 0], pair.a[:, :, 0]
-    out.square += d.square().sum(1) * a.square().sum(1)
-    out.l1 += d.abs().sum(1) * a.abs().sum(1)
+    d, a = d[:, :, 0], a[:, :, 0]
+    into.sums[0, :, 0] += d.square().sum(1) * a.square().sum(1)
+    into.sums[0, :, 1] += d.abs().sum(1) * a.abs().sum(1)
+    along = [v[row : row + d.shape[1]] for v in wanted.present()]
+    _add_products([((a @ v.T) * d).sum(1) for v in along], into)
     if wanted.sketch is not None:
-        _fold_outer(pair, wanted.sketch, out)
-        if pair.signed:  # the directions are not
-            d, a = d * wanted.sketch.row_sign[pair.row : pair.row + d.shape[1]], a * wanted.sketch.column_sign
-    for index, direction in enumerate(wanted.directions):
-        matrix = wanted.grid.matrix(direction, pair.block)[pair.row : pair.row + d.shape[1]]
-        out.products[:, index] += ((a @ matrix.T) * d).sum(1)
+        into.folded += wanted.sketch.fold_outer(d, a, row)
 
 
-def _read(
-    g: Tensor, block: int, row: int, wanted: Wanted, out: Readings, *, square: bool, sketch: bool
-) -> None:
-    """Add the readings of g (b, rows' * columns), signed, which starts at a row of a block; g is overwritten."""
-    if square:
-        out.square += torch.linalg.vecdot(g, g)
-    if wanted.directions:
-        tile = wanted.tile(block, row, row + g.shape[1] // wanted.grid.columns)
-        out.products += _products(g, tile)
-    if sketch and wanted.sketch is not None:
-        out.sketch += wanted.sketch.fold(g, block, row)
-    if wanted.l1:
-        out.l1 += g.abs_().sum(1)
-
-
-def _products(g: Tensor, directions: Tensor) -> Tensor:
-    """g (b, e), directions (k, e) -> (b, k)."""
-    if g.shape[1] % SPLITS:
-        return (directions @ g.T).T
-    pieces = directions.unflatten(1, (SPLITS, -1)).transpose(0, 1) @ g.unflatten(1, (SPLITS, -1)).permute(
-        1, 2, 0
-    )
-    return pieces.sum(0).T
-
-
-def _sample_ranges(b: int, numbers: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Ranges of samples of at most `limit` numbers in all, at least one sample."""
-    step = max(1, limit // max(1, numbers))
-    for low in range(0, b, step):
-        yield low, min(low + step, b)
-
-
-def _row_ranges(rows: int, numbers: int) -> Iterator[tuple[int, int]]:
-    step = max(1, TILE_NUMBERS // max(1, numbers))
-    for low in range(0, rows, step):
-        yield low, min(low + step, rows)
+def _ranges(size: int, step: int) -> Iterator[tuple[int, int]]:
+    for low in range(0, size, step):
+        yield low, min(low + step, size)
 
 
 def per_sample_gradients(

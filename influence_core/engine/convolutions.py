@@ -3,9 +3,12 @@
     G_i[o, c, k] = sum_t d_i[o, t] x_i[c, stride t + dilation k]
 
 Three forms, by shape: kernels of one channel a group as one grouped convolution with d as the kernel (6 times as fast
-as torch's own weight gradient, and per sample); kernels of one group by shifts (factors.Shifted: no window is copied,
-65 GMAC/s on 2 cores, as fast as a plain product); few channels or several groups by windows, an overlapping view that
-is copied when it is multiplied. A transposed convolution is the same with the roles of input and d exchanged.
+as torch's own weight gradient, and per sample); kernels of one group on large pictures by shifts (factors.Shifted: no
+window is copied, 65 GMAC/s on 2 cores, as fast as a plain product); all else by windows, an overlapping view that is
+copied when it is multiplied. A transposed convolution is the same with the roles of input and d exchanged.
+
+Windows give the gradient in the parameter's own order, shifts tap by tap, to be put in order afterwards. So windows win
+where they are fewer numbers than the gradient: few positions, many channels.
 """
 
 from itertools import product
@@ -16,10 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from influence_core.engine.factors import Dense, Factor, Outer, Shifted, Tap, grid_of
+from influence_core.engine.factors import Dense, Factor, Outer, Shifted, Tap
 
-CROPPED_POSITIONS = 32
-"""Up to so many positions a tap's own copy of d costs less than the zeros that plain shifts would multiply."""
+SHIFTED_CHANNELS = 8
+"""From so many channels on shifts are considered: with fewer, a tap's product is too small to be fast."""
+POSITIONS_A_ROW = 2
+"""Windows are copied up to so many positions a row of the kernel: rows * columns numbers against t * columns."""
 
 
 def convolved(
@@ -63,50 +68,16 @@ def _correlated(
 ) -> Factor:
     """The kernel's factors from d (b, rows, *positions) and x (b, columns, *space), padded by `edges`."""
     kernel = tuple(shape[2:])
-    tapped = groups == 1 and grid_of(tuple(shape)).tapped
-    if tapped and prod(d.shape[2:]) <= CROPPED_POSITIONS:
-        return _cropped(d, x, edges, kernel, step, gap)
     padded = (
         functional.pad(x, [edge for pair in reversed(edges) for edge in pair]) if any(map(any, edges)) else x
     )
     if groups > 1 and shape[1] == 1 and d.shape[1] == groups and x.ndim == 4 and d.numel():
         return _depthwise(d, padded, kernel, step, gap)
-    if tapped:
+    many = prod(d.shape[2:]) > POSITIONS_A_ROW * d.shape[1]
+    if groups == 1 and prod(kernel) > 1 and shape[1] >= SHIFTED_CHANNELS and many:
         return _shifted(d, padded, kernel, step, gap)
     rows = d.reshape(len(d), groups, d.shape[1] // groups, -1)
     return Outer(rows, _windows(padded, d.shape[2:], kernel, step, gap))
-
-
-def _cropped(
-    d: Tensor,
-    x: Tensor,
-    edges: list[tuple[int, int]],
-    kernel: tuple[int, ...],
-    step: tuple[int, ...],
-    gap: tuple[int, ...],
-) -> Shifted:
-    """Small pictures: each tap cut to the positions where it sees a pixel; taps over the padding alone are left out.
-
-    A 3 x 3 kernel on 4 x 4 pixels needs 11 positions a tap on average instead of 22 with shifts.
-    """
-    ds: list[Tensor] = []
-    phases: list[Tensor] = []
-    taps: list[Tap] = []
-    for block, tap in enumerate(product(*(range(k) for k in kernel))):
-        cut_d, cut_x = [slice(None)] * 2, [slice(None)] * 2
-        for t, g, s, (before, _), n, size in zip(
-            tap, gap, step, edges, d.shape[2:], x.shape[2:], strict=True
-        ):
-            start = t * g - before  # position p sees pixel s * p + start
-            low = max(0, -(start // s))
-            high = min(n, (size - 1 - start) // s + 1)
-            cut_d.append(slice(low, max(low, high)))
-            cut_x.append(slice(s * low + start, s * (max(low, high) - 1) + start + 1, s))
-        if all(part.stop > part.start for part in cut_d[2:]):
-            taps.append(Tap(block, len(ds), len(ds), 0))
-            ds.append(d[tuple(cut_d)].flatten(2))
-            phases.append(x[tuple(cut_x)].flatten(2))
-    return Shifted(tuple(ds), tuple(phases) or (x.flatten(2),), tuple(taps))
 
 
 def _depthwise(
@@ -131,17 +102,17 @@ def _shifted(
     phases: list[Tensor] = []
     number: dict[tuple[int, ...], int] = {}
     taps: list[Tap] = []
-    for block, tap in enumerate(product(*(range(k) for k in kernel))):
+    for place, tap in enumerate(product(*(range(k) for k in kernel))):
         start = tuple(t * g % s for t, g, s in zip(tap, gap, step, strict=True))
         if start not in number:
             number[start] = len(phases)
             phases.append(_phase(x, start, step, extent))
         offset = sum(t * g // s * p for t, g, s, p in zip(tap, gap, step, pitch, strict=True))
-        taps.append(Tap(block, 0, number[start], offset))
+        taps.append(Tap(place, number[start], offset))
     length = sum((n - 1) * p for n, p in zip(d.shape[2:], pitch, strict=True)) + 1
     spread = [amount for r in reversed(reach[1:]) for amount in (0, r)] + [0, 0]
     rows = functional.pad(d, spread) if any(spread) else d
-    return Shifted((rows.flatten(2)[:, :, :length],), tuple(phases), tuple(taps))
+    return Shifted(rows.flatten(2)[:, :, :length], tuple(phases), tuple(taps))
 
 
 def _phase(x: Tensor, start: tuple[int, ...], step: tuple[int, ...], extent: list[int]) -> Tensor:

@@ -34,8 +34,9 @@ from influence_core.engine.derivatives import (
 )
 from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.losses import Loss, loss_by_name
+from influence_core.engine.precision import in_precision
 from influence_core.engine.study import ROWS, WITHIN, _mixing
-from influence_core.engine.sweep import Progress, in_precision
+from influence_core.engine.sweep import Progress
 from influence_core.engine.taps import scoring, trainable
 from influence_core.errors import InfluenceError, LayerError
 

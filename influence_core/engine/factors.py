@@ -4,7 +4,7 @@ Every gradient of a parameter seen as a matrix is a sum over positions, G_i = su
 hands over the two factors; contractions.py reads norms, products and sketches off them. Four forms, each exact:
 
     Outer    d and a as they are (linear layers, convolutions whose windows are an overlapping view)
-    Shifted  a convolution by shifted views of its padded input: one product a kernel tap, no window is ever copied
+    Shifted  a convolution by shifted views of its padded input: one product a kernel tap, no window is copied
     Rows     an embedding: only the rows of the table that a sample used
     Dense    the gradient itself, where it is as small as a vector or nothing better is known
 
@@ -18,44 +18,9 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A parameter as a stack of matrices (blocks, rows, columns), the order in which its gradient is read.
-
-    Kernels are stacked tap by tap (`tapped`) from 8 channels on; all else is one matrix, trailing axes as columns.
-    """
-
-    shape: tuple[int, ...]
-    blocks: int
-    rows: int
-    columns: int
-    tapped: bool
-
-    def flat(self, g: Tensor) -> Tensor:
-        """(b, *shape) -> (b, blocks * rows * columns) in reading order."""
-        return (g.flatten(3).permute(0, 3, 1, 2) if self.tapped else g).reshape(len(g), -1)
-
-    def matrix(self, value: Tensor, block: int) -> Tensor:
-        """One block (rows, columns) of a tensor of the parameter's shape, as a view."""
-        if self.tapped:
-            return value.flatten(2)[:, :, block]
-        return value.reshape(self.rows, self.columns)
-
-    def rows_of(self, value: Tensor, low: int, high: int) -> Tensor:
-        """Some rows of all blocks (blocks, rows' * columns) of a tensor of the parameter's shape."""
-        if self.tapped:
-            return value.flatten(2)[low:high].permute(2, 0, 1).reshape(self.blocks, -1)
-        return value.reshape(self.rows, self.columns)[low:high].reshape(1, -1)
-
-
-def grid_of(shape: tuple[int, ...]) -> Grid:
-    """The grid depends on the shape alone, so every form of a parameter's gradient is read in the same order."""
-    if len(shape) < 2:
-        return Grid(shape, 1, 1, prod(shape), False)
-    taps = prod(shape[2:])
-    if taps > 1 and shape[1] >= 8:
-        return Grid(shape, taps, shape[0], shape[1], True)
-    return Grid(shape, 1, shape[0], prod(shape[1:]), False)
+def sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """A parameter as a matrix (rows, columns) in its own order of numbers: a vector is one row."""
+    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +40,30 @@ class Outer:
 
     def part(self, low: int, high: int) -> tuple[Tensor, Tensor]:
         """d (n, groups, rows, t) and a (n, groups, columns, t) of samples low to high, a copied if it must be."""
-        d = self.d[low:high]
-        return d, self.a[low:high].reshape(len(d), d.shape[1], self.columns(), d.shape[3])
+        d, a = wide(self.d[low:high]), wide(self.a[low:high])
+        return d, a.reshape(len(d), d.shape[1], self.columns(), d.shape[3])
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One block of a kernel's gradient: which d, which phase, and where the phase's positions start."""
+    """One tap of a kernel: its place in the kernel, which phase it sees, and where the phase's positions start."""
 
-    block: int
-    d: int
+    place: int
     phase: int
     offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """One group's convolution: a block is ds[d] @ phases[phase][:, :, offset : offset + t]^T, others are zero.
+    """One group's convolution: a tap of the kernel is d @ phases[phase][:, :, offset : offset + t]^T.
 
-    ds (b, rows, t); phases (b, columns, length). Either a phase is every stride-th pixel of the padded input, its rows
-    laid end to end, and d is padded to the same pitch, so that a kernel tap is a plain shift; or, for small pictures,
-    each tap has its own d and phase, cut to the positions where it sees the picture.
+    d (b, rows, t); phases (b, columns, length). A phase is every stride-th pixel of the padded input, its rows laid end
+    to end, and d is padded to the same pitch, so that a kernel tap is a plain shift.
     """
 
-    ds: tuple[Tensor, ...]
+    d: Tensor
     phases: tuple[Tensor, ...]
     taps: tuple[Tap, ...]
-
-    def pair(self, tap: Tap) -> tuple[Tensor, Tensor]:
-        """d (b, rows, t) and a (b, columns, t) of one block."""
-        d = self.ds[tap.d]
-        return d, self.phases[tap.phase][:, :, tap.offset : tap.offset + d.shape[2]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +85,11 @@ class Dense:
 Factor = Outer | Shifted | Rows | Dense
 
 
+def wide(value: Tensor) -> Tensor:
+    """float32 instead of a half-precision format, all else as it is: sums of rounded products lose their digits."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
 def samples_of(factor: Factor) -> int:
     """b, the number of samples on axis 0."""
     return len(tensor_of(factor))
@@ -134,27 +97,26 @@ def samples_of(factor: Factor) -> int:
 
 def tensor_of(factor: Factor) -> Tensor:
     """One of its tensors, for dtype and device."""
-    if isinstance(factor, Shifted):
-        return factor.phases[0]
-    return factor.d if isinstance(factor, Outer) else factor.g
+    return factor.d if isinstance(factor, Outer | Shifted) else factor.g
 
 
 def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> Tensor:
     """The gradients of samples low to high, (high - low, *shape): for parameters whose uses must be added first."""
     n = high - low
     if isinstance(factor, Dense):
-        return factor.g[low:high].reshape(n, *shape)
+        return wide(factor.g[low:high]).reshape(n, *shape)
     if isinstance(factor, Outer):
         d, a = factor.part(low, high)
         return (d @ a.transpose(2, 3)).reshape(n, *shape)
     if isinstance(factor, Rows):
-        ids, g = factor.ids[low:high], factor.g[low:high]
+        ids, g = factor.ids[low:high], wide(factor.g[low:high])
         table = g.new_zeros(n, factor.v, g.shape[2])
         return table.scatter_add_(1, ids.unsqueeze(2).expand_as(g), g).reshape(n, *shape)
-    kernel = factor.phases[0].new_zeros(prod(shape[2:]), n, shape[0], shape[1])
+    d, t = wide(factor.d[low:high]), factor.d.shape[2]
+    kernel = d.new_empty(len(factor.taps), n, shape[0], shape[1])
     for tap in factor.taps:
-        d, a = factor.pair(tap)
-        torch.bmm(d[low:high], a[low:high].transpose(1, 2), out=kernel[tap.block])
+        a = wide(factor.phases[tap.phase][low:high, :, tap.offset : tap.offset + t])
+        torch.bmm(d, a.transpose(1, 2), out=kernel[tap.place])
     return kernel.permute(1, 2, 3, 0).reshape(n, *shape)
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from influence_core.engine.directions import Direction
 from influence_core.engine.losses import Loss
 
-FORM = 2
-"""Raised when the engine's numbers change: the sketch of version 1 folded other entries together."""
+FORM = 3
+"""Raised when the engine's numbers change: the sketches of versions 1 and 2 folded other entries together."""
 
 
 def key_of(

@@ -1,18 +1,17 @@
 """How can a gradient of millions of numbers be kept in 256, so that inner products survive?
 
-Each parameter, read as blocks of matrices (factors.Grid), is folded into q buckets with signs that split over rows and
-columns: the entry at reading position e = (block * rows + row) * columns + column goes to bucket
-((e + shift) mod M) mod q with sign s(block) s(row) s(column). The maps of different parameters are independent and
-their sketches are added, so without bias
+Each parameter, seen as a matrix in its own order of numbers (factors.sides), is folded into q buckets with signs that
+split over rows and columns: entry e = row * columns + column goes to bucket ((e + shift) mod M) mod q with sign
+s(row) s(column). The maps of different parameters are independent and their sketches are added, so without bias
 
     E <sketch_i, sketch_j> = <g_i, g_j>,   standard error about |g_i| |g_j| / sqrt(q).
 
-Because signs and buckets split, the sketch of sum_t d_t a_t^T is a circular convolution of two small sketches
+Because signs and buckets split, the sketch of an outer product d a^T is a circular convolution of two small sketches
 (TensorSketch, Pham and Pagh 2013) and needs no written-out gradient; both forms give the same numbers. What we changed:
-the bucket is a remainder instead of a hash, so that folding a written-out gradient is one sum over consecutive blocks
-of M numbers (0.04 ns a number against 0.4 for a scatter), and no two entries of a row, nor of a column, meet while
-there are fewer than M. M is the smallest modulus from q on that shares no factor with the pitch and has a fast
-transform; M - q buckets are folded once more.
+the bucket is a remainder instead of a hash, so that folding a written-out gradient is a sum over consecutive runs
+(a tenth of the cost of a scatter), and no two entries of a row, nor of a column, meet while there are fewer than M. M
+is the smallest modulus from q on that shares no factor with the number of columns and has a fast transform; M - q
+buckets are folded once more.
 """
 
 import hashlib
@@ -22,73 +21,65 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from influence_core.engine.factors import Grid
+from influence_core.engine.factors import sides
 
 
 @dataclass(frozen=True, slots=True)
 class FoldingMap:
-    """The fixed random map of one parameter: modulus, shift, signs of rows, columns and blocks.
-
-    "Signed" inputs carry the signs of their rows and columns already: signs change no norm, and can be put on the
-    factors d and a where these are smaller than the gradient.
-    """
+    """The fixed random map of one parameter: modulus, shift, signs (rows,) and (2, columns): themselves and negated."""
 
     q: int
     modulus: int
     shift: int
-    grid: Grid
+    columns: int
     row_sign: Tensor
     column_sign: Tensor
-    block_sign: Tensor
 
-    def fold(self, g: Tensor, block: int, row: int) -> Tensor:
-        """Sketch (b, q) of g (b, rows' * columns), signed, which starts at a row of a block."""
+    def fold(self, g: Tensor, row: int) -> Tensor:
+        """g (b, rows' * columns), whole rows from `row` on, folded into (b, M)."""
+        rows = g.shape[1] // self.columns
+        signed = g * (self.row_sign[row : row + rows, None] * self.column_sign[0]).flatten()
         times = g.shape[1] // self.modulus
         whole = times * self.modulus
-        out = g[:, :whole].unflatten(1, (times, self.modulus)).sum(1)
-        out[:, : g.shape[1] - whole] += g[:, whole:]
-        return self._closed(out.roll(self._place(block, row), 1), block)
+        out = signed[:, :whole].unflatten(1, (times, self.modulus)).sum(1)
+        out[:, : g.shape[1] - whole] += signed[:, whole:]
+        return out.roll((row * self.columns + self.shift) % self.modulus, 1)
 
-    def fold_outer(self, d: Tensor, a: Tensor, block: int, row: int) -> Tensor:
-        """Sketch (b, q) of sum_t d_t a_t^T, signed: d (b, rows', t) from a row on, a (b, columns, t), one block."""
-        left = _bucketed(d, torch.arange(d.shape[1], device=d.device) * self.grid.columns, self.modulus)
-        right = _bucketed(
-            a, torch.arange(a.shape[1], device=d.device) + self._place(block, row), self.modulus
-        )
-        spectrum = (torch.fft.rfft(left, dim=1) * torch.fft.rfft(right, dim=1)).sum(2)
-        return self._closed(torch.fft.irfft(spectrum, n=self.modulus, dim=1), block)
+    def fold_outer(self, d: Tensor, a: Tensor, row: int) -> Tensor:
+        """d a^T, d (b, rows') from `row` on, a (b, columns), folded into (b, M)."""
+        rows = torch.arange(row, row + d.shape[1], device=d.device)
+        columns = torch.arange(self.columns, device=d.device)
+        left = _bucketed(d * self.row_sign[rows], rows * self.columns + self.shift, self.modulus)
+        right = _bucketed(a * self.column_sign[0], columns, self.modulus)
+        if (
+            d.device.type != "mps"
+        ):  # a transform rounds by the size of the whole, and float64 costs nothing here
+            left, right = left.double(), right.double()
+        return torch.fft.irfft(torch.fft.rfft(left) * torch.fft.rfft(right), n=self.modulus).to(d.dtype)
 
     def fold_rows(self, ids: Tensor, g: Tensor) -> Tensor:
-        """Sketch (b, q) of rows g (b, t, columns) of a table at ids (b, t)."""
-        column = torch.arange(self.grid.columns, device=g.device)
-        bucket = (ids.unsqueeze(2) * self.grid.columns + column + self.shift) % self.modulus
-        signed = g * self.row_sign[ids].unsqueeze(2) * self.column_sign
-        return self._closed(
-            g.new_zeros(len(g), self.modulus).scatter_add_(1, bucket.flatten(1), signed.flatten(1)), 0
-        )
+        """Rows g (b, t, columns) of a table at ids (b, t), folded into (b, M)."""
+        column = torch.arange(self.columns, device=g.device)
+        bucket = (ids.unsqueeze(2) * self.columns + column + self.shift) % self.modulus
+        signed = g * self.row_sign[ids].unsqueeze(2) * self.column_sign[0]
+        return g.new_zeros(len(g), self.modulus).scatter_add_(1, bucket.flatten(1), signed.flatten(1))
 
-    def tile_sign(self, row: int, stop: int) -> Tensor:
-        """Signs (rows' * columns,) of some rows of any block; its own sign comes last."""
-        return (self.row_sign[row:stop, None] * self.column_sign).flatten()
-
-    def _place(self, block: int, row: int) -> int:
-        return ((block * self.grid.rows + row) * self.grid.columns + self.shift) % self.modulus
-
-    def _closed(self, out: Tensor, block: int) -> Tensor:
-        """(b, M) -> (b, q): the last M - q buckets are added to the first; the block's sign."""
-        kept = out[:, : self.q].clone()
-        kept[:, : self.modulus - self.q] += out[:, self.q :]
-        return kept * self.block_sign[block]
+    def closed(self, folded: Tensor) -> Tensor:
+        """(b, M) -> (b, q): the last M - q buckets are added to the first."""
+        kept = folded[:, : self.q].clone()
+        kept[:, : self.modulus - self.q] += folded[:, self.q :]
+        return kept
 
 
-def folding_map(name: str, grid: Grid, q: int, seed: int, like: Tensor) -> FoldingMap:
+def folding_map(name: str, shape: tuple[int, ...], q: int, seed: int, like: Tensor) -> FoldingMap:
     """The map of the parameter called `name`: the same in every process for the same (name, shape, q, seed)."""
-    digest = hashlib.sha256(f"{seed}:{name}:{grid.shape}:{q}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{name}:{shape}:{q}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    modulus = _modulus(q, grid.columns)
+    rows, columns = sides(shape)
+    modulus = _modulus(q, columns)
     shift = int(torch.randint(modulus, (), generator=generator))
-    row, column, block = (_signs(size, generator).to(like) for size in (grid.rows, grid.columns, grid.blocks))
-    return FoldingMap(q, modulus, shift, grid, row, column, block)
+    row, column = (_signs(size, generator).to(like) for size in (rows, columns))
+    return FoldingMap(q, modulus, shift, columns, row, torch.stack([column, -column]))
 
 
 def _modulus(q: int, pitch: int) -> int:
@@ -108,5 +99,5 @@ def _signs(n: int, generator: torch.Generator) -> Tensor:
 
 
 def _bucketed(values: Tensor, bucket: Tensor, size: int) -> Tensor:
-    """Sum axis 1 of (b, n, t) into buckets (taken modulo `size`) -> (b, size, t)."""
-    return values.new_zeros(values.shape[0], size, values.shape[2]).index_add_(1, bucket % size, values)
+    """Sum axis 1 of (b, n) into buckets (taken modulo `size`) -> (b, size)."""
+    return values.new_zeros(len(values), size).index_add_(1, bucket % size, values)

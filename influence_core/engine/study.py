@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.book import Book
 from influence_core.engine.contractions import per_sample_gradients
-from influence_core.engine.factors import samples_of, written_out
+from influence_core.engine.factors import Factor, samples_of, written_out
 from influence_core.engine.layouts import Key, Layouts, compared
 from influence_core.engine.losses import Loss, checked
 from influence_core.engine.taps import Watch, scoring, trainable
@@ -63,7 +63,7 @@ def studied(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
         return Study(layouts, dict.fromkeys(names, "alone"), names, decided)
     ways, wrong = _compared(model, few, loss, layouts)
     if wrong and loop.home(model)[1] == torch.float32:
-        ways, wrong = _compared(copy.deepcopy(model).double(), few, loss, layouts)
+        ways, wrong = _compared(copy.deepcopy(model).double(), few, loss, layouts, step=1)
     mixing = wrong.pop("", None)
     if mixing is not None:
         raise LayerError(_mixing(model, few, mixing))
@@ -119,44 +119,64 @@ def _placed(model: nn.Module, watch: Watch) -> Iterator[None]:
 
 
 def _compared(
-    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts
+    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts, step: int = ROWS
 ) -> tuple[dict[str, str], dict[str, float]]:
-    """Ways by parameter, and how far off each parameter is that differs; under "" the losses, if samples mix."""
-    named = trainable(model)
-    within = WITHIN.get(loop.home(model)[1], 1e-2)
+    """Ways by parameter, and how far off each parameter is that differs; under "" the losses, if samples mix.
+
+    Gradients are written out for `step` samples at once and forgotten parameter by parameter.
+    """
+    dtype, named = loop.home(model)[1], trainable(model)
     with scoring(model), torch.enable_grad():
-        losses, found, ways = _by_engine(model, few, named, loss, layouts)
-        for value in named.values():
-            value.requires_grad_(True)
-        truth = per_sample_gradients(model, few, loss)
         alone = [
             checked(loss(loop.forward(model, b.inputs), b.labels), 1)
             for b in loop.batches(few, 1, like=model)
         ]
-    single = torch.cat([value.detach() for value in alone])
-    apart = float(((losses - single).abs() / (1 + single.abs())).max())
-    wrong = {} if apart <= within else {"": apart}
-    whole = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in truth.values()]).sum(0).sqrt()
-    for name, g in truth.items():
-        expected = g.reshape(len(g), -1)
-        error = (found[name].reshape(len(g), -1) - expected if name in found else expected).norm(dim=1)
-        share = float((error / whole.clamp_min(NOTHING.get(g.dtype, 1e-3))).max())
-        if not share <= within:
-            wrong[name] = share
+        single, wrong, ways = torch.cat([value.detach() for value in alone]), {}, {}
+        for low in range(0, ROWS, step):
+            truth = _truth(model, named, Subset(few, range(low, low + step)), loss)
+            losses, errors, ways = _by_engine(model, few, loss, layouts, truth, low)
+            apart = float(((losses - single).abs() / (1 + single.abs())).max())
+            shares = _shares(truth, errors, NOTHING.get(dtype, 1e-3)) | {"": apart}
+            within = WITHIN.get(dtype, 1e-2)
+            wrong.update({name: share for name, share in shares.items() if not share <= within})
     return ways, wrong
 
 
+def _truth(
+    model: nn.Module, named: Mapping[str, nn.Parameter], few: Dataset, loss: Loss
+) -> Mapping[str, Tensor]:
+    """Gradients (step, *shape) by parameter, every sample alone through autograd."""
+    try:
+        for value in named.values():
+            value.requires_grad_(True)
+        return per_sample_gradients(model, few, loss)
+    finally:
+        for value in named.values():
+            value.requires_grad_(False)
+
+
+def _shares(truth: Mapping[str, Tensor], errors: Mapping[str, Tensor], nothing: float) -> dict[str, float]:
+    """Largest error of each parameter, as a share of a sample's whole gradient; one that was not found is all error."""
+    sizes = {name: g.flatten(1).norm(dim=1) for name, g in truth.items()}
+    whole = torch.stack(list(sizes.values())).norm(dim=0).clamp_min(nothing)
+    return {name: float((errors.get(name, size) / whole).max()) for name, size in sizes.items()}
+
+
 def _by_engine(
-    model: nn.Module, few: Dataset, named: dict[str, nn.Parameter], loss: Loss, layouts: Layouts
+    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts, truth: Mapping[str, Tensor], low: int
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, str]]:
-    """Losses (b,), gradients (b, *shape) by parameter name, and the way to each."""
+    """Losses (b,), how far the gradients of the samples from `low` on are from the truth (step,), and their ways."""
+    named = {name: value for name, value in model.named_parameters() if name in truth}
     shapes = {name: tuple(value.shape) for name, value in named.items()}
-    book = Book(
-        shapes,
-        ROWS,
-        read=lambda name, factor: written_out(factor, shapes[name], 0, samples_of(factor)),
-        join=torch.cat,
-    )
+
+    def error(name: str, factor: Factor, at: int) -> Tensor:
+        first, last = max(low, at), min(low + len(truth[name]), at + samples_of(factor))
+        own = truth[name][first - low : max(first, last) - low]
+        if not len(own):
+            return own.new_zeros(0)
+        return (written_out(factor, shapes[name], first - at, last - at) - own).flatten(1).norm(dim=1)
+
+    book = Book(shapes, ROWS, read=error, join=torch.cat)
     (batch,) = loop.batches(few, ROWS, like=model)
     watch = Watch(named, batch.inputs, layouts, book.called, book.receive)
     with watch:

@@ -247,12 +247,17 @@ class Watch(TorchFunctionMode):
             )
 
     def _listened(self, use: Use, out: Any) -> Any:
+        once = [use]  # let go of when it is received: the graph lives on to the end of the backward pass
+
+        def receive(ds: tuple[Tensor, ...]) -> None:
+            self.receive(once.pop(), ds)
+
         if isinstance(out, Tensor):
             rooted = out if out.requires_grad else self._rooted(out)
-            rooted.register_hook(lambda d: self.receive(use, (d,)))
+            rooted.register_hook(lambda d: receive((d,)))
             return rooted
         values = tensors_in(out)
-        fanned = Fan.apply(lambda ds: self.receive(use, ds), self._anchor(values[0]), *values)
+        fanned = Fan.apply(receive, self._anchor(values[0]), *values)
         return replaced(out, {id(old): new for old, new in zip(values, fanned, strict=True)})  # pyright: ignore
 
     def _rooted(self, out: Tensor) -> Tensor:

@@ -5,13 +5,15 @@ architectures.py   build_network by name; small.py holds the built-in networks
 preprocessing.py   Preprocessing: what a network expects of a picture
 spec.py            model.json
 weights.py         the only reader of weight files in the main process (safetensors)
+safetensors_header.py   what such a file says about itself, checked before it is read
+guess.py           which architecture do these weights belong to?
 sniffing.py        what a file really is, judged by its bytes
 quarantine.py      reads a pickled state dict in a child process, which is unpickle.py
 """
 
 from influence_core.models.architectures import architectures, build_network
 from influence_core.models.opened import OpenedModel, check_fits, open_model, save_model
-from influence_core.models.preprocessing import Preprocessing
+from influence_core.models.preprocessing import Preprocessing, table_preprocessing
 
 __all__ = [
     "OpenedModel",
@@ -21,4 +23,5 @@ __all__ = [
     "check_fits",
     "open_model",
     "save_model",
+    "table_preprocessing",
 ]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
@@ -14,7 +13,7 @@ from torch import nn
 from influence_core.data.dataset import Dataset
 from influence_core.errors import ModelError
 from influence_core.models.architectures import architectures, build_network
-from influence_core.models.preprocessing import Preprocessing
+from influence_core.models.preprocessing import Preprocessing, described
 from influence_core.models.spec import EXAMPLE, Spec, check_classes, read_spec, write_spec
 from influence_core.models.weights import load_into, read_weights
 
@@ -65,7 +64,7 @@ class OpenedModel(nn.Module):
 
 
 def describe(model: OpenedModel) -> str:
-    return json.dumps([model.architecture, model.classes, asdict(model.preprocessing)])
+    return json.dumps([model.architecture, model.classes, described(model.preprocessing)])
 
 
 def open_model(

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from influence_core.data.encoding import Encoding
 from influence_core.errors import ModelError
 
 
@@ -18,6 +20,8 @@ class Preprocessing:
     size: tuple[int, int] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    table: Encoding | None = None
+    """For tables: which column becomes which of the features."""
 
     def __post_init__(self):
         if self.channels < 1:
@@ -35,3 +39,31 @@ class Preprocessing:
                 f"Preprocessing has mean {self.mean} and std {self.std}; every value must be finite, every "
                 "std greater than 0."
             )
+
+
+def table_preprocessing(encoding: Encoding) -> Preprocessing:
+    """What a model of a table expects: d features, standardised by the mean and spread of train."""
+    return Preprocessing(
+        channels=len(encoding.features), size=None, mean=encoding.mean, std=encoding.std, table=encoding
+    )
+
+
+def fitted(samples: Any, preprocessing: Preprocessing) -> Any:
+    """Our samples in the form the model was trained on: channels and size, or the features of its table.
+
+    Raises:
+        DataError: the columns of the table are not those of the model.
+    """
+    if preprocessing.table is not None:
+        return samples.encoded_by(preprocessing.table)
+    return samples.fitted(preprocessing.channels, preprocessing.size)
+
+
+def described(preprocessing: Preprocessing) -> dict[str, Any]:
+    """As model.json has it; what does not apply is left out."""
+    facts: dict[str, Any] = {
+        name: getattr(preprocessing, name) for name in ("channels", "size", "mean", "std")
+    }
+    if preprocessing.table is not None:
+        facts["table"] = {"columns": [column.to_json() for column in preprocessing.table.columns]}
+    return facts

@@ -1,8 +1,9 @@
 """How is a pickled state dict read without letting it near this process?
 
-In a child: `unpickle.py` runs alone, with limits on memory, processor time and files, reads with
-`weights_only=True`, and writes the tensors as safetensors. Only that safetensors file is read here. When the
-child fails, for whatever reason, the file is refused: there is no second way to read it.
+In a child: `unpickle.py` runs alone in the jail of jail.py (no network, rights, new files or processes; limits on
+memory, time and bytes), reads with `weights_only=True`, and writes the tensors as safetensors into a file that was
+opened here. Only that safetensors file is read here. When the child fails, for whatever reason, the file is refused:
+there is no second way to read it.
 """
 
 import json
@@ -38,16 +39,17 @@ def run_child(path: Path, target: Path, seconds: float) -> dict:
     """Run the child on the file and return its one line of JSON, or what became of it instead."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OMP_NUM_THREADS": "1", "HOME": str(target.parent), "TMPDIR": str(target.parent)}
-    command = [sys.executable, "-I", "-B", str(CHILD), str(target), str(int(seconds))]
+    command = [sys.executable, "-I", "-B", str(CHILD)]
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, target.open("xb") as converted:
             done = subprocess.run(
-                command,
+                [*command, str(converted.fileno()), str(max(1, int(seconds)))],
                 stdin=file,
                 capture_output=True,
                 cwd=target.parent,
                 env=environment,
                 timeout=seconds,
+                pass_fds=(converted.fileno(),),
                 start_new_session=True,
                 check=False,
             )

@@ -6,11 +6,12 @@
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from influence_core.data.encoding import encoding_from
 from influence_core.errors import ModelError
-from influence_core.models.preprocessing import Preprocessing
+from influence_core.models.preprocessing import Preprocessing, described
 
 MAX_BYTES = 1024**2
 EXAMPLE = '{"channels": 1, "size": [28, 28], "mean": [0.5], "std": [0.5]}'
@@ -48,7 +49,7 @@ def read_spec(path: Path) -> Spec:
 
 def write_spec(path: Path, architecture: str, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write model.json beside a file of weights."""
-    spec = {"architecture": architecture, "classes": list(classes), "preprocessing": asdict(preprocessing)}
+    spec = {"architecture": architecture, "classes": list(classes), "preprocessing": described(preprocessing)}
     path.write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 
 
@@ -82,11 +83,13 @@ def read_preprocessing(found: object, path: Path) -> Preprocessing | None:
         if not isinstance(found, dict):
             raise TypeError("not a table")
         size = found["size"]
+        mean, std = (tuple(float(value) for value in found[name]) for name in ("mean", "std"))
         return Preprocessing(
             channels=int(found["channels"]),
             size=None if size is None else (int(size[0]), int(size[1])),
-            mean=tuple(float(value) for value in found["mean"]),
-            std=tuple(float(value) for value in found["std"]),
+            mean=mean,
+            std=std,
+            table=encoding_from(found["table"], mean, std) if found.get("table") else None,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelError(f"{path}: preprocessing is {found!r}; expected {EXAMPLE}.") from error

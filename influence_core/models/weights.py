@@ -5,7 +5,6 @@ judged by their header, and parsed from that memory, so that the file cannot cha
 the use. Every other format goes through `quarantine.py` first, or is refused.
 """
 
-import json
 from pathlib import Path
 
 import safetensors
@@ -14,11 +13,10 @@ import torch
 
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models.quarantine import convert_state_dict
+from influence_core.models.safetensors_header import check_finite, check_header
 from influence_core.models.sniffing import RECIPE, found_in
 
 MAX_FILE = 8 * 1024**3
-MAX_HEADER = 1024**2
-MAX_TENSORS = 10_000
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 
 
@@ -54,54 +52,15 @@ def check_file(path: Path) -> None:
 
 def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
     """Check the header, then let the library read the tensors from memory."""
-    check_header(data, path)
+    check_header(data, path.name)
     try:
         weights = safetensors.torch.load(data)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path.name} is no valid safetensors file: {error}. Save the weights again."
         ) from error
-    check_finite(weights, path)
+    check_finite(weights, path.name)
     return weights
-
-
-def check_header(data: bytes, path: Path) -> None:
-    """A header is capped before it is parsed: a huge one would keep the processor busy for minutes."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
-        raise ModelError(f"{path.name} is cut off or damaged: its header would be {length:,} bytes long.")
-    if length > MAX_HEADER:
-        raise ModelError(f"{path.name} has a header of {length:,} bytes; at most {MAX_HEADER:,} are read.")
-    try:
-        header = json.loads(data[8 : 8 + length], object_pairs_hook=distinct_pairs)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path.name} has a damaged header: {error}. Save the weights again.") from error
-    if not isinstance(header, dict):
-        raise ModelError(f"{path.name} has a damaged header: expected a table of tensors.")
-    if len(header) > MAX_TENSORS:
-        raise ModelError(f"{path.name} holds {len(header):,} tensors; at most {MAX_TENSORS:,} are read.")
-
-
-def distinct_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name occurs twice")
-    return dict(pairs)
-
-
-def check_finite(weights: dict[str, torch.Tensor], path: Path) -> None:
-    """One NaN in the weights makes every score NaN; say where it sits instead."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not (finite := torch.isfinite(as_common(tensor))).all():
-            bad = int((~finite).sum())
-            raise ModelError(
-                f"{path.name}: the tensor {name!r} {tuple(tensor.shape)} holds {bad:,} values that are NaN "
-                "or infinite. Training has probably diverged; use an earlier checkpoint."
-            )
-
-
-def as_common(tensor: torch.Tensor) -> torch.Tensor:
-    """Eight-bit floats lack most operations."""
-    return tensor if tensor.element_size() > 1 else tensor.float()
 
 
 def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,13 @@ from influence_core.decisions import DecisionLog, decision_log_for
 from influence_core.dynamics import training_dynamics
 from influence_core.recording import Recording
 from influence_core.runs import Run, open_run
-from pages.ui import findings, words
+from pages.ui import findings, fragility, words
+
+if TYPE_CHECKING:
+    from influence_core.explanations import Explanation  # brings torch: only a page that explains pays for it
+
+SHOWN = 10
+"""Samples of each kind on the Influence page."""
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -118,3 +124,65 @@ def detection(run_id: str, _run: Run) -> pd.DataFrame:
     known = truth(run_id, _run)
     assert known is not None, "detection() is for runs whose truth is known"
     return detection_table(_run.samples, findings.wrong(_run, known))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def explanation(
+    run_id: str, split: str, sample: str, objective: str | tuple[str, str], _run: Run
+) -> Explanation:
+    """The training samples behind one prediction; the model stays open in the run."""
+    return _run.explain(sample, k=SHOWN, objective=objective, split=split)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def explanation_of_picture(
+    run_id: str, digest: str, label: str | None, _run: Run, _content: bytes
+) -> Explanation:
+    """The same for a picture that was uploaded; its digest stands for its content."""
+    return _run.explain(_content, k=SHOWN, label=label)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def affected(run_id: str, sample: str, _run: Run) -> Explanation:
+    """The validation samples that a training sample helps and hurts."""
+    return _run.affected(sample, k=SHOWN)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
+    """Influence on robustness beside that on utility."""
+    table = _run.samples
+    robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
+    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_metrics(run_id: str, split: str, column: str, positive: str, _run: Run) -> pd.DataFrame:
+    """How well each group of a column is served, on "validation" or "test" samples."""
+    from influence_core.group_metrics import (
+        group_metrics,
+    )  # brings fairlearn: only the Fairness page pays for it
+
+    return group_metrics(_run.table(split), column, positive)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_rates(run_id: str, split: str, column: str, positive: str, metric: str, _run: Run) -> pd.DataFrame:
+    """One rate of each group with its interval."""
+    from influence_core.group_metrics import rate_intervals
+
+    return rate_intervals(_run.table(split), column, positive, metric)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def rarity(run_id: str, _run: Run) -> np.ndarray | None:
+    """How unusual each cell of a table is, shape (n, columns); None when the samples are no rows of a table."""
+    from influence_core.unusual import rarity
+
+    return None if _run.cells is None else rarity(_run.cells)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def held_out_cells(run_id: str, split: str, _run: Run) -> pd.DataFrame | None:
+    """The rows of a held-out split of a table as they stand in the source."""
+    return _run.held_out_cells(split)

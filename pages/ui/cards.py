@@ -11,7 +11,7 @@ import pandas as pd
 from influence_core.decisions import DecisionLog, Vote
 from influence_core.errors import DecisionError
 from influence_core.runs import Run
-from pages.ui import cached, evidence, words
+from pages.ui import cached, evidence, rows, words
 from pages.ui.components.gallery import Bar, Card, Decision, Event
 from pages.ui.components.gallery import Vote as SentVote
 from pages.ui.routes import thumbnail_base
@@ -33,7 +33,8 @@ def cards(run: Run, name: str, positions: Iterable[int], log: DecisionLog) -> li
         sample: (row.action, _or_none(row.label_after), bool(row.conflict)) for sample, row in _rows(current)
     }
     columns, ranks, base = cached.columns(run.id, run), cached.ranks(run.id, run), thumbnail_base(run, name)
-    return [_card(run, base, int(at), columns, ranks, decided, revisions) for at in positions]
+    shown = [_card(run, base, int(at), columns, ranks, decided, revisions) for at in positions]
+    return shown if run.cells is None else [rows.with_cells(card, run, columns["position"]) for card in shown]
 
 
 def _rows(current: pd.DataFrame) -> list[tuple[str, Any]]:

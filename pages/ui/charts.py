@@ -244,6 +244,31 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
     return _dress(figure, 32 + 22 * len(shown), bargap=0.35)
 
 
+def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, most: int = 5) -> go.Figure:
+    """The likeliest classes of one prediction, best on top, in the colours of the classes.
+
+    Args:
+        values: Softmax of the model, shape (c,).
+    """
+    shown = [int(code) for code in np.argsort(-values, kind="stable")[:most]][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[float(values[code]) for code in shown],
+            y=[classes[code] for code in shown],
+            orientation="h",
+            marker={"color": [class_colour(code) for code in shown], "line_width": 0},
+            text=[words.percent(float(values[code])) for code in shown],
+            textposition="outside",
+            textfont={"color": COLOURS[theme].text},
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(visible=False, range=[0, 1.2])
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, 32 + 24 * len(shown), bargap=0.35)
+
+
 # ---------------------------------------------------------------------------------------------- judging
 
 

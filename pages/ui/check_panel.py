@@ -6,26 +6,23 @@ and a model that needs too much memory takes nobody down. What one browser asked
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from influence_core import jobs
-from pages.ui import frame, places, words
+from pages.ui import asking, frame, words
+from pages.ui.asking import Asked
 
 COMMAND = (sys.executable, "-P", "-m", "influence_core.cli", "check")
 LONGEST = 180.0
 """Seconds after which a check is given up: an hour of waiting should not begin with minutes of waiting."""
 CHECK = "_check"
+ADVICE = (
+    "Run `influence check` with the same paths in a terminal to see more; is the machine short of memory?"
+)
 SKELETON = 300
 HEIGHT = 360
 TABLE_WIDTH = 760
@@ -33,46 +30,20 @@ TABLE_WIDTH = 760
 FROZEN_SHOWN = 3
 
 
-@dataclass
-class Asked:
-    """One check of one browser: about which dataset, the process at work, and what it found."""
-
-    title: str
-    process: subprocess.Popen[bytes]
-    output: IO[bytes]
-    began: float = field(default_factory=time.monotonic)
-    found: dict[str, Any] | None = None
-
-
-def begin(title: str, model: str, dataset: str, options: Mapping[str, str]) -> None:
-    """Start a check, and end the one before it. Options: architecture, classes; both may be missing."""
+def begin(title: str, model: str, dataset: str, options: Mapping[str, str | bool]) -> None:
+    """Start a check, and end the one before it. Options: architecture, classes, skip-unreadable; all may be missing."""
     forget()
-    given = [f"--{name}={value}" for name, value in options.items() if value]
-    output = tempfile.TemporaryFile()  # noqa: SIM115  read when the process has ended; a pipe would fill up
-    process = subprocess.Popen(
-        [*COMMAND, "--json", *given, "--", model, dataset],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-    )
-    st.session_state[CHECK] = Asked(title, process, output)
+    given = [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items() if value
+    ]
+    st.session_state[CHECK] = asking.ask(title, [*COMMAND, "--json", *given, "--", model, dataset])
 
 
 def forget() -> None:
     """End a check that is still at work, and clear the panel."""
     asked: Asked | None = st.session_state.pop(CHECK, None)
     if asked is not None:
-        asked.process.kill()
-        asked.process.wait()
-        asked.output.close()
-
-
-def _environment() -> dict[str, str]:
-    """As a job gets it, so that a second means the same in both."""
-    paths = [str(places.APP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = max(1, (os.cpu_count() or 1) // jobs.limit())
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        asking.end(asked)
 
 
 def panel() -> None:
@@ -85,40 +56,17 @@ def panel() -> None:
 
 
 def _live(asked: Asked, was_at_work: bool) -> None:
-    if asked.found is None:
-        asked.found = _answer(asked)
+    asking.answer(asked, LONGEST, ADVICE)
     if was_at_work and asked.found is not None:
         st.rerun()  # the page, once: that ends the looking
     st.markdown(f"**{words.escaped(asked.title)}** {_badge(asked.found)}")
     if asked.found is None:
-        st.caption(f"Trying the first samples on the model: {words.duration(time.monotonic() - asked.began)}")
+        st.caption(f"Trying the first samples on the model: {words.duration(asked.seconds)}")
         st.skeleton(height=SKELETON)
     elif "refused" in asked.found:
         st.error(words.escaped(asked.found["refused"]), icon=":material/block:")
     else:
         _facts(asked.found)
-
-
-def _answer(asked: Asked) -> dict[str, Any] | None:
-    """What the process said; None while it is at work."""
-    late = time.monotonic() - asked.began > LONGEST
-    if asked.process.poll() is None and not late:
-        return None
-    asked.process.kill()
-    code = asked.process.wait()
-    asked.output.seek(0)
-    said = asked.output.read().decode("utf-8", "replace").strip().splitlines()
-    asked.output.close()
-    try:
-        return json.loads(said[-1])
-    except (IndexError, ValueError):
-        why = (
-            f"no answer within {LONGEST:.0f} s" if late else f"the check ended with code {code} and no answer"
-        )
-        return {
-            "refused": f"Nothing can be said: {why}. Run `influence check` with the same paths in a terminal to see "
-            "more; is the machine short of memory?"
-        }
 
 
 def _badge(found: Mapping[str, Any] | None) -> str:

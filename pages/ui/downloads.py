@@ -20,10 +20,12 @@ from influence_core.exports import ExportCounts
 from influence_core.image_folder import write_image_folder
 from influence_core.other_tools import label_issues, label_studio_tasks
 from influence_core.runs import Run
+from influence_core.verifications import Verification
 from pages.ui import cached
 from pages.ui.routes import thumbnail_base
 
 PARQUET, ZIP, JSON = "application/vnd.apache.parquet", "application/zip", "application/json"
+BINARY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,25 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
             (File("JSON", "label-studio.json", JSON, lambda: _tasks(run, name, log, address)),),
         ),
     ]
+
+
+def repaired(run: Run, found: Verification) -> bytes:
+    """The training data as it was verified, with validation and test samples, as Parquet."""
+    from influence_core.reopened import reopen  # brings torch: only this download pays for it
+    from influence_core.repair import Repair
+    from influence_core.repair import repaired as version_of
+    from influence_core.version_files import version_bytes
+
+    inputs, facts = reopen(run), found.content["repair"]
+    repair = Repair(facts["name"], facts["run"], found.changes(), made=facts["made"], undone=facts["undone"])
+    return version_bytes(version_of(inputs.train, repair), inputs.val, inputs.test)
+
+
+def report(run: Run, log: DecisionLog) -> bytes:
+    """The whole story of the run as one HTML file."""
+    from pages.ui.report import html
+
+    return html(run, log).encode()
 
 
 def _csv_file(stem: str, table: Callable[[], pd.DataFrame]) -> File:

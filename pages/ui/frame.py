@@ -18,6 +18,9 @@ from pages.ui.reading import Reading
 P = ParamSpec("P")
 CONTENT_WIDTH = 1400
 _GO = "_go_to_page"
+_HERE, _BACK = "_page_now", "_page_before"
+SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
+"""How the address of the Influence page names a split."""
 
 
 def page_file(name: str) -> Path:
@@ -41,6 +44,31 @@ def follow() -> None:
     if (target := st.session_state.pop(_GO, None)) is not None:
         name, query = target
         st.switch_page(page_file(name), query_params=query)
+
+
+def leave() -> None:
+    """End a fragment after a callback of it pointed elsewhere: its own rerun would never pass `follow`."""
+    if _GO in st.session_state:
+        st.rerun()
+
+
+def here(page: str) -> None:
+    """Remember which page is open, for the way back to it."""
+    st.session_state[_HERE] = page or "start"
+
+
+def explain(sample: str, split: str = "train") -> None:
+    """Open the Influence page on a sample, from any page; `back` returns to this page as it was."""
+    page = st.session_state.get(_HERE, "start")
+    if page != "influence":
+        query = {name: value for name, value in st.query_params.to_dict().items() if name != "run"}
+        st.session_state[_BACK] = (page, query)
+    go("influence", sample=sample, of=SPLITS.get(split, SPLITS["train"]))
+
+
+def back() -> tuple[str, dict[str, str]] | None:
+    """The page this browser came from and its address, when it came from one to the Influence page."""
+    return st.session_state.get(_BACK)
 
 
 def header(title: str, question: str) -> DeltaGenerator:
@@ -84,6 +112,12 @@ def section(title: str, reading: Reading | None = None) -> None:
     if reading is not None:
         with row:
             how_to_read(reading)
+
+
+def toned(title: str, tone: str, theme: charts.Theme) -> None:
+    """A heading in the colour of help or harm; `title` is ours, never a text from data."""
+    colour = getattr(charts.COLOURS[theme], tone)
+    st.html(f'<h3 style="color:{colour};margin:0;padding:0;font-size:1.25rem;font-weight:600">{title}</h3>')
 
 
 def how_to_read(reading: Reading) -> None:

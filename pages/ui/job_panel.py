@@ -9,7 +9,7 @@ import streamlit as st
 from influence_core import jobs
 from influence_core.errors import InfluenceError
 from influence_core.jobs import JobStatus
-from pages.ui import frame, words
+from pages.ui import frame, visitor, words
 
 PROBLEM = "_job_problem"
 LOOKS = {
@@ -29,21 +29,21 @@ def state_badge(state: str) -> str:
     return f":{colour}-badge[:material/{icon}: {text}]"
 
 
-def panel(folder: Path, *, key: str, compact: bool = False) -> None:
+def panel(folder: Path, *, key: str, compact: bool = False, title: str | None = None) -> None:
     """State, progress and buttons of one job; reruns the page once when the work begins or ends.
 
-    `compact` is for the sidebar: the bar, the time left and the button.
+    `compact` is for the sidebar: the bar, the time left and the button. `title`: what is at work, else the folder.
     """
     active = jobs.status(folder).active
     live = st.fragment(frame.framed(_live), run_every=1.0 if active else None)
-    live(folder, key, compact, active)
+    live(folder, key, compact, active, title or folder.name)
 
 
-def _live(folder: Path, key: str, compact: bool, was_active: bool) -> None:
+def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -> None:
     status = jobs.status(folder)
     if status.active != was_active:
         st.rerun()
-    st.markdown(f"**{words.escaped(folder.name)}** {state_badge(status.state)}")
+    st.markdown(f"**{words.escaped(title)}** {state_badge(status.state)}")
     st.progress(min(1.0, status.fraction), text=step_text(status))
     st.caption(detail_text(status))
     if problem := st.session_state.pop(PROBLEM, None):
@@ -70,6 +70,7 @@ def _button(label: str, icon: str, key: str, action, folder: Path) -> None:
 def _attempt(action, folder: Path) -> None:
     """A callback of a button; what it refuses is shown in the panel."""
     try:
+        visitor.require("owner", "start or stop work")
         action(folder)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)

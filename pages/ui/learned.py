@@ -158,7 +158,7 @@ def _share(title: str, chosen: np.ndarray, help: str) -> Fact:
 def record_spec(run: Run) -> JobSpec | None:
     """The job that trains the run's model again and records it; None when the run does not know where its files are."""
     inputs = run.description["inputs"]
-    recipe = recording_recipe(inputs["model"].get("architecture") or "", inputs["dataset"]["n_train"])
+    recipe = recording_recipe(inputs["model"]["parameters"], inputs["dataset"]["n_train"])
     if (run.path / "job.json").exists():
         return replace(jobs.read_job(run.path), name="training", work="record", settings=recipe.to_json())
     dataset, model = inputs["dataset"].get("path"), inputs["model"].get("path")

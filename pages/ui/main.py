@@ -15,7 +15,7 @@ if (
 from influence_core import jobs
 from influence_core.errors import InfluenceError
 from influence_core.runs import RunSummary
-from pages.ui import cached, frame, job_panel, reviewer, state, words
+from pages.ui import cached, frame, job_panel, reviewer, state, visitor, words
 from pages.ui.components import outbox
 from pages.ui.routes import runs_root
 
@@ -24,8 +24,11 @@ ICON = Path(__file__).with_name("icon.png")
 
 def main() -> None:
     st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
+    if not visitor.admit():
+        st.stop()
     page = st.navigation(_pages())
     frame.follow()
+    frame.here(page.url_path)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
@@ -42,6 +45,7 @@ def _pages() -> dict[str, list]:
     return {
         "": [
             page("start", "Start", "rocket_launch", "Open the demo, your own data, or an earlier run."),
+            page("own_data", "Use my own data", "upload_file", "Bring a dataset and a model in three steps."),
             page(
                 "overview", "Overview", "insights", "What was found, in numbers; progress of a running job."
             ),
@@ -57,6 +61,24 @@ def _pages() -> dict[str, list]:
         ],
         "Understand": [
             page(
+                "influence",
+                "Influence",
+                "compare_arrows",
+                "One prediction: the training images that helped and hurt it most.",
+            ),
+            page(
+                "fairness",
+                "Fairness",
+                "balance",
+                "How large the gap between groups is, and which training samples widen it.",
+            ),
+            page(
+                "robustness",
+                "Robustness",
+                "shield",
+                "How accuracy falls under attack, and which training images make the model fragile.",
+            ),
+            page(
                 "dynamics",
                 "Dynamics",
                 "timeline",
@@ -65,6 +87,12 @@ def _pages() -> dict[str, list]:
         ],
         "Act": [
             page("review", "Review", "checklist", "The queue of labels in doubt: keep, relabel or remove."),
+            page(
+                "verify",
+                "Verify",
+                "science",
+                "Retrain with the repair and without; predicted beside measured.",
+            ),
             page(
                 "export",
                 "Export",
@@ -81,6 +109,7 @@ def _sidebar(summaries: list[RunSummary], page: str) -> None:
     if about is not None:
         st.caption(_about(about))
     reviewer.ask()
+    visitor.recognise()
     _job_banner(summaries, page)
     outbox.courier()  # brings decisions that were still on their way when another page was opened
 

@@ -16,6 +16,7 @@ APP = Path(__file__).resolve().parents[2]
 """Holds app.py, pages/ and sample_data/: the project folder, or influence_core/_app in an installed wheel."""
 
 DEMO = APP / "sample_data" / "fashion"
+FAIRNESS_DEMO = APP / "sample_data" / "adult"
 
 
 def runs_root() -> Path:

@@ -53,6 +53,45 @@ REVIEW = Reading(
     r"\text{errors left} = \sum_{i \text{ undecided}} \text{suspicion}_i",
 )
 
+EXPLANATION = Reading(
+    "Influence says what one training step on an image does to the loss of the chosen prediction: positive lowers it "
+    "(blue, helps), negative raises it (orange, hurts). It speaks of one small step, not of a training without it.",
+    r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta f \right\rangle, \qquad g_i = \nabla_\theta\, "
+    r"\ell\left(f_\theta(x_i), y_i\right)",
+)
+
+ATTACK = Reading(
+    "Each point is the share of validation samples still recognised after an attack of that strength: FGSM takes one "
+    "step uphill, PGD ten small ones. Every model is attacked anew, so curves of two models can be compared.",
+    r"x' = x + \epsilon\,\operatorname{sign}\left(\nabla_x\, \ell(f_\theta(x), y)\right), \qquad "
+    r"\lVert x' - x \rVert_\infty \le \epsilon",
+)
+
+FRAGILE = Reading(
+    "Influence on robustness says what one training step on an image does to the loss on attacked validation samples: "
+    "negative raises it. An image can help accuracy and make the model fragile at once.",
+    r"\left\langle g_i,\ \nabla_\theta \tfrac1m \textstyle\sum_j \ell\left(f_\theta(x'_j), y_j\right) \right\rangle",
+)
+
+GROUPS = Reading(
+    "Each dot is the rate of one group of held-out people or pictures, with its 95 % interval; the shaded band is the "
+    "gap. True positive rate: of those who carry the label, the share the model finds.",
+    r"\text{gap} = \max_g r_g - \min_g r_g, \qquad r_g = P\left(\hat y = c \mid y = c,\ \text{group} = g\right)",
+)
+
+CONTRIBUTIONS = Reading(
+    "A bar adds up the influence on the gap of all training samples of one group and given label: to the left they "
+    "widen it, to the right they narrow it. Many samples that each do little can make a long bar.",
+    r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta\, \text{gap} \right\rangle, \qquad "
+    r"\text{negative: a training step on } i \text{ widens the gap}",
+)
+
+TRADE_OFF = Reading(
+    "Right: training on the sample lowers validation loss; up: it narrows the gap. The lower right corner asks for a "
+    "choice: these samples help accuracy and widen the gap.",
+    r"\left( \langle g_i, \nabla \text{validation loss} \rangle,\ \langle g_i, \nabla \text{gap} \rangle \right)",
+)
+
 CARTOGRAPHY = Reading(
     "Up: the model was sure of the given label in most epochs; right: it changed its mind. "
     "Wrong labels gather at the bottom left: never believed, and steadily so; rare but right ones rather to the right.",

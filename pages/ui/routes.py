@@ -1,6 +1,7 @@
 """Which pictures and points may a browser fetch? Those of a run whose address it was given by a page.
 
-    GET /thumbnails/{run}/{token}/{position}     one thumbnail, image/png or image/jpeg
+    GET /thumbnails/{run}/{token}/{position}     one thumbnail of a training sample, image/png or image/jpeg
+    GET /thumbnails/{run}/{token}/{split}/{position}    the same of a validation or test sample ("val", "test")
     GET /points/{run}/{token}/xy.bin             map coordinates, little-endian float32, x0 y0 x1 y1 ...
 
 Streamlit's sign-in does not guard plain routes, so an address carries a token nobody can guess: HMAC-SHA256
@@ -29,6 +30,7 @@ from streamlit import config
 
 from influence_core.errors import RunError
 from influence_core.runs import Run, open_run
+from influence_core.thumbnails import FILES
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
@@ -41,6 +43,7 @@ def routes() -> list[Route]:
     prefix = f"/{base}" if base else ""
     return [
         Route(prefix + "/thumbnails/{run}/{token}/{position:int}", thumbnail, methods=["GET"]),
+        Route(prefix + "/thumbnails/{run}/{token}/{split}/{position:int}", thumbnail, methods=["GET"]),
         Route(prefix + "/points/{run}/{token}/xy.bin", points, methods=["GET"]),
     ]
 
@@ -50,9 +53,9 @@ def thumbnail_url(run: Run, folder: str, position: int) -> str:
     return f"{thumbnail_base(run, folder)}{position}"
 
 
-def thumbnail_base(run: Run, folder: str) -> str:
+def thumbnail_base(run: Run, folder: str, split: str = "train") -> str:
     """What a position is appended to; for components that show any of thousands of pictures."""
-    return f"thumbnails/{folder}/{token(run.id)}/"
+    return f"thumbnails/{folder}/{token(run.id)}/{'' if split == 'train' else f'{split}/'}"
 
 
 def points_url(run: Run, folder: str) -> str:
@@ -63,8 +66,11 @@ def points_url(run: Run, folder: str) -> str:
 async def thumbnail(request: Request) -> Response:
     """One thumbnail, read off the event loop because the run may have to be opened first."""
     run = await anyio.to_thread.run_sync(_trusted_run, request)
+    position, split = request.path_params["position"], request.path_params.get("split", "train")
+    if split not in FILES:
+        raise HTTPException(404)
     try:
-        content, media_type = await anyio.to_thread.run_sync(run.thumbnail, request.path_params["position"])
+        content, media_type = await anyio.to_thread.run_sync(run.thumbnail, position, split)
     except RunError as error:
         raise HTTPException(404) from error
     return Response(content, media_type=media_type, headers=HEADERS)

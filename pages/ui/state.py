@@ -12,10 +12,10 @@ from typing import Never
 
 import streamlit as st
 
-from influence_core import jobs
+from influence_core import jobs, uploads
 from influence_core.decisions import DecisionLog
 from influence_core.runs import Run, RunSummary, list_runs, run_path
-from pages.ui import cached, cards, frame, job_panel
+from pages.ui import cached, cards, frame, job_panel, visitor
 from pages.ui.charts import Theme
 from pages.ui.components.gallery import Event
 from pages.ui.routes import runs_root
@@ -28,9 +28,11 @@ SHARE = "share"
 GIVEN, PREDICTED, SUGGESTED = "given", "predicted", "suggested"
 PAGE, PAGE_SIZE = "page", "size"
 COLOUR = "colour"
+OF, AGAINST, ROBUST = "of", "against", "robust"
 RECORDING, KIND, CURVE = "recording", "kind", "curve"
 SHOW, QUEUE_PAGE = "show", "queue"
 PREVIEW = "preview"
+SCOPE, TOP, CLASS, FROM, VERIFIED = "scope", "top", "class", "from", "verified"
 FROZEN = "_review_list"
 REVIEWER = "reviewer"
 _UNKNOWN = "_unknown_run"
@@ -61,11 +63,7 @@ def address() -> str:
     return url[: url.rfind("/") + 1]
 
 
-def signed_in() -> str | None:
-    """The name of the signed-in person; None when nobody is, or when no sign-in is configured."""
-    if not st.user.get("is_logged_in"):
-        return None
-    return str(st.user.get("email") or st.user.get("name") or "anonymous")
+signed_in = visitor.signed_in
 
 
 def reviewer() -> str:
@@ -114,8 +112,9 @@ def run_folder(name: str) -> Path:
 
 
 def summaries() -> list[RunSummary]:
-    """Every run of this server, newest first."""
-    return list_runs(runs_root())
+    """Every run this visitor may see, newest first: those of other people's uploads are not among them."""
+    root, owners = runs_root(), visitor.owners()
+    return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
 
 
 def require_run() -> Chosen:
@@ -124,6 +123,8 @@ def require_run() -> Chosen:
     if name is None:
         _without_run()
     folder = run_folder(name)
+    if not uploads.may_see(runs_root(), folder, visitor.owners()):
+        _without_run()
     if jobs.status(folder).state != "finished":
         _unfinished(folder)
     run = cached.run(folder)
@@ -177,6 +178,16 @@ def cut_slider(proposed: float) -> float:
     )
 
 
+def forget_sample() -> None:
+    """Another split has other ids: an id of the last one would only not be found."""
+    st.session_state[SAMPLE] = ""
+
+
 def writer(chosen: Chosen) -> Callable[[Event], object]:
     """What the gallery hands every decision to; it returns when the decision is on disk."""
-    return lambda event: cards.apply(event, run=chosen.run, log=chosen.log, reviewer=reviewer())
+
+    def write(event: Event) -> object:
+        visitor.require("annotator", "decide")
+        return cards.apply(event, run=chosen.run, log=chosen.log, reviewer=reviewer())
+
+    return write

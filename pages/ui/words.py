@@ -7,6 +7,7 @@ brackets. Every score says its sign, unit, target and layers in one line, from t
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -108,8 +109,16 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from a dataset, safe inside Streamlit's markdown: shown as it is, never as formatting."""
-    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in text)
+    """Text from a dataset, safe inside Streamlit's markdown: shown as it is, never as formatting.
+
+    Invisible marks that turn the direction of writing, or hide, are shown as a replacement character.
+    """
+    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in visible(text))
+
+
+def visible(text: str) -> str:
+    """The text with every invisible formatting mark in plain view."""
+    return "".join("\ufffd" if unicodedata.category(letter) == "Cf" else letter for letter in text)
 
 
 _MARKDOWN = set("\\`*_{}[]<>()#+-.!|~$:^=\"'&")

@@ -11,7 +11,7 @@ from influence_core.runs import Run
 from tests.small_run import make_small_run
 
 MAIN = Path(__file__).resolve().parents[2] / "pages" / "ui" / "main.py"
-PAGES = ("start", "overview", "outliers", "map", "dynamics", "review", "export")
+PAGES = tuple(sorted(page.stem for page in MAIN.parents[1].glob("*.py")))
 
 Open = Callable[..., AppTest]
 

@@ -1,15 +1,18 @@
 """Before a run: the panel says what an analysis would do, in the words of `influence check`, or why it is refused."""
 
 import json
+import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from influence_core.engine.uses import HOW
 from pages.ui import check_panel, findings, places
-from tests.app.conftest import Open, texts
+from tests.app.brought import SPEC, bring, nobody_left_behind, open_own, press
+from tests.app.conftest import texts
 
 THIN = "\u202f"
 
@@ -48,10 +51,22 @@ def says(monkeypatch: pytest.MonkeyPatch, answer: str, *, code: int = 0, wait: f
     monkeypatch.setattr(check_panel, "COMMAND", (sys.executable, "-c", script))
 
 
-def ask(app: AppTest, dataset: str = str(places.DEMO), model: str = str(places.DEMO)) -> AppTest:
-    app.text_input(key="own_dataset").set_value(dataset)
-    app.text_input(key="own_model").set_value(model)
-    return next(button for button in app.button if button.label == "Check first").click().run()
+@pytest.fixture(autouse=True)
+def children(monkeypatch):
+    with nobody_left_behind(monkeypatch) as asked:
+        yield asked
+
+
+def opened(root: Path) -> AppTest:
+    """The last step of bringing data, with the bundled dataset and its own model."""
+    upload = bring(root, spec=SPEC)
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(places.DEMO / name, upload.folder / "model" / name)
+    return open_own(upload, "check")
+
+
+def ask(app: AppTest) -> AppTest:
+    return press(app, "Check first")
 
 
 def answered(app: AppTest, seconds: float = 60) -> AppTest:
@@ -64,9 +79,9 @@ def answered(app: AppTest, seconds: float = 60) -> AppTest:
     return app.run()
 
 
-def test_the_answer_comes_first_then_every_layer(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_comes_first_then_every_layer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     says(monkeypatch, json.dumps(FOUND))
-    app = answered(ask(open_app("start")))
+    app = answered(ask(opened(root)))
     assert not app.exception and not app.error
     shown = texts(app)
     assert "1 of 2 layers is exact by closed form, 1 by vmap (slower)." in shown
@@ -89,10 +104,10 @@ def test_the_answer_comes_first_then_every_layer(open_app: Open, monkeypatch: py
 
 
 def test_while_it_works_the_page_answers_and_a_second_question_ends_the_first(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says(monkeypatch, json.dumps(FOUND), wait=60)
-    app = ask(open_app("start"))
+    app = ask(opened(root))
     assert not app.exception and "Trying the first samples" in texts(app)
     first = app.session_state[check_panel.CHECK].process
     says(monkeypatch, json.dumps({"refused": "Layer '1' mixes samples."}), code=1)
@@ -104,30 +119,24 @@ def test_while_it_works_the_page_answers_and_a_second_question_ends_the_first(
 
 @pytest.mark.parametrize(("answer", "code"), [("", 137), ("Killed", 1)])
 def test_a_check_that_dies_is_a_sentence(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+    root: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
     says(monkeypatch, answer, code=code)
-    app = answered(ask(open_app("start")))
+    app = answered(ask(opened(root)))
     assert not app.exception and f"code {code}" in app.error[0].value.replace("\\", "")
 
 
-def test_a_check_that_never_ends_is_given_up(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_never_ends_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     says(monkeypatch, "", wait=60)
     monkeypatch.setattr(check_panel, "LONGEST", 0.5)
-    app = answered(ask(open_app("start")))
+    app = answered(ask(opened(root)))
     assert "no answer within" in app.error[0].value
     assert app.session_state[check_panel.CHECK].process.returncode is not None
 
 
-def test_a_path_that_may_not_be_read_starts_nothing(open_app: Open) -> None:
-    app = ask(open_app("start"), dataset="/etc/passwd")
-    assert "outside the folders" in app.error[0].value
-    assert check_panel.CHECK not in app.session_state
-
-
-def test_the_real_check_answers_on_the_page(open_app: Open) -> None:
+def test_the_real_check_answers_on_the_page(root: Path) -> None:
     """The bundled dataset with its model, through the command itself."""
-    app = answered(ask(open_app("start")), seconds=240)
+    app = answered(ask(opened(root)), seconds=240)
     assert not app.error, [error.value for error in app.error]
     assert "layers are exact by closed form." in texts(app)
     assert f"4{THIN}000 training and 1{THIN}000 validation samples" in texts(app)

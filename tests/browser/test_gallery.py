@@ -163,6 +163,27 @@ def test_leaving_the_page_right_after_a_key_loses_nothing(visit, run, log, delay
     assert len(log.events(run.id)) == 3, "an event that was brought twice was written twice"
 
 
+def test_after_a_click_on_a_link_nothing_is_sent_until_the_page_had_time_to_change(visit, page, run, log):
+    """What is sent in between names the page that is being left; Streamlit runs that last, and the click is lost."""
+    visit()
+    opened(page)
+    page.evaluate(
+        """() => {
+            const link = document.createElement('a');  // a link whose page never comes: the server is that slow
+            link.onclick = event => event.preventDefault();
+            document.body.append(link);
+            link.click();
+        }"""
+    )
+    press(page, "kx", 0.05)
+    expect(page.locator(".card .mark").nth(1)).to_have_text("X")
+    page.wait_for_timeout(2_000)
+    assert not decided(log, run), (
+        f"{len(decided(log, run))} decisions were sent although a page was on its way"
+    )
+    wait_for(lambda: len(decided(log, run)) == 2, f"{len(decided(log, run))} of 2 keys arrived in the end")
+
+
 def test_a_killed_server_costs_no_keystroke(visit, run, log, server):
     page = visit(delay=0.1)
     opened(page)

@@ -294,8 +294,8 @@ def test_another_class_order_keeps_every_samples_class(tmp_path):
 def test_missing_empty_and_unknown_paths_are_named(tmp_path):
     refused(tmp_path / "nowhere", "Nothing lies at", "nowhere")
     refused(tmp_path, "is empty")
-    (tmp_path / "table.csv").write_text("a,label\n1,2\n")
-    refused(tmp_path / "table.csv", "table", ".parquet", ".npz")
+    (tmp_path / "table.tsv").write_text("a,label\n1,2\n")
+    refused(tmp_path / "table.tsv", "table", ".parquet", ".npz")
     refused(tmp_path, "No pictures in")
     (tmp_path / "x.tar").write_bytes(b"")
     refused(tmp_path / "x.tar", "'.tar'", "Expected")

@@ -62,7 +62,7 @@ def test_a_loss_of_ones_own_and_regression():
         (dict(directions=[{"nope": torch.zeros(1)}]), "'nope'"),
         (dict(directions=[{"4.bias": torch.zeros(7)}]), r"\(7,\).*\(3,\)"),
         (dict(loss="hinge"), "cross_entropy"),
-        (dict(precision="bfloat16"), "bfloat16"),
+        (dict(precision="float16"), "'float16'.*bfloat16"),
     ],
 )
 def test_what_does_not_fit_is_named(change, says):

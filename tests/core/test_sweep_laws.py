@@ -8,10 +8,12 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 import influence_core as ic
+from influence_core.engine import tiles
 from influence_core.engine.contractions import Buffer, Wanted, contract
-from influence_core.engine.factors import Outer, grid_of
+from influence_core.engine.factors import Outer
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.sketch import folding_map
+from influence_core.engine.tiles import read_tile, totals
 from tests.oracles import dataset, flat, flat_gradients, random_directions, settled
 
 EXACT = 1e-9
@@ -285,29 +287,100 @@ def test_sketches_estimate_inner_products_without_bias_and_ever_better():
 
 
 @settings(max_examples=30, deadline=None)
-@given(rows=st.integers(1, 6), columns=st.integers(1, 40), t=st.integers(1, 5), q=st.sampled_from([4, 8, 16]))
-def test_both_forms_of_the_sketch_are_the_same_numbers(rows, columns, t, q):
+@given(rows=st.integers(1, 6), columns=st.integers(1, 40), q=st.sampled_from([4, 8, 16]))
+def test_both_forms_of_the_sketch_are_the_same_numbers(rows, columns, q):
     """Folding the written-out gradient = convolving the folded factors; else train and validation do not compare."""
     generator = torch.Generator().manual_seed(rows * 100 + columns)
-    d = torch.randn(3, rows, t, generator=generator, dtype=torch.float64)
-    a = torch.randn(3, columns, t, generator=generator, dtype=torch.float64)
-    folding = folding_map("w", grid_of((rows, columns)), q, 0, d)
-    g = (d @ a.transpose(1, 2)).flatten(1)
-    assert torch.allclose(folding.fold(g, 0, 0), folding.fold_outer(d, a, 0, 0), atol=1e-10)
+    d = torch.randn(3, rows, generator=generator, dtype=torch.float64)
+    a = torch.randn(3, columns, generator=generator, dtype=torch.float64)
+    folding = folding_map("w", (rows, columns), q, 0, d)
+    g = (d[:, :, None] * a[:, None]).flatten(1)
+    assert torch.allclose(folding.fold(g, 0), folding.fold_outer(d, a, 0), atol=1e-10)
     if rows > 1:
-        parts = folding.fold(g[:, :columns], 0, 0) + folding.fold(g[:, columns:], 0, 1)
-        assert torch.allclose(folding.fold(g, 0, 0), parts, atol=1e-10), "a sketch depends on how G was cut"
+        parts = folding.fold(g[:, :columns], 0) + folding.fold(g[:, columns:], 1)
+        assert torch.allclose(folding.fold(g, 0), parts, atol=1e-10), "a sketch depends on how G was cut"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(0, 5),
+    rows=st.integers(1, 5),
+    columns=st.integers(1, 700),
+    k=st.integers(0, 10),
+    q=st.sampled_from([0, 4, 16, 300]),
+    row=st.integers(0, 3),
+    threads=st.integers(1, 3),
+)
+def test_the_compiled_reader_finds_what_separate_operations_find(n, rows, columns, k, q, row, threads):
+    """Edges of chunks, rows and maps, more directions than one look takes, more threads than samples."""
+    generator = torch.Generator().manual_seed(columns)
+    g = torch.randn(n, rows * columns, generator=generator, dtype=torch.float64)
+    directions = [torch.randn(rows, columns, generator=generator, dtype=torch.float64) for _ in range(k)]
+    folding = folding_map("w", (rows + row, columns), q, 0, g) if q else None
+    found, expected = totals(g, n, k, folding), totals(g, n, k, folding)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        tiles._read_compiled(g, row, directions, folding, found)
+    finally:
+        torch.set_num_threads(before)
+    tiles._read_plainly(g, row, directions, folding, expected)
+    assert torch.allclose(found.sums[0, :, :2], expected.sums[0, :, :2]), "a norm missed numbers at an edge"
+    assert torch.allclose(found.products(k), expected.products(k)), (
+        "a product met another direction's numbers"
+    )
+    assert torch.allclose(found.folded, expected.folded, atol=1e-12), (
+        "the sketch put numbers into other buckets"
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(0, 5),
+    rows=st.integers(1, 35),
+    columns=st.integers(1, 300),
+    t=st.integers(1, 24),
+    k=st.integers(0, 10),
+    q=st.sampled_from([0, 4, 300]),
+    row=st.integers(0, 3),
+)
+def test_a_gradient_made_and_read_at_once_is_the_one_written_out(n, rows, columns, t, k, q, row):
+    """Edges of blocks, odd rows, positions that are not a multiple of four, more directions than one look takes."""
+    generator = torch.Generator().manual_seed(columns)
+    d = torch.randn(n, rows, t, generator=generator, dtype=torch.float64)
+    a = torch.randn(n, columns, t, generator=generator, dtype=torch.float64)
+    directions = [torch.randn(rows, columns, generator=generator, dtype=torch.float64) for _ in range(k)]
+    folding = folding_map("w", (rows + row, columns), q, 0, d) if q else None
+    found, expected = totals(d, n, k, folding), totals(d, n, k, folding)
+    tiles.read_made(d, a, row, directions or [torch.zeros(rows, columns).double()], folding, found)
+    tiles._read_plainly((d @ a.transpose(1, 2)).flatten(1), row, directions, folding, expected)
+    assert torch.allclose(found.sums[0, :, :2], expected.sums[0, :, :2]), "a row or column of G is missing"
+    assert torch.allclose(found.products(k), expected.products(k)), (
+        "a product met other rows of its direction"
+    )
+    assert torch.allclose(found.folded, expected.folded, atol=1e-11), (
+        "the sketch put numbers into other buckets"
+    )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_compiled_reader_hands_on_what_is_not_finite(bad):
+    g = torch.zeros(2, 9)
+    g[1, 4] = bad
+    into = totals(g, 2, 1, None)
+    read_tile(g, 0, [torch.ones(1, 9)], None, into)
+    assert into.sums[0, 0].isfinite().all(), "another sample's gradient leaked in"
+    assert not into.sums[0, 1].isfinite().any(), "NaN was optimised away: the scores would look fine"
 
 
 @settings(max_examples=30, deadline=None)
 @given(groups=st.integers(1, 3), rows=st.integers(1, 5), columns=st.integers(1, 6), t=st.integers(1, 9))
-def test_norms_from_position_grams_equal_written_out_norms(groups, rows, columns, t):
+def test_norms_from_factors_equal_written_out_norms(groups, rows, columns, t):
     generator = torch.Generator().manual_seed(groups * 1000 + rows * 100 + columns * 10 + t)
     d = torch.randn(4, groups, rows, t, generator=generator, dtype=torch.float64)
     a = torch.randn(4, groups, columns, t, generator=generator, dtype=torch.float64)
     written = (d @ a.transpose(2, 3)).square().sum((1, 2, 3))
-    wanted = Wanted(grid_of((groups * rows, columns)), (), None)
-    found = contract(Outer(d, a), wanted, Buffer())
+    found = contract(Outer(d, a), Wanted((groups * rows, columns), (), None), Buffer())
     assert torch.allclose(found.square, written)
     assert torch.allclose(found.l1, (d @ a.transpose(2, 3)).abs().sum((1, 2, 3)))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+import torchvision  # noqa: F401  its first import makes a cache in the temporary folder, which is not our file
 
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models import Preprocessing, open_model
@@ -100,7 +101,7 @@ def test_a_call_hidden_from_the_disassembler_is_stopped_by_the_child(tmp_path, c
     torch.save(GOOD | {"x": Bomb(canary)}, tmp_path / "m.pt")
     answer = run_child(tmp_path / "m.pt", tmp_path / "out.safetensors", 60)
     assert answer["state"] == "unsafe" and "posix.system" in answer["reason"]
-    assert not (tmp_path / "out.safetensors").exists()
+    assert (tmp_path / "out.safetensors").read_bytes() == b"", "nothing was converted"
 
 
 # --- other containers of code -----------------------------------------------------------------------------
@@ -116,12 +117,16 @@ def test_torchscript_is_refused_under_any_name(tmp_path, canary, name):
     refused(tmp_path / name, "TorchScript")
 
 
-def test_a_torch_export_archive_is_refused(tmp_path, canary):
-    program = torch.export.export(torch.nn.Linear(3, 2), (torch.zeros(1, 3),))
-    torch.export.save(program, tmp_path / "m.pt2")
-    refused(tmp_path / "m.pt2", "torch.export archive")
-    (tmp_path / "m.pt2").rename(tmp_path / "m.pt")
-    refused(tmp_path / "m.pt", "torch.export archive")
+@pytest.mark.parametrize("name", ["m.pt2", "m.pt", "m.safetensors"])
+def test_a_torch_export_archive_that_asks_for_a_pickle_is_refused(tmp_path, canary, name):
+    """Laid out as torch.export.save does; torch itself would obey the `use_pickle` in the archive's own JSON."""
+    config = {"config": {"x": {"path_name": "weight_0", "is_param": True, "use_pickle": True}}}
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("m/archive_format", "pt2")
+        archive.writestr("m/models/model.json", "{}")
+        archive.writestr("m/data/weights/model_weights_config.json", json.dumps(config))
+        archive.writestr("m/data/weights/weight_0", pickle.dumps(Bomb(canary)))
+    refused(tmp_path / name, "torch.export archive")
 
 
 def test_onnx_keras_and_unknown_files_are_refused(tmp_path, canary):
@@ -211,12 +216,21 @@ def test_too_many_tensors_are_refused(tmp_path, canary):
     ("header", "length", "words"),
     [
         ({"t": entry([2], 0, 8)}, 10**15, "cut off or damaged"),
-        ({"t": entry([2**40], 0, 8)}, None, "no valid safetensors"),
-        ({"t": entry([2], 0, 800)}, None, "no valid safetensors"),
-        ({"t": entry([2], 0, 8), "u": entry([2], 4, 12)}, None, "no valid safetensors"),
-        ({"t": entry([2], 0, 8, "F33")}, None, "no valid safetensors"),
-        ({"t": {"dtype": "F32"}}, None, "no valid safetensors"),
-        ({"t": entry([-1], 0, 8)}, None, "no valid safetensors"),
+        ({"t": entry([2**40], 0, 8)}, None, "needs 4,398,046,511,104 bytes"),
+        ({"t": entry([2**62, 2**62, 0], 0, 8)}, None, "needs 0 bytes"),
+        ({"t": entry([2], 0, 800)}, None, "needs 8 bytes, but its place in the file has 800"),
+        ({"t": entry([2], 0, 8), "u": entry([2], 4, 12)}, None, "overlaps the tensor before it"),
+        ({"t": entry([1], 4, 8)}, None, "leaves a hole before it"),
+        ({"t": entry([1], 0, 4)}, None, "hidden behind the weights"),
+        ({"t": entry([2], 0, 8), "u": entry([2], 8, 16)}, None, "the file holds 8 after the header"),
+        ({"t": entry([2], 0, 8, "F33")}, None, "lacks a known dtype"),
+        ({"t": {"dtype": "F32"}}, None, "lacks a known dtype, a shape or its place"),
+        ({"t": entry([-1], 0, 8)}, None, "expected up to 8 whole numbers"),
+        ({"t": entry([True, 2], 0, 8)}, None, "expected up to 8 whole numbers"),
+        ({"t": entry([1] * 9 + [2], 0, 8)}, None, "expected up to 8 whole numbers"),
+        ({}, None, "holds no tensors"),
+        ({"__metadata__": {"format": "pt"}}, None, "holds no tensors"),
+        ([1, 2], None, "expected a table of tensors"),
         (b'{"t": {}, "t": {}}', None, "occurs twice"),
         (b'{"t": ' + b"[" * 5000, None, "damaged header"),
         (b"{nonsense", None, "damaged header"),
@@ -254,11 +268,14 @@ def test_the_child_is_a_script_that_needs_nothing_of_ours(tmp_path):
     """It must run under -I, where this package may not even be found."""
     torch.save(GOOD, tmp_path / "m.pt")
     child = Path(__file__).parents[2] / "influence_core/models/unpickle.py"
-    with (tmp_path / "m.pt").open("rb") as file:
+    with (tmp_path / "m.pt").open("rb") as file, (tmp_path / "out").open("xb") as target:
         done = subprocess.run(
-            [sys.executable, "-I", str(child), str(tmp_path / "out"), "60"],
+            [sys.executable, "-I", str(child), str(target.fileno()), "60"],
             stdin=file,
             capture_output=True,
             check=True,
+            pass_fds=(target.fileno(),),
         )
-    assert json.loads(done.stdout) == {"state": "converted"}
+    answer = json.loads(done.stdout)
+    assert answer["state"] == "converted" and "files" in answer["walls"]
+    assert set(safetensors.torch.load_file(tmp_path / "out")) == set(GOOD)

@@ -9,6 +9,7 @@ class Courier {
     this.sent = '';
     this.sentAt = 0;
     this.wait = 0;              // until the same letters are sent again; doubles, so that a lasting fault stays quiet
+    holdAfterClicks();
     this.timer = setInterval(() => this.collect(), 250);
   }
 
@@ -27,7 +28,7 @@ class Courier {
     const content = JSON.stringify(letters.flatMap(letter => letter.events.map(event => event.event_id)));
     if (!letters.length) return;
     if (content !== this.sent) this.wait = 0;
-    if (Date.now() < this.sentAt + this.wait) return;
+    if (Date.now() < Math.max(this.sentAt + this.wait, heldUntil())) return;
     this.wait = Math.min(30000, 2 * this.wait || 500);
     this.sent = content;
     this.sentAt = Date.now();

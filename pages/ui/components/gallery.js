@@ -8,6 +8,7 @@ const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
 class Gallery {
   constructor(root, data) {
     this.root = root;
+    root.classList.add('influence-gallery');
     this.outbox = new Outbox(data.outbox);
     this.version = null;
     this.server = [];
@@ -63,9 +64,10 @@ class Gallery {
 
   // ---- what Python says ----
 
-  update(data, deliver) {
+  update(data, deliver, leave) {
     this.data = data;
     this.outbox.deliver = deliver;
+    this.leave = leave;
     const shown = new Map(this.items.map(item => [item.id, item.decision]));
     const known = this.version === data.version;
     this.server = data.cards;
@@ -74,6 +76,7 @@ class Gallery {
     const ours = this.blindUndo !== null;
     if (written.some(event => event.event_id === this.blindUndo)) this.blindUndo = null;
     this.root.classList.toggle('readonly', data.readOnly);
+    this.root.classList.toggle('explains', data.explains);
     this.root.dataset.theme = isDark(this.root) ? 'dark' : 'light';
     this.root.style.setProperty('--top', `${headerOver(this.root)}px`);
     if (known) this.noticeStrangers(shown, ours);
@@ -261,12 +264,25 @@ class Gallery {
   onPick(e) {
     const i = this.indexOf(e);
     if (i < 0) return;
+    if (e.target.closest('.explain')) {
+      this.move(i);
+      this.explain();
+      return;
+    }
     if (e.target.closest('.tick') || e.ctrlKey || e.metaKey) {
       this.move(i);
       this.toggle(i);
     } else this.move(i, e.shiftKey);
     this.paint();
     this.focusList();
+  }
+
+  // Leads to the page that says whom this sample helps and hurts; what waits to be saved goes first.
+  explain() {
+    if (!this.current || !this.data.explains) return;
+    this.outbox.hurry();
+    this.paint();              // remembers the place, for the way back
+    this.leave({ id: this.current.id, split: this.current.split ?? 'train' });
   }
 
   // ---- deciding ----
@@ -396,6 +412,7 @@ class Gallery {
     else if (key === '?') this.toggleHelp();
     else if (key === 'Escape' && this.selected.size) this.selected.clear();
     else if (key === 'Escape' && this.view === 'card') this.show('grid');
+    else if (key === 'i' && this.data.explains) this.explain();
     else if (this.data.readOnly) return false;
     else if (key in ACTIONS) this.decide(ACTIONS[key]);
     else if (key === 'u') this.undo();
@@ -420,6 +437,7 @@ class Gallery {
     const [what, value] = [button.dataset.do, button.dataset.value];
     if (what in { keep: 1, relabel: 1, remove: 1 }) this.decide(what, value ?? null);
     else if (what === 'undo') this.undo();
+    else if (what === 'explain') this.explain();
     else if (what === 'all') this.toggleAll();
     else if (what === 'clear') this.selected.clear();
     else if (what === 'view') this.show(value);
@@ -449,12 +467,12 @@ class Gallery {
 }
 
 export default function (component) {
-  const { data, parentElement, setStateValue } = component;
+  const { data, parentElement, setStateValue, setTriggerValue } = component;
   const root = parentElement.querySelector('.root');
   let gallery = instances.get(root);
   if (!gallery) instances.set(root, (gallery = new Gallery(root, data)));
   gallery.hadFocus = root.contains(parentElement.activeElement ?? document.activeElement);
-  gallery.update(data, queue => setStateValue('queue', queue));
+  gallery.update(data, queue => setStateValue('queue', queue), sample => setTriggerValue('explain', sample));
   return () => {
     gallery.close();
     instances.delete(root);

@@ -15,9 +15,10 @@ from typing import Any, Literal, NotRequired, TypedDict
 import streamlit as st
 from streamlit.components.v2 import component
 
+from pages.ui import frame
 from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
 
-__all__ = ["Bar", "Card", "Decision", "Event", "Neighbour", "Vote", "gallery"]
+__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "Vote", "gallery"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
@@ -31,25 +32,41 @@ class Decision(TypedDict):
 
 
 class Bar(TypedDict):
-    """One of the small bars: `value` in [0, 1] is drawn, `text` (the number in its unit) is read."""
+    """One of the small bars: `value` in [0, 1] is drawn, `text` (the number in its unit) is read.
+
+    `tone` is "helpful" or "harmful" where the bar is an influence.
+    """
 
     name: str
     value: float
     text: NotRequired[str]
+    tone: NotRequired[str]
+
+
+class Cell(TypedDict):
+    """One cell of a row of a table; `odd` marks it as unusual."""
+
+    name: str
+    text: str
+    odd: bool
 
 
 class Neighbour(TypedDict):
-    """A training sample shown for comparison."""
+    """A training sample shown for comparison; of a row, the cells that differ."""
 
     src: str
     label: str
+    cells: NotRequired[list[Cell]]
 
 
 class Card(TypedDict):
     """One sample. Only the first three keys are needed; the rest is shown when it is there.
 
     `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
-    decision log has accepted for this sample; `conflict` says that reviewers disagree about it.
+    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. Rows of a table
+    are read instead of seen: `cells` are the most telling ones, `all` every one of them. `note` is a line of its own
+    below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is no
+    training sample.
     """
 
     id: str
@@ -66,6 +83,11 @@ class Card(TypedDict):
     why: NotRequired[str]
     top: NotRequired[list[tuple[int, float]]]
     neighbours: NotRequired[list[Neighbour]]
+    note: NotRequired[str]
+    tone: NotRequired[str]
+    split: NotRequired[str]
+    cells: NotRequired[list[Cell]]
+    all: NotRequired[list[Cell]]
 
 
 _mount = component(
@@ -88,6 +110,7 @@ def gallery(
     label: str = "Images to review",
     read_only: bool = False,
     autofocus: bool | None = None,
+    explains: bool = True,
 ) -> None:
     """Show `cards` and hand every decision to `apply`, in order, at least once.
 
@@ -101,10 +124,17 @@ def gallery(
         columns: number of columns of the grid, None for as many as fit.
         read_only: a grid to look at, without marks and toolbar.
         autofocus: take the keyboard when nothing else has it; None: only in the card view.
+        explains: the key i and the small i of a card lead to the Influence page.
     """
+    frame.leave()
 
     def write() -> None:
         drain(st.session_state[key].get("queue"), _ack(key), apply)
+
+    def explain() -> None:
+        asked = st.session_state[key].get("explain")
+        if isinstance(asked, dict) and isinstance(asked.get("id"), str):
+            frame.explain(asked["id"], str(asked.get("split")))
 
     register(f"{PREFIX}{key}", apply)
     _mount(
@@ -117,11 +147,13 @@ def gallery(
             "columns": columns,
             "label": label,
             "readOnly": read_only,
+            "explains": explains,
             "autofocus": view == "card" if autofocus is None else autofocus,
             "outbox": f"{PREFIX}{key}",
             "ack": dict(_ack(key)),
         },
         on_queue_change=write,
+        on_explain_change=explain,
     )
 
 

@@ -51,6 +51,21 @@ function picture(src, alt) {
   return image;
 }
 
+// A sample's face: its picture, or the cells of its row where it is one of a table.
+function face(item, alt) {
+  return item.cells?.length ? rowFace(item.cells) : picture(item.src, alt);
+}
+
+function rowFace(cells) {
+  const row = el('span', 'row');
+  for (const cell of cells) {
+    const title = `${cell.name}: ${cell.text}${cell.odd ? ', unusual' : ''}`;
+    within(row, within(el('span', `cell${cell.odd ? ' odd' : ''}`, null, { title }),
+      el('span', 'column', cell.name), el('span', 'value', cell.text)));
+  }
+  return row;
+}
+
 // ---- frame ----
 
 function buildParts(root) {
@@ -121,7 +136,7 @@ function buildHelp() {
     ['K', 'keep the given label'], ['L', 'relabel to the suggestion'], ['X', 'remove from the training data'],
     ['1 … 9, 0', 'relabel to that class'], ['/', 'relabel to any class, by typing'], ['U or Ctrl+Z', 'undo'],
     ['Space', 'select or unselect'], ['Shift + arrows or click', 'select a range'], ['A', 'select all or none'],
-    ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
+    ['I', 'whom it helps and hurts (Influence page)'], ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
   ];
   const sheet = el('dl', 'keys');
   for (const [keys, meaning] of rows) within(sheet, within(el('dt'), ...keys.split(' or ').flatMap(orKey)), el('dd', '', meaning));
@@ -139,20 +154,22 @@ function orKey(key, i) {
 
 function cardShell(className, item, i) {
   const card = el('div', className, null, { role: 'option', id: `${className}${i}`, 'data-i': i });
-  const box = within(el('div', 'picture'), picture(item.src, ''), el('span', 'mark', '', { 'aria-hidden': 'true' }));
+  const box = within(el('div', `picture${item.cells?.length ? ' cells' : ''}`), face(item, ''), el('span', 'mark', '', { 'aria-hidden': 'true' }));
   return within(card, box);
 }
 
 function gridCard(item, i) {
   const card = cardShell('card', item, i);
-  card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }));
+  card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }),
+    el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'Whom it helps and hurts (I)' }));
   const names = el('div', 'names');
   const bars = el('div', 'bars');
   for (const bar of item.bars || []) {
-    const track = within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(bar.value)}%` }));
+    const track = within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` }));
     bars.append(within(el('span', 'tip', null, { 'data-tip': `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}` }), track));
   }
-  within(card, names, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
+  const note = item.note && el('div', `said ${item.tone ?? ''}`, item.note, { title: item.note });
+  within(card, names, note, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
   drawDecision(card, item);
   return card;
 }
@@ -180,6 +197,7 @@ function drawDecision(card, item) {
 
 function describe(item, stranger) {
   const words = [`given ${item.given}`];
+  if (item.note) words.push(item.note);
   if (item.suggested) words.push(`suggested ${item.suggested}`);
   if (item.decision) words.push(SAID[item.decision.action] + (item.decision.label ? ` to ${item.decision.label}` : ''));
   if (stranger) words.push('changed by someone else');

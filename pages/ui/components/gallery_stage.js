@@ -16,24 +16,26 @@ function fillStage(stage, gallery) {
 }
 
 function bigPicture(item) {
-  const image = picture(item.src, `Training image labelled ${item.given}`);
-  image.loading = 'eager';
-  return within(el('div', 'picture big'), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
+  const rows = Boolean(item.cells?.length);
+  const image = face({ ...item, cells: item.all ?? item.cells }, `Training image labelled ${item.given}`);
+  if (!rows) image.loading = 'eager';
+  return within(el('div', `picture big${rows ? ' cells' : ''}`), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
 }
 
 function facts(item, data, at, n, stranger) {
-  return [headline(item, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
+  return [headline(item, data, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
     data.readOnly ? null : chips(item, data), neighbours(item)].filter(Boolean);
 }
 
-function headline(item, at, n, stranger) {
+function headline(item, data, at, n, stranger) {
   const line = within(el('div', 'headline'),
     el('button', 'step', '‹', { type: 'button', 'data-do': 'back', title: 'Previous (←)', 'aria-label': 'Previous' }),
     el('span', 'small', `${at + 1} of ${n}`),
     el('button', 'step', '›', { type: 'button', 'data-do': 'next', title: 'Next (→)', 'aria-label': 'Next' }),
     item.rank ? el('span', 'small pill', `rank ${item.rank}`) : null,
     item.suspicion !== null && item.suspicion !== undefined ? el('span', 'small pill', `suspicion ${item.suspicion.toFixed(2)}`) : null,
-    el('span', 'small id', item.id, { title: item.id }));
+    el('span', 'small id', item.id, { title: item.id }),
+    data.explains ? command('explain', 'Influence', 'I', 'Whom it helps and hurts') : null);
   return within(line, stranger ? el('span', 'other shown', 'changed by someone else') : null);
 }
 
@@ -69,7 +71,7 @@ function measures(item) {
   if (!item.bars?.length) return null;
   const box = el('div', 'measures');
   for (const bar of item.bars) {
-    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(bar.value)}%` })),
+    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` })),
       el('span', 'number small', bar.text ?? Number(bar.value).toFixed(2)));
   }
   return box;
@@ -80,7 +82,7 @@ function neighbours(item) {
   const strip = el('div', 'neighbours');
   for (const near of item.neighbours) {
     const same = near.label === item.given ? ' same' : '';
-    within(strip, within(el('figure', `near${same}`), picture(near.src, `Neighbour labelled ${near.label}`), el('figcaption', '', near.label, { title: near.label })));
+    within(strip, within(el('figure', `near${same}`), face(near, `Neighbour labelled ${near.label}`), el('figcaption', '', near.label, { title: near.label })));
   }
-  return within(el('div', 'nearby'), el('div', 'small', 'Nearest training images'), strip);
+  return within(el('div', 'nearby'), el('div', 'small', item.cells?.length ? 'Nearest training rows, and what differs' : 'Nearest training images'), strip);
 }

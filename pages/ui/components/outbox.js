@@ -7,10 +7,28 @@
 const PREFIX = 'influence-outbox:';
 const EVERY = 100;
 const AGAIN = 5000;
+const HOLD = { link: 5000, other: 1000 };
 
 // Names of the outboxes whose gallery is on screen now; shared with the courier through the window.
 function mounted() {
   return (window.influenceOutboxes ??= new Set());
+}
+
+// After a click elsewhere the page may be about to change, and until the server says so a message from here still names
+// the old one: Streamlit would run that last, and the click is lost or the new page stays blank. So nothing is sent then.
+function heldUntil() {
+  return window.influenceHeldUntil ?? 0;
+}
+
+function holdAfterClicks() {
+  if (window.influenceHeldUntil !== undefined) return;
+  window.influenceHeldUntil = 0;
+  addEventListener('click', event => {
+    const path = event.composedPath();
+    if (path.some(node => node.classList?.contains('influence-gallery'))) return;
+    const link = path.some(node => node.localName === 'a');
+    window.influenceHeldUntil = Date.now() + HOLD[link ? 'link' : 'other'];
+  }, true);
 }
 
 function stored(name) {
@@ -40,6 +58,7 @@ class Outbox {
   constructor(name) {
     this.name = name;
     mounted().add(name);
+    holdAfterClicks();
     this.epoch = uuid();       // one mounted component; the server counts per epoch
     this.sequence = 0;
     this.sentAt = 0;
@@ -84,7 +103,7 @@ class Outbox {
 
   send() {
     clearTimeout(this.timer);
-    const wait = this.sentAt + EVERY - Date.now();
+    const wait = Math.max(this.sentAt + EVERY, heldUntil()) - Date.now();
     if (wait > 0) this.timer = setTimeout(() => this.flush(), wait);
     else this.flush();
   }
@@ -102,7 +121,7 @@ class Outbox {
     const events = this.waiting.map(({ before, ...event }) => event);
     this.deliver({ epoch: this.epoch, at: this.sentAt, events });
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.flush(), AGAIN);
+    this.timer = setTimeout(() => this.send(), AGAIN);
   }
 
   close() {

@@ -1,0 +1,62 @@
+"""What are the classes called, and in which order? From a file beside the data: classes.txt, one name a line.
+
+    the file names the labels themselves       its order is the order of the classes
+    the labels are the numbers 0 .. c-1        the file names them: the first line is label 0
+
+Everything else is refused with both sides named: an order that is guessed makes every score wrong without a sign.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from influence_core.data.rows import Rows, some
+from influence_core.errors import DataError
+
+NAMES = ("classes.txt", "class_names.txt", "labels.txt")
+MAX_BYTES = 1024**2
+
+
+def named_by_file(rows: Rows, root: Path) -> Rows:
+    """Return the rows with the class names and order of the file in `root`; unchanged when there is none."""
+    found = [root / name for name in NAMES if (root / name).is_file()]
+    if not found:
+        return rows
+    if len(found) > 1:
+        raise DataError(
+            f"Two files name the classes: {some([file.name for file in found])}. Keep the one that is right."
+        )
+    return named(rows, read_names(found[0]), found[0].name)
+
+
+def read_names(file: Path) -> tuple[str, ...]:
+    """Read one class name a line; a leading number ("0 cat", "0: cat", "0,cat") is dropped when all lines count up."""
+    if file.stat().st_size > MAX_BYTES:
+        raise DataError(f"{file.name} has {file.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name} is no UTF-8 text: {error}. Save it as UTF-8.") from error
+    numbered = [re.fullmatch(r"(\d+)\s*[:,;\t ]\s*(.+)", line) for line in lines]
+    if lines and all(match and int(match[1]) == row for row, match in enumerate(numbered)):
+        lines = [match[2] for match in numbered if match]
+    if len(set(lines)) < max(2, len(lines)):
+        raise DataError(
+            f"{file.name} names {len(lines)} classes, {len(set(lines))} of them different: {some(lines, 12)}. Expected "
+            "two or more, one a line, all different."
+        )
+    return tuple(lines)
+
+
+def named(rows: Rows, names: tuple[str, ...], where: str) -> Rows:
+    """Rename numbers, or take the order of names."""
+    labels = {label for label in rows.labels if label is not None}
+    if labels <= set(names):
+        return replace(rows, classes=names)
+    if all(re.fullmatch(r"\d{1,6}", label) and int(label) < len(names) for label in labels):
+        renamed = [None if label is None else names[int(label)] for label in rows.labels]
+        return replace(rows, labels=renamed, classes=names)
+    raise DataError(
+        f"{where} names {len(names)} classes ({some(list(names), 6)}), but the samples have the labels "
+        f"{some(sorted(labels - set(names)), 6)}. Name exactly these labels, or the numbers from 0 in their order."
+    )

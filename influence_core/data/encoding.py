@@ -1,0 +1,151 @@
+"""How do the cells of a table become numbers, the same way for every split and for the model trained on them?
+
+    a column of numbers   one feature, as it is; a missing value becomes the median of train
+    a column of words     one feature per word that train holds (1 or 0); an unknown word is all zeros
+
+Fitted on the training rows alone. Numbers stay in their unit: the mean and spread found on train are kept here, and the
+model's preprocessing standardises with them (`mean`, `std`), so that inputs stay readable and weights stay comparable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.errors import DataError
+
+MISSING = "(missing)"
+"""The word of an empty cell in a column of words."""
+MOST_WORDS = 100
+"""Different words a column may hold in train; a column of more is free text or an identifier."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its words in order, or, for numbers, None and what stands for a missing value."""
+
+    name: str
+    words: tuple[str, ...] | None
+    median: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As model.json names it."""
+        if self.words is None:
+            return {"name": self.name, "median": self.median}
+        return {"name": self.name, "words": list(self.words)}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Columns in order, and of each of the d features the mean and standard deviation on train."""
+
+    columns: tuple[Column, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the d features: 'age', 'sex=Female', 'sex=Male'."""
+        return tuple(
+            name
+            for column in self.columns
+            for name in (
+                [column.name] if column.words is None else [f"{column.name}={word}" for word in column.words]
+            )
+        )
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Rows as float32 (n, d).
+
+        Raises:
+            DataError: a column is missing, or holds words where numbers are expected.
+        """
+        return np.concatenate([_encoded(frame, column) for column in self.columns], axis=1)
+
+
+def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
+    """The encoding of the training rows (n, columns), and notes on columns that are left out.
+
+    Raises:
+        DataError: no column is left.
+    """
+    columns, notes = [], []
+    for name in train.columns:
+        values = column_of(train, name)
+        if values.isna().all():
+            notes.append(f"Column '{name}' is empty on all training rows and is left out.")
+        elif holds_numbers(values):
+            columns.append(Column(str(name), None, float(np.nanmedian(numbers_of(values)))))
+        elif (count := values.nunique()) > MOST_WORDS:
+            notes.append(
+                f"Column '{name}' holds {count:,} different words on train (more than {MOST_WORDS}), like free text or "
+                "an identifier, and is left out."
+            )
+        else:
+            columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
+    if not columns:
+        raise DataError("The table has no column to learn from. Expected numbers or words beside the label.")
+    encoded = np.concatenate([_encoded(train, column) for column in columns], axis=1).astype(np.float64)
+    std = encoded.std(0)
+    spread = tuple(float(value) for value in np.where(std > 1e-8, std, 1.0))
+    return Encoding(tuple(columns), tuple(map(float, encoded.mean(0))), spread), tuple(notes)
+
+
+def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
+    """One column; names are unique, which a type checker cannot know."""
+    found: Any = frame[name]
+    return found
+
+
+def holds_numbers(values: pd.Series) -> bool:
+    """Whether a column is one of numbers; true and false are words."""
+    kinds = pd.api.types
+    return bool(kinds.is_numeric_dtype(values)) and not bool(kinds.is_bool_dtype(values))
+
+
+def numbers_of(values: pd.Series) -> np.ndarray:
+    """The cells as float64, a missing one as NaN."""
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def as_words(values: pd.Series) -> list[str]:
+    """The cells as text, an empty one as MISSING."""
+    return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in values]
+
+
+def encoding_from(found: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:
+    """Read what `to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is something else.
+    """
+    columns = tuple(
+        Column(
+            str(entry["name"]),
+            tuple(map(str, entry["words"])) if "words" in entry else None,
+            float(entry.get("median", 0.0)),
+        )
+        for entry in found["columns"]
+    )
+    return Encoding(columns, tuple(mean), tuple(std))
+
+
+def _encoded(frame: pd.DataFrame, column: Column) -> np.ndarray:
+    if column.name not in frame:
+        raise DataError(
+            f"The table has no column '{column.name}', which the model was trained on; it has "
+            f"{', '.join(map(str, frame.columns[:12]))}. Use the table the model was trained on."
+        )
+    values = column_of(frame, column.name)
+    if column.words is None:
+        if not holds_numbers(values):
+            raise DataError(
+                f"Column '{column.name}' holds words such as {str(values.iloc[0])!r}; the model expects numbers there."
+            )
+        numbers = numbers_of(values)
+        return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
+    number = {word: index for index, word in enumerate(column.words)}
+    places = np.array([number.get(word, -1) for word in as_words(values)])
+    return (places[:, None] == np.arange(len(column.words))).astype(np.float32)

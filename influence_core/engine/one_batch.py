@@ -1,0 +1,130 @@
+"""What does one batch of a sweep give? Everything that is kept of its samples, as tensors with samples on axis 0."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from influence_core.engine import batches as loop
+from influence_core.engine.book import Book
+from influence_core.engine.contractions import Buffer, Readings, Wanted, contract, joined
+from influence_core.engine.factors import Dense, wide
+from influence_core.engine.features import heard
+from influence_core.engine.losses import Loss, checked
+from influence_core.engine.study import Study
+from influence_core.engine.taps import Watch
+from influence_core.errors import InfluenceError, LayerError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one sweep wants of each parameter; the same for all batches."""
+
+    named: dict[str, nn.Parameter]
+    wanted: dict[str, Wanted]
+    layers: dict[str, list[str]]
+    study: Study
+    loss: Loss
+    k: int
+    q: int
+    keep: tuple[str, ...]
+    buffer: Buffer
+
+
+def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]:
+    shapes = {name: wanted.shape for name, wanted in plan.wanted.items()}
+    book = Book(
+        shapes, len(batch), lambda name, factor, low: contract(factor, plan.wanted[name], plan.buffer), joined
+    )
+    with heard(model, plan.keep) as features, torch.enable_grad():
+        outputs, losses = (_plainly if plan.study.decided else _watched)(model, batch, plan, book)
+    with torch.enable_grad():
+        single = _alone(model, batch, plan)
+    for name, g in single.items():
+        book.found[name] = contract(Dense(g), plan.wanted[name], plan.buffer)
+    logits = outputs if isinstance(outputs, Tensor) else torch.zeros(len(batch), 0)
+    read = _entries(book.found, book.last, plan, losses)
+    kept = {f"feature.{path}": wide(features[path]).cpu() for path in plan.keep}
+    return {"losses": wide(losses.detach()).cpu(), "logits": wide(logits.detach()).cpu(), **read, **kept}
+
+
+def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
+    """Outputs and losses alone: every gradient of this model takes a pass of its own."""
+    with torch.no_grad():
+        outputs = loop.forward(model, batch.inputs)
+        return outputs, checked(plan.loss(outputs, batch.labels), len(batch))
+
+
+def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
+    """Outputs and losses; the gradients are read into the book in the backward pass."""
+    with Watch(plan.named, batch.inputs, plan.study.layouts, book.called, book.receive) as watch:
+        outputs = loop.forward(model, batch.inputs)
+        losses = plan.loss(outputs, batch.labels)
+    losses = checked(losses, len(batch))
+    if watch.decided:
+        raise LayerError(
+            f"The model decided by the numbers of this batch ({watch.decided}), but not with the first three samples, "
+            "so samples may have been treated by their company. Expected no such decision, or one for every "
+            "batch. Use torch.where instead."
+        )
+    if losses.requires_grad:
+        losses.sum().backward()
+        book.close(watch.leaves)
+    elif not plan.study.alone:
+        raise LayerError(
+            "The loss does not depend on any trainable layer, so every gradient is zero. Expected outputs "
+            "computed with gradients: remove torch.no_grad() or .detach() from the model's forward."
+        )
+    return outputs, losses
+
+
+def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]:
+    """Gradients (b, *shape) of the parameters that no operation shows: one backward pass a sample."""
+    values = {name: plan.named[name] for name in plan.study.alone}
+    if not values:
+        return {}
+    rows: list[tuple[Tensor, ...]] = []
+    for value in values.values():
+        value.requires_grad_(True)
+    try:
+        for i in range(len(batch)):
+            loss = plan.loss(loop.forward(model, loop.one_of(batch.inputs, i)), batch.labels[i : i + 1]).sum()
+            found = torch.autograd.grad(
+                loss, list(values.values()), allow_unused=True, materialize_grads=True
+            )
+            rows.append(found)
+    finally:
+        for value in values.values():
+            value.requires_grad_(False)
+    return {name: torch.stack(column) for name, column in zip(values, zip(*rows, strict=True), strict=True)}
+
+
+def _entries(
+    found: Mapping[str, Readings], last: tuple[str, ...], plan: Plan, like: Tensor
+) -> dict[str, Tensor]:
+    """All readings of a batch as tensors with samples on axis 0, on the CPU."""
+
+    def total(field: str, names: Iterable[str], *width: int) -> Tensor:
+        values = [getattr(found[name], field) for name in names if name in found]
+        whole = (
+            torch.stack(values).sum(0).cpu() if values else like.new_zeros(len(like), *width).detach().cpu()
+        )
+        if not torch.isfinite(whole).all():
+            raise InfluenceError(
+                "Some gradients or directions are NaN or infinite, so the scores would be too. Expected finite "
+                "numbers: check the weights, the validation samples and the loss."
+            )
+        return whole
+
+    last = last or tuple(plan.named)[-1:]
+    place = list(plan.layers).index(last[-1].rpartition(".")[0])
+    return {
+        "square": total("square", found),
+        **{f"square.{path}": total("square", names) for path, names in plan.layers.items()},
+        "l1": total("l1", found),
+        "last_l1": total("l1", last),
+        "products": total("products", found, plan.k),
+        "sketches": total("sketch", found, plan.q),
+        "last": torch.full((len(like),), place),
+    }

@@ -1,0 +1,104 @@
+"""What is in these files, before anything runs? Asked of a process of its own, which alone opens them.
+
+    python -m influence_core.inspection preview '{"dataset": ..., "pixels": ...}'    what is in the dataset
+    python -m influence_core.inspection weights '{"weights": ..., "target": ...}'    as safetensors, and a guess
+    python -m influence_core.inspection trial   '{"model": ..., "dataset": ...}'     accuracy at once, and why not
+
+The answer is one line of JSON, or {"refused": sentence}. The process has no network where the system permits that, a
+share of the memory, and limits on time and on what it writes; its death is an answer too.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from influence_core import jail
+from influence_core.errors import InfluenceError
+
+SECONDS = 1_800
+WRITTEN = 9 * 1024**3  # a file; archives are counted again while they are unpacked
+SHARE = 0.6
+"""Of the machine's memory."""
+
+
+def command(question: str, options: Mapping[str, Any]) -> list[str]:
+    """What to start: the question inside an empty network."""
+    inside = [sys.executable, "-P", "-m", "influence_core.inspection", question, json.dumps(options)]
+    return [sys.executable, "-I", str(Path(jail.__file__)), *inside]
+
+
+def preview(options: Mapping[str, Any]) -> dict[str, Any]:
+    from influence_core.preview import preview as look
+
+    return look(Path(options["dataset"]), Path(options["pixels"]))
+
+
+def weights(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert to safetensors once, so that nobody ever opens the original again; say what it may be."""
+    import safetensors.torch
+
+    from influence_core.models.guess import guess_architecture
+    from influence_core.models.spec import read_spec
+    from influence_core.models.weights import read_weights
+
+    source, target = Path(options["weights"]), Path(options["target"])
+    tensors = read_weights(source)
+    spec = read_spec(Path(options["spec"]) if options.get("spec") else source.with_name("model.json"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(safetensors.torch.save(tensors))
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    how = spec.preprocessing
+    return {
+        "tensors": len(tensors),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "guesses": [
+            {"architecture": guess.architecture, "classes": guess.classes, "channels": guess.channels,
+             "size": guess.size, "fitting": guess.fitting, "total": guess.total}
+            for guess in guess_architecture(shapes)
+        ],
+        "architecture": spec.architecture,
+        "classes": None if spec.classes is None else list(spec.classes),
+        "preprocessing": None
+        if how is None
+        else {"channels": how.channels, "size": how.size, "mean": list(how.mean), "std": list(how.std)},
+    }  # fmt: skip
+
+
+def trial(options: Mapping[str, Any]) -> dict[str, Any]:
+    from influence_core.trial import trial as tried
+
+    skip = bool(options.get("skip_unreadable"))
+    return tried(Path(options["model"]), Path(options["dataset"]), skip_unreadable=skip)
+
+
+QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "preview": preview,
+    "weights": weights,
+    "trial": trial,
+}
+
+
+def main(question: str, options: str) -> int:
+    """Answer one question on standard output."""
+    import psutil
+
+    memory = int(SHARE * psutil.virtual_memory().total)
+    jail.limited(memory=memory, seconds=SECONDS, written=WRITTEN)
+    try:
+        answer, code = QUESTIONS[question](json.loads(options)), 0
+    except InfluenceError as error:
+        answer, code = {"refused": str(error)}, 1
+    except MemoryError:
+        size = f"{memory / 1e9:,.0f} GB"
+        answer, code = (
+            {"refused": f"This needs more than the {size} of memory that looking at files may take."},
+            1,
+        )
+    print(json.dumps(answer))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

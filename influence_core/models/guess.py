@@ -1,0 +1,157 @@
+"""Which architecture do these weights belong to? A guess from the names and shapes of tensors, best first.
+
+    share = tensors of the file that the network has under the same name and shape / the larger number of tensors
+
+The head's outputs, the first convolution's inputs and a vision transformer's positions are read from the file: they
+depend on classes, channels and picture size, not on the architecture. Networks are built without memory, and only those
+of a family whose mark is among the names, until one fits in all tensors. It stays a guess: two networks can have the
+same tensors and use them differently.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from influence_core.models.architectures import BUILT_IN, Size, architectures, build_network
+from influence_core.models.weights import PREFIXES
+
+Shapes = Mapping[str, tuple[int, ...]]
+# A name that only one family of networks has, and how the members of the family are called.
+MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("features.denseblock1.denselayer1.norm1.weight", ("densenet",)),
+    ("encoder.layers.encoder_layer_0.ln_1.weight", ("vit_",)),
+    ("features.1.0.attn.relative_position_bias_table", ("swin_",)),
+    ("blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight", ("maxvit",)),
+    ("layer1.0.conv1.weight", ("resnet", "resnext", "wide_resnet")),
+    ("trunk_output.block1.block1-0.f.a.0.weight", ("regnet",)),
+    ("features.1.0.layer_scale", ("convnext",)),
+    ("features.3.squeeze.weight", ("squeezenet",)),
+    ("features.4.squeeze.weight", ("squeezenet",)),
+    ("inception3a.branch1.conv.weight", ("googlenet",)),
+    ("Conv2d_1a_3x3.conv.weight", ("inception",)),
+    ("stage2.0.branch2.0.weight", ("shufflenet",)),
+    ("layers.8.0.layers.0.weight", ("mnasnet",)),
+    ("features.1.conv.0.0.weight", ("mobilenet_v2",)),
+    ("features.1.block.0.0.weight", ("mobilenet_v3",)),
+    ("features.1.0.block.1.fc1.weight", ("efficientnet_b",)),
+    ("features.2.0.block.1.0.weight", ("efficientnet_v2",)),
+    ("classifier.6.weight", ("vgg", "alexnet")),
+    ("stage1.0.weight", ("small_cnn",)),
+    ("hidden1.weight", ("mlp",)),
+    ("head.weight", ("logistic",)),
+)
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """An architecture with what the file says about it; `size` is None where any size of picture fits.
+
+    `channels` counts features for networks of one number a feature (`mlp`, `logistic`).
+    """
+
+    architecture: str
+    classes: int
+    channels: int
+    size: Size
+    fitting: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1: how much of file and network is the same."""
+        return self.fitting / self.total
+
+
+def guess_architecture(shapes: Shapes) -> list[Guess]:
+    """Return up to three architectures whose tensors look like these, best first; none when nothing is alike.
+
+    Args:
+        shapes: shape of each tensor by its name, as in the file; prefixes of wrappers are stripped here.
+    """
+    shapes, found = bare(shapes), []
+    for name in candidates(shapes):
+        if (guess := compared(name, shapes)) is not None:
+            found.append(guess)
+            if guess.share == 1:
+                break  # the largest relatives take seconds each to build, and can only be equally right
+    return sorted(found, key=lambda guess: -guess.share)[:SHOWN]
+
+
+def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Names without what DataParallel, torch.compile and training frameworks put before each of them."""
+    for prefix in PREFIXES:
+        if shapes and all(name.startswith(prefix) for name in shapes):
+            return bare({name.removeprefix(prefix): shape for name, shape in shapes.items()})
+    return dict(shapes)
+
+
+def candidates(shapes: Shapes) -> list[str]:
+    """Every architecture of the first family whose mark is there."""
+    families = next((names for mark, names in MARKS if mark in shapes), None)
+    if families is None:
+        return []
+    if families[0] in BUILT_IN:
+        return list(families)
+    return [name for name in architectures() if name.startswith(tuple(families)) and name not in BUILT_IN]
+
+
+def compared(architecture: str, shapes: Shapes) -> Guess | None:
+    """How well one architecture fits, or None when it has no tensor for the classes where the file has one."""
+    size = picture_size(shapes)
+    network = unallocated(architecture, size)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    head, _, _ = [name for name, _ in network.named_parameters()][-1].rpartition(".")
+    first = next(name for name, value in network.named_parameters() if value.dim() > 1)
+    outputs, inputs = shapes.get(f"{head}.bias"), shapes.get(first)
+    if not outputs or not inputs or len(inputs) < 2:
+        return None
+    # counters that old files lack say nothing about the architecture
+    ours = {name: shape for name, shape in expected.items() if not name.endswith("num_batches_tracked")}
+    theirs = {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
+    fitting = sum(
+        fits(ours[name], shape, head=name.startswith(f"{head}."), first=name == first)
+        for name, shape in theirs.items()
+        if name in ours
+    )
+    return Guess(architecture, outputs[0], inputs[1], size, fitting, max(len(ours), len(theirs)))
+
+
+def fits(ours: tuple[int, ...], theirs: tuple[int, ...], *, head: bool, first: bool) -> bool:
+    """Same shape, but for the number of classes at the head and of channels at the beginning."""
+    if len(ours) != len(theirs):
+        return False
+    return all(
+        a == b or (head and axis == 0) or (first and axis == 1)
+        for axis, (a, b) in enumerate(zip(ours, theirs, strict=True))
+    )
+
+
+def picture_size(shapes: Shapes) -> Size:
+    """The picture size that a vision transformer's positions were made for; None for all others."""
+    positions, patches = shapes.get("encoder.pos_embedding"), shapes.get("conv_proj.weight")
+    if not positions or not patches or len(positions) != 3 or len(patches) != 4:
+        return None
+    side = math.isqrt(max(0, positions[1] - 1)) * patches[2]
+    return (side, side) if side else None
+
+
+class NoMemory(TorchFunctionMode):
+    """Parameters are made without memory; numbers that decide about the architecture stay real."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def unallocated(architecture: str, size: Size) -> nn.Module:
+    """The network with shapes and no numbers: the largest takes a second and a few megabytes."""
+    with NoMemory():
+        return build_network(architecture, classes=10, channels=3, size=size or (224, 224))

@@ -1,0 +1,271 @@
+"""Which way does an objective rise? Its value and its gradient over all trainable parameters, from ordinary batches.
+
+    first pass   readings of every sample, without gradients; shared by all objectives that show the samples as they are
+    weights      df/dr_j by automatic differentiation of `value` alone: nothing of the model is in it
+    second pass  gradient of sum_j weight_j r_j(theta), over the samples whose weight is not zero
+
+Objectives that are linear in their readings need no first pass. k objectives are k gradients over the (small)
+validation split and then k directions of ONE sweep over the training samples, never k sweeps.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from influence_core.data import Samples
+from influence_core.engine import batches as loop
+from influence_core.engine.losses import Loss, loss_by_name
+from influence_core.engine.taps import scoring
+from influence_core.errors import InfluenceError
+from influence_core.objectives.held_out import HeldOut, named_classes
+from influence_core.objectives.names import objective_by_name
+from influence_core.objectives.objective import Objective, Seen
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An objective on its held-out samples: its gradient, and the readings its value is made of."""
+
+    objective: Objective
+    """Bound to the samples; its notes say what was left out."""
+    gradient: dict[str, Tensor]
+    """{parameter name: tensor of its shape}; a step AGAINST it lowers the objective."""
+    readings: Tensor
+    """(m, width) float64 on the CPU; zero for samples that do not enter."""
+    decisions: Tensor | None
+    """The same of the model's decisions, where the objective has such a reading."""
+
+    @property
+    def value(self) -> float:
+        """What the objective amounts to now."""
+        return float(self.objective.value(self.readings, torch.ones(len(self.readings)).double()))
+
+
+def objective_gradient(
+    model: nn.Module,
+    samples: Dataset,
+    objective: str | Objective = "utility",
+    *,
+    loss: str | Loss = "cross_entropy",
+    batch_size: int = 64,
+) -> dict[str, Tensor]:
+    """Gradient of an objective over held-out samples, as {parameter name: tensor of its shape}.
+
+    The model is scored in evaluation mode and comes back as it was. Sign: a step AGAINST this direction lowers f.
+
+    Raises:
+        InfluenceError: no samples, an unknown name, an objective that cannot be measured on these samples, or a loss
+            that is not one finite number a sample.
+    """
+    return measured(model, samples, objective, loss=loss, batch_size=batch_size).gradient
+
+
+def measured(
+    model: nn.Module,
+    samples: Dataset,
+    objective: str | Objective = "utility",
+    *,
+    loss: str | Loss = "cross_entropy",
+    batch_size: int = 64,
+) -> Measured:
+    """One objective's gradient with its value; groups are those that `samples` carries.
+
+    Raises:
+        InfluenceError: as objective_gradient.
+    """
+    chosen = objective_by_name(objective)
+    bound = bind(chosen, model, samples, loss=loss, groups=getattr(samples, "groups", None))
+    return measured_all(model, samples, [bound], loss=loss, batch_size=batch_size)[0]
+
+
+def bind(
+    objective: Objective,
+    model: nn.Module,
+    samples: Dataset,
+    *,
+    loss: str | Loss = "cross_entropy",
+    groups: pd.DataFrame | None = None,
+    train_groups: pd.DataFrame | None = None,
+    classes: Sequence[str] = (),
+) -> Objective:
+    """The objective tied to its held-out samples.
+
+    Raises:
+        ObjectiveError: it cannot be measured on them.
+        InfluenceError: there are none.
+    """
+    own = objective.samples(samples)
+    if loop.count(own) == 0:
+        raise InfluenceError(
+            f"The objective '{objective.name}' has no held-out samples to be measured on. Expected at least one: give "
+            "a validation split."
+        )
+    names = tuple(classes) or named_classes(model, own)
+    with scoring(model):
+        held = HeldOut(
+            own, model, loss_by_name(loss), names, groups if own is samples else None, train_groups
+        )
+        return objective.bound(held)
+
+
+def measured_all(
+    model: nn.Module,
+    samples: Dataset,
+    objectives: Sequence[Objective],
+    *,
+    loss: str | Loss = "cross_entropy",
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Measured]:
+    """Several bound objectives of the same split, in order; they share the first pass."""
+    function, found = loss_by_name(loss), []
+    on_progress(0, len(objectives))
+    with scoring(model):
+        first = _first_pass(model, samples, objectives, function, batch_size)
+    for index, objective in enumerate(objectives):
+        found.append(_measured(model, samples, objective, first.get(index), function, batch_size))
+        on_progress(index + 1, len(objectives))
+    return found
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """Of all samples: readings (m, width), and those of the decisions, in the model's dtype on its device."""
+
+    values: Tensor
+    decisions: Tensor | None
+
+
+def _first_pass(
+    model: nn.Module, samples: Dataset, objectives: Sequence[Objective], loss: Loss, batch_size: int
+) -> dict[int, _Readings]:
+    """Readings of the objectives whose weights depend on them, by position."""
+    found: dict[int, _Readings] = {}
+    curved = [index for index, objective in enumerate(objectives) if not objective.linear]
+    shared = [index for index in curved if objectives[index].samples(samples) is samples]
+    for together in (shared, *([index] for index in curved if index not in shared)):
+        if together:
+            own = objectives[together[0]].samples(samples)
+            found |= _read(model, own, {index: objectives[index] for index in together}, loss, batch_size)
+    return found
+
+
+def _read(
+    model: nn.Module, samples: Dataset, objectives: dict[int, Objective], loss: Loss, batch_size: int
+) -> dict[int, _Readings]:
+    values: dict[int, list[Tensor]] = {index: [] for index in objectives}
+    decisions: dict[int, list[Tensor]] = {index: [] for index in objectives}
+    for seen in _all_seen(model, samples, None, loss, batch_size):
+        for index, objective in objectives.items():
+            shown = objective.shown(seen)
+            with torch.no_grad():
+                values[index].append(_read_off(objective, shown))
+                if (decided := objective.decided(shown)) is not None:
+                    decisions[index].append(_columns(decided))
+    return {
+        index: _Readings(torch.cat(values[index]), torch.cat(decisions[index]) if decisions[index] else None)
+        for index in objectives
+    }
+
+
+def _all_seen(
+    model: nn.Module, samples: Dataset, rows: np.ndarray | None, loss: Loss, batch_size: int
+) -> Iterator[Seen]:
+    """The samples at `rows` (all of them for None) in batches, knowing their positions in the split."""
+    chosen = samples if rows is None else _selected(samples, rows)
+    positions = torch.arange(loop.count(samples)) if rows is None else torch.from_numpy(rows)
+    for batch in loop.batches(chosen, batch_size, like=model):
+        place = positions[batch.start : batch.stop].to(batch.labels.device)
+        yield Seen(model, batch.inputs, batch.labels, place, loss)
+
+
+def _selected(samples: Any, rows: np.ndarray) -> Dataset:
+    return samples.select(rows) if isinstance(samples, Samples) else Subset(samples, rows.tolist())
+
+
+def _read_off(objective: Objective, shown: Seen) -> Tensor:
+    """The readings of one batch (b, width), checked."""
+    found = _columns(objective.readings(shown))
+    expected = (1 if objective.whole else len(shown), objective.width)
+    if tuple(found.shape) != expected:
+        raise InfluenceError(
+            f"The objective '{objective.name}' read {tuple(found.shape)} off {len(shown)} samples; expected {expected}."
+        )
+    if not torch.isfinite(found).all():
+        raise InfluenceError(
+            f"The objective '{objective.name}' is NaN or infinite on some validation samples, and so would be every "
+            "influence on it. Expected finite numbers: check the validation samples and the loss."
+        )
+    return found
+
+
+def _columns(values: Tensor) -> Tensor:
+    return values if values.ndim == 2 else values.reshape(-1, 1)
+
+
+def _measured(
+    model: nn.Module,
+    split: Dataset,
+    objective: Objective,
+    first: _Readings | None,
+    loss: Loss,
+    batch_size: int,
+) -> Measured:
+    samples = objective.samples(split)
+    m = 1 if objective.whole else loop.count(samples)
+    device, dtype = loop.home(model)
+    values = torch.zeros(m, objective.width, device=device, dtype=dtype) if first is None else first.values
+    weights = _weights(objective, values)
+    rows = None if objective.whole else weights.abs().sum(1).nonzero()[:, 0].cpu().numpy()
+    size = loop.count(samples) if objective.whole else batch_size
+    gradient = {
+        name: torch.zeros_like(value) for name, value in model.named_parameters() if value.requires_grad
+    }
+    named = {name: value for name, value in model.named_parameters() if name in gradient}
+    with scoring(model), torch.enable_grad():
+        for value in named.values():
+            value.requires_grad_(True)
+        for seen in _all_seen(model, samples, rows, loss, size):
+            read = _read_off(objective, objective.shown(seen))
+            place = torch.zeros(1, dtype=torch.int64, device=device) if objective.whole else seen.rows
+            values[place] = read.detach()
+            part = (weights[place] * read).sum()
+            _check_depends(objective, part)
+            found = torch.autograd.grad(part, list(named.values()), allow_unused=True)
+            for total, g in zip(gradient.values(), found, strict=True):
+                if g is not None:
+                    total += g
+    _check_finite(objective, gradient)
+    decisions = None if first is None or first.decisions is None else first.decisions.double().cpu()
+    return Measured(objective, gradient, values.double().cpu(), decisions)
+
+
+def _weights(objective: Objective, readings: Tensor) -> Tensor:
+    """df/dr (m, width), at these readings."""
+    with torch.enable_grad():
+        variable = readings.detach().clone().requires_grad_(True)
+        value = objective.value(variable, torch.ones(len(readings)).to(readings))
+        (weights,) = torch.autograd.grad(value, variable)
+    return weights
+
+
+def _check_depends(objective: Objective, part: Tensor) -> None:
+    if not part.requires_grad:
+        raise InfluenceError(
+            f"The objective '{objective.name}' does not depend on any trainable parameter, so every influence on it "
+            "would be zero. Expected a function of the model's outputs, without torch.no_grad() or .detach()."
+        )
+
+
+def _check_finite(objective: Objective, gradient: dict[str, Tensor]) -> None:
+    if not all(torch.isfinite(value).all() for value in gradient.values()):
+        raise InfluenceError(
+            f"The gradient of '{objective.name}' is NaN or infinite, and so would be every influence on it. Expected "
+            "finite numbers: check the validation samples and the loss."
+        )

@@ -1,0 +1,103 @@
+"""Which objectives does a name stand for?
+
+    utility                              mean validation loss
+    utility:class                        one objective a class;  utility:class:shirt  that one alone
+    fairness:sex                         equal opportunity between the groups of the column `sex`
+    fairness:sex:demographic_parity      or equalized_odds, worst_group, equal_opportunity
+    fairness:sex:equalized_odds:>50K     with the positive class by name
+    robustness                           mean loss under PGD attack; also :fgsm, :pgd (with a strength), :linear
+    robustness:corruption                or one of them, robustness:corruption:blur
+
+Another family is another function in FAMILIES. An Objective passes through; a plain function becomes `Own`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from influence_core.errors import InfluenceError
+from influence_core.objectives import robustness
+from influence_core.objectives.gaps import KINDS, Gap
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.own import Function, Own
+from influence_core.objectives.utility import ClassUtility, Utility
+from influence_core.objectives.worst_group import WorstGroup
+
+Family = Callable[[list[str], tuple[str, ...]], list[Objective]]
+"""(the parts after the first colon, class names) -> objectives; raises ValueError with what it expects."""
+
+
+def _utility(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
+    if not parts:
+        return [Utility()]
+    if parts[0] != "class":
+        raise ValueError("utility, utility:class or utility:class:NAME")
+    if len(parts) > 1:
+        return [ClassUtility(":".join(parts[1:]))]
+    if not classes:
+        raise ValueError(
+            "class names; give the model or the samples `classes`, or ask for utility:class:NAME"
+        )
+    return [ClassUtility(name) for name in classes]
+
+
+def _fairness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
+    kinds = (*KINDS, "worst_group")
+    if not parts or not parts[0] or (len(parts) > 1 and parts[1] not in kinds):
+        raise ValueError(f"fairness:COLUMN or fairness:COLUMN:KIND with KIND one of {', '.join(kinds)}")
+    if parts[1:] == ["worst_group"]:
+        return [WorstGroup(parts[0])]
+    label = ":".join(parts[2:]) or None
+    return [Gap(parts[0], *parts[1:2], label=label)]
+
+
+def _robustness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
+    return [robustness.by_name(parts)]
+
+
+FAMILIES: dict[str, Family] = {"utility": _utility, "fairness": _fairness, "robustness": _robustness}
+
+
+def resolved(
+    objectives: Sequence[str | Objective | Function], classes: Sequence[str] = ()
+) -> tuple[Objective, ...]:
+    """All objectives asked for, in order, each once.
+
+    Raises:
+        InfluenceError: an unknown name, or two objectives with the same name.
+    """
+    found = [one for asked in objectives for one in _one(asked, tuple(classes))]
+    names = [objective.name for objective in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InfluenceError(
+            f"Two objectives are called {', '.join(twice)}, and one column would overwrite the other. Ask for each "
+            "once, or give your own another name."
+        )
+    return tuple(found)
+
+
+def objective_by_name(objective: str | Objective | Function) -> Objective:
+    """The one objective of a name.
+
+    Raises:
+        InfluenceError: an unknown name, or one that stands for several.
+    """
+    found = _one(objective, ())
+    if len(found) != 1:
+        raise InfluenceError(f"'{objective}' stands for {len(found)} objectives; name one of them.")
+    return found[0]
+
+
+def _one(asked: str | Objective | Function, classes: tuple[str, ...]) -> list[Objective]:
+    if isinstance(asked, Objective):
+        return [asked]
+    if callable(asked):
+        return [Own.of(asked)]
+    family, *parts = asked.split(":")
+    if family not in FAMILIES:
+        raise InfluenceError(
+            f"Objective '{asked}' is not known; expected one of {', '.join(FAMILIES)}, an Objective of your own or a "
+            "function of (model, inputs, labels)."
+        )
+    try:
+        return FAMILIES[family](parts, classes)
+    except ValueError as error:
+        raise InfluenceError(f"Objective '{asked}' is not known; expected {error}.") from error

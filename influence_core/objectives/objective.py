@@ -1,0 +1,138 @@
+"""What is an objective? A scalar of the model, to be LOWERED, made of one reading per held-out sample.
+
+    f(theta) = value(r_1(theta), ..., r_m(theta)),      r_j depends on held-out sample j alone
+
+`readings` says what is read off each sample (its loss, a probability, a margin), `value` what all readings come to
+(a mean, the size of a gap between groups, the worst group). By the chain rule grad f = sum_j (df/dr_j) grad r_j: the
+weights df/dr_j come from a first pass without gradients, the rest from ordinary batches. So means over a group, the
+sign of a gap and the choice of the worst group are resolved from the value before any gradient is taken, and no
+objective needs a loop of its own. Influence is <g_i, grad f>: positive = helpful, a training step on i lowers f.
+Source: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490); the identity stands in for the inverse Hessian.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from influence_core.engine import batches as loop
+from influence_core.engine.losses import Loss, checked
+
+if TYPE_CHECKING:
+    from influence_core.objectives.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Held-out samples as the model sees them. Outputs and losses are computed on first use, then shared."""
+
+    model: nn.Module
+    inputs: Any
+    labels: Tensor
+    """(b, ...) on the model's device."""
+    rows: Tensor
+    """(b,) int64: positions in the held-out split, whatever batch the samples came in."""
+    loss: Loss
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def outputs(self) -> Any:
+        """The model's outputs, logits (b, c) for a classifier."""
+        return loop.forward(self.model, self.inputs)
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Each sample's own loss (b,)."""
+        return checked(self.loss(self.outputs, self.labels), len(self))
+
+    def with_inputs(self, inputs: Any) -> Seen:
+        """The same samples with other inputs, such as attacked ones; outputs and losses are computed anew."""
+        return replace(self, inputs=inputs)
+
+
+class Objective(ABC):
+    """A scalar to be lowered. Subclass, set `name` and `title`, and say what is read off each sample.
+
+    An objective is a value: methods return new ones and change nothing. The gradient loop calls `bound` once, then
+    `shown` and `readings` for each batch, and `value` on all readings.
+    """
+
+    name: str
+    """The suffix of its column: influence_<name>."""
+    title: str
+    """A few words for a person, for example "validation loss"; "raises <title>" must read as a sentence."""
+    unit: str = "nats"
+    """The unit of the value."""
+    notes: tuple[str, ...] = ()
+    """What a person must know about it, in sentences; filled by `bound`."""
+    linear: ClassVar[bool] = False
+    """Whether `value` is linear in the readings: then its weights need no first pass."""
+    width: int = 1
+    """Readings a sample."""
+    whole: bool = False
+    """Whether the split must be seen in one piece, as one reading."""
+
+    def samples(self, split: Dataset) -> Dataset:
+        """The samples it is measured on: the validation split, unless it brings its own (one prediction)."""
+        return split
+
+    def bound(self, held: HeldOut) -> Self:
+        """The same objective, tied to the held-out samples: groups looked up, class numbers found.
+
+        Raises:
+            ObjectiveError: it cannot be measured there, in one sentence; other objectives still can.
+        """
+        return self
+
+    def shown(self, seen: Seen) -> Seen:
+        """The samples as this objective shows them to the model: as they are, unless it attacks or corrupts them.
+
+        Must depend on the samples and their rows alone, never on the batch: it is called again for the gradient.
+        Parameters may require gradients; inputs that are returned count as constants, so detach them.
+        """
+        return seen
+
+    @abstractmethod
+    def readings(self, seen: Seen) -> Tensor:
+        """What is read off each sample: (b,) or (b, width), differentiable in the parameters."""
+
+    def value(self, readings: Tensor, weights: Tensor) -> Tensor:
+        """The objective itself (...), from readings (m, width) and how often each sample counts (..., m).
+
+        Weights are ones (m,) for the value and its gradient, and many draws at once for its interval. Readings of
+        samples that do not enter are zero, and must stay without effect.
+        """
+        return (weights @ readings[:, 0]) / weights.sum(-1)
+
+    # ------------------------------------------------------------- only for objectives that chance alone makes positive
+
+    gap: ClassVar[bool] = False
+    """Whether the value is a size that is zero when there is nothing to explain."""
+
+    def fixed(self, readings: Tensor) -> Self:
+        """The same with what its value chose (which group fares better) held as it is, so that it can cross zero."""
+        return self
+
+    @property
+    def strata(self) -> Tensor:
+        """(m,) int64: samples of the same number may swap readings if groups mean nothing; -1: takes no part."""
+        raise NotImplementedError(f"{type(self).__name__} is a gap, so it must say what no gap would be.")
+
+    def decided(self, seen: Seen) -> Tensor | None:
+        """The same readings taken off the model's decisions (0 or 1) instead of its losses or probabilities.
+
+        `value` of these is the gap in rates that people know, such as the difference in true positive rates. None
+        where there is no such reading.
+        """
+        return None
+
+    def words(self, readings: Tensor) -> dict[str, Any]:
+        """What else run.json says of it, given all readings (m, width): who fares better, each group's number."""
+        return {}

@@ -1,0 +1,162 @@
+"""What did a verification find? Read from its folder, and said in one sentence that does not oversell.
+
+RUN/verifications/<number>/   verification.json, changes.parquet; job.json and progress.json where a job made it
+RUN/trainings/<key>.npz       what each trained model answered; <key>/model.safetensors for the repaired one
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from influence_core import atomic
+from influence_core.errors import RunError
+from influence_core.paired import Estimate, estimate_from
+from influence_core.runs import Run
+
+FOLDER, RESULT, CHANGES = "verifications", "verification.json", "changes.parquet"
+NONE = "no measurable effect"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A verification on disk. `finished` is False while the groups of the scatter are still being trained."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        return self.content["state"] == "finished"
+
+    @property
+    def name(self) -> str:
+        return str(self.content["repair"]["name"])
+
+    @property
+    def arms(self) -> dict[str, dict[str, Any]]:
+        return self.content["arms"]
+
+    def difference(self, metric: str = "accuracy", arm: str = "repair") -> Estimate | None:
+        """Arm minus nothing, paired, with its 95 % interval; None where it was not measured."""
+        found = self.arms.get(arm, {}).get("differences", {}).get(metric)
+        return None if found is None else estimate_from(found)
+
+    @property
+    def recovered(self) -> Estimate | None:
+        """Share of the accuracy lost to wrong labels that came back; None without a truth or without a loss."""
+        found = self.content.get("recovered")
+        return None if not found else estimate_from(found)
+
+    @property
+    def rank_correlation(self) -> Estimate | None:
+        found = self.content.get("rank_correlation")
+        return None if not found else estimate_from(found)
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        return self.content.get("calibration")
+
+    def changes(self) -> pd.DataFrame:
+        """The changes that were verified, index sample_id."""
+        return pd.read_parquet(self.folder / CHANGES).set_index("sample_id")
+
+    def model_folder(self) -> Path:
+        """Where the model trained on the repaired data lies: model.safetensors and model.json."""
+        return self.folder.parents[1] / "trainings" / self.content["model"]
+
+    @property
+    def verdict(self) -> str:
+        """improved, worsened, or no measurable effect: by the interval of the accuracy's change."""
+        effect = self.difference()
+        if effect is None or not effect.measurable:
+            return NONE
+        return "improved" if effect.value > 0 else "worsened"
+
+    def sentence(self) -> str:
+        """The result in words, for a page, a command and a report."""
+        effect, levels = self.difference(), self.arms["repair"]["levels"]
+        split = "test" if self.content["judged_by"] == "test" else "validation"
+        what = described(self.content["repair"])
+        if effect is None:
+            return f"{what}: {split} accuracy {percent(levels['accuracy'])}; nothing to compare it with."
+        before = self.arms["nothing"]["levels"]["accuracy"]
+        band = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
+        if self.verdict == NONE:
+            text = f"{what} had no measurable effect on {split} accuracy ({percent(before)}): {band}"
+        else:
+            verb = "raised" if effect.value > 0 else "lowered"
+            text = f"{what} {verb} {split} accuracy from {percent(before)} to {percent(levels['accuracy'])}, {band}"
+        control = self.difference(arm="random")
+        return text + (
+            f"; a random repair of the same size: {points(control.value)}." if control is not None else "."
+        )
+
+
+def described(repair: dict[str, Any]) -> str:
+    """'Repairing 212 labels', 'Removing 40 samples', 'Changing nothing'."""
+    relabel, rest = repair["relabel"], repair["remove"] + repair["weigh"]
+    if not relabel and not rest:
+        return "Changing nothing"
+    parts = [f"repairing {relabel:,} label{'s' * (relabel != 1)}"] if relabel else []
+    if repair["remove"]:
+        parts.append(f"removing {repair['remove']:,} sample{'s' * (repair['remove'] != 1)}")
+    if repair["weigh"]:
+        parts.append(f"weighing {repair['weigh']:,} sample{'s' * (repair['weigh'] != 1)} less")
+    text = " and ".join(parts)
+    return text[0].upper() + text[1:]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, always with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "\u2212")
+
+
+def open_verification(folder: Path | str) -> Verification:
+    """Read a verification; also one whose first result is there while more is being trained.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+    """
+    path = Path(folder) / RESULT
+    try:
+        content = atomic.read_json(path)
+    except FileNotFoundError:
+        raise RunError(
+            f"No verification in {folder}: it has no {RESULT} yet. Wait for its job, or verify again."
+        ) from None
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error}). Delete this folder and verify again.") from error
+    if content.get("format") != 1:
+        raise RunError(f"{path} has format {content.get('format')}; this version reads 1. Verify again.")
+    return Verification(Path(folder), content)
+
+
+def new_folder(run: Run) -> Path:
+    """An empty folder for the next verification of a run; the number of a deleted one is not used again."""
+    root = run.path / FOLDER
+    root.mkdir(exist_ok=True)
+    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
+    while True:
+        try:
+            (root / str(number)).mkdir()
+            return root / str(number)
+        except FileExistsError:  # somebody else was faster
+            number += 1
+
+
+def list_verifications(run: Run) -> list[Verification]:
+    """All verifications of a run that have a result, newest first."""
+    folders = (run.path / FOLDER).glob(f"*/{RESULT}")
+    found = [open_verification(path.parent) for path in folders]
+    return sorted(found, key=lambda each: (each.content["made"], each.folder.name), reverse=True)
+
+
+def calibration_of(run: Run) -> dict[str, Any] | None:
+    """The scale of predictions, from the newest finished verification of the run."""
+    return next((v.calibration for v in list_verifications(run) if v.finished and v.calibration), None)

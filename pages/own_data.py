@@ -1,0 +1,90 @@
+"""Use my own data: from a file or a path to a running analysis, in three steps, with nothing read before."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from influence_core import uploads
+from influence_core.errors import UploadError
+from pages.ui import check_step, data_step, frame, model_step, plan, visitor, words
+from pages.ui.routes import runs_root
+
+TITLES = {"data": "Data", "model": "Model", "check": "Check"}
+
+
+def page() -> None:
+    action = frame.header(
+        "Use my own data", "Bring a dataset and a model; see what is in them before anything runs."
+    )
+    if not visitor.may("owner"):
+        st.info(
+            "Your role on this server is to look and decide, not to bring data. Ask the person who runs it."
+        )
+        return
+    clean_up()
+    try:
+        upload = plan.current()
+    except UploadError as error:
+        frame.nothing("Not your upload", str(error))
+        st.button("Begin with other data", type="primary", on_click=plan.start_again)
+        return
+    step = plan.step()
+    steps(step)
+    if problem := st.session_state.pop(data_step.PROBLEM, None):
+        st.error(words.escaped(problem), icon=":material/error:")
+    if step == "data" or upload is None:
+        data_step.draw(upload)
+    elif step == "model":
+        model_step.draw(upload, plan.answer(upload, "preview") or {})
+    else:
+        check_step.draw(upload, plan.answer(upload, "preview") or {})
+    with action:  # last: what the step did decides what comes next
+        onward(step)
+
+
+def steps(now: str) -> None:
+    """1 Data, 2 Model, 3 Check: where one is, and the way back."""
+    reachable = plan.reachable()
+    with st.container(horizontal=True, gap="small"):
+        for number, (name, title) in enumerate(TITLES.items(), 1):
+            st.button(
+                f"{number}  {title}",
+                key=f"step_{name}",
+                type="secondary" if name == now else "tertiary",
+                disabled=name not in reachable,
+                on_click=plan.go,
+                args=(name,),
+            )
+
+
+def onward(step: str) -> None:
+    """The one primary action: the next step, or the analysis."""
+    upload, reachable = plan.current(), plan.reachable()
+    if upload is None:
+        return
+    if step == "check":
+        check_step.button(upload)
+        return
+    following = plan.STEPS[plan.STEPS.index(step) + 1]
+    if following in reachable:
+        st.button(
+            f"Next: {TITLES[following].lower()}",
+            key="next_step",
+            type="primary",
+            icon=":material/arrow_forward:",
+            on_click=plan.go,
+            args=(following,),
+        )
+
+
+@st.cache_resource(ttl=600, max_entries=4, show_spinner=False)
+def _expired(root: str, day: str) -> int:
+    return len(uploads.expire(runs_root()))
+
+
+def clean_up() -> None:
+    """What nobody used for long is deleted, looked for at most every ten minutes."""
+    _expired(str(runs_root()), str(uploads.keep_days()))
+
+
+page()

@@ -1,0 +1,220 @@
+"""Robustness: how much must an input change before the model errs, and which training samples make it so?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from influence_core import jobs
+from influence_core.adversarial_examples import Examples, read_examples
+from influence_core.errors import InfluenceError
+from influence_core.runs import Run
+from pages.ui import (
+    cached,
+    cards,
+    explained,
+    fragility,
+    frame,
+    pixels,
+    reading,
+    robustness_charts,
+    state,
+    words,
+)
+from pages.ui.components.gallery import gallery
+from pages.ui.routes import runs_root
+from pages.ui.state import Chosen
+
+PROBLEM = "_robustness_problem"
+SHOWN, WORST = 8, 24
+
+
+def page() -> None:
+    frame.header(
+        "Robustness",
+        "How much must an input change before the model errs, and which training samples make it so?",
+    )
+    chosen = state.require_run()
+    facts = chosen.run.description.get("robustness")
+    if facts is None:
+        not_measured(chosen)
+        return
+    st.title(fragility.headline(facts), anchor=False)
+    metrics(facts)
+    left, right = (
+        column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")
+    )
+    with left:
+        frame.section("Accuracy under attack", reading.ATTACK)
+        figure = robustness_charts.accuracy_curve(facts, theme=state.theme())
+        frame.draw(figure, alt=fragility.headline(facts), key="curve")
+        st.caption(
+            f"Measured on {words.count(facts['samples'])} validation samples; bands are 95 % intervals."
+        )
+    with right:
+        frame.section("Accuracy under natural changes")
+        figure = robustness_charts.corruptions(facts, theme=state.theme())
+        frame.draw(figure, alt="Accuracy under noise and other natural changes", key="corruptions")
+        st.caption("One middle severity each; bars are 95 % intervals.")
+    if (examples := read_examples(chosen.run)) is not None and len(examples):
+        adversarial(chosen.run, examples, facts)
+    fragile(chosen)
+
+
+def metrics(facts: dict[str, Any]) -> None:
+    """Four accuracies with their intervals."""
+    natural = facts["corruptions"]
+    worst = min(natural, key=lambda name: natural[name]["value"])
+    shown = (
+        ("Clean accuracy", facts["clean"]),
+        ("Under PGD", fragility.at_usual(facts, "pgd")),
+        ("Under FGSM", fragility.at_usual(facts, "fgsm")),
+        (f"Worst natural change: {worst if worst != 'jpeg' else 'JPEG'}", natural[worst]),
+    )
+    for column, (title, share) in zip(st.columns(4, gap="small"), shown, strict=True):
+        column.metric(
+            title,
+            words.percent(share["value"]),
+            words.interval(share["low"], share["high"]),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+
+
+# ---------------------------------------------------------------------------------------------- not measured
+
+
+def not_measured(chosen: Chosen) -> None:
+    """What to do when the run did not look: the same analysis once more, as a job, or the call that does it."""
+    spec = fragility.spec_with_robustness(chosen.run)
+    with st.container(border=True, horizontal_alignment="center", gap="small"):
+        st.space("medium")
+        st.subheader("This run did not measure robustness", anchor=False, text_alignment="center")
+        if spec is None:
+            st.markdown(
+                ":gray[It was made from objects in Python. Analyse again with "
+                '`objectives=["utility", "robustness"]`.]',
+                text_alignment="center",
+            )
+        else:
+            st.markdown(
+                ":gray[The same analysis once more, with attacks on the validation samples. It takes about twice as "
+                "long and makes a new run; this one stays.]",
+                text_alignment="center",
+            )
+            st.button(
+                "Measure robustness",
+                type="primary",
+                icon=":material/shield:",
+                on_click=measure,
+                args=(spec,),
+                key="measure_robustness",
+            )
+        if problem := st.session_state.pop(PROBLEM, None):
+            st.error(problem, icon=":material/error:")
+        st.space("medium")
+
+
+def measure(spec: jobs.JobSpec) -> None:
+    """Start the job and watch it here."""
+    try:
+        state.open_run_named(jobs.submit(runs_root(), spec))
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+
+
+# ---------------------------------------------------------------------------------------------- examples
+
+
+def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
+    """Originals, what the attack made of them, and the change, amplified."""
+    with st.container(border=True):
+        frame.section("Changes nobody sees, and what they do")
+        if examples.original.ndim != 4:
+            st.dataframe(pixels.moved_features(examples, run.classes), hide_index=True)
+            return
+        st.caption("Top: the original. Middle: attacked. Bottom: the change, amplified (grey = none).")
+        for column, at in zip(st.columns(SHOWN, gap="small"), range(min(SHOWN, len(examples))), strict=False):
+            before, after = run.classes[examples.before[at]], run.classes[examples.after[at]]
+            original, attacked = examples.original[at], examples.attacked[at]
+            times = pixels.amplification(original, attacked)
+            column.image(pixels.shown(original), alt=f"Original, recognised as {before}", width="stretch")
+            column.image(pixels.shown(attacked), alt=f"Attacked, taken for {after}", width="stretch")
+            column.image(
+                pixels.shown(pixels.change(original, attacked, times)), alt="The change", width="stretch"
+            )
+            column.caption(
+                f"{words.escaped(before)} → **{words.escaped(after)}**  \n"
+                f"{fragility.strength_words(facts, float(examples.strength[at]))}, change {times:.0f} times"
+            )
+
+
+# ---------------------------------------------------------------------------------------------- who makes it fragile
+
+
+def fragile(chosen: Chosen) -> None:
+    names = fragility.columns(chosen.run)
+    if not names:
+        return
+    known = chosen.run.description["columns"]
+    column = names[0]
+    if len(names) > 1:
+        column = st.selectbox(
+            "Objective",
+            names,
+            format_func=lambda name: words.title_of(name, known),
+            key=state.ROBUST,
+            bind="query-params",
+            width=420,
+        )
+    values = chosen.run.samples[column].to_numpy(dtype=float)
+    frame.section(
+        f"The training {explained.noun(chosen.run)}s that make the model most fragile", reading.FRAGILE
+    )
+    st.caption(words.score_sentence(column, known))
+    rows = fragility.worst(chosen.run, column, WORST)
+    if not len(rows):
+        frame.nothing(
+            "No training sample makes the model fragile", "Every influence on robustness is positive."
+        )
+    else:
+        grid(chosen, rows, values, column)
+    if "influence_utility" in chosen.run.samples.columns:
+        same(chosen, values, column)
+
+
+@st.fragment
+@frame.framed
+def grid(chosen: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> None:
+    plain = cards.cards(chosen.run, chosen.name, rows, chosen.log)
+    table = chosen.run.samples.iloc[rows].assign(influence=values[rows])
+    gallery(
+        explained.with_scores(plain, table, float(np.abs(values[rows]).max())),
+        key=f"fragile_{chosen.name}",
+        version=f"{chosen.run.id}:{column}",
+        classes=chosen.run.classes,
+        apply=state.writer(chosen),
+        label="Images that make the model fragile",
+        autofocus=False,
+    )
+
+
+def same(chosen: Chosen, robust: np.ndarray, column: str) -> None:
+    """Are they the ones that hurt accuracy?"""
+    with st.container(border=True):
+        frame.section(f"Are they the {explained.noun(chosen.run)}s that hurt accuracy?")
+        left, right = st.columns([3, 2], gap="medium")
+        utility = chosen.run.samples["influence_utility"].to_numpy(dtype=float)
+        found = cached.relation(chosen.run.id, column, chosen.run)
+        with left:
+            figure = robustness_charts.quadrant(utility, robust, theme=state.theme())
+            frame.draw(figure, alt="Influence on validation loss and on robustness", key="quadrant")
+        with right:
+            for sentence in fragility.relation_sentences(found):
+                st.markdown(sentence)
+
+
+page()

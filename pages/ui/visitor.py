@@ -1,0 +1,159 @@
+"""Who is at this browser, and what may they do? The signed-in person with a role, or just this browser with a key.
+
+Without sign-in each browser holds a random key, kept by itself, which opens its own uploads after a reload and nobody
+else's. With sign-in (`st.login`, section [auth] of secrets.toml) uploads belong to the person, and an allow-list gives
+each a role; who is not on it is not let in:
+
+    viewer      sees runs and scores          annotator   decides as well
+    owner       uploads, starts and stops work, deletes, as well
+
+The list is INFLUENCE_ROLES, "owner: ada@lab.org; annotator: *@lab.org", or section [roles] of secrets.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Literal
+
+import streamlit as st
+import streamlit.components.v2 as components
+from streamlit.errors import StreamlitSecretNotFoundError
+
+from influence_core.errors import AccessError
+
+Role = Literal["viewer", "annotator", "owner"]
+ROLES: tuple[Role, ...] = ("viewer", "annotator", "owner")
+KEY = re.compile(r"[0-9a-f]{32}")
+_KEYS, _KEPT = "_browser_keys", "_browser_kept"
+
+_keep = components.component(
+    "influence_browser",
+    html="<span></span>",
+    js="""
+const KEY = 'influence-browser';
+export default function (component) {
+  const { data, setStateValue } = component;
+  try {
+    const kept = localStorage.getItem(KEY);
+    if (!kept) localStorage.setItem(KEY, data.fresh);
+    else if (!data.known.includes(kept)) setStateValue('key', kept);
+  } catch { /* storage is off in this browser: its uploads are found until the tab is closed */ }
+}
+""",
+)
+
+
+def recognise() -> None:
+    """Let the browser show the key it kept from an earlier visit; once on every page."""
+    if sign_in_configured():
+        return
+    keys = _keys()
+    _keep(key=_KEPT, data={"fresh": keys[-1], "known": keys}, on_key_change=_recognised, height=1)
+
+
+def _recognised() -> None:
+    key = st.session_state[_KEPT].get("key")
+    if isinstance(key, str) and KEY.fullmatch(key) and key not in _keys():
+        _keys().insert(0, key)
+
+
+def _keys() -> list[str]:
+    """The keys of this browser, the kept one first; the last is of this session."""
+    return st.session_state.setdefault(_KEYS, [secrets.token_hex(16)])
+
+
+def owners() -> tuple[str, ...]:
+    """Every key under which uploads of this visitor may lie; new ones go under the first."""
+    if (name := signed_in()) is not None:
+        return (f"person {name}",)
+    return tuple(f"browser {key}" for key in _keys())
+
+
+def signed_in() -> str | None:
+    """The name of the signed-in person; None when nobody is, or when no sign-in is configured."""
+    if not st.user.get("is_logged_in"):
+        return None
+    return str(st.user.get("email") or st.user.get("name") or "anonymous")
+
+
+def sign_in_configured() -> bool:
+    """Whether secrets.toml has a section [auth]."""
+    return "auth" in _secrets()
+
+
+def _secrets() -> Mapping:
+    try:
+        return {name: st.secrets[name] for name in st.secrets}
+    except StreamlitSecretNotFoundError:
+        return {}
+
+
+def role() -> Role | None:
+    """What this visitor may do; None when sign-in is configured and they are not on the list.
+
+    Without sign-in everybody who reaches the server is an owner: it then listens to this machine only.
+    """
+    if not sign_in_configured():
+        return "owner"
+    email = str(st.user.get("email") or "").lower()
+    if not st.user.get("is_logged_in") or not email or st.user.get("email_verified") is False:
+        return None
+    lists = allow_list()
+    held: list[Role] = [
+        role for role in ROLES if any(_matches(email, pattern) for pattern in lists.get(role, ()))
+    ]
+    return held[-1] if held else None
+
+
+def allow_list() -> dict[str, tuple[str, ...]]:
+    """Addresses by role; `*@lab.org` stands for everybody of a domain."""
+    if text := os.environ.get("INFLUENCE_ROLES"):
+        pairs = [part.partition(":") for part in text.split(";") if part.strip()]
+        found = {name.strip(): people.split(",") for name, _, people in pairs}
+    else:
+        found = {str(name): list(people) for name, people in dict(_secrets().get("roles", {})).items()}
+    unknown = sorted(set(found) - set(ROLES))
+    if unknown:
+        raise AccessError(f"The list of roles names {unknown}; expected {', '.join(ROLES)}.")
+    return {name: tuple(person.strip().lower() for person in people) for name, people in found.items()}
+
+
+def _matches(email: str, pattern: str) -> bool:
+    if pattern.startswith("*@"):
+        return email.rpartition("@")[2] == pattern[2:]
+    return email == pattern
+
+
+def may(wanted: Role) -> bool:
+    """Whether this visitor's role is this one or a higher one."""
+    held = role()
+    return held is not None and ROLES.index(held) >= ROLES.index(wanted)
+
+
+def require(wanted: Role, to_do: str) -> None:
+    """Raise AccessError unless this visitor may; for every callback that changes something."""
+    if not may(wanted):
+        raise AccessError(
+            f"You are signed in as {role() or 'nobody on the list'}; to {to_do} takes the role {wanted}. Ask the "
+            "person who runs this server."
+        )
+
+
+def admit() -> bool:
+    """Draw the sign-in page, or say who is not on the list; True when the visitor may go on."""
+    if role() is not None:
+        return True
+    st.title("Influence Explorer", anchor=False)
+    if signed_in() is None:
+        st.markdown("Sign in to see the runs of this server.")
+        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
+    else:
+        st.error(
+            "You are signed in, but not on the list of this server. Ask the person who runs it to add your address.",
+            icon=":material/block:",
+        )
+        st.button("Sign out", on_click=st.logout)
+    return False

@@ -1,0 +1,220 @@
+"""Verify: does the repair make the model better, for whom, and was that predicted?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from influence_core import repair_jobs
+from influence_core.errors import InfluenceError
+from influence_core.jobs import status
+from influence_core.recipe import Recipe, suggested
+from influence_core.repair import Repair
+from influence_core.verifications import FOLDER, RESULT, Verification, list_verifications
+from pages.ui import downloads, frame, job_panel, state, verify_charts, verify_words, what_if, words
+from pages.ui.state import Chosen
+
+GROUPS = "Groups of samples that are left out, one training each, to see whether predictions come true."
+
+
+def page() -> None:
+    action = frame.header(
+        "Verify", "Does the repair make the model better, for whom, and was that predicted?"
+    )
+    chosen = state.require_run()
+    found = list_verifications(chosen.run)
+    running(chosen)
+    if found:
+        result(chosen, selected(found))
+    else:
+        st.title("Nothing has been verified yet.", anchor=False)
+        st.markdown(
+            ":gray[Choose a repair below. The model is trained again with it and without, several times, beside a "
+            "random repair of the same size; test samples are looked at once.]"
+        )
+    plan(chosen, action)
+    if len(found) > 1:
+        frame.section("All verified repairs of this run")
+        st.dataframe(verify_words.comparison(found), hide_index=True, width="stretch")
+
+
+def running(chosen: Chosen) -> None:
+    """Jobs of this run that are at work, waiting, or were stopped before their first result."""
+    for path in sorted((chosen.run.path / FOLDER).glob("*/job.json"), key=lambda p: p.stat().st_mtime):
+        folder = path.parent
+        state_ = status(folder)
+        if state_.active or (state_.resumable and not (folder / RESULT).exists()):
+            with st.container(border=True):
+                job_panel.panel(folder, key=f"verify_{folder.name}", title=title_of(folder))
+
+
+def title_of(folder: Path) -> str:
+    """What a job verifies, in words."""
+    return f"Verifying {repair_jobs.name_of(folder)}"
+
+
+def selected(found: list[Verification]) -> Verification:
+    """The newest, or the one that was chosen in the address bar."""
+    if len(found) == 1:
+        return found[0]
+    names = {each.folder.name: f"{each.name}, {words.moment(each.content['made'])}" for each in found}
+    chosen = st.selectbox(
+        "Verification", list(names), format_func=names.__getitem__, key=state.VERIFIED, bind="query-params"
+    )
+    return next((each for each in found if each.folder.name == chosen), found[0])
+
+
+def result(chosen: Chosen, found: Verification) -> None:
+    """The sentence, who gains and pays, the table, predictions beside measurements, the next step."""
+    st.title(words.escaped(found.sentence()), anchor=False)
+    if (control := verify_words.control_sentence(found)) is not None:
+        st.markdown(f":gray[{words.escaped(control)}]")
+    if found.content["judged_by"] != "test":
+        st.warning(
+            "There is no test split, so this was judged on the validation samples, which also decided what was "
+            "suspicious: the result is too good. Give the dataset a test split.",
+            icon=":material/warning:",
+        )
+    left, right = (c.container(border=True, height="stretch") for c in st.columns(2, gap="medium"))
+    with left:
+        frame.section("Before and after", verify_words.DUMBBELL)
+        frame.draw(
+            verify_charts.dumbbell(found, theme=state.theme()),
+            alt=found.sentence(),
+            key=f"dumbbell_{found.folder.name}",
+        )
+    with right:
+        agreement(found)
+    with st.expander("Every number", icon=":material/table:"):
+        st.dataframe(verify_words.arms_table(found), hide_index=True, width="stretch")
+        st.dataframe(verify_words.metrics_table(found), hide_index=True, width="stretch")
+        st.caption(method(found))
+    frame.section("What to do next")
+    st.markdown(words.escaped(verify_words.next_step(found)))
+    offers(chosen, found)
+
+
+def agreement(found: Verification) -> None:
+    """Predicted beside measured, shown also when it is bad."""
+    frame.section("Predicted and measured", verify_words.FIDELITY)
+    if not found.finished:
+        st.caption("The groups of samples are still being trained; the points appear when they are done.")
+        st.skeleton(height=420)
+        return
+    st.caption(words.escaped(verify_words.fidelity_sentence(found)))
+    if found.content["points"]:
+        frame.draw(
+            verify_charts.fidelity(found, theme=state.theme()),
+            alt=verify_words.fidelity_sentence(found),
+            key=f"fidelity_{found.folder.name}",
+        )
+
+
+def method(found: Verification) -> str:
+    """How it was measured, in one line."""
+    recipe, content = found.content["recipe"], found.content
+    return (
+        f"{content['seeds']} paired seeds, {recipe['epochs']} epochs of {recipe['optimizer']}, starting from "
+        f"{'new' if recipe['start'] == 'scratch' else 'the given'} weights, last epoch; "
+        f"{words.count(content['judged_samples'])} {content['judged_by']} samples, touched once; robust accuracy under "
+        f"a fresh attack of {content['epsilon']} on every model. Data {content['repair']['parent'][:8]} became "
+        f"{content['repair']['fingerprint'][:8]}."
+    )
+
+
+def offers(chosen: Chosen, found: Verification) -> None:
+    """The verified model, the repaired data, the report."""
+    row = st.container(horizontal=True, gap="small")
+    weights, name = found.model_folder() / "model.safetensors", f"{chosen.name}-repaired"
+    if weights.exists():
+        offer(
+            row, "Verified model (safetensors)", f"{name}.safetensors", downloads.BINARY, weights.read_bytes
+        )
+    make = partial(downloads.repaired, chosen.run, found)
+    offer(row, "Repaired dataset (Parquet)", f"{name}.parquet", downloads.PARQUET, make)
+    make = partial(downloads.report, chosen.run, chosen.log)
+    offer(row, "Report (HTML)", f"{chosen.name}-report.html", "text/html", make)
+    row.button("Review what is left", icon=":material/checklist:", on_click=frame.go, args=("review",))
+
+
+def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], bytes]) -> None:
+    row.download_button(
+        label,
+        data=make,
+        file_name=file_name,
+        mime=media_type,
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"download_{file_name}",
+    )
+
+
+def plan(chosen: Chosen, action) -> None:
+    """The what-if bar with its prediction and guard, the recipe, and the button that starts it."""
+    frame.section("What if")
+    with st.container(border=True):
+        repair = what_if.choose(chosen)
+        st.markdown(what_if.summary(repair))
+        what_if.prediction(chosen, repair)
+        recipe, seeds, groups = settings(chosen)
+    if problem := st.session_state.pop(what_if.PROBLEM, None):
+        st.error(problem, icon=":material/error:")
+    action.button(
+        "Retrain and verify",
+        type="primary",
+        icon=":material/science:",
+        key="verify",
+        disabled=not len(repair),
+        on_click=start,
+        args=(chosen, repair, recipe, seeds, groups),
+        help="Trains with the chosen repair and without; runs in the background and survives a reload.",
+    )
+
+
+def settings(chosen: Chosen) -> tuple[Recipe, int, int]:
+    """The recipe, editable, and how thorough to be."""
+    facts = chosen.run.description["inputs"]
+    proposed = suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
+    with st.expander("Recipe of the training", icon=":material/tune:"):
+        first, second, third, fourth = st.columns(4, gap="small")
+        seeds = first.number_input("Seeds", 1, 20, 5, key="verify_seeds")
+        groups = second.number_input(
+            "Groups to remove", 0, 12, 8, key="verify_groups", help="For predicted beside measured."
+        )
+        epochs = third.number_input("Epochs", 1, 200, proposed.epochs, key="verify_epochs")
+        highest = proposed.learning_rate
+        rate = fourth.number_input(
+            "Highest learning rate", 1e-6, 1.0, highest, format="%.4f", key="verify_rate"
+        )
+        optimizer = first.selectbox("Optimizer", ("adamw", "sgd"), key="verify_optimizer")
+        begin = second.selectbox(
+            "Start from", ("scratch", "given"), index=("scratch", "given").index(proposed.start), key="verify_start",
+            format_func={"scratch": "new weights", "given": "the given weights"}.__getitem__,
+        )  # fmt: skip
+        augment = third.checkbox("Mirror and shift", key="verify_augment")
+    recipe = Recipe(
+        epochs=int(epochs),
+        batch_size=proposed.batch_size,
+        learning_rate=float(rate),
+        weight_decay=proposed.weight_decay,
+        optimizer=optimizer,
+        augment=augment,
+        start=begin,
+    )
+    return recipe, int(seeds), int(groups)
+
+
+def start(chosen: Chosen, repair: Repair, recipe: Recipe, seeds: int, groups: int) -> None:
+    """A callback: what cannot be trained on is said before any time is spent."""
+    try:
+        repair_jobs.submit_verification(
+            chosen.run, repair, recipe=recipe.to_json(), seeds=seeds, groups=groups
+        )
+    except InfluenceError as error:
+        st.session_state[what_if.PROBLEM] = str(error)
+
+
+page()

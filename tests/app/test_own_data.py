@@ -1,0 +1,183 @@
+"""Bringing one's own data: nothing is guessed silently, nothing is shown to strangers."""
+
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from influence_core import jobs, uploads
+from pages.ui import check_step, model_step, plan, sample_sheet
+from tests.app.brought import KEY, PREVIEW, SPEC, TRIAL, WEIGHTS, bring, nobody_left_behind, open_own, press
+from tests.app.conftest import texts
+from tests.pictures import write_split_folder, zip_folder
+
+
+@pytest.fixture(autouse=True)
+def children(monkeypatch):
+    with nobody_left_behind(monkeypatch) as asked:
+        yield asked
+
+
+def errors(app) -> str:
+    return "\n".join(error.value.replace("\\", "") for error in app.error)
+
+
+def test_a_zip_is_on_disk_and_out_of_the_widget_and_its_preview_appears(root: Path, tmp_path: Path) -> None:
+    """The real child reads it; the answer survives in the upload's folder."""
+    path = zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "toys one.zip")
+    app = open_own()
+    app.file_uploader[0].set_value(("../toys one.zip", path.read_bytes(), "application/zip")).run()
+    assert not app.exception and not app.error, errors(app)
+    (upload,) = uploads.uploads_of(root, [f"browser {KEY}"])
+    assert Path(str(upload.plan["dataset"])).name == "toys-one.zip", "the name is made fit for a path"
+    assert app.session_state["_upload_round"] == 1, (
+        "the widget must get a new key, or its bytes stay in memory"
+    )
+    end = time.monotonic() + 120
+    while plan.answer(upload, "preview") is None:
+        assert time.monotonic() < end, "no preview"
+        time.sleep(0.3)
+        app.run()
+    app.run()
+    shown = texts(app)
+    assert "12 training, 12 validation, 12 test samples in 2 classes" in shown.replace("\\", "")
+    assert "12 validation samples" in "\n".join(w.value.replace("\\", "") for w in app.warning)
+    assert any(button.label == "Next: model" for button in app.button)
+
+
+def test_labels_are_inert_in_the_sheet(root: Path) -> None:
+    app = open_own(bring(root))
+    assert not app.exception
+    sheet = "".join(str(element.proto.body) for element in app.get("html"))
+    assert "&lt;b&gt;dog&lt;/b&gt;" in sheet and "<b>dog" not in sheet
+    assert sheet.count("<figure") == 24
+
+
+def test_a_stranger_sees_nothing_of_an_upload(root: Path) -> None:
+    """Knowing the address is not enough; the words are those for an upload that never was."""
+    upload = bring(root)
+    strange = open_own(upload, key="f" * 32)
+    gone = open_own(uploads.Upload(root / "x" / ("e" * 32), {}, False))
+    assert not strange.exception
+    for app in (strange, gone):
+        assert "Not your upload" in texts(app) and "cat" not in texts(app)
+        assert not app.get("html")
+    assert texts(strange) == texts(gone), "a difference would say which ids exist"
+
+
+def test_runs_of_an_upload_are_seen_by_their_owner_until_shared(root: Path, run) -> None:
+    upload = bring(root)
+    (root / "small" / "job.json").write_text(
+        json.dumps({"dataset": "x", "model": "x", "name": "x", "upload": upload.id})
+    )
+    mine, strange = open_own(), open_own(key="f" * 32)
+    assert mine.selectbox(key="run").options == ["small"]
+    assert strange.selectbox(key="run").options == []
+    uploads.share(upload, True)
+    assert open_own(key="f" * 32).selectbox(key="run").options == ["small"]
+
+
+def test_what_cannot_be_read_is_left_out_only_with_consent(root: Path) -> None:
+    upload = bring(
+        root, answers={"preview": PREVIEW | {"skipped": ["Left out 1 samples: a.png (damaged PNG)."]}}
+    )
+    app = open_own(upload)
+    assert not any(button.label == "Next: model" for button in app.button)
+    app.checkbox(key="own_skip").check().run()
+    assert any(button.label == "Next: model" for button in app.button)
+    again = uploads.open_upload(root, upload.id, [f"browser {KEY}"])
+    assert check_step.job(again).dataset_options == {"skip_unreadable": True}
+
+
+def test_a_refusal_is_a_sentence_and_a_way_back(root: Path) -> None:
+    app = open_own(bring(root, answers={"preview": {"refused": "<script> is no dataset."}}))
+    assert "<script> is no dataset." in errors(app)
+    press(app, "Choose other data")
+    assert "Your dataset" in texts(app)
+
+
+@pytest.mark.parametrize("path", ["/etc", "../../../etc/passwd", "no/such/place"])
+def test_only_permitted_paths_are_opened(root: Path, path: str) -> None:
+    app = open_own()
+    app.text_input(key="own_dataset").set_value(path)
+    press(app, "Look at it")
+    assert "outside the folders" in errors(app) or "There is no dataset" in errors(app)
+
+
+def test_files_of_other_kinds_are_refused_on_the_server(root: Path) -> None:
+    """The browser's own filter is a hint: what is posted past it meets this."""
+    upload = uploads.begin(root, "a")
+    with pytest.raises(uploads.UploadError, match="no dataset that can be uploaded"):
+        uploads.receive(root, upload, "dataset", "x.pkl", io.BytesIO(b"x"), ["a"])
+
+
+def test_the_class_order_is_asked_for_and_the_guess_is_called_one(root: Path) -> None:
+    upload = bring(
+        root, answers={"preview": PREVIEW, "weights": WEIGHTS}, weights="m.pt", weights_name="m.pt"
+    )
+    app = open_own(upload, "model")
+    assert not app.exception
+    assert app.selectbox(key="own_architecture").options[0] == "logistic (best guess: 2 of 2 tensors fit)"
+    assert {"resnet18", "vit_b_16", "small_cnn", "swin_t"} <= set(model_step.all_architectures())
+    assert app.radio(key="own_order").value is None, "an order that nobody said is a guess"
+    assert "First choose the class order" in texts(app)
+    app.radio(key="own_order").set_value(app.radio(key="own_order").options[0]).run()
+    press(app, "Try it on the validation samples")
+    kept = json.loads((upload.folder / "model" / "model.json").read_text())
+    assert kept["classes"] == PREVIEW["classes"] and kept["architecture"] == "logistic"
+    assert not app.exception
+
+
+def test_chance_level_says_what_may_be_wrong_and_one_press_changes_it(root: Path) -> None:
+    way = {"words": "Pixels from 0 to 255", "accuracy": 0.91, "gain": 0.4, "classes": None,
+           "preprocessing": {"channels": 1, "size": [4, 4], "mean": [0.0], "std": [1 / 255]}}  # fmt: skip
+    low = TRIAL | {"accuracy": 0.5, "at_chance": True, "alternatives": [way]}
+    upload = bring(
+        root, answers={"preview": PREVIEW, "weights": WEIGHTS, "trial": low}, weights="m.pt", weights_name="m.pt",
+        spec=SPEC,
+    )  # fmt: skip
+    app = open_own(upload, "model")
+    assert not app.exception
+    assert "chance level" in "\n".join(w.value for w in app.warning)
+    assert "Pixels from 0 to 255" in texts(app)
+    press(app, "Use this")
+    assert not app.exception
+    spec = uploads.open_upload(root, upload.id, [f"browser {KEY}"]).plan["spec"]
+    assert spec["preprocessing"]["std"] == [1 / 255] and spec["classes"] == SPEC["classes"]
+
+
+def test_without_a_model_one_is_trained_as_the_first_part_of_the_job(root: Path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(jobs, "submit", lambda root, spec: asked.append(spec) or "toys")
+    upload = bring(root)
+    app = press(open_own(upload, "model"), "Train a small one for me")
+    press(app, "Analyse")
+    (spec,) = asked
+    assert spec.recipe == {} and spec.upload == upload.id and spec.name == "toys"
+
+
+def test_runs_of_paths_belong_to_everybody(root: Path) -> None:
+    assert check_step.job(bring(root, sent=None, spec=SPEC)).upload is None
+    assert check_step.job(bring(root, sent=None, weights_sent=True, spec=SPEC)).upload is not None
+
+
+def test_deleting_says_what_went(root: Path, run) -> None:
+    upload = bring(root)
+    (root / "small" / "job.json").write_text(
+        json.dumps({"dataset": "x", "model": "x", "name": "x", "upload": upload.id})
+    )
+    app = open_own()
+    press(app, "Delete for good")
+    assert not app.exception
+    assert "1 run (small)" in app.toast[0].value
+    assert not upload.folder.exists() and not (root / "small").exists()
+
+
+def test_what_is_shown_is_what_the_model_gets() -> None:
+    """The same function as in an analysis: grey from colour, resized with antialiasing."""
+    fact = {"shape": [3, 2, 2]}
+    data = bytes([255] * 4 + [0] * 8)
+    assert sample_sheet.fitted(fact, data, 3, None).tolist() == [[[255, 255]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
+    assert sample_sheet.fitted(fact, data, 1, (1, 1)).tolist() == [[[76]]], "0.299 of red"
