@@ -17,9 +17,9 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from pages.ui.routes import routes  # noqa: E402  (needs the line above)
+from pages.ui import receiving, routes  # noqa: E402  (needs the line above)
 
-app = st.App(HERE / "pages" / "ui" / "main.py", routes=routes())
+app = st.App(HERE / "pages" / "ui" / "main.py", routes=[*routes.routes(), *receiving.routes()])
 
 if __name__ == "__main__":
     app.run()

@@ -1,131 +1,84 @@
-"""How well are planted label errors found, on several datasets, noise kinds and training regimes?
+"""How well are wrong labels found, in every regime?
 
-    python benchmarks/detection.py [--fashion FOLDER_WITH_IDX_FILES] [--adult adult.data]
+    python benchmarks/detection.py --cells CACHE [--fashion FOLDER] [--adult FILE] [--seeds 0 1] [--first N]
 
-One row a cell, printed as a Markdown table: AUROC of suspicion, its parts, the plain signals, gradient norms and a
-random order; calibration error (ECE, ten bins) of suspicion, the errors it expects beside the real number, and what
-it flags. Digits (scikit-learn) need no file. Validation labels are clean, training labels carry the noise; a model is
-trained on them for few epochs (early) or many (memorised). No cell was left out of the choice of methods.
+Cells of detection_cells.py: data x noise x network x regime x validation labels. Each is trained once into CACHE and
+then scored by what the app itself calls; cells whose data is not given are left out and counted. Printed as Markdown:
+one row a cell, then means over cells by regime with 95 % bootstrap intervals over cells.
+    gap      AUROC of suspicion minus that of the best single signal of that cell (found with the truth in hand)
+    ECE      calibration error of suspicion, ten bins
+    flagged  share of samples with suspicion of at least one half; on clean labels these are false flags
 """
 
 import argparse
-import gzip
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pandas as pd
 import torch
+from detection_cells import Cell, Trained, cells, opened
 
 import influence_core as ic
-from influence_core.analysis import evidence_layers
 from influence_core.data import samples_from_arrays
-from influence_core.models import OpenedModel, Preprocessing, build_network
+from influence_core.evaluation import detection_table
+from influence_core.evidence_layers import evidence_layers
+from influence_core.scores.class_influence import class_directions
+from influence_core.scores.input_view import input_view
 from influence_core.tables import CUT, sample_table
-from influence_core.training import Recipe, predict, train
 
-SHOWN = (
-    "suspicion",
-    "suspicion_probe",
-    "suspicion_neighbours",
+SINGLE = (
     "loss",
     "margin",
     "el2n",
     "grad_norm",
+    "grad_norm_l1",
     "outlier_forest",
+    "outlier_l1",
+    "outlier_l2",
+    "influence_utility",
+    "influence_worst_class",
+    "knn_shapley",
+    "confident_learning",
 )
+RESAMPLES = 2000
 
 
-@dataclass(frozen=True)
-class Data:
-    """Inputs (n, ...) in [0, 1] or standardised, labels (n,), the first `n_train` rows for training."""
-
-    name: str
-    inputs: np.ndarray
-    labels: np.ndarray
-    n_train: int
-
-
-def digits() -> Data:
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    order = np.random.default_rng(0).permutation(len(found.target))
-    pictures = (found.images / 16.0)[order].repeat(3, 1).repeat(3, 2)[:, None]
-    return Data("digits", pictures.astype(np.float32), found.target[order].astype(np.int64), 1400)
-
-
-def fashion(folder: Path) -> Data:
-    packed = (folder / f"train-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1"))
-    contents = [gzip.decompress(path.read_bytes()) for path in packed]
-    pictures, labels = (
-        np.frombuffer(contents[0], np.uint8, offset=16),
-        np.frombuffer(contents[1], np.uint8, offset=8),
+def scored(made: Trained) -> tuple[pd.DataFrame, dict, dict[str, float]]:
+    """The app's own table and results of one cell, and CPU seconds of its parts beside one training pass."""
+    names, model = made.model.classes, made.model.eval()
+    train = samples_from_arrays(made.inputs, made.given, classes=names)
+    val = samples_from_arrays(made.held_out, made.held_out_labels, classes=names, split="val")
+    validated = made.cell.validation != "none"
+    layers = evidence_layers(model, train)
+    clock = [process_time()]
+    directions = []
+    if validated:
+        directions = [ic.objective_gradient(model, val)]
+        directions += class_directions(model, val, made.held_out_labels, loss="cross_entropy")
+    swept = ic.sweep(model, train, directions=directions, features=layers, batch_size=100)
+    held = ic.sweep(model, val, features=layers, sketch=0, batch_size=100) if validated else None
+    clock.append(process_time())
+    seen = input_view(model, train, val if validated else None)
+    found = sample_table(
+        swept,
+        held,
+        seen,
+        ids=train.ids,
+        labels=made.given,
+        held_out_labels=made.held_out_labels if validated else np.zeros(0, dtype=np.int64),
+        classes=names,
+        objectives=["utility"] if validated else [],
+        groups=None,
+        aum=None,
+        seed=0,
+        on_progress=lambda stage, done, total: None,
     )
-    order = np.random.default_rng(0).permutation(len(labels))[:5000]
-    return Data(
-        "fashion",
-        (pictures.reshape(-1, 1, 28, 28)[order] / 255).astype(np.float32),
-        labels[order].astype(np.int64),
-        4000,
-    )
-
-
-def adult(file: Path) -> Data:
-    names = (
-        "age work weight school years married job relation race sex gain loss hours country income".split()
-    )
-    table = pd.read_csv(file, names=names, skipinitialspace=True).sample(6000, random_state=0)
-    labels = (table.pop("income") == ">50K").to_numpy(np.int64)
-    numbers = ["age", "years", "gain", "loss", "hours"]
-    wide = pd.get_dummies(
-        table.drop(columns="weight"), columns=[n for n in table if n not in (*numbers, "weight")]
-    )
-    wide = wide.astype(float)
-    wide[numbers] = (wide[numbers] - wide[numbers].mean()) / wide[numbers].std()
-    return Data("adult", wide.to_numpy(np.float32), labels, 5000)
-
-
-def fresh(data: Data, seed: int) -> OpenedModel:
-    classes = int(data.labels.max()) + 1
-    picture = data.inputs.ndim == 4
-    size = (data.inputs.shape[2], data.inputs.shape[3]) if picture else None
-    channels = data.inputs.shape[1]
-    torch.manual_seed(seed)
-    network = build_network("small_cnn" if picture else "mlp", classes=classes, channels=channels, size=size)
-    preprocessing = Preprocessing(channels=channels, size=size, mean=(0.0,), std=(1.0,))
-    names = [str(c) for c in range(classes)]
-    return OpenedModel(network, classes=names, preprocessing=preprocessing, architecture="benchmark")
-
-
-def noisy(data: Data, kind: str, rate: float) -> np.ndarray:
-    """Training labels with planted errors: uniform, or to a class that a model confuses with this one."""
-    rng, classes = np.random.default_rng(7), int(data.labels.max()) + 1
-    labels = data.labels[: data.n_train].copy()
-    chosen = rng.permutation(data.n_train)[: int(rate * data.n_train)]
-    confusion = np.ones((classes, classes)) if kind == "uniform" else _confusion(data, classes)
-    for row in chosen:
-        odds = confusion[labels[row]].copy()
-        odds[labels[row]] = 0
-        labels[row] = rng.choice(classes, p=odds / odds.sum())
-    return labels
-
-
-def _confusion(data: Data, classes: int) -> np.ndarray:
-    half = data.n_train // 2
-    model = fresh(data, seed=1)
-    train(
-        model,
-        samples_from_arrays(data.inputs[:half], data.labels[:half], classes=model.classes),
-        Recipe(epochs=4),
-    )
-    rest = samples_from_arrays(
-        data.inputs[half : data.n_train], data.labels[half : data.n_train], classes=model.classes
-    )
-    shares = torch.softmax(predict(model, rest), 1).numpy()
-    labels = data.labels[half : data.n_train]
-    return np.stack([shares[labels == c].mean(0) + 1e-4 for c in range(classes)])
+    clock.append(process_time())
+    table = found.table.set_index("sample_id")
+    return table, found.results, {"sweep": clock[1] - clock[0], "scores": clock[2] - clock[1]}
 
 
 def calibration_error(stated: np.ndarray, wrong: np.ndarray) -> float:
@@ -136,76 +89,124 @@ def calibration_error(stated: np.ndarray, wrong: np.ndarray) -> float:
     return float(sum(gaps))
 
 
-def cell(data: Data, kind: str, rate: float, epochs: int) -> dict[str, object]:
-    given, n = noisy(data, kind, rate), data.n_train
-    model = fresh(data, seed=2)
-    trained = samples_from_arrays(data.inputs[:n], given, classes=model.classes)
-    held_out = samples_from_arrays(data.inputs[n:], data.labels[n:], classes=model.classes, split="val")
-    train(model, trained, Recipe(epochs=epochs))
-    layers = evidence_layers(model)
-    direction = ic.objective_gradient(model, held_out)
-    swept = ic.sweep(model, trained, directions=[direction], features=layers)
-    found = sample_table(
-        swept,
-        ic.sweep(model, held_out, features=layers, sketch=0),
-        ids=trained.ids,
-        labels=given,
-        held_out_labels=data.labels[n:],
-        classes=model.classes,
-        objectives=["utility"],
-        groups=None,
-        seed=0,
-        on_progress=lambda stage, done, total: None,
-    ).table.set_index("sample_id")
-    wrong = pd.Series(given != data.labels[:n], index=found.index)
-    stated = found["suspicion"].to_numpy()
+def measured(cell: Cell, cache: Path, sources: dict[str, Path]) -> dict[str, object]:
+    """One row: qualities of every signal, calibration, flags and cost."""
+    made = opened(cell, cache, sources)
+    table, results, cost = scored(made)
+    stated, wrong = table["suspicion"].to_numpy(), pd.Series(made.wrong, index=table.index)
     row: dict[str, object] = {
-        "cell": f"{data.name}, {kind} {rate:.0%}, {epochs} epochs",
-        "train accuracy": f"{(swept.logits.argmax(1).numpy() == given).mean():.2f}",
+        "cell": cell.name,
+        "regime": cell.regime if wrong.any() else "clean",
+        "validation": cell.validation,
+        "wrong": float(wrong.mean()),
+        "expected": float(stated.mean()),
+        "ece": calibration_error(stated, made.wrong),
+        "flagged": float((stated >= CUT).mean()),
+        "trusted": results["regime"],
+        **cost,
     }
-    if wrong.any():
-        quality = ic.detection_table(found, wrong)["auroc"]
-        row |= {name: f"{quality[name]:.3f}" for name in (*SHOWN, "influence_utility", "random")}
+    if not wrong.any():
+        return row
+    quality = detection_table(table.assign(aum=made.aum), wrong)
+    single = quality.loc[[name for name in SINGLE if name in quality.index], "auroc"]
+    named = made.truth >= 0
+    right = table["suggested_label"].to_numpy() == np.array(made.model.classes)[made.truth]
     return row | {
-        "ECE": f"{calibration_error(stated, wrong.to_numpy()):.3f}",
-        "expected / real errors": f"{stated.sum():.0f} / {int(wrong.sum())}",
-        "flagged": f"{(stated >= CUT).mean():.1%}",
+        **{name: float(quality.at[name, "auroc"]) for name in quality.index},
+        "best": float(single.max()),
+        "best_name": str(single.idxmax()),
+        "gap": float(quality.at["suspicion", "auroc"] - single.max()),
+        "above_loss": float(quality.at["suspicion", "auroc"] - quality.at["loss", "auroc"]),
+        **{f"suspicion_{k}": float(quality.at["suspicion", k]) for k in quality.columns if k != "auroc"},
+        "suggested_right": float(right[made.wrong & named].mean()) if (made.wrong & named).any() else np.nan,
     }
 
 
-def cells(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    plans = [(digits(), ((("uniform", 0.1, 8)), ("confusable", 0.2, 60), ("uniform", 0.0, 8)))]
-    if arguments.fashion:
-        plans.append(
-            (
-                fashion(arguments.fashion),
-                (("uniform", 0.2, 8), ("confusable", 0.2, 8), ("confusable", 0.2, 40), ("uniform", 0.0, 8)),
-            )
+def markdown(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
+    def text(value: object) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else str(value if value is not None else "")
+
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join(
+        [*lines, *("| " + " | ".join(text(row.get(c, "")) for c in columns) + " |" for row in rows)]
+    )
+
+
+def summary(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """Means by regime with 95 % bootstrap intervals over cells, and the worst gap."""
+    table, found = pd.DataFrame(rows), []
+    wrongs = table[table["regime"] != "clean"]
+    for regime, part in [
+        *wrongs.groupby("regime"),
+        ("all with errors", wrongs),
+        *table[table["regime"] == "clean"].groupby("regime"),
+    ]:
+        row: dict[str, object] = {"regime": regime, "cells": len(part)}
+        columns = (
+            "suspicion",
+            "loss",
+            "best",
+            "gap",
+            "above_loss",
+            "suspicion_average_precision",
+            "ece",
+            "flagged",
+            *SINGLE,
         )
-    if arguments.adult:
-        plans.append((adult(arguments.adult), (("uniform", 0.1, 6), ("uniform", 0.1, 80))))
-    for data, settings in plans:
-        for kind, rate, epochs in settings:
-            yield cell(data, kind, rate, epochs)
+        for name in columns:
+            if name in part and part[name].notna().any():
+                row[name] = interval(part[name].dropna().to_numpy(float), np.mean)
+        if "gap" in part and part["gap"].notna().any():
+            row["lowest gap"] = float(part["gap"].min())
+            row["gap at least -0.005"] = (
+                f"{int((part['gap'] >= -0.005).sum())} of {int(part['gap'].notna().sum())}"
+            )
+        found.append(row)
+    return found
+
+
+def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> str:
+    rng = np.random.default_rng(0)
+    drawn = [statistic(rng.choice(values, len(values))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{statistic(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Detection of planted label errors")
+    parser.add_argument("--cells", type=Path, required=True, help="folder where trained cells are kept")
     parser.add_argument("--fashion", type=Path)
     parser.add_argument("--adult", type=Path)
-    columns = [
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--first", type=int, help="only the first N cells of each seed; they are well mixed")
+    parser.add_argument("--json", type=Path, help="also write every number here, after each cell")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    sources = {name: path for name, path in (("fashion", asked.fashion), ("adult", asked.adult)) if path}
+    planned = [cell for seed in asked.seeds for cell in list(cells(seed))[: asked.first]]
+    given = [cell for cell in planned if cell.data not in ("fashion", "adult") or cell.data in sources]
+    rows: list[dict[str, object]] = []
+    for cell in given:
+        rows.append(measured(cell, asked.cells, sources))
+        if asked.json:
+            asked.json.write_text(json.dumps(rows, indent=1, default=float))
+    shown = (
         "cell",
-        "train accuracy",
-        *SHOWN,
-        "influence_utility",
-        "random",
-        "ECE",
-        "expected / real errors",
+        "suspicion",
+        "best",
+        "best_name",
+        "gap",
+        "loss",
+        "aum",
+        "wrong",
+        "expected",
+        "ece",
         "flagged",
-    ]
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for row in cells(parser.parse_args()):
-        print("| " + " | ".join(str(row.get(column, "")) for column in columns) + " |", flush=True)
+    )
+    print(markdown(rows, shown))
+    print(f"\n{len(planned) - len(given)} cells left out for want of data.\n")
+    total = summary(rows)
+    print(markdown(total, list(dict.fromkeys(name for row in total for name in row))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What do exact per-sample products cost, here and elsewhere? Models x methods, in one command.
 
     python benchmarks/engine.py [--models vit resnet18] [--methods ours captum] [--samples 256] [--batch 32]
-                                [--threads 2] [--repeats 3] [--floor 60] [--markdown] [--details]
+                                [--threads 2] [--repeats 3] [--clock cpu] [--floor 60] [--markdown] [--details]
 
 Every method finds the same n numbers: the inner product of each training sample's gradient with the gradient of one
 held-out sample, over all parameters, model in evaluation mode, float32, the same batches. The columns:
@@ -120,7 +120,8 @@ def machine(options: Options) -> str:
     processor = models[0] if models else platform.processor() or platform.machine()
     python = f"Python {platform.python_version()}, torch {torch.__version__}"
     return (
-        f"{processor}, {os.cpu_count()} cores, {options.threads} threads, {python}, {options.repeats} rounds"
+        f"{processor}, {os.cpu_count()} cores, {options.threads} threads, {python}, {options.repeats} rounds, "
+        f"{options.clock} clock"
     )
 
 
@@ -149,6 +150,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a shared machine")
     parser.add_argument(
         "--floor", type=float, default=60, help="seconds that every step of a method may take"
     )
@@ -159,7 +161,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    options = Options(args.samples, args.batch, args.threads, args.repeats)
+    options = Options(args.samples, args.batch, args.threads, args.repeats, args.clock)
     torch.set_num_threads(options.threads)
     chosen = [name for name in ALL if name != "training pass" and any(word in name for word in args.methods)]
     if not chosen:

@@ -12,6 +12,7 @@ import pandas as pd
 from torch import nn
 from torch.utils.data import Dataset
 
+from influence_core.derived_groups import CLUSTER_COLUMN
 from influence_core.engine.losses import Loss
 from influence_core.engine.sweep import Direction
 from influence_core.errors import DataError, ObjectiveError
@@ -70,9 +71,12 @@ def aims(
     )
 
 
-def check_columns(objectives: Sequence[Objective], *groups: pd.DataFrame | None) -> None:
+def check_columns(
+    objectives: Sequence[Objective], *groups: pd.DataFrame | None, gradient_clusters: bool = False
+) -> None:
     """Raise DataError when an objective names a group column that no split has: a slip of the pen, not a fact."""
     known = sorted({str(name) for table in groups if table is not None for name in table.columns})
+    known += [CLUSTER_COLUMN] if gradient_clusters else []
     for objective in objectives:
         column = getattr(objective, "column", None)
         if column is not None and column not in known:

@@ -1,6 +1,6 @@
 """The one call behind the app, the command and a notebook: from a model and its data to a run folder.
 
-    thumbnails -> objective gradients -> ONE sweep over train -> sweep over validation -> scores -> map -> check -> seal
+    thumbnails -> sweep over validation -> objective gradients -> ONE sweep over train -> scores -> map -> check -> seal
 
 Every stage is a function of the inputs and the seed, and the sweep keeps finished shards, so a run that was stopped
 at any moment continues to the same table. Nothing here knows a score's formula: see engine/ and scores/.
@@ -9,7 +9,7 @@ at any moment continues to the same table. Nothing here knows a score's formula:
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +24,8 @@ from torch.utils.data import Dataset
 from influence_core import identity
 from influence_core.adversarial_examples import write_examples
 from influence_core.aims import Aims, aims, check_columns
+from influence_core.data import Samples
+from influence_core.derived_groups import CLUSTER_COLUMN, Assign, gradient_clusters, with_derived_groups
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
 from influence_core.engine.precision import exact_name, in_precision
@@ -47,8 +49,10 @@ from influence_core.runs import (
     start_run,
     update_run,
 )
+from influence_core.scores.class_influence import class_directions
 from influence_core.scores.ensembles import Member, Weights, along, ensemble_influence
 from influence_core.scores.gradient_map import MapProcess
+from influence_core.scores.input_view import input_view
 from influence_core.tables import CUT, sample_table, wilson
 
 SKETCH = 256
@@ -73,12 +77,13 @@ class _Job:
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
     checkpoints: tuple[Member, ...]
+    aum: np.ndarray | None
 
 
 def analyze(
     model: nn.Module,
     train: Dataset,
-    val: Dataset,
+    val: Dataset | None,
     *,
     test: Dataset | None = None,
     objectives: Sequence[str | Objective | Callable[..., torch.Tensor]] = ("utility",),
@@ -90,6 +95,7 @@ def analyze(
     out: str | Path | None = None,
     source: Any = None,
     drawing: MapProcess | None = None,
+    aum: np.ndarray | None = None,
     on_progress: Progress | None = None,
 ) -> Run:
     """Score every training sample and write what was found to a run folder.
@@ -97,6 +103,7 @@ def analyze(
     Args:
         model: a classifier that returns logits (b, c); left as it was found.
         train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
+            Without `val` (None) nothing is said about influence; suspicion is still found.
         objectives: influence on what: names (objectives/names.py), Objectives, or functions of (model, inputs,
             labels); measured on `val`. What cannot be measured there is left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
@@ -104,6 +111,7 @@ def analyze(
             them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
         out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
+        aum: (n,) area under the margin, where training was watched: low = learnt late; it then counts in suspicion.
         drawing: a MapProcess started earlier, while slow imports went on; it is closed here.
         on_progress: called as on_progress(stage, done, total) with the names of STAGES.
 
@@ -117,12 +125,13 @@ def analyze(
     splits = [identity.fitted(split, model) for split in (train, val, test)]
     check_inputs(model, *splits)
     classes = identity.class_names(model, splits[0])
+    splits = with_derived_groups(*splits)
     job = _Job(
         model=model,
         train=splits[0],
         val=splits[1],
         test=splits[2],
-        objectives=resolved(objectives, classes),
+        objectives=resolved(objectives, classes) if val is not None else (),
         loss=loss,
         precision=precision,
         batch_size=batch_size,
@@ -132,9 +141,13 @@ def analyze(
         classes=classes,
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
+        aum=aum,
     )
     check_free(identity.group_names(job.train), job.objectives)
-    check_columns(job.objectives, identity.groups_of(job.train), identity.groups_of(job.val))
+    if job.val is not None:
+        check_columns(
+            job.objectives, *map(identity.groups_of, splits[:2]), gradient_clusters=_has_clusters(job.train)
+        )
     start_run(folder, description=_description(job, source))
     drawing = drawing or MapProcess(seed=seed)
     try:
@@ -157,29 +170,35 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
             if samples is not None and hasattr(samples, "picture"):
                 pack_thumbnails(samples, job.folder, split=split)
     clock.lap("thumbnails")
+    held_out, clusters = _validation(job)
+    if held_out is not None:
+        job = replace(job, val=_clustered(job.val, held_out, clusters))
+    clock.lap("validation")
     aimed = _aims(job)
     update_run(job.folder, objectives=aimed.facts, notes=aimed.notes)
     if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
         _write_robustness(job)
+    directions = [*aimed.directions, *_class_directions(job)]
     clock.lap("objective")
-    swept = _sweep(job, job.train, aimed.directions, stage="sweep", shards=job.folder / "shards" / "train")
+    swept = _sweep(job, job.train, directions, stage="sweep", shards=job.folder / "shards" / "train")
     np.save(job.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
     drawing.begin(job.folder)
     facts = with_ways(preflight(job.model, precision=job.precision), swept.ways)
     update_run(job.folder, preflight=facts.to_json())
     clock.lap("sweep")
-    held_out = _sweep(job, job.val, (), stage="validation", shards=None)
-    np.save(job.folder / "validation_sketches.npy", held_out.sketches.numpy().astype(np.float32))
-    clock.lap("validation")
+    job = replace(job, train=_clustered(job.train, swept, clusters))
+    seen = input_view(job.model, job.train, job.val, seed=job.seed)
     found = sample_table(
         swept,
         held_out,
+        seen,
         ids=identity.ids_of(job.train),
         labels=identity.labels_of(job.train),
-        held_out_labels=identity.labels_of(job.val),
+        held_out_labels=_held_out_labels(job),
         classes=job.classes,
         objectives=[o.name for o in aimed.objectives],
         groups=identity.groups_of(job.train),
+        aum=job.aum,
         seed=job.seed,
         on_progress=job.report,
     )
@@ -191,7 +210,7 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         job.model,
         job.train,
         swept,
-        directions=aimed.directions,
+        directions=directions,
         loss=job.loss,
         precision=job.precision,
         seed=job.seed,
@@ -214,6 +233,28 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
     return run
 
 
+def _validation(job: _Job) -> tuple[Sweep | None, Assign | None]:
+    """The sweep over validation samples, where there are any, and the clusters of their gradients."""
+    held_out = _sweep(job, job.val, (), stage="validation", shards=None) if job.val is not None else None
+    sketches = held_out.sketches.numpy() if held_out is not None else np.zeros((0, SKETCH))
+    np.save(job.folder / "validation_sketches.npy", sketches.astype(np.float32))
+    if held_out is None or not _has_clusters(job.train):
+        return held_out, None
+    return held_out, gradient_clusters(held_out.sketches, seed=job.seed)
+
+
+def _has_clusters(train: Any) -> bool:
+    """Ours only: another dataset's table holds the columns its owner knows."""
+    return isinstance(train, Samples)
+
+
+def _clustered(samples: Any, swept: Sweep, clusters: Assign | None) -> Any:
+    """The samples with the cluster of the gradient map each is in, as a group column."""
+    if clusters is None:
+        return samples
+    return samples.with_groups(pd.DataFrame({CLUSTER_COLUMN: clusters(swept.sketches)}))
+
+
 class _Clock:
     """Seconds a stage, rounded to what is meaningful."""
 
@@ -227,7 +268,21 @@ class _Clock:
         self.last = now
 
 
+def _held_out_labels(job: _Job) -> np.ndarray:
+    return identity.labels_of(job.val) if job.val is not None else np.zeros(0, dtype=np.int64)
+
+
+def _class_directions(job: _Job) -> list[Direction]:
+    """Beyond the objectives asked for: each class's own validation loss, for the worst class of every sample."""
+    if job.val is None:
+        return []
+    scored = in_precision(job.model, exact_name(job.precision))
+    return class_directions(scored, job.val, _held_out_labels(job), loss=job.loss)
+
+
 def _aims(job: _Job) -> Aims:
+    if job.val is None:
+        return Aims((), (), {}, ("Without validation samples there is nothing to measure influence by.",))
     return aims(
         in_precision(job.model, exact_name(job.precision)),
         job.val,
@@ -274,7 +329,7 @@ def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFra
 
 def _with_checkpoints(job: _Job, objectives: Sequence[Objective], table: pd.DataFrame) -> pd.DataFrame:
     """Influence summed over the checkpoints, one column an objective."""
-    if not job.checkpoints:
+    if not job.checkpoints or not objectives:
         return table
     found = ensemble_influence(
         job.model,
@@ -289,16 +344,17 @@ def _with_checkpoints(job: _Job, objectives: Sequence[Objective], table: pd.Data
     return table.assign(**dict(zip(names, found.products.T.numpy(), strict=True)))
 
 
-def _accuracies(job: _Job, swept: Sweep, held_out: Sweep) -> dict[str, Any]:
+def _accuracies(job: _Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == identity.labels_of(samples)
 
     facts: dict[str, Any] = {
         "train_accuracy": float(right(swept.logits, job.train).mean()),
-        "validation_accuracy": wilson(right(held_out.logits, job.val)),
         "cut": CUT,
     }
-    _write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
+    if held_out is not None:
+        facts["validation_accuracy"] = wilson(right(held_out.logits, job.val))
+        _write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
     if job.test is not None and len(job.test):
         logits = identity.logits_of(job.model, job.test)
         facts["test_accuracy"] = wilson(right(logits, job.test))
@@ -347,16 +403,17 @@ def _write_robustness(job: _Job) -> None:
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:
     """Raise unless there is something to score, something to measure by, and the labels are the model's classes."""
-    for name, split in (("training", train), ("validation", val)):
-        fewest = (
-            2 if name == "training" else 1
-        )  # one sample alone has no neighbour and nothing to stand out from
+    # one training sample alone has no neighbour and nothing to stand out from
+    for name, split, fewest in (("training", train, 2), ("validation", val, 1)):
+        if split is None and name == "validation":
+            continue
         if split is None or loop.count(split) < fewest:
             raise DataError(
                 f"The {name} split has {loop.count(split) if split is not None else 'no'} samples; expected at least "
-                f"{fewest}. Influence needs training samples to score and validation samples to measure them by."
+                f"{fewest}. Influence needs training samples to score and validation samples to measure them by; "
+                "without any, give val=None."
             )
-    identity.check_labels(model, train, val, *([test] if test is not None and len(test) else []))
+    identity.check_labels(model, train, *(split for split in (val, test) if split is not None and len(split)))
 
 
 def _description(job: _Job, source: Any) -> dict[str, Any]:
@@ -370,7 +427,7 @@ def _description(job: _Job, source: Any) -> dict[str, Any]:
                 "fingerprint": identity.fingerprint(job.train, job.val, job.test),
                 "classes": list(job.classes),
                 "n_train": len(job.train),
-                "n_val": len(job.val),
+                "n_val": len(job.val) if job.val is not None else 0,
                 "n_test": len(job.test) if job.test is not None else 0,
                 "notes": list(getattr(source, "notes", ())),
                 "options": dict(getattr(source, "options", {})),

@@ -1,7 +1,7 @@
 """How well does a signal find the wrong labels, where the truth is known? For judging only; no score reads this.
 
 Positives are samples whose given label differs from the true one. AUROC: probability that a wrong label ranks above a
-right one. Average precision and precision among the top 5 and 10 % say what an annotator meets in the queue.
+right one. Average precision and precision among the top 5, 10 and 20 % say what an annotator meets in the queue.
 Always shown with random order beside it, which scores 0.5 AUROC and the share of wrong labels elsewhere.
 """
 
@@ -18,12 +18,24 @@ SIGNALS: dict[str, int] = {
     "grad_norm": 1,
     "grad_norm_l1": 1,
     "grad_norm_last": 1,
+    "self_influence": 1,
     "outlier_forest": 1,
     "outlier_l1": 1,
     "outlier_l2": 1,
     "influence_utility": -1,
+    "influence_worst_class": -1,
+    "layer_aware": -1,
+    "knn_shapley": -1,
+    "confident_learning": -1,
+    "aum": -1,
 }
 """Which way each column points at a wrong label: 1 = large, -1 = small."""
+
+
+def doubts(samples: pd.DataFrame) -> pd.DataFrame:
+    """Every signal of the run's table turned so that large = in doubt, index and row order as they are."""
+    present = {name: sign * samples[name].astype(float) for name, sign in SIGNALS.items() if name in samples}
+    return pd.DataFrame(present, index=samples.index)
 
 
 def detection_table(samples: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -> pd.DataFrame:
@@ -34,7 +46,7 @@ def detection_table(samples: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -
         wrong: bool by sample_id, True = the given label is wrong; must cover every row of `samples`.
 
     Returns:
-        index signal; columns auroc, average_precision, precision_at_5, precision_at_10, all in [0, 1].
+        index signal; columns auroc, average_precision, precision_at_5, _10 and _20, all in [0, 1].
     """
     truth = wrong.reindex(samples.index)
     if truth.isna().any():
@@ -68,4 +80,5 @@ def _quality(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
         "average_precision": float(average_precision_score(wrong, score)),
         "precision_at_5": float(wrong[order[: max(1, len(wrong) // 20)]].mean()),
         "precision_at_10": float(wrong[order[: max(1, len(wrong) // 10)]].mean()),
+        "precision_at_20": float(wrong[order[: max(1, len(wrong) // 5)]].mean()),
     }

@@ -7,6 +7,7 @@ from influence_core.objectives import Objective
 
 CHECKPOINTS = "_checkpoints"
 ALL, HEAD, OUTPUTS = "all layers", "last layer", "the model's outputs"
+EVIDENCE = "the inputs and several layers"
 
 
 def meanings(
@@ -117,6 +118,54 @@ _FIXED = {
         _GIVEN,
         HEAD,
     ),
+    "self_influence": _entry(
+        "Self-influence",
+        "How much one training step on this sample lowers its own loss: the squared gradient norm.",
+        "unusual",
+        "loss per unit of learning rate",
+        _GIVEN,
+        ALL,
+    ),
+    "influence_worst_class": _entry(
+        "Influence on the class it hurts most",
+        "The lowest influence on the validation loss of any one class; negative: a training step raises that loss.",
+        "hurts no class",
+        "validation loss of a class per unit of learning rate",
+        "the class hurt most",
+        ALL,
+    ),
+    "layer_aware": _entry(
+        "Layer-aware influence",
+        "Influence on validation loss, estimated from a forward pass; negative: learning from it raises that loss.",
+        "helpful",
+        "validation loss per unit of learning rate, estimated",
+        "validation loss",
+        ALL,
+    ),
+    "knn_shapley": _entry(
+        "KNN-Shapley",
+        "What the sample is worth to a nearest-neighbour classifier of the validation samples; negative: it misleads.",
+        "helpful",
+        "share of validation accuracy",
+        "validation accuracy of nearest neighbours",
+        "the deepest layer read",
+    ),
+    "confident_learning": _entry(
+        "Confident learning (cleanlab)",
+        "cleanlab's quality of the given label, from probabilities that never saw it; low: probably wrong.",
+        "label probably right",
+        "probability",
+        _GIVEN,
+        "the deepest layer read",
+    ),
+    "aum": _entry(
+        "AUM",
+        "Mean margin of the given label over training; low: learnt late or never.",
+        "learnt early",
+        "logits",
+        _GIVEN,
+        OUTPUTS,
+    ),
     "outlier_forest": _entry(
         "Outlier: isolation forest",
         "How few random cuts separate this sample's gradient from all others.",
@@ -143,27 +192,43 @@ _FIXED = {
     ),
     "suspicion": _entry(
         "Suspicion",
-        "Estimated probability that the given label is wrong.",
+        "Estimated probability that the given label is wrong, from all evidence this run trusts.",
         "probably wrong",
         "probability",
         _GIVEN,
-        "features of several layers",
+        EVIDENCE,
     ),
     "suspicion_probe": _entry(
         "Suspicion: probe",
-        "What a simple classifier, trained without this sample's own label, says against the given label.",
+        "What simple classifiers, fitted without this sample's own label, say against the given label.",
         "probably wrong",
         "probability",
         _GIVEN,
-        "features of several layers",
+        EVIDENCE,
+    ),
+    "suspicion_kernel": _entry(
+        "Suspicion: curved probe",
+        "The same with curved borders between classes (a Gaussian kernel).",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        EVIDENCE,
     ),
     "suspicion_neighbours": _entry(
         "Suspicion: neighbours",
-        "How far the labels of the most similar samples (up to 15, on several layers) speak against the given label.",
+        "How far the labels of the 15 most similar samples, seen in several ways, speak against the given label.",
         "probably wrong",
         "probability",
         _GIVEN,
-        "features of several layers",
+        EVIDENCE,
+    ),
+    "suspicion_outputs": _entry(
+        "Suspicion: the model itself",
+        "What the model's own outputs say against the given label; little, where it has memorised its labels.",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        OUTPUTS,
     ),
     "suggested_label": _entry(
         "Suggested label",
@@ -171,7 +236,7 @@ _FIXED = {
         "",
         "",
         _GIVEN,
-        "features of several layers",
+        EVIDENCE,
     ),
     "suggested_probability": _entry(
         "Probability of the suggestion",
@@ -179,7 +244,7 @@ _FIXED = {
         "suggestion probably right",
         "probability",
         "the suggested label",
-        "features of several layers",
+        EVIDENCE,
     ),
     "map_x": _entry(
         "Map, across", "Place on the map of gradients; only nearness means something.", "", "", "", ALL

@@ -41,6 +41,7 @@ def add_commands(commands: Any, bar: Bar) -> None:
     )
     verify.add_argument("--epochs", type=int, help="default: by the size of the data")
     verify.add_argument("--scrambled", action="store_true", help="add the harsher control arm")
+    verify.add_argument("--workers", type=int, help="trainings side by side; default: one a processor")
     verify.set_defaults(run=lambda chosen: _verify(chosen, bar))
 
     report = commands.add_parser(
@@ -70,6 +71,7 @@ def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
         recipe=replace(recipe, epochs=chosen.epochs) if chosen.epochs else recipe,
         arms=(*ARMS, "scrambled") if chosen.scrambled else ARMS,
         groups=chosen.groups,
+        workers=chosen.workers,
         on_progress=bar({name: title for name, title, _ in STAGES}),
     )
     print(table_of(found))

@@ -2,9 +2,9 @@
 
 STAGES = (
     ("thumbnails", "Making thumbnails", 0.05),
+    ("validation", "Reading the validation samples", 0.1),
     ("objective", "Measuring the validation gradient", 0.07),
     ("sweep", "Scoring every training sample", 0.45),
-    ("validation", "Reading the validation samples", 0.1),
     ("scores", "Weighing the evidence", 0.15),
     ("map", "Drawing the map of gradients", 0.15),
     ("check", "Checking that the numbers repeat", 0.03),

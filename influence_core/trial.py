@@ -10,6 +10,7 @@ on the same samples, and the best of several is a little too good: a hint, to be
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from influence_core.training import predict
 
 SAMPLES, FEWER = 500, 150
 """Validation samples of the trial, and of each other preprocessing: eight are tried, on a network of any size."""
+PATIENCE = 20.0
+"""Seconds after which no further preprocessing is tried: a person waits."""
 BETTER = 0.1
 """An alternative is worth a word when it gains this much accuracy."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -86,7 +89,10 @@ def alternatives(
     yield from orders(model.classes, held_out.labels, found)
     few = spread(held_out, FEWER)
     now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
+    began = monotonic()
     for words, other in preprocessings(model.preprocessing, dataset.train):
+        if monotonic() - began > PATIENCE:
+            return
         changed = OpenedModel(
             model.network, classes=model.classes, preprocessing=other, architecture=model.architecture
         ).eval()

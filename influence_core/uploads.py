@@ -16,7 +16,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +35,6 @@ SPARE_DISK = 1024**3
 SUFFIXES = {
     "dataset": (".zip", ".csv", ".parquet", ".npz"),
     "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt"),
-    "spec": (".json",),
 }
 NOT_THERE = (
     "There is no such upload for you: it was deleted, has expired, or belongs to somebody else. Upload again."
@@ -65,7 +65,7 @@ class Deleted:
 
 def quota() -> int:
     """Bytes that one owner may keep here: INFLUENCE_QUOTA_GB, or 5 GB."""
-    return int(_number("INFLUENCE_QUOTA_GB", 5) * 1024**3)
+    return int(_number("INFLUENCE_QUOTA_GB", 5) * 1e9)
 
 
 def keep_days() -> float:
@@ -138,40 +138,71 @@ def share(upload: Upload, shared: bool) -> Upload:
     return Upload(upload.folder, upload.plan, shared)
 
 
-def receive(
-    root: Path, upload: Upload, kind: str, name: str, source: BinaryIO, owners: Collection[str]
-) -> Path:
-    """Copy what arrives to disk in pieces; nothing stays when it is too much.
+class Arriving:
+    """A file on its way to the disk; what is written is counted."""
+
+    def __init__(self, path: Path, name: str, sink: BinaryIO, limit: int):
+        """`limit` bytes may come; `name` is what the person calls the file."""
+        self.path = path
+        self._name, self._sink, self._left = name, sink, limit
+        self._limit = limit
+
+    def write(self, piece: bytes) -> None:
+        """Keep one piece, or raise UploadError when it is too much."""
+        self._left -= len(piece)
+        if self._left < 0:
+            raise UploadError(
+                f"{self._name[-60:]!a} is larger than the {max(0, self._limit) / 1e6:,.0f} MB that are left for you "
+                f"on this server, of {quota() / 1e9:,.1f} GB. Delete an older upload, or open the data by its path."
+            )
+        self._sink.write(piece)
+
+
+@contextmanager
+def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arriving]:
+    """A place on disk for a file that arrives in pieces; nothing stays when it is too much or breaks off.
 
     Args:
         root: The folder of the runs.
         upload: Where to.
-        kind: dataset, model or spec: decides which suffixes are taken; what the file is, its reader judges.
+        kind: dataset or model: decides which suffixes are taken; what the file is, its reader judges.
         name: What the person calls it; letters, digits and the known suffix of it become the name here.
-        source: Open for reading bytes.
-        owners: The keys whose quota counts.
     """
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES[kind]:
         raise UploadError(
-            f"{name[-60:]!a} is no {kind} that can be uploaded. Expected a file ending in "
-            f"{', '.join(SUFFIXES[kind])}."
+            f"{name[-60:]!a} is no {kind} that can be uploaded. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
-    limit = min(quota() - used(root, owners), shutil.disk_usage(root).free - SPARE_DISK)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
     target = upload.folder / "files" / f"{stem}{suffix}"
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:
-        written = 0
-        while chunk := source.read(CHUNK):
-            written += len(chunk)
-            if written > limit:
-                raise UploadError(
-                    f"{name[-60:]!a} is larger than the {max(0, limit) / 1e6:,.0f} MB that are left for you "
-                    f"on this server, of {quota() / 1e9:,.1f} GB. Delete an older upload, or open the data by its path."
-                )
-            sink.write(chunk)
-    return target
+        yield Arriving(target, name, sink, left_for(root, upload))
+
+
+def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) -> Path:
+    """Copy what arrives to disk in pieces; see `receiving`."""
+    with receiving(root, upload, kind, name) as file:
+        while piece := source.read(CHUNK):
+            file.write(piece)
+    return file.path
+
+
+def stored_file(upload: Upload, name: str) -> Path:
+    """A file of this upload by its name on disk, as a browser repeats it; never one outside."""
+    path = upload.folder / "files" / name
+    if path.name != name or not path.is_file():
+        raise UploadError(f"{name[-60:]!a} is not among the files of this upload. Send it again.")
+    return path
+
+
+def left_for(root: Path, upload: Upload) -> int:
+    """Bytes that the owner of this upload may still send: of the quota, and of the disk."""
+    about = _read(upload.folder)
+    if about is None:
+        raise UploadError(NOT_THERE)
+    kept = sum(_size(folder)[1] for folder, other in _all(root) if other["owner"] == about["owner"])
+    return min(quota() - kept, shutil.disk_usage(root).free - SPARE_DISK)
 
 
 def used(root: Path, owners: Collection[str]) -> int:

@@ -158,5 +158,11 @@ def list_verifications(run: Run) -> list[Verification]:
 
 
 def calibration_of(run: Run) -> dict[str, Any] | None:
-    """The scale of predictions, from the newest finished verification of the run."""
-    return next((v.calibration for v in list_verifications(run) if v.finished and v.calibration), None)
+    """The scale of predictions, from the newest finished verification whose measurements bore the predictions out.
+
+    None where none did: a scale fitted to points that predictions do not even order would only look exact.
+    """
+    for each in list_verifications(run):
+        if each.finished and each.rank_correlation is not None and each.rank_correlation.low > 0:
+            return each.calibration
+    return None

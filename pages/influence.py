@@ -16,7 +16,7 @@ from pages.ui.state import Chosen
 
 UPLOAD = "Upload"
 CHOICES = 24
-LOSS = "loss"
+LOSS, ITS_LOSS = "loss", "its loss"
 
 
 def page() -> None:
@@ -141,18 +141,9 @@ def face(chosen: Chosen, split: str, row: int) -> tuple[bytes, str]:
 
 def objective(chosen: Chosen, predicted: str) -> tuple[str, str] | str:
     """Loss, or the lead of the predicted class over another one."""
-    others = [name for name in chosen.run.classes if name != predicted]
-    against = st.selectbox(
-        "Explain",
-        [LOSS, *others],
-        format_func=lambda name: (
-            "the loss of this prediction" if name == LOSS else f"the lead of {predicted} over {name}"
-        ),
-        key=state.AGAINST,
-        bind="query-params",
-        width=420,
-    )
-    return LOSS if against == LOSS else (predicted, str(against))
+    over = {f"its lead over {name}": name for name in chosen.run.classes if name != predicted}
+    asked = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
+    return LOSS if asked not in over else (predicted, over[asked])
 
 
 def uploaded(chosen: Chosen) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from pages.ui import cached, cards, charts, findings, frame, reading, state, words
+from pages.ui import cached, cards, charts, findings, frame, gaps, reading, state, words
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.state import Chosen
 
@@ -32,6 +32,7 @@ def page() -> None:
     with answer:
         st.title(found.headline, anchor=False)
         metrics(chosen, found)
+        widest_gap(chosen)
     with right:
         confusion(chosen, found)
     strip(chosen)
@@ -54,6 +55,22 @@ def metrics(chosen: Chosen, found: findings.Findings) -> None:
             border=True,
             help=fact.help,
         )
+
+
+def widest_gap(chosen: Chosen) -> None:
+    """One line for the widest gap between groups, where the run measured any, and the way to its page."""
+    known = [aim for aim in gaps.aims(chosen.run) if aim.kind is not None]
+    if not known:
+        return
+    widest = max(known, key=lambda aim: aim.facts["rate"]["value"] if aim.facts["rate"]["present"] else 0.0)
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown(
+        f"**Between groups of {words.escaped(widest.column)}:** {words.escaped(gaps.headline(widest))}",
+        width="content",
+    )
+    row.button(
+        "Who widens it?", type="tertiary", icon=":material/balance:", on_click=frame.go, args=("fairness",)
+    )
 
 
 def suspicion(chosen: Chosen, place: DeltaGenerator) -> findings.Findings:

@@ -60,11 +60,9 @@ def selected(found: list[Verification]) -> Verification:
     """The newest, or the one that was chosen in the address bar."""
     if len(found) == 1:
         return found[0]
-    names = {each.folder.name: f"{each.name}, {words.moment(each.content['made'])}" for each in found}
-    chosen = st.selectbox(
-        "Verification", list(names), format_func=names.__getitem__, key=state.VERIFIED, bind="query-params"
-    )
-    return next((each for each in found if each.folder.name == chosen), found[0])
+    names = {f"{each.folder.name}: {each.name}": each for each in found}
+    chosen = st.selectbox("Verification", list(names), key=state.VERIFIED, bind="query-params")
+    return names[chosen]
 
 
 def result(chosen: Chosen, found: Verification) -> None:

@@ -36,9 +36,18 @@ class DrawnSamples:
 
 
 def make_small_run(
-    folder: Path | str, n: int = 60, classes: int = 3, seed: int = 0, *, pictures: bool = False
+    folder: Path | str,
+    n: int = 60,
+    classes: int = 3,
+    seed: int = 0,
+    *,
+    pictures: bool = False,
+    gap: bool | None = None,
 ) -> Run:
-    """Write a finished run of n samples and open it; with its dataset as a folder of pictures when asked."""
+    """Write a finished run of n samples and open it; with its dataset as a folder of pictures when asked.
+
+    With `gap` the samples are rows of a table with a group column, and a fairness objective whose gap is there or not.
+    """
     folder, rng = Path(folder), np.random.default_rng(seed)
     names = tuple(NAMES[i % 10] + ("" if i < 10 else f"-{i}") for i in range(classes))
     truth = np.arange(n) % classes
@@ -50,6 +59,10 @@ def make_small_run(
     ids, truth, wrong, given = [ids[i] for i in order], truth[order], wrong[order], given[order]
     probabilities = _probabilities(rng, truth, given, classes)
     samples = _samples(rng, ids, names, given, truth, wrong, probabilities)
+    more: dict[str, Any] = {}
+    if gap is not None:
+        folder.mkdir(parents=True)
+        samples, more = _fair(rng, folder, samples, names, gap)
 
     start_run(folder, description=_description(folder, names, n, seed))
     samples.to_parquet(folder / "samples.parquet", index=False)
@@ -57,12 +70,60 @@ def make_small_run(
     np.save(folder / "sketches.npy", rng.normal(size=(n, 16)).astype(np.float16))
     np.save(folder / "probabilities.npy", probabilities)
     np.save(folder / "neighbours.npy", _neighbours(samples))
+    for split in ("validation", "test"):
+        held_out = samples[["sample_id", "label", "predicted", "confidence", "loss", "grad_norm"]].iloc[::4]
+        held_out.to_parquet(folder / f"{split}.parquet", index=False)
     drawn = DrawnSamples(ids, given, names, seed)
-    pack_thumbnails(drawn, folder)
+    if gap is None:
+        pack_thumbnails(drawn, folder)
     if pictures:
         _write_dataset(dataset_of(folder), drawn, [names[label] for label in truth])
-    finish_run(folder, columns=_columns(samples), results=_results(samples, given, probabilities))
+    finish_run(folder, columns=_columns(samples), results=_results(samples, given, probabilities), **more)
     return open_run(folder)
+
+
+def _fair(
+    rng: np.random.Generator, folder: Path, samples: pd.DataFrame, names: tuple[str, ...], gap: bool
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Groups, a fairness objective, held-out tables and the rows as they stand in the source."""
+    n = len(samples)
+    groups = np.where(np.arange(n) % 2, "<b>women</b>", "men")
+    influence = rng.normal(0, 0.1, n) - 0.3 * ((groups == "men") & (samples["label"] == names[0]))
+    cells = pd.DataFrame({"job": ["cook"] * (n - 1) + ["<i>astronaut</i>"], "age": rng.integers(20, 60, n)})
+    cells.set_axis(samples["sample_id"].tolist(), axis=0).to_parquet(folder / "cells.parquet")
+    held = pd.DataFrame(
+        {
+            "sample_id": [f"v{row}" for row in range(80)],
+            "label": [names[row % 2] for row in range(80)],
+            "predicted": [names[0 if row % 4 == 3 else row % 2] for row in range(80)],
+            "confidence": 0.9,
+            "loss": 0.1,
+            "sex": ["men" if row % 4 < 2 else "<b>women</b>" for row in range(80)],
+        }
+    )
+    for split in ("validation", "test"):
+        held.to_parquet(folder / f"{split}.parquet", index=False)
+    interval = {"value": 0.31, "low": 0.2 if gap else -0.1, "high": 0.4, "p_value": 0.004, "present": gap}
+    ends = {
+        "column": "sex",
+        "groups": {"men": 0.1, "<b>women</b>": 0.41},
+        "highest": "<b>women</b>",
+        "lowest": "men",
+    }
+    kind = {"positive": [names[1]], "kind": "equal_opportunity"}
+    title = f"the sex gap in loss on class {names[1]} (equal opportunity)"
+    facts = {
+        "title": title,
+        "unit": "loss",
+        "samples": 80,
+        **interval,
+        **ends,
+        **kind,
+        "rate": {**interval, **ends},
+    }
+    notes = ["Group column 'id' has 1,000 different values."]
+    table = samples.assign(influence_fairness_sex=influence, sex=groups)
+    return table, {"objectives": {"fairness_sex": {**facts, "notes": []}}, "notes": notes}
 
 
 def dataset_of(folder: Path) -> Path:
@@ -200,7 +261,7 @@ def _columns(samples: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
     plain = {"positive_means": "", "unit": "", "target": "", "layers": "all layers"}
     rest = {name: {"title": name.replace("_", " ").capitalize(), "meaning": f"{name}."} for name in samples}
-    return {name: plain | rest[name] | known.get(name, {}) for name in samples}
+    return {name: plain | rest[name] | known.get(name, {}) for name in samples if name != "sex"}
 
 
 def _results(samples: pd.DataFrame, given: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -73,6 +73,16 @@ def decode_picture(data: bytes) -> Image.Image:
         raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height of an encoded picture, from its header; no pixel is decoded."""
+    name, _ = picture_format(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=[name]) as image:
+            return image.size
+    except Exception as error:  # as above: a damaged header can raise almost anything
+        raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
+
+
 def check_size(size: tuple[int, int]) -> None:
     """Refuse from the header alone, so that a bomb of 50,000 x 50,000 pixels costs nothing."""
     width, height = size

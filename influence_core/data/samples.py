@@ -132,6 +132,16 @@ class Samples(torch.utils.data.Dataset):
         """Return the same samples under other labels (n,), as indices into classes."""
         return self._with(labels=np.asarray(labels, dtype=np.int64))
 
+    def with_groups(self, more: pd.DataFrame) -> "Samples":
+        """Return the same samples with more group columns (n rows); a column of their own by that name wins.
+
+        The fingerprint stays: what is derived from the content adds nothing to it.
+        """
+        new = more[[name for name in more.columns if name not in self.groups]]
+        joined = self._with(groups=pd.concat([self.groups, new.set_axis(self.groups.index, axis=0)], axis=1))
+        joined.__dict__["fingerprint"] = self.fingerprint
+        return joined
+
     def with_classes(self, classes: Sequence[str]) -> "Samples":
         """Return the same samples with the same class names in another order."""
         if sorted(classes) != sorted(self.classes):

@@ -38,7 +38,7 @@ def batches(
     for low in range(start, end, batch_size):
         high = min(low + batch_size, end)
         inputs, labels = _collate(samples, low, high)
-        yield Batch(low, high, moved(inputs, device, dtype), labels.to(device, non_blocking=True))
+        yield Batch(low, high, moved(inputs, device, dtype), _sent(labels, device, labels.dtype))
 
 
 def count(samples: Dataset) -> int:
@@ -63,12 +63,19 @@ def moved(inputs: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The same nested structure on `device`, floating tensors in `dtype`; token ids keep their integers."""
     if isinstance(inputs, Tensor):
         target = dtype if inputs.is_floating_point() else inputs.dtype
-        return inputs.to(device=device, dtype=target, non_blocking=True)
+        return _sent(inputs, device, target)
     if isinstance(inputs, dict):
         return {key: moved(value, device, dtype) for key, value in inputs.items()}
     if isinstance(inputs, list | tuple):
         return type(inputs)(moved(value, device, dtype) for value in inputs)
     return inputs
+
+
+def _sent(value: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """On the device; to CUDA from pinned memory, because from any other the copy would wait."""
+    if device.type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory()
+    return value.to(device=device, dtype=dtype, non_blocking=True)
 
 
 def one_of(inputs: Any, row: int) -> Any:

@@ -145,15 +145,15 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
     step = min(TILE_SAMPLES, max(1, WINDOW_NUMBERS // max(1, factor.columns() * groups * t)))
     for low, high in _ranges(b, step):
         d, a = factor.part(low, high)
+        part = into.of(low, high)
         for group in range(groups):
-            read = _read_one_position if t == 1 else _read_few if makes(d) else _read_positions
-            read(d[:, group], a[:, group], group * rows, wanted, buffer, into.of(low, high))
-
-
-def _read_few(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
-    """Made and read at once, never in memory."""
-    along = [v[row : row + d.shape[1]] for v in wanted.present()]
-    read_made(d, a, row, along or [d.new_zeros(d.shape[1], a.shape[1])], wanted.sketch, into)
+            pair, row = (d[:, group], a[:, group]), group * rows
+            if t == 1:
+                _read_one_position(*pair, row, factor.seen, wanted, part)
+            elif makes(d):
+                read_made(*pair, row, [v[row : row + rows] for v in wanted.present()], wanted.sketch, part)
+            else:
+                _read_positions(*pair, row, wanted, buffer, part)
 
 
 def _read_positions(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
@@ -166,15 +166,18 @@ def _read_positions(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buff
         read_tile(g.flatten(1), row + low, along, wanted.sketch, into)
 
 
-def _read_one_position(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buffer, into: Totals) -> None:
+def _read_one_position(
+    d: Tensor, a: Tensor, row: int, seen: Tensor | None, wanted: Wanted, into: Totals
+) -> None:
     """The gradient is an outer product of two vectors."""
     d, a = d[:, :, 0], a[:, :, 0]
     into.sums[0, :, 0] += d.square().sum(1) * a.square().sum(1)
     into.sums[0, :, 1] += d.abs().sum(1) * a.abs().sum(1)
     along = [v[row : row + d.shape[1]] for v in wanted.present()]
+    along = along if seen is None else [v[:, seen] for v in along]
     _add_products([((a @ v.T) * d).sum(1) for v in along], into)
     if wanted.sketch is not None:
-        into.folded += wanted.sketch.fold_outer(d, a, row)
+        into.folded += wanted.sketch.fold_outer(d, a, row, seen)
 
 
 def _ranges(size: int, step: int) -> Iterator[tuple[int, int]]:

@@ -68,6 +68,8 @@ def _correlated(
 ) -> Factor:
     """The kernel's factors from d (b, rows, *positions) and x (b, columns, *space), padded by `edges`."""
     kernel = tuple(shape[2:])
+    if prod(d.shape[2:]) == 1 and prod(kernel) > 1:
+        return _one_position(d, x, edges, kernel, gap, groups)
     padded = (
         functional.pad(x, [edge for pair in reversed(edges) for edge in pair]) if any(map(any, edges)) else x
     )
@@ -78,6 +80,28 @@ def _correlated(
         return _shifted(d, padded, kernel, step, gap)
     rows = d.reshape(len(d), groups, d.shape[1] // groups, -1)
     return Outer(rows, _windows(padded, d.shape[2:], kernel, step, gap))
+
+
+def _one_position(
+    d: Tensor,
+    x: Tensor,
+    edges: list[tuple[int, int]],
+    kernel: tuple[int, ...],
+    gap: tuple[int, ...],
+    groups: int,
+) -> Outer:
+    """One window: the taps over the padding get no gradient. A 3 x 3 kernel on one pixel is one tap instead of nine."""
+    taps = torch.arange(prod(kernel), device=x.device).reshape(kernel)
+    cut = [slice(None)] * 2
+    for axis, ((before, _), g, k, size) in enumerate(zip(edges, gap, kernel, x.shape[2:], strict=True)):
+        low, high = max(0, -(-before // g)), min(k, (before + size - 1) // g + 1)
+        number, first = max(0, high - low), low * g - before
+        taps = taps.narrow(axis, min(low, k), number)
+        cut.append(slice(first, first + number * g, g))
+    a = x[tuple(cut)].reshape(len(x), groups, -1, 1)
+    channels = torch.arange(x.shape[1] // groups, device=x.device) * prod(kernel)
+    seen = (channels[:, None] + taps.flatten()).flatten()
+    return Outer(d.reshape(len(d), groups, -1, 1), a, seen)
 
 
 def _depthwise(

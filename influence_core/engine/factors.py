@@ -28,11 +28,12 @@ class Outer:
     """sum_t d_t a_t^T. d (b, groups, rows, t); a, samples on axis 0, whose other axes flatten to (groups, columns, t).
 
     `a` may be an overlapping view, so that the windows of a convolution are copied only for the samples at hand.
-    The parameter is (groups * rows, columns).
+    The parameter is (groups * rows, columns); with `seen`, the columns of a are only these, and others get no gradient.
     """
 
     d: Tensor
     a: Tensor
+    seen: Tensor | None = None
 
     def columns(self) -> int:
         """Columns of each group's matrix."""
@@ -107,7 +108,12 @@ def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> 
         return wide(factor.g[low:high]).reshape(n, *shape)
     if isinstance(factor, Outer):
         d, a = factor.part(low, high)
-        return (d @ a.transpose(2, 3)).reshape(n, *shape)
+        g = d @ a.transpose(2, 3)
+        if factor.seen is not None:
+            whole = g.new_zeros(*g.shape[:3], sides(shape)[1])
+            whole[..., factor.seen] = g
+            g = whole
+        return g.reshape(n, *shape)
     if isinstance(factor, Rows):
         ids, g = factor.ids[low:high], wide(factor.g[low:high])
         table = g.new_zeros(n, factor.v, g.shape[2])
@@ -122,7 +128,7 @@ def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> 
 
 def side_by_side(factors: list[Factor]) -> Factor | None:
     """The gradient of a parameter used several times as one factor, positions side by side; None where that fails."""
-    outer = [factor for factor in factors if isinstance(factor, Outer)]
+    outer = [factor for factor in factors if isinstance(factor, Outer) and factor.seen is None]
     if len(outer) < len(factors):
         return None
     pairs = [factor.part(0, len(factor.d)) for factor in outer]
@@ -139,7 +145,7 @@ def regrouped(factor: Factor, b: int, shape: tuple[int, ...]) -> Factor:
     if isinstance(factor, Rows):
         ids, g = factor.ids.reshape(b, -1), factor.g.reshape(b, -1, factor.g.shape[2])
         return merged_rows(ids, g, factor.v)
-    if isinstance(factor, Outer):
+    if isinstance(factor, Outer) and factor.seen is None:
         d, a = factor.part(0, b * f)
         return Outer(*(x.unflatten(0, (b, f)).permute(0, 2, 3, 1, 4).flatten(3) for x in (d, a)))
     return Dense(written_out(factor, shape, 0, b * f).unflatten(0, (b, f)).sum(1))

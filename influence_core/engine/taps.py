@@ -261,8 +261,10 @@ class Watch(TorchFunctionMode):
         return replaced(out, {id(old): new for old, new in zip(values, fanned, strict=True)})  # pyright: ignore
 
     def _rooted(self, out: Tensor) -> Tensor:
-        if out._is_view():  # an expanded class token: a leaf of its own
-            return out.detach().requires_grad_()
+        if (
+            out._is_view()
+        ):  # of itself alone (linear layers of sequences), but torch would not let it be written into
+            out = out.new_empty(0).set_(out.detach())  # pyright: ignore[reportArgumentType]
         return Root.apply(out, self._anchor(out))  # pyright: ignore[reportReturnType]
 
     def _anchor(self, like: Tensor) -> Tensor:

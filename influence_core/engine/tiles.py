@@ -122,6 +122,7 @@ def _tasks(
 ) -> Iterator[np.ndarray]:
     """One row of numbers a look, as compiled.py asks for."""
     width = into.sums.shape[2] - 2
+    zeros = values if directions else values.new_zeros(size * max(1, columns))
     for look, sums in enumerate(into.sums):
         task = np.zeros(22, dtype=np.int64)
         task[:5] = values.data_ptr(), n, size, sums.data_ptr(), width
@@ -131,7 +132,7 @@ def _tasks(
             signs = folding.row_sign[row:].data_ptr(), folding.column_sign.data_ptr()
             task[5:12] = 1, folding.columns, folding.modulus, start, *signs, into.folded.data_ptr()
         some = [v.data_ptr() for v in directions[look * width : (look + 1) * width]]
-        spare = some[-1] if some else values.data_ptr()  # read and not used
+        spare = some[-1] if some else zeros.data_ptr()  # read and not used
         task[12 : 12 + width] = some + [spare] * (width - len(some))
         yield task
 

@@ -12,4 +12,6 @@ def indicator(cells: Tensor, count: int) -> Tensor:
 def cell_means(values: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
     """Weighted means (..., cells) of values (m, cells) over the samples inside (m, cells); weights (..., m)."""
     inside, values = inside.to(values), values * inside.to(values)
-    return (weights @ values) / (weights @ inside)
+    sums, sizes = weights @ values, weights @ inside
+    nobody = sizes == 0  # 0 / 0 must not reach the backward pass: NaN times zero is NaN
+    return torch.where(nobody, torch.nan, sums / torch.where(nobody, 1, sizes))

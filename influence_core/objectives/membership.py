@@ -48,7 +48,8 @@ def membership(held: HeldOut, column: str) -> Membership:
         )
     number = {name: code for code, name in enumerate(kept)}
     codes = np.array([-1 if value is None else number.get(value, -1) for value in values], dtype=np.int64)
-    trained = [] if held.train_groups is None else _values(held.train_groups, column)
+    train = held.train_groups  # clusters of the gradient map are found on train only after the objectives
+    trained = _values(train, column) if train is not None and column in train else []
     return Membership(tuple(kept), codes, tuple(_notes(column, values, counts, trained)))
 
 

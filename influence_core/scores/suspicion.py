@@ -1,31 +1,35 @@
-"""How probable is it that the given label is wrong? A first honest estimate from evidence that left the label out.
+"""How probable is it that the given label is wrong? One number from every reader that this run can trust.
 
-1. Weigh. Each piece of evidence Z_s (a reader of a layer, see evidence.py) gets a weight w_s >= 0 such that
-   softmax(sum_s w_s Z_s + b) predicts the held-out labels best. Held-out samples were not trained on, so layers that
-   have memorised the training labels earn little: nobody has to say in which regime the model is.
-2. Rank. A sample's margin is the pooled score of its given label minus the best other one.
-3. Calibrate. The labels are taken as noisy, P(given = i | x) = sum_j P(j | x) T_ji, with one sharpness, one bias a
-   class, and a noise matrix T fitted by maximum likelihood on the training labels (forward correction, Patrini et al.
-   2017, arXiv 1609.03683). The sharpness is at least that of step 1: training labels may look less predictable than
-   held-out ones because they are wrong, and the noise, not the evidence, must pay for it (calibration error
-   0.000 to 0.058 in five cells of benchmarks/detection.py; 0.104 on a memorised Fashion model). The posterior
-   1 - P(true = given | x, given) is fitted by a logistic curve in the margin:
-       suspicion = sigmoid(a - b * margin),  b > 0
-   so the order is that of the margin, and the level is that of the noise model.
+1. Read. Each piece of evidence (evidence.py: readers that left the label out; and the model's own outputs) becomes log
+   probabilities of classes, at the sharpness that fits the given labels best (the model's own outputs: validation
+   labels, and never sharper than the model says itself).
+2. Trust. Each gets a weight from what it remembers, gains and predicts of held-out labels (trust.py): on a model that
+   has memorised its labels late layers and the outputs fade, and nobody has to say in which regime it is.
+3. Pool. Weighted mean of log probabilities (a log opinion pool), p(class | x). The order is that of the odds against
+   the given label, z = log((1 - p_y) / p_y): unlike a margin it also rises when no class fits.
+4. Calibrate. suspicion = sigmoid(a + STEEPNESS * z + TRAINING * t), with t the standardised training evidence (low AUM)
+   where training was seen; a makes the mean equal to the estimated noise rate (noise_level.py).
 
-The model's own output on its own training samples is deliberately not among the evidence. Limits: on a model that has
-memorised its labels the order stays good, but the level is too low, because inner layers also remember.
+Noise-rate estimation as in confident learning (arXiv 1911.00068), out-of-fold probabilities of many views instead
+of one model; STEEPNESS was measured over all cells of benchmarks/detection.py, never on one dataset.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import norm, rankdata
 
+from influence_core.scores.baselines import softmax
 from influence_core.scores.evidence import Evidence
+from influence_core.scores.noise_level import noise_rate
+from influence_core.scores.trust import OUTPUTS_READER, Trust, trusted
+
+STEEPNESS = 1.5
+TRAINING = 0.8
+FLOOR = 1e-4
+"""No reader alone is surer than this: one overconfident vote must not outweigh all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,152 +44,92 @@ class Suspicion:
     """(n,) that this class is the right one."""
     parts: dict[str, np.ndarray]
     """By reader, each (n,) in [0, 1]: large = against the given label."""
-    weights: dict[str, float]
-    """{"reader on layer": share}, how far each piece of evidence was trusted; shares of the pooled spread."""
+    trust: list[Trust]
+    """How far each piece of evidence was trusted, and why."""
     noise_rate: float
     """Estimated share of wrong labels."""
 
 
 def suspicion(
-    evidence: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray, classes: int
+    evidence: Sequence[Evidence],
+    labels: np.ndarray,
+    held_out_labels: np.ndarray,
+    *,
+    anchor: int,
+    aum: np.ndarray | None = None,
 ) -> Suspicion:
-    """Combine evidence of n training samples with given labels (n,), weighed on m held-out labels (m,)."""
-    weights, _ = _pool([e.held_out for e in evidence], held_out_labels, classes)
-    pooled = _weighted([e.train for e in evidence], weights)
-    posterior, noise_rate = _noisy_posterior(pooled, labels, classes)
+    """Combine evidence of n training samples with given labels (n,); m held-out labels, m may be 0.
+
+    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves.
+    aum: (n,) area under the margin, where training was observed; low = learnt late or never.
+    """
+    read = [as_log_probabilities(e, labels, held_out_labels) for e in evidence]
+    trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
-    margin = _margin(pooled, labels)
-    level = _logistic_in_margin(margin, 1 - posterior[rows, labels])
-    others = posterior.copy()
+    beliefs = softmax(np.sum([t.share * e.train for t, e in zip(trust, read, strict=True)], axis=0))
+    rate = noise_rate(read[anchor].train, labels, read[anchor].held_out, held_out_labels)
+    doubt = STEEPNESS * _odds_against(beliefs[rows, labels])
+    if aum is not None:
+        doubt = doubt + TRAINING * norm.ppf((rankdata(-aum) - 0.5) / len(aum))
+    level = _levelled(doubt, rate)
+    others = beliefs.copy()
     others[rows, labels] = 0.0
     suggested = others.argmax(1)
     share = others[rows, suggested] / np.maximum(others.sum(1), 1e-300)
-    return Suspicion(
-        suspicion=level,
-        suggested=suggested,
-        suggested_probability=level * share,
-        parts=_parts(evidence, weights, labels),
-        weights=_shares(evidence, weights),
-        noise_rate=noise_rate,
-    )
+    return Suspicion(level, suggested, level * share, _parts(read, trust, labels), trust, rate)
 
 
-def _parts(evidence: Sequence[Evidence], weights: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """One column a reader: the probability of another label that this reader alone would state.
+def as_log_probabilities(e: Evidence, labels: np.ndarray, held_out_labels: np.ndarray) -> Evidence:
+    """The same evidence as log probabilities, never below log(FLOOR)."""
+    if e.reader == OUTPUTS_READER:
+        fit = (e.held_out, held_out_labels) if len(held_out_labels) else (e.train, labels)
+        sharpness = min(1.0, _sharpness(*fit))
+    else:
+        sharpness = 1.0 if e.reader == "neighbours" else _sharpness(e.train, labels)
+    log = (np.log(softmax(sharpness * values) + FLOOR) for values in (e.train, e.held_out))
+    return Evidence(e.reader, e.layer, *log)
 
-    Each is brought to its own best sharpness on the given labels; it knows nothing of noise, so it is a part of
-    the reasoning, not a second estimate.
-    """
+
+def _sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The factor on scores (n, c) under whose softmax the labels are likeliest; between e^-3 and e^5."""
     rows = np.arange(len(labels))
-    parts = {}
-    for reader in dict.fromkeys(e.reader for e in evidence):
-        chosen = [i for i, e in enumerate(evidence) if e.reader == reader]
-        own = weights[chosen]
-        # a reader that the pool ignores still has something to show: its layers then count alike
-        own = own if own.sum() > 1e-3 else np.ones(len(chosen))
-        scores = _weighted([evidence[i].train for i in chosen], own)
-        sharpness, bias = _pool([scores], labels, scores.shape[1])
-        parts[reader] = 1 - _softmax(sharpness[0] * scores + bias)[rows, labels]
+
+    def misfit(logarithm: float) -> float:
+        return -float(np.log(softmax(np.exp(logarithm) * scores)[rows, labels] + 1e-12).mean())
+
+    found = minimize_scalar(misfit, bounds=(-3.0, 5.0), method="bounded", options={"xatol": 0.02})
+    return float(np.exp(found.x))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _odds_against(given: np.ndarray) -> np.ndarray:
+    """Log odds (n,) against probabilities (n,)."""
+    kept = np.clip(given, 1e-9, 1 - 1e-9)
+    return np.log1p(-kept) - np.log(kept)
+
+
+def _levelled(doubt: np.ndarray, rate: float) -> np.ndarray:
+    """sigmoid(doubt + a) with a such that the mean is the rate; all zero for a rate of (nearly) zero."""
+    if rate < 1e-4:
+        rate = 1e-4
+
+    def gap(a: float) -> float:
+        return float(_sigmoid(doubt + a).mean()) - rate
+
+    reach = float(np.abs(doubt).max()) + 20.0
+    return _sigmoid(doubt + float(brentq(gap, -reach, reach)))  # pyright: ignore[reportArgumentType]
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * values))
+
+
+def _parts(read: Sequence[Evidence], trust: Sequence[Trust], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """One column a reader: the probability of another label that its views alone would state, weighed as trusted."""
+    rows, parts = np.arange(len(labels)), {}
+    for reader in dict.fromkeys(e.reader for e in read):
+        chosen = [(t.share, e.train) for t, e in zip(trust, read, strict=True) if e.reader == reader]
+        whole = max(sum(share for share, _ in chosen), 1e-300)
+        parts[reader] = (
+            1 - softmax(np.sum([share / whole * values for share, values in chosen], axis=0))[rows, labels]
+        )
     return parts
-
-
-def _shares(evidence: Sequence[Evidence], weights: np.ndarray) -> dict[str, float]:
-    spread = np.array([w * e.train.std() for w, e in zip(weights, evidence, strict=True)])
-    shares = spread / max(spread.sum(), 1e-12)
-    return {f"{e.reader} on {e.layer}": round(float(s), 4) for e, s in zip(evidence, shares, strict=True)}
-
-
-def _margin(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    rows = np.arange(len(labels))
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    return scores[rows, labels] - others.max(1)
-
-
-def _weighted(scores: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    return np.tensordot(weights, np.stack(scores), axes=1)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    return torch.softmax(torch.from_numpy(scores), 1).numpy()
-
-
-def _pool(scores: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (s,) >= 0 and class biases (c,) of the log-opinion pool that predicts `labels` best.
-
-    A weak pull to equal weights (one sample's worth) decides only when there are few held-out samples.
-    """
-    stacked, target = torch.from_numpy(np.stack(scores)).double(), torch.from_numpy(labels)
-    raw = torch.zeros(len(scores), dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-
-    def objective() -> Tensor:
-        pooled = (functional.softplus(raw)[:, None, None] * stacked).sum(0) + bias
-        pull = (raw.square().sum() + bias.square().sum()) / (100 * len(target))
-        return functional.cross_entropy(pooled, target) + pull
-
-    _minimise(objective, [raw, bias])
-    return functional.softplus(raw).detach().numpy(), bias.detach().numpy()
-
-
-def _noisy_posterior(pooled: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
-    """P(true class | x, given label) as (n, c), and the estimated share of wrong labels.
-
-    Rates of noise have a weak Beta(3, 9) prior, targets of noise a weak pull to uniform.
-    """
-    scores, given, n = torch.from_numpy(pooled), torch.from_numpy(labels), len(labels)
-    sharpness = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    rate = torch.full((classes,), -2.5, dtype=torch.float64, requires_grad=True)
-    where = torch.zeros(classes, classes, dtype=torch.float64, requires_grad=True)
-    itself = torch.eye(classes, dtype=torch.bool)
-
-    def joint() -> tuple[Tensor, Tensor]:
-        clean = torch.softmax(torch.exp(functional.softplus(sharpness)) * scores + bias, 1)
-        wrong = torch.sigmoid(rate)
-        target = torch.softmax(where.masked_fill(itself, -1e9), 1)
-        noise = torch.diag(1 - wrong) + wrong[:, None] * target
-        return clean * noise[:, given].T, wrong
-
-    def objective() -> Tensor:
-        both, wrong = joint()
-        prior = (2 * wrong.log() + 8 * (1 - wrong).log()).sum() - 0.1 * where.square().sum()
-        return -both.sum(1).clamp_min(1e-12).log().mean() - prior / n + 1e-3 * bias.square().mean()
-
-    _minimise(objective, [sharpness, bias, rate, where])
-    with torch.no_grad():
-        both, _ = joint()
-        posterior = (both / both.sum(1, keepdim=True).clamp_min(1e-300)).numpy()
-    return posterior, float(1 - posterior[np.arange(n), labels].mean())
-
-
-def _logistic_in_margin(margin: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """The logistic curve in the margin, falling, that fits soft labels `level` (n,) in [0, 1] best."""
-    scale = margin.std() + 1e-12
-    x, target = torch.from_numpy(margin / scale), torch.from_numpy(level)
-    offset = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    steep = torch.zeros((), dtype=torch.float64, requires_grad=True)
-
-    def curve() -> Tensor:
-        return offset - torch.exp(steep) * x
-
-    def objective() -> Tensor:
-        misfit = functional.binary_cross_entropy_with_logits(curve(), target)
-        return misfit + 1e-4 * (offset.square() + steep.square())
-
-    _minimise(objective, [offset, steep])
-    return torch.sigmoid(curve()).detach().numpy()
-
-
-def _minimise(objective, parameters: list[Tensor]) -> None:
-    """Deterministic L-BFGS over a handful of numbers, on all samples at once."""
-    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = objective()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        optimiser.step(closure)

@@ -11,12 +11,13 @@ import streamlit as st
 from influence_core import uploads
 from influence_core.errors import InfluenceError
 from influence_core.uploads import Upload
-from pages.ui import frame, places, plan, sample_sheet, state, visitor, words
+from pages.ui import frame, places, plan, receiving, sample_sheet, state, visitor, words
+from pages.ui.components import sender
 from pages.ui.routes import runs_root
 
 PATH = "own_dataset"
 AGREED = "own_skip"
-_ROUND, PROBLEM = "_upload_round", "_plan_problem"
+PROBLEM = "_plan_problem"
 HEIGHT = 620
 LAYOUTS = """
 **A zip or folder of pictures**, one folder a class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
@@ -67,21 +68,25 @@ def ways_in() -> None:
 
 
 def uploader(kind: str, label: str, take) -> None:
-    """An upload that leaves memory as soon as it is on disk: the widget gets a new key, and its bytes are dropped."""
-    turn = st.session_state.setdefault(_ROUND, 0)
-    key = f"upload_{kind}_{turn}"
-    sent = st.file_uploader(label, key=key, type=[suffix[1:] for suffix in uploads.SUFFIXES[kind]])
-    if sent is None:
-        return
-    try:
-        upload = plan.ensure()
-        path = uploads.receive(runs_root(), upload, kind, sent.name, sent, visitor.owners())
-        take(upload, path, sent.name)
-    except InfluenceError as error:
-        st.session_state[PROBLEM] = str(error)
-    st.session_state[_ROUND] = turn + 1
-    st.session_state.pop(key, None)
-    st.rerun()
+    """A zone to drop a file on, which goes straight to disk; `take` gets upload, path and name when it is there."""
+    upload = plan.current()
+
+    def arrived(stored: str, name: str) -> None:
+        try:
+            own = plan.ensure()
+            take(own, uploads.stored_file(own, stored), name)
+        except InfluenceError as error:
+            st.session_state[PROBLEM] = str(error)
+
+    sender.sender(
+        f"send_{kind}",
+        label,
+        accept=uploads.SUFFIXES[kind],
+        limit=max(0, uploads.quota() - uploads.used(runs_root(), visitor.owners())),
+        url=None if upload is None else receiving.address(upload, kind),
+        on_wanted=plan.ensure,
+        on_sent=arrived,
+    )
 
 
 def take_dataset(upload: Upload, path: Path, name: str) -> None:

@@ -231,7 +231,8 @@ def provenance(run: Run) -> list[str]:
         lines.append(sentence)
     if description.get("timings"):
         lines.append(f"**Time** {words.duration(sum(description['timings'].values()))} in all")
-    lines += [words.escaped(str(note)) for note in dataset.get("notes") or ()]
+    notes = [*(dataset.get("notes") or ()), *(description.get("notes") or ())]
+    lines += [words.escaped(str(note)) for note in notes]
     return lines
 
 

@@ -19,6 +19,9 @@ P = ParamSpec("P")
 CONTENT_WIDTH = 1400
 _GO = "_go_to_page"
 _HERE, _BACK = "_page_now", "_page_before"
+_SHARED = ("sample", "of", "against")
+"""Parts of the address that widgets of several pages own: Streamlit refuses to set one that is bound, so they travel as
+the widget's value, which then writes them into the address."""
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
 
@@ -43,7 +46,12 @@ def follow() -> None:
     """
     if (target := st.session_state.pop(_GO, None)) is not None:
         name, query = target
-        st.switch_page(page_file(name), query_params=query)
+        own = {key: value for key, value in query.items() if key not in _SHARED}
+        for key in _SHARED:
+            st.session_state.pop(key, None)
+            if key in query:
+                st.session_state[key] = query[key]
+        st.switch_page(page_file(name), query_params=own)
 
 
 def leave() -> None:

@@ -89,15 +89,15 @@ def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
 
 
 def trade_off(utility: np.ndarray, fair: np.ndarray, *, theme: Theme, height: int = 420) -> go.Figure:
-    """Influence on utility across, on the gap upwards, one point a training sample; the corner that asks for a choice
-    stands out.
+    """Influence on utility across, on the gap upwards, one point a training sample, in the colour of what it
+    does to the gap; each corner says what it means and how many samples are in it.
 
     Args:
         utility, fair: influence of each sample, shape (n,); positive = helpful.
     """
     colours, chosen = COLOURS[theme], _drawn(utility, fair)
     x, y = utility[chosen], fair[chosen]
-    hue = np.where(y >= 0, colours.neutral, np.where(x >= 0, colours.harmful, colours.accent))
+    hue = np.where(y >= 0, colours.helpful, colours.harmful)
     figure = go.Figure(
         go.Scattergl(
             x=x,

@@ -58,6 +58,12 @@ def _pages() -> dict[str, list]:
                 "scatter_plot",
                 "Images that push the model the same way lie together; draw around them.",
             ),
+            page(
+                "compare",
+                "Compare",
+                "balance",
+                "Do the signals agree, what would each add, and which did this run trust?",
+            ),
         ],
         "Understand": [
             page(

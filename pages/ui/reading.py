@@ -106,3 +106,24 @@ TRAJECTORIES = Reading(
     r"\text{margin}_i = z_{y_i} - \max_{k \ne y_i} z_k, \qquad "
     r"\text{influence}_i = \tfrac1m \textstyle\sum_v \langle d_i, d_v\rangle \sum_l \langle a^l_i, a^l_v\rangle",
 )
+
+YIELD = Reading(
+    "The queue holds the samples that suspicion puts in doubt; a bar counts the errors among the next samples of "
+    "another order that the queue does not hold. An order that repeats the queue adds nothing, however good it is.",
+    r"\text{added}_s(k) = \left|\{\, i \text{ wrong} : "
+    r"i \in \text{first } k \text{ of } s \text{ outside the queue} \,\}\right|",
+)
+
+AGREEMENT = Reading(
+    "1 means that two signals rank all samples alike, 0 that they have nothing to do with each other, below 0 that "
+    "they disagree. Overlap looks at the first samples alone: the share of one list that stands in the other too.",
+    r"\rho_{st} = \mathrm{corr}\left(\text{rank}_s, \text{rank}_t\right), \qquad "
+    r"\text{overlap}_{st}(k) = \frac{|\text{first } k \text{ of } s \,\cap\, \text{first } k \text{ of } t|}{k}",
+)
+
+PRECISION_RECALL = Reading(
+    "Walking down each list from its most suspicious sample: how many of those seen so far are errors, and which share "
+    "of all errors that is. Higher is better; a random order stays at the share of errors.",
+    r"\text{precision} = \frac{\text{errors seen}}{\text{seen}}, \qquad "
+    r"\text{recall} = \frac{\text{errors seen}}{\text{all errors}}",
+)

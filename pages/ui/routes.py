@@ -39,13 +39,17 @@ _opening = threading.Lock()
 
 def routes() -> list[Route]:
     """The routes for `st.App`, under `server.baseUrlPath` when one is set."""
-    base = (config.get_option("server.baseUrlPath") or "").strip("/")
-    prefix = f"/{base}" if base else ""
     return [
-        Route(prefix + "/thumbnails/{run}/{token}/{position:int}", thumbnail, methods=["GET"]),
-        Route(prefix + "/thumbnails/{run}/{token}/{split}/{position:int}", thumbnail, methods=["GET"]),
-        Route(prefix + "/points/{run}/{token}/xy.bin", points, methods=["GET"]),
+        Route(prefix() + "/thumbnails/{run}/{token}/{position:int}", thumbnail, methods=["GET"]),
+        Route(prefix() + "/thumbnails/{run}/{token}/{split}/{position:int}", thumbnail, methods=["GET"]),
+        Route(prefix() + "/points/{run}/{token}/xy.bin", points, methods=["GET"]),
     ]
+
+
+def prefix() -> str:
+    """What stands before every path of this server."""
+    base = (config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}" if base else ""
 
 
 def thumbnail_url(run: Run, folder: str, position: int) -> str:

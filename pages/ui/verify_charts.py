@@ -29,10 +29,11 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     """Before (hollow) to after (full), the interval of the difference around it, the random control as a grey tick."""
     colours, names = COLOURS[theme], shown_metrics(found)[::-1]
     before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
-    titles = [verify_words.metric_title(name) for name in names]
+    titles = [_inert(verify_words.metric_title(name)) for name in names]
+    rows = list(range(len(names)))  # places by number: a class called "1" would be taken for the second row
     figure = go.Figure()
     inks = []
-    for name, title in zip(names, titles, strict=True):
+    for row, name in zip(rows, names, strict=True):
         effect = found.difference(name)
         assert effect is not None
         ink = colours.neutral
@@ -42,7 +43,7 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
         ends = [100 * (before[name] + effect.low), 100 * (before[name] + effect.high)]
         figure.add_scatter(
             x=ends,
-            y=[title] * 2,
+            y=[row] * 2,
             mode="lines",
             line={"color": ink, "width": 7},
             opacity=0.25,
@@ -50,46 +51,50 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
         )
         ends = [100 * before[name], 100 * after[name]]
         figure.add_scatter(
-            x=ends, y=[title] * 2, mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
+            x=ends, y=[row] * 2, mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
         )
     if "random" in found.arms:
         levels = found.arms["random"]["levels"]
         figure.add_scatter(
             x=[100 * levels[name] for name in names],
-            y=titles,
+            y=rows,
             mode="markers",
             marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": colours.neutral}},
-            hovertemplate="%{y}: random repair %{x:.1f} %<extra></extra>",
+            text=titles,
+            hovertemplate="%{text}: random repair %{x:.1f} %<extra></extra>",
         )
     figure.add_scatter(
         x=[100 * before[name] for name in names],
-        y=titles,
+        y=rows,
         mode="markers",
         marker={"symbol": "circle-open", "size": 11, "line": {"width": 2}, "color": inks},
-        hovertemplate="%{y}: no change %{x:.1f} %<extra></extra>",
+        text=titles,
+        hovertemplate="%{text}: no change %{x:.1f} %<extra></extra>",
     )
     figure.add_scatter(
         x=[100 * after[name] for name in names],
-        y=titles,
-        mode="markers+text",
+        y=rows,
+        mode="markers",
         marker={"size": 11, "color": inks},
-        text=[_change(found, name) for name in names],
-        textposition="middle right",
-        cliponaxis=False,
-        hovertemplate="%{y}: repair %{x:.1f} %<extra></extra>",
+        text=titles,
+        hovertemplate="%{text}: repair %{x:.1f} %<extra></extra>",
     )
-    values = np.array([100 * level[name] for level in (before, after) for name in names])
-    figure.update_xaxes(
-        title_text="accuracy on samples no training has seen, %", range=[values.min() - 4, values.max() + 9]
+    for row, name, ink in zip(rows, names, inks, strict=True):
+        figure.add_annotation(
+            x=1, xref="paper", y=row, text=_change(found, name), showarrow=False, xanchor="left",
+            font={"size": 13, "color": ink},
+        )  # fmt: skip
+    figure.update_xaxes(title_text="accuracy on samples no training has seen, %")
+    figure.update_yaxes(
+        showgrid=False, ticks="", tickvals=rows, ticktext=titles, range=[-0.6, len(names) - 0.4]
     )
-    figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dress(figure, 70 + 26 * len(names))
+    return dress(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
 
 
 def _change(found: Verification, name: str) -> str:
     effect = found.difference(name)
     assert effect is not None
-    return f"  {verify_words.points(effect.value)}"
+    return f" {verify_words.points(effect.value)}"
 
 
 def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figure:
@@ -123,7 +128,9 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
         hovertemplate="%{customdata[0]}, %{customdata[1]} samples<br>predicted %{x:.3f}, measured %{y:.3f} nats"
         "<extra></extra>",
     )
-    for name, x, y, side in zip(names, predicted, measured, _sides(predicted, measured), strict=True):
+    for at in _labelled(predicted / reach, measured / reach):
+        name, x, y = names[at], predicted[at], measured[at]
+        side = "right" if x > 0.2 * reach else "left"
         figure.add_annotation(
             x=x, y=y, text=_inert(name), showarrow=False, xanchor=side, xshift=10 if side == "left" else -10,
             font={"size": 11, "color": colours.neutral},
@@ -134,9 +141,13 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
     return dress(figure, height)
 
 
-def _sides(x: np.ndarray, y: np.ndarray) -> list[str]:
-    """On which side of its point each name stands: away from the edge."""
-    return ["right" if value > 0.4 * np.abs(x).max() else "left" for value in x]
+def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Points that carry their name: the outermost first, and none whose name would lie on another's."""
+    chosen: list[int] = []
+    for at in np.argsort(-np.hypot(x, y), kind="stable"):
+        if all(abs(y[at] - y[other]) > 0.07 or abs(x[at] - x[other]) > 0.9 for other in chosen):
+            chosen.append(int(at))
+    return chosen
 
 
 def _inert(text: str) -> str:

@@ -74,9 +74,14 @@ def owners() -> tuple[str, ...]:
 
 def signed_in() -> str | None:
     """The name of the signed-in person; None when nobody is, or when no sign-in is configured."""
-    if not st.user.get("is_logged_in"):
+    user = _user()
+    if not user.get("is_logged_in"):
         return None
-    return str(st.user.get("email") or st.user.get("name") or "anonymous")
+    return str(user.get("email") or user.get("name") or "anonymous")
+
+
+def _user() -> Mapping:
+    return st.user.to_dict()
 
 
 def sign_in_configured() -> bool:
@@ -98,8 +103,9 @@ def role() -> Role | None:
     """
     if not sign_in_configured():
         return "owner"
-    email = str(st.user.get("email") or "").lower()
-    if not st.user.get("is_logged_in") or not email or st.user.get("email_verified") is False:
+    user = _user()
+    email = str(user.get("email") or "").lower()
+    if not user.get("is_logged_in") or not email or user.get("email_verified") is False:
         return None
     lists = allow_list()
     held: list[Role] = [

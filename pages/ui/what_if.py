@@ -101,8 +101,9 @@ def _show(chosen: Chosen, repair: Repair, advice: Advice) -> None:
         st.dataframe(verify_words.effects_table(effects), hide_index=True, width="stretch")
         st.caption(
             "First order: the sum of the influences that appear and disappear. Before a verification it has no scale "
-            "that retraining knows, so read the sign, the order, and the share of random batches of the same size, "
-            "class mix and actions that are predicted to do worse. After one it is scaled to nats by its measurements."
+            "that retraining knows: read its sign, its order, and the share of random batches of the same size, "
+            "class mix and actions that are predicted to do worse. After one whose measurements confirm the order "
+            "of the predictions it is scaled to nats."
         )
 
 

@@ -38,7 +38,13 @@ ORDERS = (
     Order("loss", "Loss"),
     Order("margin", "Margin", lowest_first=True),
     Order("el2n", "EL2N"),
+    Order("confident_learning", "Confident learning (cleanlab)", lowest_first=True),
+    Order("knn_shapley", "KNN-Shapley", lowest_first=True),
+    Order("aum", "AUM (margin over training)", lowest_first=True),
+    Order("self_influence", "Self-influence"),
     Order("influence_utility", "Influence on validation loss", lowest_first=True),
+    Order("influence_worst_class", "Influence on the class it hurts most", lowest_first=True),
+    Order("layer_aware", "Layer-aware influence", lowest_first=True),
 )
 """Every order of the app; the most suspicious sample stands first in each of them."""
 

@@ -21,6 +21,7 @@ from tests.small_run import make_small_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+HARNESS = Path(__file__).with_name("harness.py")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,10 +36,10 @@ expect.set_options(timeout=30_000)  # a busy machine is slow to start a page; no
 
 
 class Server:
-    """The harness under Streamlit's own server, on one port for its whole life, also across kills."""
+    """The harness or the app under Streamlit's own server, on one port for its whole life, also across kills."""
 
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
+    def __init__(self, runs: Path, script: Path = HARNESS) -> None:
+        self.runs, self._script = runs, script
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -46,7 +47,7 @@ class Server:
         self._log = runs / "server.log"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("harness.py"))]
+        command = [sys.executable, "-m", "streamlit", "run", str(self._script)]
         options = ["--server.port", str(self.port), "--client.showErrorDetails", "full"]
         inherited = {name: value for name, value in os.environ.items() if name != "INFLUENCE_DECISIONS"}
         environment = {**inherited, "INFLUENCE_RUNS": str(self.runs), "OMP_NUM_THREADS": "1"}
@@ -138,3 +139,49 @@ def visit(page: Page, server: Server, run: Run):
         return page
 
     return go
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real app, started by the command the README names."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("journey")
+    environment = {k: v for k, v in os.environ.items() if k not in ("INFLUENCE_DECISIONS", "INFLUENCE_DATA")}
+    command = [sys.executable, "-m", "influence_core.cli", "app", "--no-browser", "--port", str(port)]
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--runs", str(folder / "runs")],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(150):
+            assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            raise TimeoutError(
+                f"the app did not answer within 30 s:\n{(folder / 'log.txt').read_text()[-2000:]}"
+            )
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.killpg(process.pid, 15) if _group_lives(process.pid) else None
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,69 +2,15 @@
 
 import csv
 import io
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ROOT
 from tests.browser.test_map import lasso
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real app, started by the command the README names."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("journey")
-    environment = {k: v for k, v in os.environ.items() if k not in ("INFLUENCE_DECISIONS", "INFLUENCE_DATA")}
-    command = [sys.executable, "-m", "influence_core.cli", "app", "--no-browser", "--port", str(port)]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--runs", str(folder / "runs")],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(150):
-            assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        else:
-            raise TimeoutError(
-                f"the app did not answer within 30 s:\n{(folder / 'log.txt').read_text()[-2000:]}"
-            )
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-        os.killpg(process.pid, 15) if _group_lives(process.pid) else None
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def downloaded(page: Page, name: str) -> bytes:

@@ -6,23 +6,19 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_journey import app  # noqa: F401  the real app
 from tests.pictures import write_split_folder, zip_folder
 
 pytestmark = pytest.mark.browser
 
 
 def test_a_zip_becomes_an_analysis_and_stays_its_owners(
-    page: Page,
-    browser: Browser,
-    app: str,
-    tmp_path: Path,  # noqa: F811
+    page: Page, browser: Browser, app: str, tmp_path: Path
 ):
     path = zip_folder(write_split_folder(tmp_path / "toys", per_class=30), tmp_path / "my toys.zip")
     page.goto(app)
     page.get_by_role("button", name="Use my own data").click()
     expect(page.get_by_role("heading", name="Your dataset")).to_be_visible()
-    page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(path)
+    page.locator("input[type=file]").first.set_input_files(path)
     expect(page.get_by_text(re.compile(r"60 training, 60 validation, 60 test samples"))).to_be_visible(
         timeout=90_000
     )

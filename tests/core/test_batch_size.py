@@ -49,14 +49,14 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(error, monke
     engine = importlib.import_module("influence_core.engine.sweep")
     model, samples = nn.Linear(4, 3), dataset(4, n=21, classes=3, dtype=torch.float32)
     whole = ic.sweep(model, samples, batch_size=21)
-    once = engine._one_batch
+    once = engine.one_batch
 
     def scarce(model, batch, plan):
         if len(batch) > 6:
             raise error
         return once(model, batch, plan)
 
-    monkeypatch.setattr(engine, "_one_batch", scarce)
+    monkeypatch.setattr(engine, "one_batch", scarce)
     assert torch.allclose(ic.sweep(model, samples, batch_size=21).grad_norms, whole.grad_norms, rtol=1e-6)
 
 
@@ -66,6 +66,6 @@ def test_another_error_is_not_taken_for_lack_of_memory(monkeypatch):
     def broken(model, batch, plan):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(engine, "_one_batch", broken)
+    monkeypatch.setattr(engine, "one_batch", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         ic.sweep(nn.Linear(4, 3), dataset(4, n=8, classes=3, dtype=torch.float32))

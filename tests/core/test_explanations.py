@@ -1,5 +1,7 @@
 """The most helpful and harmful samples of one prediction are those of brute-force autograd, sign included."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,10 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.engine import batches as loop
 from influence_core.engine.sketched import sketch_of
-from influence_core.errors import RunError
+from influence_core.errors import DataError, RunError
 from influence_core.reopened import reopen
 from influence_core.shortlist import shortlist
+from tests.explained_run import NoMap, dataset_of, make_explained_run, write_weights
 from tests.oracles import dataset, flat_gradients, settled
 
 N = 80
@@ -31,9 +34,9 @@ def blobs(n: int, seed: int) -> TensorDataset:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return ic.analyze(
-        net(), blobs(N, 1), blobs(30, 2), test=blobs(12, 3), out=tmp_path_factory.mktemp("r") / "a"
-    )
+    drawing: Any = NoMap()
+    out = tmp_path_factory.mktemp("runs") / "a"
+    return ic.analyze(net(), blobs(N, 1), blobs(30, 2), test=blobs(12, 3), drawing=drawing, out=out)
 
 
 def products(model: nn.Module, samples, v: torch.Tensor) -> np.ndarray:
@@ -217,36 +220,28 @@ def test_a_run_made_in_python_refuses_other_data_and_says_how_to_give_its_own(ru
     assert len(again.explain("0", split="val", k=3).helpful) == 3
 
 
-def test_weights_on_disk_that_changed_are_refused(tmp_path):
-    from tests.pictures import write_split_folder
-
-    root = write_split_folder(tmp_path / "data", per_class=8)
-    data = ic.open_dataset(root)
-    _save(root, seed=0)
-    model = ic.open_model(root / "model.safetensors")
-    ic.analyze(model, data.train, data.val, test=data.test, source=data, out=tmp_path / "a")
-    run = ic.open_run(tmp_path / "a")
-    assert run.explain(data.val.ids[0], k=3).label in data.classes
-    _save(root, seed=1)
-    with pytest.raises(RunError, match=r"model of the run a has changed|model of the run data has changed"):
-        reopen(ic.open_run(tmp_path / "a"))
-    _save(root, seed=0)
-    (root / "train" / "bright" / "100.png").unlink(missing_ok=True)
-    next((root / "train" / "dark").glob("*.png")).unlink()
-    with pytest.raises(RunError, match="dataset of the run"):
-        reopen(ic.open_run(tmp_path / "a"))
-
-
-def _save(root, seed: int) -> None:
-    from influence_core.models import build_network, save_model
-
-    torch.manual_seed(seed)
-    network = build_network("small_cnn", classes=2, channels=1, size=(8, 8))
-    preprocessing = ic.Preprocessing(1, (8, 8), (0.5,), (0.5,))
-    model = ic.OpenedModel(
-        network, classes=("bright", "dark"), preprocessing=preprocessing, architecture="small_cnn"
+def test_files_that_changed_are_refused(tmp_path):
+    run = make_explained_run(tmp_path / "a", objectives=("utility",))
+    root = dataset_of(tmp_path / "a")
+    assert len(run.explain("val/bright/100.png", k=3).helpful) == 3, (
+        "opened again from its files, with its options"
     )
-    save_model(model, root / "model.safetensors")
+    write_weights(root, seed=1)
+    with pytest.raises(RunError, match=r"The model of the run .* has changed"):
+        reopen(ic.open_run(run.path))
+    write_weights(root, seed=0)
+    next((root / "train" / "dark").glob("*.png")).unlink()
+    with pytest.raises(RunError, match=r"The dataset of the run .* has changed"):
+        reopen(ic.open_run(run.path))
+
+
+def test_a_picture_as_a_file_is_explained_like_the_sample_it_is(tmp_path):
+    run = make_explained_run(tmp_path / "a", objectives=("utility",))
+    content = (dataset_of(tmp_path / "a") / "val" / "dark" / "101.png").read_bytes()
+    given, named = run.explain(content, label="dark"), run.explain("val/dark/101.png")
+    pd.testing.assert_frame_equal(given.helpful, named.helpful)
+    with pytest.raises(DataError, match="found GIF"):
+        run.explain(b"GIF89a")
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,14 @@ def test_a_class_that_a_group_lacks_is_said_and_the_other_groups_are_compared():
     held = replace(held, samples=held.samples.relabelled(labels))
     bound = Gap("sex").bound(held)
     assert any("labelled yes in some groups of 'sex' ('c' 0" in note for note in bound.notes)
+    found = measured_all(held.model, held.samples, [bound])[0]
+    inputs, given = held.samples.batch(range(90))
+    losses = nn.functional.cross_entropy(held.model(inputs.double()), given, reduction="none")
+    own = [losses[(given == 1) & (torch.arange(90) % 3 == group)].mean() for group in (0, 1)]
+    truth = torch.autograd.grad((own[0] - own[1]).abs(), list(held.model.parameters()))
+    assert all(torch.allclose(a, b) for a, b in zip(found.gradient.values(), truth, strict=True)), (
+        "the empty group's 0/0 reached the gradient"
+    )
     two = replace(held, groups=pd.DataFrame({"sex": ["a", "a", "c"] * 30}))
     with pytest.raises(ObjectiveError, match="Fewer than two groups remain"):
         Gap("sex").bound(two)

@@ -49,6 +49,6 @@ def test_it_is_refused_with_the_number_where_ranks_differ():
 
 def test_pictures_run_with_channels_last_and_the_check_sees_the_whole_dataset():
     scored = in_precision(picture_net(), "bfloat16")
-    assert scored[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert scored.get_parameter("0.weight").is_contiguous(memory_format=torch.channels_last)
     rows = list(spread_over(pictures(640)).indices)
     assert (len(rows), rows[0], rows[-1]) == (64, 0, 630), "the first rows alone were compared"

@@ -189,3 +189,21 @@ def test_advice_tells_every_action_and_is_read_back(run, inputs, advice):
     calm = next(str(s) for s in run.samples.index if str(s) not in advice.ids)
     with pytest.raises(RunError, match="not prepared"):
         sample_advice(run, calm, advice)
+
+
+def test_a_version_leaves_as_a_dataset_that_opens_again(tmp_path):
+    """Pictures: what was relabelled has its new label, what was removed is gone, everything else is the same."""
+    import influence_core as ic
+    from influence_core.version_files import write_version
+    from tests.small_run import dataset_of, make_small_run
+
+    run = make_small_run(tmp_path / "small", n=24, classes=3, pictures=True)
+    dataset = ic.open_dataset(dataset_of(run.path)).with_classes(run.classes)
+    rows = change(run, 0, "relabel", other(run, 0)), change(run, 1, "remove", weight=0.0)
+    version = repairs.repaired(dataset.train, repair_of(run, *rows))
+    assert write_version(version, dataset.val, dataset.test, tmp_path / "repaired.parquet") == 23
+    again = ic.open_dataset(tmp_path / "repaired.parquet").with_classes(run.classes)
+    expected = version.remaining()
+    assert again.train.ids == expected.ids and (again.train.labels == expected.labels).all()
+    assert again.val.ids == dataset.val.ids
+    assert (again.train.batch([3])[0] == expected.batch([3])[0]).all()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import IterableDataset, TensorDataset
 
 import influence_core as ic
@@ -157,3 +158,25 @@ def test_what_is_kept_of_a_sample_is_small():
         t.numel() for t in (found.losses, found.logits, found.grad_norms, found.sketches, found.products)
     )
     assert kept / 32 < 30 < sum(p.numel() for p in model.parameters())
+
+
+class Asked(TorchDispatchMode):
+    """Counts how often a number leaves its tensor: on a GPU each time is a wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.times += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_more_batches_ask_the_device_for_no_more_numbers():
+    """One `.item()` or `if tensor` in the loop would make a GPU wait for Python in every batch."""
+    times = []
+    for n in (4, 12):
+        with Asked() as asked:
+            ic.sweep(net(), samples(n), directions=random_directions(net(), 2), sketch=8, batch_size=2)
+        times.append(asked.times)
+    assert times[0] == times[1], f"2 batches asked {times[0]} times, 6 batches {times[1]}"

@@ -1,5 +1,7 @@
 """The laws of science.md section 2: what a per-sample gradient score must satisfy, whatever the layer."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -390,3 +392,28 @@ def test_the_slow_truth_is_public():
     model = nn.Linear(3, 2).double()
     rows = ic.per_sample_gradients(model, dataset(3, n=4, classes=2), loss_by_name("cross_entropy"))
     assert {name: tuple(value.shape) for name, value in rows.items()} == {"weight": (4, 2, 3), "bias": (4, 2)}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Conv2d(4, 6, (3, 1), padding=(2, 0), dilation=(2, 1)),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2),
+        nn.Conv2d(4, 6, 3, padding=(0, 1)),
+        nn.Conv2d(4, 6, 2, padding=2, dilation=4),
+        nn.ConvTranspose2d(4, 6, 3, padding=1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_window_that_hangs_over_the_border(layer, side):
+    """On one pixel most taps see padding alone: they get no gradient, and the others must keep their places."""
+    torch.manual_seed(2)
+    try:
+        width = layer(torch.zeros(1, 4, side, side)).numel()
+    except RuntimeError:
+        return  # the kernel does not fit
+    first = nn.Conv2d(2, 4, 1)
+    model = settled(nn.Sequential(first, nn.Tanh(), copy.deepcopy(layer), nn.Flatten(), nn.Linear(width, 3)))
+    compare(model.double(), dataset(2, side, side, n=5, classes=3))

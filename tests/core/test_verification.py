@@ -79,7 +79,8 @@ def test_a_finished_training_is_not_repeated_for_another_repair(run):
     other = verify(run, repairs.most_suspicious(run, 5), **SMALL)
     assert len(set(outcomes(run)) - before) <= 4, "only the new repair and its random arm are new"
     assert list_verifications(run)[0].name == other.name
-    assert calibration_of(run) == other.calibration
+    bears_out = [v for v in list_verifications(run) if v.rank_correlation and v.rank_correlation.low > 0]
+    assert calibration_of(run) == (bears_out[0].calibration if bears_out else None)
 
 
 def test_every_number_is_there_and_paired(run):
@@ -187,7 +188,23 @@ def test_the_job_works_from_what_was_frozen(run, monkeypatch):
 
 def test_the_command_prints_the_table_and_the_sentence(run, capsys):
     assert (
-        main(["verify", str(run.path), "--seeds", "1", "--groups", "0", "--epochs", "1", "--top", "9"]) == 0
+        main(
+            [
+                "verify",
+                str(run.path),
+                "--seeds",
+                "1",
+                "--groups",
+                "0",
+                "--epochs",
+                "1",
+                "--top",
+                "9",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
     )
     said = capsys.readouterr().out
     assert "oracle" in said and "random repair of the same size" in said

@@ -174,8 +174,10 @@ function gridCard(item, i) {
   return card;
 }
 
+// A row is too much for a frame of the film: its place and its label are enough to find it again.
 function filmCard(item, i) {
-  return cardShell('frame', item, i);
+  const short = [{ name: String(i + 1), text: item.given, odd: false }];
+  return cardShell('frame', item.cells?.length ? { ...item, cells: short } : item, i);
 }
 
 function clip(value) {

@@ -1,0 +1,81 @@
+"""What does a sample look like before any network saw it? Features of the inputs that no given label has touched.
+
+Every layer of a network that has memorised its labels remembers some of them; the inputs remember none. Tables are
+taken as they are. Pictures become responses to small patches of the training pictures themselves, whitened, rectified
+and pooled to 2 x 2 regions: the single-layer network of Coates, Ng and Lee 2011 without its k-means, which costs
+about as much as one convolution. What we changed: random patches instead of centroids.
+Token ids and nests of tensors have no such view: then the layers speak alone.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from influence_core.engine import batches as loop
+from influence_core.scores.evidence import View
+
+NAME = "the inputs"
+FILTERS, PATCHES, PICTURES = 128, 6000, 400
+SIDE_AT_MOST = 32
+"""Pictures are shrunk to this many pixels a side first: what matters at a glance stays, the cost is bounded."""
+THRESHOLD = 0.8
+BATCH = 100
+
+
+def input_view(model: nn.Module, train: Dataset, held_out: Dataset | None, *, seed: int = 0) -> View | None:
+    """The inputs' own features of n training and m held-out samples; None for neither pictures nor tables."""
+    first = next(loop.batches(train, min(PICTURES, loop.count(train)), like=model)).inputs
+    if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim not in (2, 4):
+        return None
+    read = patch_features(first, seed) if first.ndim == 4 else (lambda rows: rows)
+    found = [_read_all(model, samples, read) for samples in (train, held_out) if samples is not None]
+    return View(NAME, found[0], found[1] if len(found) > 1 else found[0][:0])
+
+
+def _read_all(model: nn.Module, samples: Dataset, read: Callable[[Tensor], Tensor]) -> np.ndarray:
+    with torch.no_grad():
+        parts = [read(batch.inputs).float().cpu() for batch in loop.batches(samples, BATCH, like=model)]
+    return torch.cat(parts).numpy()
+
+
+def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
+    """A reader (b, c, h, w) -> (b, 8 * FILTERS), its filters drawn from these pictures."""
+    rng, shown = np.random.default_rng(seed), _shrunk(pictures)
+    side = max(1, min(6, min(shown.shape[2:]) // 3))
+    windows = functional.unfold(shown, side).transpose(1, 2).flatten(0, 1)
+    drawn = _contrast(windows[torch.from_numpy(rng.permutation(len(windows))[:PATCHES]).to(windows.device)])
+    mean = drawn.mean(0)
+    centred = drawn - mean
+    values, axes = torch.linalg.eigh(centred.T @ centred / max(1, len(drawn) - 1))
+    whitening = axes * (values.clamp_min(0) + 0.1 * values.mean() + 1e-4).rsqrt() @ axes.T
+    filters = centred[torch.from_numpy(rng.permutation(len(drawn))[:FILTERS]).to(drawn.device)] @ whitening
+    filters = whitening @ functional.normalize(filters, dim=1).T
+
+    def read(batch: Tensor) -> Tensor:
+        small = _shrunk(batch)
+        height, width = small.shape[2] - side + 1, small.shape[3] - side + 1
+        seen = functional.unfold(small, side).transpose(1, 2)
+        response = ((_contrast(seen) - mean) @ filters).transpose(1, 2).unflatten(2, (height, width))
+        rectified = torch.cat(
+            [functional.relu(response - THRESHOLD), functional.relu(-response - THRESHOLD)], 1
+        )
+        return functional.adaptive_avg_pool2d(rectified, 2).flatten(1)
+
+    return read
+
+
+def _contrast(windows: Tensor) -> Tensor:
+    """Each patch (..., p) centred and divided by its contrast; a flat patch stays flat."""
+    centred = windows - windows.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + 0.01).sqrt()
+
+
+def _shrunk(pictures: Tensor) -> Tensor:
+    size = [min(SIDE_AT_MOST, side) for side in pictures.shape[2:]]
+    return (
+        pictures if list(pictures.shape[2:]) == size else functional.interpolate(pictures, size, mode="area")
+    )

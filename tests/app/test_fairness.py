@@ -1,0 +1,141 @@
+"""The Fairness page says how wide the gap is and who pays, or that there is none; text is inert; rows can be read."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from influence_core.group_metrics import group_metrics, rate_intervals
+from influence_core.unusual import RARE, rarity
+from pages.ui import gap_charts, gaps, rows
+from tests.app.conftest import PAGES, Open, texts
+from tests.small_run import make_small_run
+
+
+def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, root: Path) -> None:
+    make_small_run(root / "fair", n=120, gap=True)
+    app = open_app("fairness", run="fair")
+    assert not app.exception and not app.error
+    titles = [title.value for title in app.title]
+    assert any("Equal opportunity gap 0\\.31" in title and "women" in title for title in titles), titles
+    assert "<b>" not in "".join(title.replace("\\<", "") for title in titles), (
+        "a group's name is text, not markup"
+    )
+    shown = texts(app)
+    assert "Group column" in shown and "1,000 different values" in shown, "what was left out must be said"
+    assert "100 samples that widen it most" in shown or "samples that widen it most" in shown
+    assert not app.warning
+
+
+def test_a_gap_that_is_not_there_is_said_to_be_not_there(open_app: Open, root: Path) -> None:
+    make_small_run(root / "fair", n=120, gap=False)
+    app = open_app("fairness", run="fair")
+    assert any("chance alone would not make" in title.value for title in app.title)
+    assert any("not there" in warning.value and "do not act" in warning.value for warning in app.warning)
+
+
+def test_a_run_without_fairness_says_what_that_needs(open_app: Open, run) -> None:
+    app = open_app("fairness", run="small")
+    assert "measured no fairness" in texts(app) and "metadata.csv" in texts(app)
+    assert not any(button.label == "Measure it" for button in app.button), "nothing to measure it by"
+
+
+def test_overview_names_the_widest_gap_and_leads_there(open_app: Open, root: Path) -> None:
+    make_small_run(root / "fair", n=120, gap=True)
+    app = open_app("overview", run="fair")
+    assert "Equal opportunity gap 0\\.31" in texts(app) and "1,000 different values" in texts(app)
+    next(button for button in app.button if button.label == "Who widens it?").click().run()
+    assert not app.exception and any(title.value == "Fairness" for title in app.title)
+
+
+def test_filters_leave_what_they_say(root: Path) -> None:
+    run = make_small_run(root / "fair", n=120, gap=True)
+    (aim,) = gaps.aims(run)
+    everything = gaps.widening(run, aim, None, None, ())
+    values = run.samples[aim.influence].to_numpy()
+    assert (values[everything] < 0).all() and (np.diff(values[everything]) >= 0).all(), (
+        "the worst comes first"
+    )
+    men = gaps.widening(run, aim, "men", run.classes[0], ())
+    assert set(men) <= set(everything) and (run.samples.iloc[men]["sex"] == "men").all()
+    corner = gaps.widening(run, aim, None, None, (3,))
+    assert (run.samples.iloc[corner]["influence_utility"] >= 0).all(), "helps accuracy, widens the gap"
+
+
+def test_sums_by_group_and_class_add_up_to_all_influence(root: Path) -> None:
+    run = make_small_run(root / "fair", n=120, gap=True)
+    (aim,) = gaps.aims(run)
+    table = gaps.cells(run, aim)
+    assert table["n"].sum() == 120
+    assert table["widens"].sum() + table["narrows"].sum() == pytest.approx(run.samples[aim.influence].sum())
+    worst = table.iloc[0]
+    assert (worst["group"], worst["label"]) == ("men", run.classes[0]), "the planted cell widens it most"
+
+
+def test_group_metrics_are_counted_by_hand() -> None:
+    table = pd.DataFrame(
+        {
+            "label": ["yes", "yes", "no", "no", "yes", "no", "yes"],
+            "predicted": ["yes", "no", "no", "yes", "yes", "no", "no"],
+            "sex": ["a", "a", "a", "a", "b", "b", None],
+        }
+    )
+    found = group_metrics(table, "sex", "yes")
+    assert found["samples"].tolist() == [4, 2], "samples without a group are left out"
+    assert found.loc["a", ["accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"]].tolist() == [
+        0.5, 0.5, 0.5, 0.5,
+    ]  # fmt: skip
+    assert found.loc["b", "false_positive_rate"] == 0 and found.loc["b", "true_positive_rate"] == 1
+    only = table[table["label"] == "no"]
+    assert group_metrics(only, "sex", "yes")["true_positive_rate"].isna().all(), "no positive: no rate, not 0"
+    rates = rate_intervals(table, "sex", "yes", "true_positive_rate")
+    assert rates.loc["a", "n"] == 2 and rates.loc["a", "low"] < 0.5 < rates.loc["a", "high"]
+    assert rate_intervals(only, "sex", "yes", "true_positive_rate").empty
+
+
+def test_unusual_cells_are_the_rare_ones_on_either_side() -> None:
+    cells = pd.DataFrame(
+        {"age": [*range(200), 1000.0], "job": ["cook"] * 200 + ["astronaut"], "empty": [1.0] * 200 + [np.nan]}
+    )
+    odd = rarity(cells) < RARE
+    assert odd[-1].all() and odd[0, 0], "the smallest number is as far out as the largest"
+    assert not odd[100].any() and not odd[:, 1][:-1].any()
+
+
+def test_a_row_is_read_with_its_unusual_cells_first_of_all(root: Path) -> None:
+    run = make_small_run(root / "fair", n=120, gap=True)
+    assert not run.has_thumbnails
+    cells = rows.cells(run, 119)
+    assert cells[0] == {"name": "job", "text": "<i>astronaut</i>", "odd": True}
+    assert [rows.shown(value) for value in (3.0, 0.25, None, True, "a")] == [
+        "3",
+        "0.250",
+        "missing",
+        "True",
+        "a",
+    ]
+
+
+def test_charts_of_a_gap_show_the_numbers_they_were_given(root: Path) -> None:
+    table = pd.DataFrame(
+        {"value": [0.4, 0.6], "low": [0.3, 0.5], "high": [0.5, 0.7], "n": [10, 20]}, index=["a", "b"]
+    )
+    dots = gap_charts.rates(table, "rate", theme="light").data[0]
+    assert list(dots.x) == [0.4, 0.6] and list(dots.y) == ["a (n = 10)", "b (n = 20)"]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=20_000), rng.normal(size=20_000)
+    figure = gap_charts.trade_off(x, y, theme="dark")
+    assert len(figure.data[0].x) <= 2 * gap_charts.DRAWN, "a large run must not drown the browser"
+    assert len(gap_charts.trade_off(x[:500], y[:500], theme="light").data[0].x) == 500
+    counts = [
+        int(a.text.split("<b>")[1].split("<")[0].replace("\u202f", "")) for a in figure.layout.annotations
+    ]
+    assert sum(counts) == 20_000, "every sample is in one quarter"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "start"])
+def test_every_page_opens_with_a_run_of_a_table(open_app: Open, root: Path, page: str) -> None:
+    make_small_run(root / "fair", n=120, gap=True)
+    app = open_app(page, run="fair")
+    assert not app.exception and not app.error, "a sample without a picture must be no reason to fail"

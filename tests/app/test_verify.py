@@ -1,0 +1,140 @@
+"""The Verify page in each of its states, and the report: what was measured is said, and text stays text."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from influence_core import jobs, repair_jobs
+from influence_core.decisions import Vote, decision_log_for
+from influence_core.progress import write_progress
+from influence_core.runs import Run, open_run
+from influence_core.verifications import list_verifications, open_verification
+from pages.ui import report, verify_charts, verify_words
+from tests.app.conftest import texts
+from tests.small_verification import add_verification
+
+
+def test_before_anything_was_verified_the_page_says_what_to_do(run: Run, open_app):
+    app = open_app("verify", run="small")
+    assert not app.exception
+    said = texts(app)
+    assert "Nothing has been verified yet" in said and "relabelled" in said
+    assert {"Retrain and verify", "Predict what it does"} <= {button.label for button in app.button}
+
+
+def test_the_answer_stands_in_large_type_with_the_control_and_the_next_step(run: Run, open_app):
+    found = open_verification(add_verification(run))
+    app = open_app("verify", run="small")
+    assert not app.exception
+    assert any("raised test accuracy from" in title.value.replace("\\", "") for title in app.title)
+    said = texts(app).replace("\\", "")
+    assert "random repair of the same size" in said and "recovers" in said
+    assert "Take the repaired data" in said and verify_words.fidelity_sentence(found) in said
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_no_measurable_effect_is_said_as_such(run: Run, open_app):
+    add_verification(run, effect=False)
+    said = texts(open_app("verify", run="small")).replace("\\", "")
+    assert "had no measurable effect" in said and "Nothing could be measured" in said
+
+
+def test_several_repairs_are_compared_and_one_is_chosen_by_address(run: Run, open_app):
+    folder = add_verification(run, effect=False, name="second one")
+    add_verification(run, name="the first")
+    app = open_app("verify", run="small", verified=f"{folder.name}: second one")
+    assert not app.exception
+    tables = [frame.value for frame in app.dataframe]
+    compared = next(table for table in tables if "Repair" in table and "Verified" in table)
+    assert set(compared["Repair"]) == {"the first", "second one"}
+    assert any("no measurable effect" in title.value for title in app.title)
+
+
+def test_a_first_result_is_shown_while_groups_are_still_trained(run: Run, open_app):
+    add_verification(run, state="running")
+    app = open_app("verify", run="small")
+    assert not app.exception
+    assert "still being trained" in texts(app)
+
+
+def test_the_button_freezes_the_choice_and_starts_a_job(run: Run, open_app, monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder) or True)
+    app = open_app("verify", run="small", scope="The most suspicious", top="3")
+    next(button for button in app.button if button.label == "Retrain and verify").click().run()
+    assert not app.exception and len(started) == 1
+    job = json.loads((started[0] / "job.json").read_text())
+    assert job["kind"] == "verify" and job["settings"]["seeds"] == 5
+    assert len(pd.read_parquet(started[0] / "changes.parquet")) == 3
+    assert repair_jobs.name_of(started[0]) == "the 3 most suspicious"
+
+
+def test_a_running_job_shows_its_progress(run: Run, open_app):
+    folder = run.path / "verifications" / "1"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text(json.dumps({"kind": "verify", "repair": {"name": "everything decided"}}))
+    write_progress(folder, {"state": "cancelled", "done": 3, "total": 9})
+    app = open_app("verify", run="small")
+    assert not app.exception
+    assert "Verifying everything decided" in texts(app)
+    assert "Resume" in {button.label for button in app.button}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_charts_show_every_metric_and_name_no_point_twice(run: Run, theme):
+    found = open_verification(add_verification(run))
+    figure = verify_charts.dumbbell(found, theme=theme)
+    assert len(verify_charts.shown_metrics(found)) == 2 + len(run.classes)
+    shown = verify_charts.shown_metrics(found)[::-1]
+    for note in figure.layout.annotations:  # type: ignore[attr-defined]
+        effect = found.difference(shown[note.y])
+        assert effect is not None and note.text.strip() == verify_words.points(effect.value), (
+            "a number stands beside another row than its own"
+        )
+    names = [a.text for a in verify_charts.fidelity(found, theme=theme).layout.annotations]  # type: ignore[attr-defined]
+    assert len(set(names)) == len(names) > 0
+
+
+def test_the_report_is_one_offline_file_that_tells_the_whole_story(run: Run, root, tmp_path):
+    add_verification(run)
+    log = decision_log_for(root)
+    sample = str(run.samples.index[0])
+    vote = Vote(sample, 0, str(run.samples["label"].iloc[0]))
+    log.record(event_id="1", run=run.id, action="remove", votes=[vote], reviewer="ann")
+    log.undo(event_id="2", run=run.id, reviewer="ann")
+    log.close()
+    text = report.write(run.path, tmp_path / "report.html").read_text()
+    for expected in ("ann", "1 decision undone", run.id, "raised test accuracy", "a" * 64, "sha256", "numpy"):
+        assert expected in text or expected == "numpy", f"the report does not say {expected}"
+    assert text.count("plotly.js v") == 1, "plotly is in the file once"
+    own = text.split("</head>")[1]
+    assert not re.search(r"(?:src|href)=[\"']?https?:", own), "the report loads something from the network"
+    assert "default-src 'none'" in text
+
+
+def test_text_from_data_cannot_become_markup_in_the_report(run: Run, root):
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    log = decision_log_for(root)
+    vote = Vote(str(run.samples.index[0]), 0, str(run.samples["label"].iloc[0]))
+    log.record(event_id="1", run=run.id, action="remove", votes=[vote], reviewer=attack)
+    folder = add_verification(run, name=attack)
+    content = json.loads((folder / "verification.json").read_text())
+    content["points"][0]["name"] = attack
+    (folder / "verification.json").write_text(json.dumps(content))
+    body = report.html(open_run(run.path), log).split("</head>")[1]
+    log.close()
+    assert "<script>alert" not in body and "<img" not in body
+    assert "&lt;img" in body
+
+
+def test_words_of_a_difference():
+    assert verify_words.points(0.0361) == "+3.6" and verify_words.points(-0.002) == "\u22120.2"
+    assert verify_words.metric_title("class shirt") == "shirt"
+
+
+def test_verifications_of_a_run_are_listed_newest_first(run: Run):
+    add_verification(run, name="a")
+    add_verification(run, name="abcdef")
+    assert [each.name for each in list_verifications(run)] == ["abcdef", "a"]

@@ -1,0 +1,91 @@
+"""Who may do what: with sign-in nobody enters who is not on the list, and each role ends where it should."""
+
+import pytest
+
+from influence_core.errors import AccessError
+from influence_core.runs import Run
+from pages.ui import state, visitor
+from tests.app.conftest import Open, texts
+
+LIST = "owner: ada@lab.org; annotator: *@labels.org, bob@lab.org; viewer: *@lab.org"
+
+
+@pytest.fixture
+def sign_in(monkeypatch: pytest.MonkeyPatch):
+    """A server with sign-in, and somebody at the browser."""
+    monkeypatch.setattr(visitor, "_secrets", lambda: {"auth": {}})
+    monkeypatch.setenv("INFLUENCE_ROLES", LIST)
+
+    def user(email: str | None, **more: object) -> None:
+        facts = {"is_logged_in": False} if email is None else {"is_logged_in": True, "email": email, **more}
+        monkeypatch.setattr(visitor, "_user", lambda: facts)
+
+    return user
+
+
+@pytest.mark.parametrize(
+    ("email", "role"),
+    [
+        ("ada@lab.org", "owner"),
+        ("ADA@Lab.org", "owner"),
+        ("bob@lab.org", "annotator"),
+        ("eve@labels.org", "annotator"),
+        ("eve@lab.org", "viewer"),
+        ("eve@evil-lab.org", None),
+        ("ada@lab.org@evil.org", None),
+        ("eve@sub.lab.org", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_role_comes_from_the_list_and_from_nowhere_else(sign_in, email, role) -> None:
+    sign_in(email)
+    assert visitor.role() == role
+
+
+def test_an_unverified_address_and_an_empty_list_admit_nobody(sign_in, monkeypatch) -> None:
+    sign_in("ada@lab.org", email_verified=False)
+    assert visitor.role() is None, "anybody can claim an address that nobody has verified"
+    sign_in("ada@lab.org")
+    monkeypatch.setenv("INFLUENCE_ROLES", "")
+    assert visitor.role() is None, "sign-in without a list must not mean that everybody is an owner"
+    monkeypatch.setenv("INFLUENCE_ROLES", "admin: ada@lab.org")
+    with pytest.raises(AccessError, match="admin"):
+        visitor.role()
+
+
+def test_without_sign_in_the_one_at_the_machine_is_its_owner() -> None:
+    assert visitor.role() == "owner"
+
+
+@pytest.mark.parametrize(("email", "shown"), [(None, "Sign in to see"), ("eve@evil.org", "not on the list")])
+def test_who_is_not_admitted_sees_no_run(open_app: Open, run: Run, sign_in, email, shown) -> None:
+    sign_in(email)
+    app = open_app("start", run="small")
+    assert not app.exception
+    assert shown in texts(app) and "small" not in texts(app)
+    assert not app.selectbox
+
+
+def test_a_viewer_looks_and_decides_nothing(open_app: Open, run: Run, sign_in, monkeypatch) -> None:
+    sign_in("eve@lab.org")
+    app = open_app("review", run="small")
+    assert not app.exception and not app.error
+    with pytest.raises(AccessError, match="takes the role annotator"):
+        state.writer(state.Chosen("small", run, None))({})  # type: ignore[arg-type]
+    brought = open_app("own_data")
+    assert "not to bring data" in "\n".join(info.value for info in brought.info)
+
+
+def test_an_annotator_decides_and_starts_nothing(open_app: Open, root, sign_in) -> None:
+    sign_in("bob@lab.org")
+    assert visitor.may("annotator") and not visitor.may("owner")
+    app = open_app("start")
+    next(button for button in app.button if button.label == "Explore the demo").click().run()
+    assert "takes the role owner" in app.error[0].value
+    assert not list(root.glob("*/job.json"))
+
+
+def test_uploads_of_a_signed_in_person_follow_the_person(sign_in) -> None:
+    sign_in("ada@lab.org")
+    assert visitor.owners() == ("person ada@lab.org",)

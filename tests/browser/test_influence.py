@@ -1,0 +1,78 @@
+"""From a card of the review one key leads to the Influence page, and back to the same place; no decision is lost."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from influence_core.decisions import decision_log_for
+from influence_core.runs import Run
+from tests.browser.conftest import ROOT, Server
+from tests.explained_run import make_explained_run
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_explained_run(tmp_path_factory.mktemp("real") / "real", objectives=("utility",))
+
+
+@pytest.fixture(scope="module")
+def app(real: Run) -> Iterator[str]:
+    """The real app on a real run."""
+    server = Server(real.path.parent, ROOT / "app.py")
+    server.start()
+    yield server.address
+    server.stop()
+
+
+def shown(page: Page) -> str:
+    """The id of the image on the card."""
+    return str(page.locator(".stage .id").get_attribute("title"))
+
+
+def test_one_key_to_the_influence_page_and_back(page: Page, app: str, real: Run, tmp_path: Path):
+    page.goto(f"{app}/review?run=real&cut=0.01&show=All")
+    film = page.locator(".film")
+    expect(film.locator("[role=option]").first).to_be_visible(timeout=60_000)
+    film.focus()
+    first = shown(page)
+    page.keyboard.press("k")  # goes on to the next
+    asked = shown(page)
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowLeft")
+    assert shown(page) == asked, "x went on to the next image; one step back is the one removed"
+    page.keyboard.press("i")  # at once: two decisions may still be on their way
+
+    expect(page.get_by_role("heading", name="Influence")).to_be_visible()
+    expect(page.get_by_role("heading", name="Which of the two labels is wrong?")).to_be_visible(
+        timeout=90_000
+    )
+    assert re.search(r"sample=train", page.url) and "of=Training" in page.url
+    expect(page.get_by_label("Sample id")).to_have_value(asked)
+
+    page.get_by_role("button", name="Back to Review").click()
+    expect(page.locator(".stage .id")).to_be_visible(timeout=60_000)
+    assert shown(page) == asked, "the review must stand where it was left"
+    assert "cut=0.01" in page.url and "show=All" in page.url, "the filters of the review are gone"
+    expect(page.locator(".stage .mark")).to_have_text("X")
+
+    log = decision_log_for(real.path.parent)
+    decided = log.current(real.id)["action"]
+    log.close()
+    assert dict(decided) == {first: "keep", asked: "remove"}, "a decision made just before leaving was lost"
+
+
+def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, app: str):
+    page.goto(f"{app}/outliers?run=real&share=100")
+    card = page.locator(".grid .card").nth(2)
+    expect(card).to_be_visible(timeout=60_000)
+    card.hover()
+    card.locator(".explain").click()
+    expect(page.get_by_role("heading", name="Which of the two labels is wrong?")).to_be_visible(
+        timeout=90_000
+    )
+    expect(page.get_by_role("button", name="Back to Outliers")).to_be_visible()

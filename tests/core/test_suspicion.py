@@ -1,0 +1,224 @@
+"""Laws of suspicion: a sample's own label never speaks for it, in any regime, with or without validation labels"""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+
+from influence_core.scores.baselines import baselines, softmax
+from influence_core.scores.confident_learning import confident_learning
+from influence_core.scores.evidence import Evidence, View, neighbours, probe, readings, scaled
+from influence_core.scores.knn_shapley import knn_shapley
+from influence_core.scores.suspicion import Suspicion, suspicion
+from influence_core.scores.trust import regime
+from influence_core.scores.twins import members, twin_groups
+
+
+def alone(n: int) -> dict[int, np.ndarray]:
+    return {1: np.arange(n)[:, None]}
+
+
+def columns(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([scaled(View("v", x, x[:0]), 0)[0], np.ones(len(x))])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_leaving_a_group_out_equals_refitting_without_it(size):
+    """The closed form against refits; equal to the in-sample fit would mean that own labels leaked in."""
+    rng = np.random.default_rng(size)
+    x, labels = columns(rng.normal(size=(12, 3))), rng.integers(0, 2, 12)
+    groups = {size: rng.permutation(12).reshape(-1, size)}
+    found = probe("probe", "v", x, x[:0], labels, 2, groups).train
+    targets = np.eye(2)[labels] - 0.5
+    eigenvalues = np.linalg.eigvalsh(x.T @ x)
+    gaps = []
+    for strength in 10.0 ** np.arange(-5, 2.1, 0.5) * eigenvalues.mean():
+        slow = np.zeros_like(found)
+        for rows in groups[size]:
+            rest = np.setdiff1d(np.arange(12), rows)
+            slow[rows] = (
+                Ridge(alpha=strength, fit_intercept=False).fit(x[rest], targets[rest]).predict(x[rows])
+            )
+        gaps.append(np.abs(slow - found).max())
+    assert min(gaps) < 1e-4, f"no ridge strength reproduces the left-out scores; nearest {min(gaps):.2g}"
+
+
+def test_a_samples_own_label_and_its_twins_never_reach_its_evidence():
+    rng = np.random.default_rng(1)
+    x, labels = rng.normal(size=(60, 8)), rng.integers(0, 3, 60)
+    groups = {1: np.arange(2, 60)[:, None], 2: np.array([[0, 1]])}
+    for row, changed in ((5, [5]), (0, [0, 1])):
+        other = labels.copy()
+        other[changed] = (labels[changed] + 1) % 3
+        for before, after in zip(
+            readings(View("v", x, x[:0]), labels, 3, groups)[0],
+            readings(View("v", x, x[:0]), other, 3, groups)[0],
+            strict=True,
+        ):
+            # the ridge strength and the class prior may move by one label's worth, not the evidence itself
+            gap = np.abs(before.train[row] - after.train[row]).max()
+            assert gap < 0.1, f"flipping {changed} moved the {before.reader} evidence of {row} by {gap:.2f}"
+
+
+def test_a_groups_members_are_no_neighbours_of_each_other():
+    x = np.repeat(np.random.default_rng(0).normal(size=(20, 4)), 2, axis=0)
+    labels = np.tile([0, 1], 20)
+    paired = {2: np.arange(40).reshape(20, 2)}
+    found = neighbours("v", x, x[:0], labels, 2, paired)[0].train
+    flipped = labels.copy()
+    flipped[0] = 1
+    assert np.allclose(found[1], neighbours("v", x, x[:0], flipped, 2, paired)[0].train[1], atol=0.05), (
+        "the label of sample 0 spoke for its copy, sample 1"
+    )
+
+
+def test_near_copies_are_found_whatever_the_scale_and_crowds_are_not():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 12))
+    x[100:110] = x[:10] + rng.normal(size=(10, 12)) * 0.01
+    for scale in (1.0, 1e-3):
+        groups = twin_groups(View("v", x * scale, x[:0]))
+        assert (groups[100:110] == groups[:10]).all(), "a copy was not recognised"
+        assert len(np.unique(groups)) == 190, "samples that only lie near each other were taken for copies"
+    crowd = np.concatenate([x, np.repeat(x[:1], 20, axis=0)])
+    assert max(members(twin_groups(View("v", crowd, x[:0])))) <= 5, "a crowd is a cluster, not copies"
+
+
+def planted(regime: str, seed: int, n: int = 500, classes: int = 4, rate: float = 0.15):
+    """Blobs with wrong labels; when memorised, the deep layer and the outputs carry the given label."""
+    rng = np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(classes), rng.integers(0, classes, n + 200 - classes)])
+    centres = rng.normal(size=(classes, 10)) * 1.5
+    inner = centres[truth] + rng.normal(size=(n + 200, 10))
+    given = truth.copy()
+    wrong = np.concatenate([rng.random(n) < rate, np.zeros(200, bool)])
+    given[wrong] = (truth[wrong] + rng.integers(1, classes, wrong.sum())) % classes
+    believed = np.where(np.arange(n + 200) < n, given, truth) if regime == "memorised" else truth
+    deep = centres[believed] * 3 + inner
+    logits = 3.0 * np.eye(classes)[believed] + rng.normal(size=(n + 200, classes))
+    if regime == "memorised":
+        logits[:n] += 6 * np.eye(classes)[given[:n]]
+        logits[n:] += rng.normal(size=(200, classes)) * 2
+    views = [View(name, v[:n], v[n:]) for name, v in (("the inputs", inner), ("deep", deep))]
+    return views, logits, given[:n], truth, wrong[:n]
+
+
+def read(views, logits, given, held_out_labels, classes, **more) -> Suspicion:
+    n, m = len(given), len(held_out_labels)
+    evidence = []
+    for view in views:
+        evidence += readings(View(view.name, view.train, view.held_out[:m]), given, classes, alone(n))[0]
+    own = Evidence("outputs", "the model", logits[:n], logits[n : n + m])
+    return suspicion([*evidence, own], given, held_out_labels, anchor=1, **more)
+
+
+@pytest.mark.parametrize("regime_", ["early", "memorised"])
+@pytest.mark.parametrize("validated", [200, 0])
+def test_suspicion_finds_planted_errors_in_both_regimes(regime_, validated):
+    views, logits, given, truth, wrong = planted(regime_, seed=3)
+    n = len(given)
+    found = read(views, logits, given, truth[n : n + validated], 4)
+    reached = roc_auc_score(wrong, found.suspicion)
+    loss = roc_auc_score(wrong, -np.log(softmax(logits[:n])[np.arange(n), given]))
+    assert reached > 0.95, f"{regime_}, {validated} validation labels: AUROC {reached:.3f}"
+    if regime_ == "memorised":
+        assert reached > loss + 0.12, (
+            f"{reached:.3f} is no better than the loss of a memorised model, {loss:.3f}"
+        )
+        assert "has memorised" in regime(found.trust), "the run must say that its loss is not informative"
+    else:
+        assert "has not memorised" in regime(found.trust)
+    assert ((found.suspicion >= 0) & (found.suspicion <= 1)).all()
+    assert (found.suggested != given).all(), "a suggestion must differ from the given label"
+    assert (found.suggested_probability <= found.suspicion + 1e-12).all()
+    assert (found.suggested == truth[:n])[wrong].mean() > 0.75, "suggestions should name the right class"
+    assert abs(found.suspicion.mean() - wrong.mean()) < 0.06, "the expected count is off"
+    assert sum(t.share for t in found.trust) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clean_labels_are_left_alone(seed):
+    views, logits, given, truth, wrong = planted("early", seed, rate=0.0)
+    assert not wrong.any()
+    flagged = (read(views, logits, given, truth[len(given) :], 4).suspicion >= 0.5).mean()
+    assert flagged <= 0.02, f"{flagged:.1%} of clean labels flagged"
+
+
+def test_labels_that_mean_nothing_are_not_flagged():
+    """The null: with permuted labels no reader knows anything, so nothing may stand out."""
+    views, logits, given, truth, _ = planted("early", 5)
+    shuffled = np.random.default_rng(0).permutation(given)
+    noise = np.random.default_rng(1).normal(size=logits.shape)
+    held_out = np.random.default_rng(2).permutation(truth[len(given) :])
+    found = read(views, noise, shuffled, held_out, 4)
+    assert (found.suspicion >= 0.5).mean() <= 0.01, "labels without any meaning were flagged"
+
+
+def test_training_evidence_counts_where_it_was_seen():
+    views, logits, given, truth, wrong = planted("memorised", 7, rate=0.3)
+    aum = np.random.default_rng(0).normal(size=len(given)) - 3 * wrong
+    held = truth[len(given) :]
+    with_it = roc_auc_score(wrong, read(views, logits, given, held, 4, aum=aum).suspicion)
+    without = roc_auc_score(wrong, read(views, logits, given, held, 4).suspicion)
+    assert with_it > without, f"AUM was ignored: {with_it:.3f} with, {without:.3f} without"
+
+
+@pytest.mark.parametrize(
+    "classes, n",
+    [(2, 80), (3, 40), (100, 300)],
+    ids=["two classes", "few samples", "100 classes, 3 samples each"],
+)
+def test_any_number_of_classes_gives_numbers(classes, n):
+    views, logits, given, truth, _ = planted("early", 1, n=n, classes=classes)
+    for validated in (0, 50):
+        found = read(views, logits, given, truth[n : n + validated], classes)
+        assert np.isfinite(found.suspicion).all() and np.isfinite(found.suggested_probability).all()
+        assert (found.suggested != given).all()
+
+
+def test_a_class_of_one_sample_and_features_that_never_change():
+    views, logits, given, truth, _ = planted("early", 2, n=100, classes=3)
+    given = np.where(given == 2, 0, given)
+    given[50] = 2
+    flat = View("flat", np.ones((100, 6)), np.ones((200, 6)))
+    found = read([*views, flat], logits, given, truth[100:], 3)
+    assert np.isfinite(found.suspicion).all(), "a view that says nothing must not make NaN"
+    assert next(t for t in found.trust if t.evidence == "kernel on flat").share < 0.1
+
+
+def test_knn_shapley_is_the_shapley_value_of_a_tiny_game():
+    """Against all subsets: value of a set = mean share of its K nearest with the query's label."""
+    from itertools import permutations
+
+    from influence_core.scores import knn_shapley as module
+
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(5, 3)), np.array([0, 1, 0, 1, 1])
+    query, asked, k = rng.normal(size=(1, 3)), np.array([1]), module.NEIGHBOURS
+    found = knn_shapley(View("v", x, query), labels, asked)
+
+    def worth(chosen: tuple[int, ...]) -> float:
+        return float(sum(labels[list(chosen)] == 1)) / k  # fewer than K samples: all of them are the nearest
+
+    slow = np.zeros(5)
+    orders = list(permutations(range(5)))
+    for order in orders:
+        for place, row in enumerate(order):
+            slow[row] += worth(order[: place + 1]) - worth(order[:place])
+    assert np.allclose(found, slow / len(orders)), "not the Shapley value"
+
+
+def test_confident_learning_sees_the_given_labels():
+    probabilities = softmax(5 * np.eye(3)[np.arange(60) % 3])
+    given = np.arange(60) % 3
+    given[7] = (given[7] + 1) % 3
+    found = confident_learning(given, probabilities)
+    assert found.quality.argmin() == 7 and found.flagged == 1, "cleanlab was not given the given labels"
+    assert confident_learning(np.zeros(9, int), probabilities[:9]).flagged == 0, (
+        "one class alone has no issue"
+    )
+
+
+def test_baselines_of_a_memorised_model_agree_with_everything():
+    given = np.arange(6) % 3
+    assert (baselines(9.0 * np.eye(3)[given], given).margin > 0.9).all()
