@@ -1,15 +1,12 @@
-"""What does OnlineValuation cost, what do its scores say, and does its filter help?
+"""What does OnlineValuation cost, and what do its scores say?
 
     python benchmarks/online.py cost
-    python benchmarks/online.py shapley [--fashion FOLDER]
-    python benchmarks/online.py filter [--fashion FOLDER] [--model mlp|small_cnn]
+    python benchmarks/online.py shapley [--fashion FOLDER] [--lr 0.05]
 
 cost      a training step with scoring and without, in turn, one thread, processor time: median of the ratios
 shapley   rank correlation of each score with one-step In-Run Shapley (Wang et al., arXiv 2406.11011), by Monte
           Carlo over permutations of U(S) = fall of the validation loss after one step on S; own loss is the null
-filter    test accuracy after equal steps with 40 % of the labels flipped, filter on and off, 5 paired seeds; beside it
-          a filter that keeps as many at random, and ordinary training that has learned from the validation samples too
-Intervals are 95 %: bootstrap over batches (shapley), Student over paired seeds (filter).
+Intervals are 95 %: bootstrap over batches.
 """
 
 import argparse
@@ -30,7 +27,7 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.models.small import MLP, SmallCNN
 
-BATCH, NOISE, SEEDS = 64, 0.4, 5
+BATCH = 64
 
 
 def losses_of(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -159,21 +156,21 @@ def shapley_values(
     return total / (permutations // 2 * 2)
 
 
-def shapley(sets: list[Pictures], b: int = 24, permutations: int = 8) -> None:
+def shapley(sets: list[Pictures], lr: float, b: int = 24, permutations: int = 8) -> None:
     print(
         "| data, model | batches | layer-aware | leave one out | last layer | ghost | own loss | -own loss | random |\n"
         "|---|---|---|---|---|---|---|---|---|"
     )
     for pictures in sets:
         for kind in ("mlp", "small_cnn"):
-            rows = _shapley_rows(pictures, kind, b, permutations)
+            rows = _shapley_rows(pictures, kind, lr, b, permutations)
             shown = [
                 f"{r.mean():.2f} [{low:.2f}, {high:.2f}]" for r in rows.T for low, high in [bootstrap(r)]
             ]
             print(f"| {pictures.name}, {kind} | {len(rows)} | " + " | ".join(shown) + " |", flush=True)
 
 
-def _shapley_rows(pictures: Pictures, kind: str, b: int, permutations: int) -> np.ndarray:
+def _shapley_rows(pictures: Pictures, kind: str, lr: float, b: int, permutations: int) -> np.ndarray:
     """Spearman correlations, one row a batch: batches from three moments of a training on 20 % flipped labels."""
     inputs, labels = pictures.train[0], flipped(pictures.train[1], 0.2, 0)
     held_out = (pictures.validation[0][:100], pictures.validation[1][:100])
@@ -184,7 +181,7 @@ def _shapley_rows(pictures: Pictures, kind: str, b: int, permutations: int) -> n
         if step in (0, 10, 20, 40, 60, 80, 120, 160):
             rows = torch.from_numpy(rng.permutation(len(labels))[:b])
             batch = inputs[rows], labels[rows]
-            truth = shapley_values(model, batch, held_out, 0.05 / b, permutations)
+            truth = shapley_values(model, batch, held_out, lr / b, permutations)
             found.append(
                 [stats.spearmanr(score, truth).statistic for score in _all_scores(model, batch, held_out)]
             )
@@ -214,91 +211,19 @@ def bootstrap(values: np.ndarray) -> tuple[float, float]:
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
-# ------------------------------------------------------------------------------------------------ filter
-
-ARMS = (
-    "ordinary",
-    "filter, clean validation",
-    "filter, noisy validation",
-    "filter, leave one out",
-    "random filter",
-    "ordinary + validation",
-)
-
-
-def trained(pictures: Pictures, kind: str, arm: str, seed: int, epochs: int) -> tuple[float, float]:
-    """Test accuracy after the last step and the share of samples that were kept."""
-    inputs, labels = pictures.train[0], flipped(pictures.train[1], NOISE, seed)
-    val = pictures.validation
-    if arm == "ordinary + validation":
-        inputs, labels = torch.cat([inputs, val[0]]), torch.cat([labels, val[1]])
-    held_out = {
-        "filter, clean validation": TensorDataset(*val),
-        "filter, noisy validation": TensorDataset(val[0], flipped(val[1], NOISE, seed + 100)),
-    }.get(arm)
-    model = built(kind, pictures, seed)
-    steps = epochs * (len(pictures.train[1]) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    rng, shares = np.random.default_rng(seed), []
-    with ic.OnlineValuation(model, held_out) as valuation:
-        model.train()
-        for _ in range(steps):
-            rows = torch.from_numpy(rng.integers(0, len(labels), BATCH))
-            outputs = model(inputs[rows])
-            losses = losses_of(outputs, labels[rows])
-            loss = losses.mean()
-            if arm.startswith("filter"):
-                shares.append(float((valuation.score(outputs, labels[rows]) > 0).float().mean()))
-                loss = valuation.kept(losses)
-            elif arm == "random filter":
-                loss = losses[torch.from_numpy(rng.random(BATCH)) < 1 - NOISE].mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
-    with torch.no_grad():
-        right = model(pictures.test[0]).argmax(1) == pictures.test[1]
-    return float(right.float().mean()), float(np.mean(shares)) if shares else 1.0
-
-
-def filtered(sets: list[Pictures], kind: str, epochs: int) -> None:
-    print("| data, model | arm | test accuracy | minus ordinary, points | kept |\n|---|---|---|---|---|")
-    for pictures in sets:
-        plain = np.zeros(SEEDS)
-        for arm in ARMS:
-            results = np.array([trained(pictures, kind, arm, seed, epochs) for seed in range(SEEDS)])
-            plain = results[:, 0] if arm == "ordinary" else plain
-            gain = 100 * (results[:, 0] - plain)
-            half = stats.t.ppf(0.975, SEEDS - 1) * gain.std(ddof=1) / np.sqrt(SEEDS)
-            shown = (
-                ""
-                if arm == "ordinary"
-                else f"{gain.mean():+.1f} [{gain.mean() - half:+.1f}, {gain.mean() + half:+.1f}]"
-            )
-            kept = f"{results[:, 1].mean():.2f}" if arm.startswith("filter") else ""
-            print(
-                f"| {pictures.name}, {kind} | {arm} | {results[:, 0].mean():.3f} | {shown} | {kept} |",
-                flush=True,
-            )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Scores while training: cost, fidelity, filtering")
-    parser.add_argument("what", choices=["cost", "shapley", "filter"])
+    parser = argparse.ArgumentParser(description="Scores while training: cost and fidelity")
+    parser.add_argument("what", choices=["cost", "shapley"])
     parser.add_argument("--fashion", type=Path)
-    parser.add_argument("--model", default="mlp", choices=["mlp", "small_cnn"])
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument(
+        "--lr", type=float, default=0.05, help="of the one step that Shapley values are made of"
+    )
     arguments = parser.parse_args()
     if arguments.what == "cost":
         cost()
         return
     sets = [digits(), *([fashion(arguments.fashion, n=2000)] if arguments.fashion else [])]
-    if arguments.what == "shapley":
-        shapley(sets)
-    else:
-        filtered(sets, arguments.model, arguments.epochs)
+    shapley(sets, arguments.lr)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from influence_core.engine.sweep import Direction, Sweep, sweep
 from influence_core.errors import Cancelled, DataError
 from influence_core.evidence_layers import evidence_layers
 from influence_core.held_out_table import held_out_table
-from influence_core.meanings import check_free, meanings
+from influence_core.meanings import CHECKPOINTS, check_free, meanings
 from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.preflight import preflight, with_ways
 from influence_core.reopened import Inputs
@@ -50,6 +50,7 @@ from influence_core.runs import (
     update_run,
 )
 from influence_core.scores.class_influence import class_directions
+from influence_core.scores.ensembles import Member, Weights, along, ensemble_influence
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.input_view import input_view
 from influence_core.tables import CUT, sample_table, wilson
@@ -75,6 +76,7 @@ class _Job:
     report: Progress
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
+    checkpoints: tuple[Member, ...]
     aum: np.ndarray | None
 
 
@@ -88,6 +90,7 @@ def analyze(
     loss: str | Loss = "cross_entropy",
     precision: str = "float32",
     batch_size: int | str = "auto",
+    checkpoints: Sequence[tuple[Weights, float]] = (),
     seed: int = 0,
     out: str | Path | None = None,
     source: Any = None,
@@ -104,6 +107,8 @@ def analyze(
         objectives: influence on what: names (objectives/names.py), Objectives, or functions of (model, inputs,
             labels); measured on `val`. What cannot be measured there is left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
+        checkpoints: pairs of a state dict saved while training and the learning rate then, for influence summed over
+            them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
         out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
         aum: (n,) area under the margin, where training was watched: low = learnt late; it then counts in suspicion.
@@ -135,6 +140,7 @@ def analyze(
         report=on_progress or (lambda stage, done, total: None),
         classes=classes,
         evidence=evidence_layers(model, splits[0]),
+        checkpoints=tuple(along(checkpoints)),
         aum=aum,
     )
     check_free(identity.group_names(job.train), job.objectives)
@@ -197,7 +203,7 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         on_progress=job.report,
     )
     clock.lap("scores")
-    table = _with_map(job, found.table, drawing)
+    table = _with_map(job, _with_checkpoints(job, aimed.objectives, found.table), drawing)
     clock.lap("map")
     job.report("check", 0, 1)
     repeats = repeatability(
@@ -321,6 +327,23 @@ def _with_map(job: _Job, table: pd.DataFrame, drawing: MapProcess) -> pd.DataFra
     return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])
 
 
+def _with_checkpoints(job: _Job, objectives: Sequence[Objective], table: pd.DataFrame) -> pd.DataFrame:
+    """Influence summed over the checkpoints, one column an objective."""
+    if not job.checkpoints or not objectives:
+        return table
+    found = ensemble_influence(
+        job.model,
+        job.train,
+        [(objective, job.val) for objective in objectives],
+        job.checkpoints,
+        loss=job.loss,
+        batch_size=job.batch_size,
+        on_progress=lambda done, total: job.report("scores", done, total),
+    )
+    names = [f"influence_{objective.name}{CHECKPOINTS}" for objective in objectives]
+    return table.assign(**dict(zip(names, found.products.T.numpy(), strict=True)))
+
+
 def _accuracies(job: _Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == identity.labels_of(samples)
@@ -420,6 +443,7 @@ def _description(job: _Job, source: Any) -> dict[str, Any]:
             "batch_size": job.batch_size,
             "sketch": SKETCH,
             "evidence_layers": list(job.evidence),
+            **({"checkpoints": [member.mark for member in job.checkpoints]} if job.checkpoints else {}),
         },
         "versions": {
             "python": platform.python_version(),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from influence_core.errors import DataError
 from influence_core.objectives import Objective
 
+CHECKPOINTS = "_checkpoints"
 ALL, HEAD, OUTPUTS = "all layers", "last layer", "the model's outputs"
 EVIDENCE = "the inputs and several layers"
 
@@ -18,6 +19,7 @@ def meanings(
         KeyError: a column without words; a number nobody can explain must not be shown.
     """
     known = {**_FIXED, **{f"influence_{o.name}": _influence(o) for o in objectives}}
+    known |= {f"influence_{o.name}{CHECKPOINTS}": _over_checkpoints(o) for o in objectives}
     head = {"layers": f"last layer ({last_layer})"}
     return {name: known[name] | (head if known[name]["layers"] == HEAD else {}) for name in columns}
 
@@ -39,6 +41,17 @@ def _influence(objective: Objective) -> dict[str, str]:
         f"Negative: a training step on this sample raises {objective.title}; positive: it lowers it.",
         "helpful",
         f"{objective.title} per unit of learning rate",
+        objective.title,
+        ALL,
+    )
+
+
+def _over_checkpoints(objective: Objective) -> dict[str, str]:
+    return _entry(
+        f"Influence on {objective.name} over checkpoints",
+        f"Negative: steps on this sample raised {objective.title} along the training; positive: they lowered it.",
+        "helpful",
+        f"{objective.title}, summed over checkpoints by their learning rates",
         objective.title,
         ALL,
     )

@@ -33,7 +33,7 @@ from influence_core.engine.sweep import Direction, sweep
 from influence_core.engine.taps import scoring
 from influence_core.engine.trees import replaced, tensors_in
 from influence_core.errors import DataError, InfluenceError
-from influence_core.identity import ids_of, labels_of
+from influence_core.identity import classes_of, fitted, ids_of, labels_of
 from influence_core.objectives import objective_gradient
 from influence_core.recording import Recorder
 from influence_core.scores import layer_aware
@@ -88,7 +88,7 @@ class OnlineValuation:
             )
         if (out is None) != (samples is None):
             raise InfluenceError("`out` needs `samples`, for their ids and labels, and the other way round.")
-        self.model, self.validation, self.method = model, validation, method
+        self.model, self.validation, self.method = model, fitted(validation, model), method
         self.refresh, self.validation_batch = refresh, validation_batch
         self.steps = 0
         self.scores: Tensor | None = None
@@ -106,7 +106,11 @@ class OnlineValuation:
                 "seed": seed,
                 "validation": validation is not None,
             }
-            self._recorder = Recorder(out, ids_of(samples), labels_of(samples), settings=settings)
+            names = classes_of(
+                model, samples
+            )  # as a run writes them, so that the Dynamics page finds its samples
+            labels = [names[label] if names else str(label) for label in labels_of(samples)]
+            self._recorder = Recorder(out, ids_of(samples), labels, settings=settings)
 
     def score(self, outputs: Tensor, labels: Tensor, rows: Any = None) -> Tensor:
         """Influence of each sample of the batch that the model has just seen, (b,); positive = helpful.

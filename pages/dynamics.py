@@ -88,11 +88,24 @@ def recorded(chosen: Chosen, folders: list[Path]) -> None:
         with st.container(border=True):
             job_panel.panel(folder, key="recording_job")
     recording = learned.readable(folder)
+    if unfinished:
+        follow(folder, 0 if recording is None else recording.epochs)
     if recording is None or recording.epochs < FEWEST:
         waiting(recording, unfinished)
         return
     learned.aligned(chosen.run, recording)
     found(chosen, recording, unfinished)
+
+
+def follow(folder: Path, epochs: int) -> None:
+    """Draw the page anew when the job has written another epoch."""
+    st.fragment(frame.framed(_look), run_every=3.0 if jobs.status(folder).active else None)(folder, epochs)
+
+
+def _look(folder: Path, epochs: int) -> None:
+    now = learned.readable(folder)
+    if now is not None and now.epochs != epochs:
+        st.rerun()
 
 
 def waiting(recording: Recording | None, unfinished: bool) -> None:

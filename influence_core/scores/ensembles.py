@@ -16,6 +16,7 @@ What is trimmed is a share of the SAMPLES, chosen once from the summed scores: a
 to one member (as published) lets the number of members decide how much is thrown away.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Member:
 
     weights: Callable[[nn.Module], Weights]
     factor: float
+    mark: str = ""
+    """What tells it from other members, for a run that refuses to mix results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,23 @@ def checkpoints(saved: Sequence[Weights], learning_rates: Sequence[float] | None
             f"{len(saved)} checkpoints with {len(rates)} learning rates; expected at least one checkpoint and one "
             "positive learning rate for each."
         )
-    return [Member(lambda _, own=weights: own, rate) for weights, rate in zip(saved, rates, strict=True)]
+    return [
+        Member(lambda _, own=weights: own, rate, _mark(weights, rate))
+        for weights, rate in zip(saved, rates, strict=True)
+    ]
+
+
+def along(pairs: Sequence[tuple[Weights, float]]) -> list[Member]:
+    """Members from pairs of a state dict and its learning rate; none from no pairs."""
+    return checkpoints([weights for weights, _ in pairs], [rate for _, rate in pairs]) if pairs else []
+
+
+def _mark(weights: Weights, rate: float) -> str:
+    digest = hashlib.sha256(repr(rate).encode())
+    for name, value in weights.items():
+        numbers = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(name.encode() + numbers.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def seeds(models: Sequence[nn.Module]) -> list[Member]:
@@ -130,18 +149,22 @@ def ensemble_influence(
     *,
     loss: str | Loss = "cross_entropy",
     batch_size: int | str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> EnsembleScores:
     """Influence of every training sample on k targets under all members: K sweeps.
 
     Args:
         targets: k pairs of an objective and the samples it is measured on.
+        on_progress: called as (members done, members in all) before each.
         members: from checkpoints, seeds, masks or noise; kinds may be joined, factors are used as they are.
     """
     if not members:
         raise InfluenceError("An ensemble without members has no scores. Give at least one member.")
     n = loop.count(train)
     products, own, losses = torch.zeros(n, len(targets)), torch.zeros(n), torch.zeros(n)
-    for member in members:
+    for done, member in enumerate(members):
+        if on_progress:
+            on_progress(done, len(members))
         with as_member(model, member):
             directions = [objective_gradient(model, samples, name, loss=loss) for name, samples in targets]
             found = sweep(model, train, directions=directions, sketch=0, loss=loss, batch_size=batch_size)

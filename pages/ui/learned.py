@@ -16,6 +16,7 @@ from influence_core.recorded_training import recording_recipe
 from influence_core.recording import FOLDER, Recording, open_recording, recordings_of
 from influence_core.runs import Run
 from pages.ui import words
+from pages.ui.findings import Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +127,6 @@ def headline(table: pd.DataFrame, epochs: int) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One number with what it is a share of."""
-
-    title: str
-    value: str
-    detail: str
-    help: str
-
-
 def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
     """Four numbers of the recording."""
     n = len(table)
@@ -147,8 +138,8 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
         Fact(
             "Typically learned in",
             f"epoch {int(np.median(half))}" if len(half) else "none",
-            f"of {epochs}; half of what was learned came earlier",
-            "First epoch from which the given label won to the end; median over the samples that were learned.",
+            f"median, of {words.plural(epochs, 'epoch')}",
+            "The first epoch from which the given label won to the end; median over those that were learned.",
         ),
     ]
     influence = table["influence"].to_numpy()

@@ -48,16 +48,21 @@ def cartography(
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": opacity}},
         )
-    for x, y, text in ((0.0, 1.03, "easy"), (0.0, -0.03, "hard"), (0.5, 0.5, "wavering")):
+    widest = min(0.55, 1.25 * float(np.nanmax(variability, initial=0.2)))
+    for x, y, text, anchor in (
+        (0, 1.04, "easy", "left"),
+        (0, -0.05, "hard", "left"),
+        (widest, 0.5, "wavering", "right"),
+    ):
         figure.add_annotation(
-            x=x, y=y, text=text, showarrow=False, xanchor="left", font={"size": 12, "color": colours.neutral}
+            x=x, y=y, text=text, showarrow=False, xanchor=anchor, font={"size": 12, "color": colours.neutral}
         )
     figure.add_annotation(
         x=1, y=1, xref="paper", yref="paper", text=name, showarrow=False, xanchor="right", yanchor="top",
         font={"size": 13, "color": colours.harmful},
     )  # fmt: skip
     figure.update_xaxes(
-        title_text="variability (standard deviation over epochs)", range=[-0.02, 0.58], showgrid=False
+        title_text="variability (standard deviation over epochs)", range=[-0.02, widest], showgrid=False
     )
     figure.update_yaxes(title_text="confidence (mean probability of the given label)", range=[-0.08, 1.08])
     return _dress(figure, height)
@@ -96,19 +101,16 @@ def trajectories(
             marker={"size": 5}, opacity=0.8 if len(chosen) > 1 else 1.0,
             hovertemplate=f"{escape(str(ids[row]))}<br>epoch %{{x}}: %{{y:.3~g}}<extra></extra>",
         )  # fmt: skip
-    for at, text, colour in (
-        (1.0, name, colours.harmful),
-        (0.93, "all: median, 10 to 90 %", colours.neutral),
-    ):
+    for at, text, colour in ((32, name, colours.harmful), (14, "all: median, 10 to 90 %", colours.neutral)):
         figure.add_annotation(
-            x=0.01, y=at, xref="paper", yref="paper", text=escape(text), showarrow=False, xanchor="left", yanchor="top",
-            font={"size": 13, "color": colour},
+            x=0, y=1, xref="paper", yref="paper", yshift=at, text=escape(text), showarrow=False, xanchor="left",
+            yanchor="middle", font={"size": 13, "color": colour},
         )  # fmt: skip
-    spread = [
-        float(np.nanmin(values[:, chosen], initial=float(np.nanmin(low)))),
-        float(np.nanmax(values[:, chosen], initial=float(np.nanmax(high)))),
-    ]
-    room = 0.06 * (spread[1] - spread[0] or 1)
-    figure.update_yaxes(title_text=unit, range=[spread[0] - room, spread[1] + 4 * room])
+    drawn = np.concatenate([values[:, chosen].ravel(), low, high])
+    least, most = float(np.nanmin(drawn)), float(np.nanmax(drawn))
+    room = 0.04 * (most - least or 1)
+    if least < 0 < most:
+        figure.add_hline(y=0, line={"color": colours.neutral, "width": 1})
+    figure.update_yaxes(title_text=unit, range=[least - room, most + room])
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat="d", range=[0.8, len(values) + 0.2])
-    return _dress(figure, height)
+    return _dress(figure, height, margin={"l": 8, "r": 8, "t": 44, "b": 8, "pad": 4})

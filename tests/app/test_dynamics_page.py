@@ -9,7 +9,7 @@ import pytest
 from influence_core import jobs
 from influence_core.recording import Recorder, recording_folder
 from influence_core.runs import Run
-from pages.ui import learned
+from pages.ui import learned, learned_charts
 from tests.app.conftest import Open, texts
 
 
@@ -99,3 +99,39 @@ def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None
     run.description["inputs"]["model"].pop("path")
     with pytest.raises(Exception, match="Record its training from Python"):
         learned.record(run)
+
+
+def test_charts_show_the_numbers_they_were_given() -> None:
+    values = np.array([[0.1, 0.5, np.nan], [0.2, 0.6, 0.9], [0.3, 0.4, 0.8]])
+    ids = ["a", "<b>", "c"]
+    figure = learned_charts.trajectories(values, np.array([1]), ids, unit="p", name="<i>", theme="light")
+    line = figure.data[-1]
+    assert list(line.y) == [0.5, 0.6, 0.4] and list(line.x) == [1, 2, 3]
+    assert "&lt;b&gt;" in line.hovertemplate and "<i>" not in str(figure.layout.annotations), (
+        "text of data is inert"
+    )
+    low, median = figure.data[0], figure.data[2]
+    assert (
+        np.allclose(median.y, np.nanmedian(values, axis=1))
+        and (np.asarray(low.y) <= np.asarray(median.y)).all()
+    )
+    cloud = learned_charts.cartography(
+        np.array([0.1, 0.2, 0.3]),
+        np.array([0.9, 0.5, 0.1]),
+        ids,
+        np.array([2]),
+        name="Never learned",
+        theme="dark",
+    )
+    assert list(cloud.data[0].y) == [0.9, 0.5] and list(cloud.data[1].y) == [0.1]
+    assert cloud.data[1].customdata[0][0] == 2, "a click must find its sample again"
+    assert cloud.data[0].customdata[1][1] == "&lt;b&gt;"
+
+
+def test_a_large_map_keeps_every_chosen_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned_charts, "SHOWN", 10)
+    chosen = np.arange(5)
+    cloud = learned_charts.cartography(
+        np.zeros(50), np.ones(50), [str(i) for i in range(50)], chosen, name="x", theme="light"
+    )
+    assert len(cloud.data[0].y) == 10 and len(cloud.data[1].y) == 5

@@ -46,6 +46,23 @@ def run(tmp_path_factory):
     )
 
 
+def test_checkpoints_give_a_column_of_their_own(tmp_path):
+    """TracInCP: the learning rates' sum of products under each checkpoint; the model's own column is untouched."""
+    others = [net(seed) for seed in (1, 2)]
+    pairs = [(dict(model.state_dict()), rate) for model, rate in zip(others, (0.1, 0.2), strict=True)]
+    found = ic.analyze(net(), blobs(30, 1), blobs(15, 2), checkpoints=pairs, out=tmp_path / "a")
+
+    def product(model: nn.Module) -> torch.Tensor:
+        return flat_gradients(model, blobs(30, 1)) @ flat_gradients(model, blobs(15, 2)).mean(0)
+
+    truth = 0.1 * product(others[0]) + 0.2 * product(others[1])
+    assert np.allclose(found.samples["influence_utility_checkpoints"], truth, rtol=1e-3, atol=1e-6)
+    assert np.allclose(found.samples["influence_utility"], product(net()), rtol=1e-3, atol=1e-6)
+    assert found.harmful("utility_checkpoints", k=3) == [str(row) for row in truth.argsort()[:3].tolist()]
+    assert found.column("influence_utility_checkpoints").positive_means == "helpful"
+    assert len(set(found.description["settings"]["checkpoints"])) == 2
+
+
 def test_any_module_and_any_dataset_give_a_full_run(run):
     table = run.samples
     assert table.index.tolist() == [str(row) for row in range(30)], "without ids the row number is the id"

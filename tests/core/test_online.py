@@ -11,6 +11,7 @@ import influence_core as ic
 from influence_core.errors import InfluenceError, LayerError, RunError
 from influence_core.online import OnlineValuation
 from tests.core.test_layer_aware import Deep, Language, close
+from tests.core.test_training import fresh, samples
 from tests.oracles import dataset, flat_gradients, settled
 
 
@@ -146,6 +147,18 @@ def test_epochs_are_written_and_read_back(tmp_path):
     assert np.allclose(table["variability"], 0, atol=1e-6), "nothing was trained: nothing varies"
     with pytest.raises(RunError, match="finished recording"):
         OnlineValuation(model, samples=train, out=tmp_path / "values")
+
+
+def test_our_own_samples_are_fitted_and_recorded_under_their_names(tmp_path):
+    """As a run writes them: otherwise the Dynamics page would refuse the recording as one of other samples."""
+    found, model = samples(24), fresh()
+    train, val = found.select(range(16)), found.select(range(16, 24))
+    with OnlineValuation(model, val, samples=train, out=tmp_path / "r", validation_batch=4) as valuation:
+        valuation.score(model(train.batch(range(16))[0]), torch.from_numpy(train.labels), range(16))
+        valuation.end_epoch()
+    table = ic.open_recording(tmp_path / "r").samples
+    assert list(table["sample_id"]) == list(train.ids)
+    assert list(table["label"]) == [("bright", "dark")[label] for label in train.labels]
 
 
 def test_misuse_is_a_sentence():

@@ -1,10 +1,14 @@
 """A recorded training is the trainer's own, keeps what it saw, and goes on after a stop as if there had been none."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from influence_core import atomic, jobs
 from influence_core.errors import Cancelled
+from influence_core.models import OpenedModel
+from influence_core.models.opened import save_model
 from influence_core.recipe import Recipe, starting_model
 from influence_core.recorded_training import record_training, recording_recipe
 from influence_core.recording import open_recording
@@ -69,3 +73,35 @@ def test_a_job_says_what_its_work_is(tmp_path):
     assert work_of(tmp_path / "n")[0] is analyse
     atomic.write_json(tmp_path / "n" / "job.json", {**old, "work": "record"})
     assert work_of(tmp_path / "n")[0] is record
+
+
+def test_the_job_records_the_model_and_data_it_was_given(tmp_path):
+    found = samples(24)
+    pictures = np.stack([found.batch([row])[0][0].numpy() for row in range(24)]).astype(np.float32)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=pictures[:16],
+        y_train=found.labels[:16],
+        x_val=pictures[16:],
+        y_val=found.labels[16:],
+    )
+    model = OpenedModel(
+        fresh().network, classes=("0", "1"), preprocessing=fresh().preprocessing, architecture="small_cnn"
+    )
+    save_model(model, tmp_path / "model.safetensors")
+    folder = tmp_path / "training"
+    folder.mkdir()
+    spec = jobs.JobSpec(
+        str(tmp_path / "data.npz"),
+        str(tmp_path / "model.safetensors"),
+        "training",
+        settings=RECIPE.to_json(),
+        work="record",
+    )
+    atomic.write_json(folder / "job.json", asdict(spec))
+    work, stages = work_of(folder)
+    seen = set()
+    work(folder, lambda stage, done, total: seen.add(stage))
+    recording = open_recording(folder)
+    assert recording.finished and recording.epochs == 4 and len(recording.samples) == 16
+    assert seen <= {name for name, _, _ in stages}, "the page would not know this stage"
