@@ -156,10 +156,10 @@ def test_nobody_reads_uploads_or_runs_by_their_path(root: Path, monkeypatch) -> 
     for path in (upload.folder, upload.folder / "model", root / uploads.FOLDER, root):
         with pytest.raises(DataError, match="outside the folders"):
             places.permitted(str(path), "dataset")
-    with pytest.raises(DataError, match="outside the folders|There is no dataset"):
+    with pytest.raises(DataError, match=r"outside the folders|There is no dataset"):
         places.permitted(f"runs/{uploads.FOLDER}/{upload.id}", "dataset")
     (root.parent / "link").symlink_to(upload.folder)
-    with pytest.raises(DataError, match="outside the folders|There is no dataset"):
+    with pytest.raises(DataError, match=r"outside the folders|There is no dataset"):
         places.permitted("link", "dataset")
 
 
