@@ -45,7 +45,7 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
 
     source, target = Path(options["weights"]), Path(options["target"])
     tensors = read_weights(source)
-    spec = read_spec(Path(options["spec"]) if options.get("spec") else source.with_name("model.json"))
+    spec = read_spec(source.with_name("model.json"))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(safetensors.torch.save(tensors))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

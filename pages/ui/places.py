@@ -54,7 +54,8 @@ def permitted(text: str, what: str) -> Path:
 
 
 def _is_inside(path: Path) -> bool:
-    return any(path.is_relative_to(root) for root in data_roots())
+    """In a data root, and not among the runs: they, and the uploads beneath them, are somebody's."""
+    return any(path.is_relative_to(root) for root in data_roots()) and not path.is_relative_to(runs_root())
 
 
 def _listed() -> str:

@@ -11,7 +11,8 @@ import pytest
 from starlette.applications import Starlette
 
 from influence_core import jobs, uploads
-from pages.ui import check_step, data_step, model_step, plan, receiving, sample_sheet
+from influence_core.errors import DataError
+from pages.ui import check_step, data_step, model_step, places, plan, receiving, sample_sheet
 from tests.app.brought import KEY, PREVIEW, SPEC, TRIAL, WEIGHTS, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
 from tests.pictures import write_split_folder, zip_folder
@@ -146,6 +147,20 @@ def test_only_permitted_paths_are_opened(root: Path, path: str) -> None:
     app.text_input(key="own_dataset").set_value(path)
     press(app, "Look at it")
     assert "outside the folders" in errors(app) or "There is no dataset" in errors(app)
+
+
+def test_nobody_reads_uploads_or_runs_by_their_path(root: Path, monkeypatch) -> None:
+    """They lie on the same disk, often below a folder that may be read."""
+    monkeypatch.setenv("INFLUENCE_DATA", str(root.parent))
+    upload = bring(root)
+    for path in (upload.folder, upload.folder / "model", root / uploads.FOLDER, root):
+        with pytest.raises(DataError, match="outside the folders"):
+            places.permitted(str(path), "dataset")
+    with pytest.raises(DataError, match=r"outside the folders|There is no dataset"):
+        places.permitted(f"runs/{uploads.FOLDER}/{upload.id}", "dataset")
+    (root.parent / "link").symlink_to(upload.folder)
+    with pytest.raises(DataError, match=r"outside the folders|There is no dataset"):
+        places.permitted("link", "dataset")
 
 
 def test_the_class_order_is_asked_for_and_the_guess_is_called_one(root: Path) -> None:

@@ -15,6 +15,7 @@ def test_a_zip_becomes_an_analysis_and_stays_its_owners(
     page: Page, browser: Browser, app: str, tmp_path: Path
 ):
     path = zip_folder(write_split_folder(tmp_path / "toys", per_class=30), tmp_path / "my toys.zip")
+    page.set_default_timeout(60_000)  # no wait here is a measurement
     page.goto(app)
     page.get_by_role("button", name="Use my own data").click()
     expect(page.get_by_role("heading", name="Your dataset")).to_be_visible()
