@@ -52,7 +52,9 @@ def summary(judged: Samples, outcomes: dict[str, list[Outcome]], versions: dict[
         arms[arm] = entry
     found: dict[str, Any] = {"arms": arms}
     if {"nothing", "repair", "oracle"} <= set(outcomes):
-        found["recovered"] = recovered(judged, outcomes)
+        hits = {arm: right(judged, outcomes[arm]) for arm in ("nothing", "repair", "oracle")}
+        found["recovered"] = recovered(hits)
+        found["recovered_loss"] = recovered({arm: -losses(judged, outcomes[arm]) for arm in hits})
     return found
 
 
@@ -116,9 +118,11 @@ def _gap_difference(judged: Samples, base: list[Outcome], trained: list[Outcome]
     return bootstrapped(statistic, len(base), len(judged))
 
 
-def recovered(judged: Samples, outcomes: dict[str, list[Outcome]]) -> dict[str, float] | None:
-    """Share of the accuracy lost to wrong labels that the repair brings back (oracle = 1); None when none was lost."""
-    hit = {arm: right(judged, outcomes[arm]) for arm in ("nothing", "repair", "oracle")}
+def recovered(hit: dict[str, np.ndarray]) -> dict[str, float] | None:
+    """Share of what wrong labels cost that the repair brings back (oracle = 1); None when no cost is measurable.
+
+    hit: (S, m) of the arms nothing, repair and oracle, more = better.
+    """
 
     def statistic(seeds: np.ndarray, rows: np.ndarray) -> float:
         value = {arm: table[np.ix_(seeds, rows)].mean() for arm, table in hit.items()}
@@ -127,7 +131,7 @@ def recovered(judged: Samples, outcomes: dict[str, list[Outcome]]) -> dict[str, 
 
     if not paired_mean(hit["oracle"] - hit["nothing"]).low > 0:
         return None
-    return bootstrapped(statistic, len(outcomes["nothing"]), len(judged)).to_json()
+    return bootstrapped(statistic, *hit["nothing"].shape).to_json()
 
 
 def change(judged: Samples, base: Outcome, after: Outcome) -> dict[str, float]:

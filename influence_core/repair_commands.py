@@ -97,6 +97,10 @@ def table_of(found: Verification) -> str:
         lines.append(
             f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the accuracy lost to wrong labels"
         )
+    if (share := found.recovered_loss) is not None:
+        lines.append(
+            f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of what they cost in loss"
+        )
     if (rank := found.rank_correlation) is not None:
         lines.append(
             f"predicted beside measured: rank correlation {rank.value:.2f} [{rank.low:.2f}, {rank.high:.2f}]"

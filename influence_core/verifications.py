@@ -50,6 +50,12 @@ class Verification:
         return None if not found else estimate_from(found)
 
     @property
+    def recovered_loss(self) -> Estimate | None:
+        """The same share of the test loss: it sees improvements that are too small to turn an answer."""
+        found = self.content.get("recovered_loss")
+        return None if not found else estimate_from(found)
+
+    @property
     def rank_correlation(self) -> Estimate | None:
         found = self.content.get("rank_correlation")
         return None if not found else estimate_from(found)
@@ -85,6 +91,7 @@ class Verification:
         band = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
         if self.verdict == NONE:
             text = f"{what} had no measurable effect on {split} accuracy ({percent(before)}): {band}"
+            text += self._loss_in_words(split)
         else:
             verb = "raised" if effect.value > 0 else "lowered"
             text = f"{what} {verb} {split} accuracy from {percent(before)} to {percent(levels['accuracy'])}, {band}"
@@ -92,6 +99,16 @@ class Verification:
         return text + (
             f"; a random repair of the same size: {points(control.value)}." if control is not None else "."
         )
+
+    def _loss_in_words(self, split: str) -> str:
+        """Where accuracy shows nothing, the loss may: it is a finer measure of the same answers."""
+        effect = self.difference("loss")
+        if effect is None or not effect.measurable:
+            return ""
+        verb = "lowered" if effect.value < 0 else "raised"
+        numbers = f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]".replace("-", "\u2212")
+        before, after = (self.arms[arm]["levels"]["loss"] for arm in ("nothing", "repair"))
+        return f", but {verb} {split} loss from {before:.3f} to {after:.3f}, {numbers}"
 
 
 def described(repair: dict[str, Any]) -> str:

@@ -163,6 +163,9 @@ def control_sentence(found: Verification) -> str | None:
         parts.append(
             f"the repair recovers {words.percent(share.value)} [{low}, {high}] of what wrong labels cost"
         )
+    if (share := found.recovered_loss) is not None:
+        low, high = words.percent(share.low), words.percent(share.high)
+        parts.append(f"of the loss it recovers {words.percent(share.value)} [{low}, {high}]")
     return "; ".join(parts) + "." if parts else None
 
 

@@ -103,8 +103,9 @@ def test_every_number_is_there_and_paired(run):
 def test_a_repair_of_nothing_changes_not_one_bit(run):
     empty = repairs.Repair("nothing at all", run.id, repairs.changes_of([]))
     found = verify(run, empty, **{**SMALL, "groups": 0})
-    effect = found.difference()
-    assert effect is not None and effect.value == effect.low == effect.high == 0
+    for metric in ("accuracy", "loss"):
+        effect = found.difference(metric)
+        assert effect is not None and effect.value == effect.low == effect.high == 0
     assert found.verdict == "no measurable effect" and "no measurable effect" in found.sentence()
 
 
