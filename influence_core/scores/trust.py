@@ -76,7 +76,9 @@ def trusted(
     floor = 1 / max(2, evidence[anchor].train.shape[1])
     ratio = base / max(records[anchor][2], floor) if validated else np.nan
     memory = [agrees / max(held, floor) / max(ratio, 1e-9) for _, agrees, held, _ in records]
-    weights = np.array([_weight(*record, m) for record, m in zip(records, memory, strict=True)])
+    weights = np.array(
+        [_weight(e, a, held, gain, m) for (e, a, held, gain), m in zip(records, memory, strict=True)]
+    )
     shares = weights / weights.sum()
     return [
         Trust(_name(e), e.reader, float(s), agrees, held, float(m), gain)
