@@ -71,7 +71,7 @@ def trusted(chosen: Chosen) -> None:
                     width=140,
                     help="Share of the whole weight.",
                 ),
-                "Why": st.column_config.TextColumn("Why", width=700),
+                "Why": st.column_config.TextColumn("Why", width=480),
             },
         )
 

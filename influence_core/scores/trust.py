@@ -53,12 +53,10 @@ class Trust:
 
     def why(self) -> str:
         """One sentence in plain words."""
-        agrees = f"predicts {self.agrees:.0%} of the given labels"
-        held = f" and {self.held_out:.0%} of the validation labels" if np.isfinite(self.held_out) else ""
-        blind = "" if self.reader == OUTPUTS_READER else " without having seen them"
-        if self.remembers:
-            return f"Remembers training labels: it {agrees}{blind}, but {held.removeprefix(' and ') or 'adds nothing'}."
-        return f"It {agrees}{blind}{held}."
+        blind = "" if self.reader == OUTPUTS_READER else ", unseen"
+        held = f"; {self.held_out:.0%} of the validation labels" if np.isfinite(self.held_out) else ""
+        said = f"redicts {self.agrees:.0%} of the given labels{blind}{held}."
+        return f"Remembers labels: p{said}" if self.remembers else f"P{said}"
 
 
 def trusted(
@@ -78,12 +76,18 @@ def trusted(
     floor = 1 / max(2, evidence[anchor].train.shape[1])
     ratio = base / max(records[anchor][2], floor) if validated else np.nan
     memory = [agrees / max(held, floor) / max(ratio, 1e-9) for _, agrees, held, _ in records]
-    weights = np.array([_weight(*record, m) for record, m in zip(records, memory, strict=True)])
+    weights = np.array(
+        [_weight(e, a, held, gain, m) for (e, a, held, gain), m in zip(records, memory, strict=True)]
+    )
     shares = weights / weights.sum()
     return [
-        Trust(f"{e.reader} on {e.layer}", e.reader, float(s), agrees, held, float(m), gain)
+        Trust(_name(e), e.reader, float(s), agrees, held, float(m), gain)
         for (e, agrees, held, gain), m, s in zip(records, memory, shares, strict=True)
     ]
+
+
+def _name(e: Evidence) -> str:
+    return "the model's own outputs" if e.reader == OUTPUTS_READER else f"{e.reader} on {e.layer}"
 
 
 def _weight(e: Evidence, agrees: float, held_out: float, gain: float, memory: float) -> float:

@@ -41,15 +41,14 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
             hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
         )
     )
-    for row, across in enumerate(values):
-        for column, value in enumerate(across):
-            figure.add_annotation(
-                x=column,
-                y=row,
-                text=_short(value, share),
-                showarrow=False,
-                font={"size": 11, "color": _ink(colours, float(strength[row, column]))},
-            )
+    figure.add_scatter(  # one trace of text with its own inks: 225 annotations would take 7 s
+        x=[name for _ in names for name in names],
+        y=[name for name in names for _ in names],
+        mode="text",
+        text=[_short(value, share) for value in values.ravel()],
+        textfont={"size": 11, "color": [_ink(colours, float(value)) for value in strength.ravel()]},
+        hoverinfo="skip",
+    )
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(tickangle=-45, showgrid=False, ticks="")
     return _dress(figure, 150 + 26 * len(names))
