@@ -1,35 +1,35 @@
 """What does a model answer when somebody nudges its inputs against it? A fresh attack on every trained model.
 
-FGSM (Goodfellow et al., ICLR 2015): x' = x + epsilon sign(gradient of the loss in x), for pictures kept in [0, 1].
-Adversarial samples of one model are no attack on another, so each is attacked anew after every training.
+One step of FGSM (objectives/attacks.py) in the model's own input range. Adversarial samples of one model are no attack
+on another, so each is attacked anew after every training.
 """
 
 import numpy as np
 import torch
-from torch import nn
 
 from influence_core.data.samples import Samples
 from influence_core.engine.batches import batches
+from influence_core.engine.losses import loss_by_name
 from influence_core.engine.taps import scoring
 from influence_core.models.opened import OpenedModel
+from influence_core.models.preprocessing import fitted
+from influence_core.objectives import attacks
+from influence_core.objectives.input_space import input_space
+from influence_core.objectives.objective import Seen
 
-EPSILON = 0.03  # about 8 of 255 steps of brightness
+EPSILON = 8 / 255
+"""Share of the pixel range, as is customary; of a standard deviation for the features of a table."""
 
 
 def attacked(model: OpenedModel, samples: Samples, epsilon: float = EPSILON) -> np.ndarray:
     """Class probabilities (m, c) float32 on samples moved by epsilon in every coordinate against this model."""
-    preprocessing = model.preprocessing
-    fitted = samples.fitted(preprocessing.channels, preprocessing.size)
-    found = []
+    samples = fitted(samples, model.preprocessing)
+    space, loss, found = input_space(model, samples), loss_by_name("cross_entropy"), []
     with scoring(model):
-        for batch in batches(fitted, 256, like=model):
-            inputs = batch.inputs.clone().requires_grad_(True)
-            with torch.enable_grad():
-                loss = nn.functional.cross_entropy(model(inputs), batch.labels, reduction="sum")
-                (slope,) = torch.autograd.grad(loss, inputs)
-            moved = inputs.detach() + epsilon * slope.sign()
-            if samples.kind != "array":
-                moved = moved.clamp(0, 1)
+        for batch in batches(samples, 256, like=model):
+            rows = torch.arange(batch.start, batch.stop)
+            seen = Seen(model, batch.inputs, batch.labels, rows, loss)
+            moved = attacks.attacked(seen, space, "fgsm", epsilon)
             with torch.no_grad():
                 found.append(model(moved).softmax(1).cpu())
     return torch.cat(found).numpy()
