@@ -15,6 +15,7 @@ This module knows neither Streamlit nor torch; the child is worker.py.
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from influence_core import atomic, job_lock, job_process
 from influence_core.errors import JobError
 from influence_core.job_process import alive, job_folder_at, kill, limit
-from influence_core.job_status import JobStatus, queue, run_state, status
+from influence_core.job_status import WAITING, JobStatus, queue, run_state, status
 from influence_core.progress import read_progress, write_progress
 from influence_core.run_folder import utc_now
 
@@ -41,6 +42,7 @@ __all__ = [
     "submit",
 ]
 
+ENDING = 5.0  # seconds a process may take to end on a busy machine
 WORKER = (sys.executable, "-P", "-m", "influence_core.worker")
 
 
@@ -93,7 +95,7 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
         False when it is already queued or running; nothing was started then.
     """
     folder = job_folder_at(folder)
-    if (descriptor := job_lock.take(folder / "lock")) is None:
+    if (descriptor := _lock_of(folder)) is None:
         return False
     try:
         if run_state(folder) == "finished":
@@ -107,6 +109,16 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
     finally:
         os.close(descriptor)  # the child has its own copy of the lock; ours must not outlive it
     return True
+
+
+def _lock_of(folder: Path) -> int | None:
+    """The job's lock. A child that has said its last word holds it a moment longer, until its process has ended."""
+    deadline = time.monotonic() + ENDING
+    while (descriptor := job_lock.take(folder / "lock")) is None:
+        state = (read_progress(folder) or {}).get("state")
+        if state in WAITING or time.monotonic() > deadline:
+            return None
+    return descriptor
 
 
 def cancel(folder: Path | str) -> None:
