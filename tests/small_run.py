@@ -70,7 +70,7 @@ def make_small_run(
     np.save(folder / "sketches.npy", rng.normal(size=(n, 16)).astype(np.float16))
     np.save(folder / "probabilities.npy", probabilities)
     np.save(folder / "neighbours.npy", _neighbours(samples))
-    for split in ("validation", "test"):
+    for split in ("validation", "test") if gap is None else ():
         held_out = samples[["sample_id", "label", "predicted", "confidence", "loss", "grad_norm"]].iloc[::4]
         held_out.to_parquet(folder / f"{split}.parquet", index=False)
     drawn = DrawnSamples(ids, given, names, seed)
@@ -184,6 +184,12 @@ def _samples(rng, ids, names, given, truth, wrong, probabilities) -> pd.DataFram
             "suggested_probability": probabilities[rows, suggestion],
             "map_x": np.cos(2 * np.pi * truth / len(names)) * 5 + rng.normal(0, 0.8, n),
             "map_y": np.sin(2 * np.pi * truth / len(names)) * 5 + rng.normal(0, 0.8, n),
+            "self_influence": norm**2,
+            "influence_worst_class": rng.normal(0, 0.01, n) - 0.1 * wrong,
+            "knn_shapley": rng.normal(0, 0.01, n) - 0.05 * wrong,
+            "confident_learning": 1 - suspicion,
+            "layer_aware": rng.normal(0.02, 0.01, n) - 0.1 * wrong,
+            "aum": rng.normal(4, 1, n) - 6 * wrong,
         }
     )
 
