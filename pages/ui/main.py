@@ -26,7 +26,7 @@ def main() -> None:
     st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
     if not visitor.admit():
         st.stop()
-    page = st.navigation(_pages())
+    page = st.navigation(_pages(), expanded=True)
     frame.follow()
     frame.here(page.url_path)
     cached.warm_up()

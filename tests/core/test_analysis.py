@@ -218,10 +218,15 @@ def _undisturbed(arguments: list[str], environment: dict[str, str], place: Path)
 
 
 def test_the_demo_finds_its_planted_faults(tmp_path):
-    """Suspicion against truth.csv: at least 0.95 and not below its best single signal. Random stands beside it."""
+    """Suspicion against truth.csv: at least 0.95, not below any other signal, and within 0.005 of its own best part.
+
+    Which part is best changes from dataset to dataset; the pool may lose that much to it. Random stands beside it.
+    """
     table = _undisturbed(ANALYZE, {**os.environ, "OMP_NUM_THREADS": "1"}, tmp_path)
     truth = pd.read_csv(SAMPLE / "truth.csv").set_index("sample_id")["label"]
     quality = ic.detection_table(table, table["label"] != truth.reindex(table.index))["auroc"]
     assert quality["suspicion"] >= 0.95
-    assert quality["suspicion"] >= quality.drop("suspicion").max(), quality.to_string()
+    own = quality.index.str.startswith("suspicion")
+    assert quality["suspicion"] >= quality[~own].max(), quality.to_string()
+    assert quality["suspicion"] >= quality[own].max() - 0.005, quality.to_string()
     assert 0.4 < quality["random"] < 0.6
