@@ -8,10 +8,11 @@ many training samples: each copy's estimates get the error of an independent ske
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.utils.data import ConcatDataset
 
 import influence_core as ic
 from influence_core import shortlist as finder
@@ -77,10 +78,12 @@ def recall(found, truth: np.ndarray, k: int) -> float:
 
 def measure_copies(run: Run, ids: list[str], copies: int) -> None:
     """The same for a training set that many times as large: reading sketches, choosing, exact products."""
-    from influence_core.explanations import _estimates, _products
+    from influence_core.exact_products import exact_products
+    from influence_core.explanations import _estimates
 
     inputs, q = run.inputs(), run.sketches.shape[1]
     n = len(inputs.train)
+    copied = replace(inputs, train=ConcatDataset([inputs.train] * copies))
     stored = np.tile(np.asarray(run.sketches, np.float32), (copies, 1))
     clocks, scored = [], []
     for sample in ids:
@@ -95,9 +98,7 @@ def measure_copies(run: Run, ids: list[str], copies: int) -> None:
             return finder.shortlist(
                 np.tile(estimates, copies) + noise,
                 bounds,
-                lambda rows: once_each(
-                    lambda some: _products(run, inputs, direction, inputs.train, some), rows % n
-                ),
+                lambda rows: exact_products(copied, "train", direction, rows),
                 q=q,
             )
 
@@ -108,20 +109,6 @@ def measure_copies(run: Run, ids: list[str], copies: int) -> None:
         f"n = {n * copies:,} (simulated): median {np.median([c.wall for c in clocks]):.2f} s "
         f"({np.median([c.cpu for c in clocks]):.2f} s of processor), {np.mean(scored):.0f} exact products"
     )
-
-
-def once_each(exact: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Products of rows of which some are the same sample; as many are computed as there would be different ones."""
-    parts = []
-    for turn in range(int(np.bincount(rows).max())):
-        order = np.argsort(rows, kind="stable")
-        rank = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
-        chosen = order[rank == turn]
-        parts.append((chosen, exact(rows[chosen])))
-    found = np.empty(len(rows))
-    for chosen, values in parts:
-        found[chosen] = values
-    return found
 
 
 def main() -> None:

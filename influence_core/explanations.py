@@ -20,15 +20,14 @@ from influence_core import identity
 from influence_core.data.pictures import decode_picture, picture_values
 from influence_core.data.samples import to_tensor
 from influence_core.engine.sketched import sketch_of
-from influence_core.engine.sweep import Direction, sweep
+from influence_core.engine.sweep import Direction
 from influence_core.errors import DataError, RunError
+from influence_core.exact_products import exact_products
 from influence_core.objectives import Margin, Objective, objective_gradient
 from influence_core.reopened import Inputs, check_model
 from influence_core.runs import HELD_OUT, Run
 from influence_core.shortlist import Quality, shortlist
 
-ROWS = 64
-"""Samples of one pass over the shortlist."""
 TOP = 50
 """As many of each end are found whatever k is: their sum is reported as a share of the total."""
 WORST = 5.0
@@ -217,7 +216,7 @@ def _explained(
     found = shortlist(
         estimates[candidates],
         lengths[candidates],
-        lambda rows: _products(run, inputs, direction, inputs.split(among), candidates[rows]),
+        lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=_precision(run)),
         q=run.sketches.shape[1],
         k=min(TOP, len(candidates)),
     )
@@ -263,23 +262,8 @@ def _known(run: Run, among: str) -> pd.DataFrame:
     return run.samples if among == "train" else run.table(HELD_OUT[among])
 
 
-def _products(run: Run, inputs: Inputs, direction: Direction, samples: Any, rows: np.ndarray) -> np.ndarray:
-    few = (
-        samples.select(rows)
-        if hasattr(samples, "select")
-        else torch.utils.data.Subset(samples, rows.tolist())
-    )
-    precision = str(run.description["settings"].get("precision", "float32"))
-    swept = sweep(
-        inputs.model,
-        few,
-        directions=[direction],
-        sketch=0,
-        loss=inputs.loss,
-        precision=precision,
-        batch_size=ROWS,
-    )
-    return swept.products[:, 0].double().numpy()
+def _precision(run: Run) -> str:
+    return str(run.description["settings"].get("precision", "float32"))
 
 
 def _table(

@@ -14,6 +14,7 @@ from torch import nn
 
 from influence_core import atomic, identity
 from influence_core.engine.losses import LOSSES, Loss
+from influence_core.engine.study import Study
 from influence_core.errors import RunError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Inputs:
     shared: bool = False
     """Others hold the same model and may change it; one that was opened from its file is ours alone."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    studies: dict[tuple[str, tuple[str, ...]], Study] = field(default_factory=dict)
+    """What was found about the model, by precision and trainable parameters: filled at first use, under the lock."""
 
     def split(self, name: str) -> Any:
         """Samples of "train", "val" or "test"; None when there are none."""

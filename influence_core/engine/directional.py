@@ -133,17 +133,21 @@ def measured_directional(
     method: str = "auto",
     batch_size: int | str = "auto",
     precision: str = "float32",
+    probe: int = PROBE,
     on_progress: Progress | None = None,
 ) -> Directional:
-    """`directional` with the method taken, its step and its measured agreement: what a paper or a log has to state."""
+    """`directional` with the method taken, its step and its measured agreement: what a paper or a log has to state.
+
+    probe: samples compared with autograd.
+    """
     rows = _checked_settings(method, batch_size)
     scored, function, n = in_precision(model, precision), loss_by_name(loss), loop.count(samples)
     line, size = _line(scored, direction, function)
     if n == 0 or not line.along:
         return Directional(torch.zeros(n, dtype=loop.home(scored)[1]), "none", 1.0, 0.0, 0.0)
     with scoring(scored), one_function(scored):
-        line, probe = _probed(line, samples, n, rows)
-        way, taken, found, step = _chosen(method, line, probe)
+        line, truth = _probed(line, samples, min(n, probe), rows)
+        way, taken, found, step = _chosen(method, line, truth)
         parts = []
         for batch in loop.batches(samples, rows, like=scored):
             parts.append(way(batch))
@@ -182,13 +186,13 @@ def _check_statistics(model: nn.Module) -> None:
             )
 
 
-def _probed(line: Line, samples: Dataset, n: int, rows: int) -> tuple[Line, _Probe]:
+def _probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, _Probe]:
     """Samples spread over the data, each alone through autograd, and the line with its loss widened if that works.
 
     Raises:
         LayerError: the losses of a batch are not those of its samples alone.
     """
-    r = min(n, PROBE)
+    n = loop.count(samples)
     few = Subset(samples, [row * n // r for row in range(r)])
     parts = list(loop.batches(few, min(rows, STEP_ROWS), like=line.model))
     with torch.no_grad():

@@ -88,6 +88,7 @@ def sweep(
     features: Sequence[str] = (),
     shards: Path | None = None,
     fingerprint: str = "",
+    study: Study | None = None,
     on_progress: Progress | None = None,
 ) -> Sweep:
     """Exact per-sample norms, products and sketches of every sample, in one pass.
@@ -103,6 +104,7 @@ def sweep(
         batch_size: samples a pass, "auto" for what fits (batch_size.py); does not change a score.
         features: module paths whose pooled inputs are kept.
         shards: folder for finished row ranges; a second call with the same inputs continues there.
+        study: what `studied` found about this very model and loss in this precision; None to look now.
         fingerprint: identity of the samples' content, needed to trust shards of an earlier process.
 
     Raises:
@@ -113,7 +115,7 @@ def sweep(
     _check_settings(batch_size, shards, fingerprint)
     if precision == "bfloat16":
         _check_agreement(model, samples, directions or (), loss)
-    study = studied(in_precision(model, exact_name(precision)), samples, function)
+    study = study or studied(in_precision(model, exact_name(precision)), samples, function)
     scored_loss = on_wide_outputs(function) if precision == "bfloat16" else function
     plan = _planned(scored, study, directions or (), sketch, scored_loss, seed, features)
     rows = _rows(scored, samples, plan, batch_size)
