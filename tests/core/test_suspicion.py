@@ -146,14 +146,14 @@ def test_clean_labels_are_left_alone(seed):
 
 
 def test_clean_labels_of_classes_that_overlap_are_no_noise():
-    """Hard is not wrong: labels drawn from the reader's own beliefs, against the same with a fifth made wrong."""
+    """Hard is not wrong (likelihood alone says 9.7 %): labels drawn from the reader's own beliefs, against the same with a fifth made wrong."""
     rng = np.random.default_rng(0)
     scores = np.log(rng.dirichlet([0.3] * 5, size=3000) + 1e-4)
     clean = (rng.random((3000, 1)) > softmax(scores).cumsum(1)).sum(1).clip(max=4)
     noisy = np.where(rng.random(3000) < 0.2, (clean + rng.integers(1, 5, 3000)) % 5, clean)
     nobody = np.zeros(0, dtype=np.int64)
     hard, wrong = (noise_rate(scores, labels, scores[:0], nobody) for labels in (clean, noisy))
-    assert hard < 0.1, f"{hard:.1%} of clean labels were taken for noise"
+    assert hard < 0.08, f"{hard:.1%} of clean labels were taken for noise"
     assert wrong > hard + 0.1, f"a fifth wrong moved the rate from {hard:.1%} to {wrong:.1%} only"
 
 
