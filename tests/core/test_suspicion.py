@@ -146,7 +146,7 @@ def test_clean_labels_are_left_alone(seed):
 
 
 def test_clean_labels_of_classes_that_overlap_are_no_noise():
-    """Hard is not wrong (likelihood alone says 9.7 %): labels drawn from the reader's own beliefs, against the same with a fifth made wrong."""
+    """Hard is not wrong: labels drawn from the reader's own beliefs, for which likelihood alone says 9.7 %."""
     rng = np.random.default_rng(0)
     scores = np.log(rng.dirichlet([0.3] * 5, size=3000) + 1e-4)
     clean = (rng.random((3000, 1)) > softmax(scores).cumsum(1)).sum(1).clip(max=4)
