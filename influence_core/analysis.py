@@ -30,7 +30,7 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.sweep import Direction, Sweep, sweep
-from influence_core.errors import Cancelled, DataError
+from influence_core.errors import Cancelled, DataError, LayerError
 from influence_core.evidence_layers import evidence_layers
 from influence_core.held_out_table import held_out_table
 from influence_core.meanings import CHECKPOINTS, check_free, meanings
@@ -53,6 +53,7 @@ from influence_core.scores.class_influence import class_directions
 from influence_core.scores.ensembles import Member, Weights, along, ensemble_influence
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.input_view import input_view
+from influence_core.scores.layer_aware import BATCH, layer_aware_influence
 from influence_core.tables import CUT, sample_table, wilson
 
 SKETCH = 256
@@ -175,7 +176,8 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         job = replace(job, val=_clustered(job.val, held_out, clusters))
     clock.lap("validation")
     aimed = _aims(job)
-    update_run(job.folder, objectives=aimed.facts, notes=aimed.notes)
+    layer_aware, unheard = _layer_aware(job)
+    update_run(job.folder, objectives=aimed.facts, notes=(*aimed.notes, *unheard))
     if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
         _write_robustness(job)
     directions = [*aimed.directions, *_class_directions(job)]
@@ -203,7 +205,8 @@ def _finish(job: _Job, drawing: MapProcess) -> Run:
         on_progress=job.report,
     )
     clock.lap("scores")
-    table = _with_map(job, _with_checkpoints(job, aimed.objectives, found.table), drawing)
+    table = _with_checkpoints(job, aimed.objectives, found.table.assign(**layer_aware))
+    table = _with_map(job, table, drawing)
     clock.lap("map")
     job.report("check", 0, 1)
     repeats = repeatability(
@@ -294,6 +297,29 @@ def _aims(job: _Job) -> Aims:
         seed=job.seed,
         on_progress=lambda done, total: job.report("objective", done, total),
     )
+
+
+def _layer_aware(job: _Job) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The column of layer-aware influence, or none and the reason. Costs an inference pass over train and val."""
+    if job.val is None:
+        return {}, ()
+    try:
+        found = layer_aware_influence(
+            in_precision(job.model, exact_name(job.precision)),
+            job.train,
+            job.val,
+            loss=job.loss,
+            batch_size=job.batch_size if isinstance(job.batch_size, int) else BATCH,
+            on_progress=lambda _, done, total: job.report("objective", done, total),
+        ).numpy()
+    except LayerError as error:
+        return {}, (f"Layer-aware influence was left out. {error}",)
+    if not np.isfinite(found).all():
+        return {}, (
+            f"Layer-aware influence was left out. It is no finite number for {int((~np.isfinite(found)).sum())} of "
+            f"{len(found)} training samples.",
+        )
+    return {"layer_aware": found}, ()
 
 
 def _sweep(

@@ -140,7 +140,7 @@ _FIXED = {
         "helpful",
         "validation loss per unit of learning rate, estimated",
         "validation loss",
-        ALL,
+        "linear and convolution layers",
     ),
     "knn_shapley": _entry(
         "KNN-Shapley",

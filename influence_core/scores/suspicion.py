@@ -26,8 +26,9 @@ from influence_core.scores.evidence import Evidence
 from influence_core.scores.noise_level import noise_rate
 from influence_core.scores.trust import OUTPUTS_READER, Trust, trusted
 
-STEEPNESS = 1.5
-TRAINING = 0.8
+STEEPNESS = 2.0
+TRAINING = 1.07
+"""In proportion to STEEPNESS, which therefore sets the level alone, never the order."""
 FLOOR = 1e-4
 """No reader alone is surer than this: one overconfident vote must not outweigh all others."""
 

@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core import analysis
 from influence_core.errors import Cancelled, DataError, InfluenceError, ModelError
+from influence_core.evaluation import doubts
 from tests.oracles import flat_gradients, settled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,32 @@ def test_the_table_holds_exact_gradients_and_signed_influence(run):
         "harmful = most negative influence first"
     )
     assert (run.samples.loc[run.helpful("utility", 3), "influence_utility"] > 0).all()
+
+
+def test_layer_aware_influence_is_a_column_of_the_run_or_a_note_says_why_not(run, tmp_path):
+    truth = ic.layer_aware_influence(net(), blobs(30, 1), blobs(15, 2))
+    assert np.allclose(run.samples["layer_aware"], truth, rtol=1e-4, atol=1e-7)
+    assert run.column("layer_aware").positive_means == "helpful" and not run.description["notes"]
+    assert {"layer_aware", "influence_utility"} <= set(doubts(run.samples)), "Compare has no such row"
+    wrong = pd.Series(np.arange(30) % 7 == 0, index=run.samples.index)
+    low = -run.samples["layer_aware"].rank()[wrong].mean() + run.samples["layer_aware"].rank()[~wrong].mean()
+    reached = ic.detection_table(run.samples, wrong).at["layer_aware", "auroc"]
+    assert reached == pytest.approx(0.5 + low / 30), "the lowest value must stand first"
+
+    class Scales(nn.Module):
+        """Trains, and has no layer whose inputs could be heard."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3, 72) / 72)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1) @ self.scale.T
+
+    deaf = ic.analyze(Scales(), blobs(30, 1), blobs(15, 2), out=tmp_path / "deaf")
+    assert "layer_aware" not in deaf.samples, "a number was made up for a model that is not heard"
+    assert any("Layer-aware influence was left out" in note for note in deaf.description["notes"])
+    assert deaf.samples["influence_utility"].notna().all()
 
 
 def test_the_model_is_left_as_it_was():
