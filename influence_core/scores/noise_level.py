@@ -10,14 +10,18 @@
 3. With validation labels: 1 - (agreement with given labels) / (agreement with validation labels). Exact for clean
    validation labels; too low when they are as noisy as the training labels.
 The mean of 1 and 2, which miss to opposite sides, or 3 where that is larger. A reader that predicts the given labels
-hardly better than chance knows nothing, neither of labels nor of noise: then nothing can be said, the rate is 0 and
-nothing is flagged.
+hardly better than chance knows nothing, neither of labels nor of noise: then another one is asked (`witness`), and when
+none knows anything, nothing can be said: the rate is 0 and nothing is flagged.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from influence_core.scores.baselines import softmax
+from influence_core.scores.evidence import Evidence
+from influence_core.scores.trust import OUTPUTS_READER, Trust
 
 SHARPER = 2.0
 HIGHEST = 0.7
@@ -40,6 +44,19 @@ def noise_rate(
         if _knows(agrees, held_out_labels):
             found = max(found, 1 - ours / agrees)
     return float(np.clip(found, 0.0, HIGHEST))
+
+
+def witness(
+    evidence: Sequence[Evidence], trust: Sequence[Trust], labels: np.ndarray, anchor: int
+) -> Evidence:
+    """Whom to ask: the anchor; where it is blind, the reader that predicts most of the labels it never saw.
+
+    With validation labels those: one that learnt given labels by heart gains nothing there, and errs to too low a rate.
+    """
+    if _knows(trust[anchor].agrees, labels):
+        return evidence[anchor]
+    others = [(np.nan_to_num(t.held_out, nan=t.agrees), place) for place, t in enumerate(trust)]
+    return evidence[max(o for o in others if trust[o[1]].reader != OUTPUTS_READER)[1]]
 
 
 def _knows(agreement: float, labels: np.ndarray) -> bool:

@@ -23,7 +23,7 @@ from scipy.stats import norm, rankdata
 
 from influence_core.scores.baselines import softmax
 from influence_core.scores.evidence import Evidence
-from influence_core.scores.noise_level import noise_rate
+from influence_core.scores.noise_level import noise_rate, witness
 from influence_core.scores.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 2.0
@@ -68,7 +68,8 @@ def suspicion(
     trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
     beliefs = softmax(np.sum([t.share * e.train for t, e in zip(trust, read, strict=True)], axis=0))
-    rate = noise_rate(read[anchor].train, labels, read[anchor].held_out, held_out_labels)
+    asked = witness(read, trust, labels, anchor)
+    rate = noise_rate(asked.train, labels, asked.held_out, held_out_labels)
     doubt = STEEPNESS * _odds_against(beliefs[rows, labels])
     if aum is not None:
         doubt = doubt + TRAINING * norm.ppf((rankdata(-aum) - 0.5) / len(aum))

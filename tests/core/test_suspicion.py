@@ -157,6 +157,19 @@ def test_clean_labels_of_classes_that_overlap_are_no_noise():
     assert wrong > hard + 0.1, f"a fifth wrong moved the rate from {hard:.1%} to {wrong:.1%} only"
 
 
+def test_inputs_that_tell_nothing_leave_the_level_to_a_layer():
+    """Where the view without a network is blind, a layer that predicts unseen labels says how many are wrong."""
+    views, logits, given, truth, wrong = planted("early", 3, rate=0.2)
+    rng = np.random.default_rng(0)
+    blind = View(
+        views[0].name, *(rng.normal(size=side.shape) for side in (views[0].train, views[0].held_out))
+    )
+    found = read([blind, *views[1:]], logits, given, truth[len(given) :], 4)
+    assert found.noise_rate == pytest.approx(wrong.mean(), abs=0.1), (
+        "a blind view was asked, and nothing was flagged"
+    )
+
+
 def test_labels_that_mean_nothing_are_not_flagged():
     """The null: with permuted labels no reader knows anything, so nothing may stand out."""
     views, logits, given, truth, _ = planted("early", 5)
