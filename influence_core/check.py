@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from influence_core import identity
-from influence_core.analysis import SKETCH, check_inputs
+from influence_core.analysis_job import SKETCH, check_inputs
 from influence_core.data import open_dataset
 from influence_core.evidence_layers import evidence_layers
 from influence_core.models import check_fits, open_model
