@@ -61,7 +61,7 @@ def _pages() -> dict[str, list]:
             page(
                 "compare",
                 "Compare",
-                "balance",
+                "leaderboard",
                 "Do the signals agree, what would each add, and which did this run trust?",
             ),
         ],
