@@ -19,6 +19,7 @@ from torch import nn
 from influence_core import atomic
 from influence_core.data.samples import Samples
 from influence_core.models.opened import OpenedModel
+from influence_core.models.unpickle import read
 from influence_core.recipe import Recipe
 
 
@@ -88,7 +89,8 @@ class State:
         """The content of the file; None when there is none, or it belongs to another training."""
         if self._file is None or not self._file.exists():
             return None
-        content = torch.load(self._file, weights_only=True)
+        with self._file.open("rb") as file:
+            content = read(file)
         return content if content.get("key") == self._key else None
 
 

@@ -10,6 +10,7 @@ rounding alone may turn a ReLU over: one unit of 512 is several per cent of a gr
 """
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,10 +128,12 @@ def _compared(
     """
     dtype, named = loop.home(model)[1], trainable(model)
     with scoring(model), torch.enable_grad():
-        alone = [
-            checked(loss(loop.forward(model, b.inputs), b.labels), 1)
-            for b in loop.batches(few, 1, like=model)
-        ]
+        with warnings.catch_warnings():  # torch's own short cut for encoders says that it is a prototype
+            warnings.simplefilter("ignore", UserWarning)
+            alone = [
+                checked(loss(loop.forward(model, b.inputs), b.labels), 1)
+                for b in loop.batches(few, 1, like=model)
+            ]
         single, wrong, ways = torch.cat([value.detach() for value in alone]), {}, {}
         for low in range(0, ROWS, step):
             truth = _truth(model, named, Subset(few, range(low, low + step)), loss)

@@ -51,7 +51,8 @@ def test_one_key_to_the_influence_page_and_back(page: Page, app: str, real: Run,
     expect(page.get_by_role("heading", name="Which of the two labels is wrong?")).to_be_visible(
         timeout=90_000
     )
-    assert re.search(r"sample=train", page.url) and "of=Training" in page.url
+    expect(page).to_have_url(re.compile(r"of=Training"))  # the address follows the page
+    expect(page).to_have_url(re.compile(r"sample=train"))
     expect(page.get_by_label("Sample id")).to_have_value(asked)
 
     page.get_by_role("button", name="Back to Review").click()

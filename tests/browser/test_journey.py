@@ -22,7 +22,7 @@ def downloaded(page: Page, name: str) -> bytes:
 def test_from_one_click_to_a_corrected_dataset(page: Page, app: str):
     page.goto(app)
     page.get_by_role("button", name="Explore the demo").click()
-    expect(page.get_by_text("Validation accuracy")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("Validation accuracy", exact=True)).to_be_visible(timeout=180_000)
     expect(
         page.get_by_role("heading", name=re.compile(r"of 4.000 training labels are probably wrong"))
     ).to_be_visible()
@@ -41,10 +41,10 @@ def test_from_one_click_to_a_corrected_dataset(page: Page, app: str):
     for key in ("k", "l", "x", "l", "k"):
         page.keyboard.press(key)
     page.keyboard.press("u")
-    expect(page.get_by_text(re.compile(r"^4 of "))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^4 of ")).first).to_be_visible()
 
     page.reload()  # what was decided is in the log, not in the tab
-    expect(page.get_by_text(re.compile(r"^4 of "))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(r"^4 of ")).first).to_be_visible(timeout=30_000)
 
     page.get_by_role("link", name="Export").click()
     expect(page.get_by_text("Decisions").first).to_be_visible()

@@ -32,7 +32,7 @@ def test_a_zip_becomes_an_analysis_and_stays_its_owners(
     page.get_by_role("button", name="Next: model").click()
     page.get_by_role("button", name="Train a small one for me").click()
     page.get_by_role("button", name="Analyse").click()
-    expect(page.get_by_text("Validation accuracy")).to_be_visible(timeout=240_000)
+    expect(page.get_by_text("Validation accuracy", exact=True)).to_be_visible(timeout=240_000)
 
     stranger = browser.new_context()
     other = stranger.new_page()

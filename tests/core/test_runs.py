@@ -98,7 +98,7 @@ def test_thumbnails_show_the_right_sample(pattern):
         found = np.asarray(Image.open(BytesIO(content)))
         assert (found == np.asarray(drawn.picture(position))).all(), "the pack is shifted, or not lossless"
     for outside in (-1, 60):
-        with pytest.raises(RunError, match="no sample at position"):
+        with pytest.raises(RunError, match="no train sample at position"):
             run.thumbnail(outside)
 
 
