@@ -90,7 +90,7 @@ class State:
         if self._file is None or not self._file.exists():
             return None
         with self._file.open("rb") as file:
-            content = read(file)
+            content: Any = read(file)
         return content if content.get("key") == self._key else None
 
 
