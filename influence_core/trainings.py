@@ -10,12 +10,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -170,7 +172,8 @@ def _side_by_side(
         min(workers, len(todo)), context, initializer=_begin, initargs=(str(run_folder), steps, stop)
     )
     with pool:
-        waiting = {pool.submit(_work, i, t, str(folder), k) for i, (k, t) in enumerate(todo.items())}
+        with _without_main():
+            waiting = {pool.submit(_work, i, t, str(folder), k) for i, (k, t) in enumerate(todo.items())}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
@@ -181,6 +184,18 @@ def _side_by_side(
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _without_main():
+    """A fresh process runs its starter's main script again, which we do not need: a page would draw itself there, and
+    a script without `if __name__ == "__main__"` would start trainings without end."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 _shared: dict[str, Any] = {}

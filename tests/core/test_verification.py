@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,7 +137,12 @@ def test_arms_have_the_size_and_class_mix_of_the_repair(run):
     assert arms.drawn(run, repair, 0) != arms.drawn(run, repair, 1)
 
 
-def test_other_processes_give_the_same_bits(run):
+def test_other_processes_give_the_same_bits(run, tmp_path, monkeypatch):
+    """Started from a script that must not run a second time, as a page or one without a guard."""
+    script = types.ModuleType("__main__")
+    script.__file__ = str(tmp_path / "page.py")
+    Path(script.__file__).write_text("raise SystemExit('the starter was run again')")
+    monkeypatch.setitem(sys.modules, "__main__", script)
     few = {**SMALL, "seeds": 1, "groups": 0}
     verify(run, **few)
     bits = outcomes(run)
