@@ -158,7 +158,9 @@ def test_one_runs_while_the_others_wait_in_order(root):
     second, third = submit(root, "second"), submit(root, "third")
     assert [jobs.status(folder).position for folder in (first, second, third)] == [None, 1, 2]
     assert jobs.queue(root) == ["second", "third"]
-    wait(lambda: "waits for its turn" in (second / "log.txt").read_text())  # a busy machine starts Python slowly
+    wait(
+        lambda: "waits for its turn" in (second / "log.txt").read_text()
+    )  # a busy machine starts Python slowly
     before = time.monotonic()
     jobs.cancel(second)
     wait_for(second, "cancelled")
