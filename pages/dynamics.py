@@ -14,7 +14,7 @@ from influence_core.errors import InfluenceError
 from influence_core.recording import Recording, recordings_of
 from pages.ui import (
     cached,
-    cards,
+    explained,
     frame,
     job_panel,
     learned,
@@ -24,7 +24,7 @@ from pages.ui import (
     state,
     words,
 )
-from pages.ui.components.gallery import gallery
+from pages.ui.sample_grid import grid
 from pages.ui.state import Chosen
 
 PROBLEM = "_dynamics_problem"
@@ -215,20 +215,12 @@ def images(chosen: Chosen, rows: np.ndarray, version: str) -> None:
     about, pages = st.columns([3, 1], vertical_alignment="bottom")
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(max(1, -(-len(rows) // IMAGES)), key=state.PAGE, bind="query-params")
-    about.markdown(f"**{selection.span(number, IMAGES, len(rows))} images**")
-    grid(chosen, selection.one_page(rows, number, IMAGES), f"{version}:{number}")
-
-
-@st.fragment
-@frame.framed
-def grid(chosen: Chosen, positions: np.ndarray, version: str) -> None:
-    """A fragment of its own: a decision redraws marks, not the page."""
-    gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"dynamics_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=state.writer(chosen),
+    about.markdown(f"**{selection.span(number, IMAGES, len(rows))} {explained.noun(chosen.run)}s**")
+    grid(
+        chosen,
+        selection.one_page(rows, number, IMAGES),
+        key="dynamics",
+        version=f"{version}:{number}",
         label="Samples by how they were learned",
     )
 

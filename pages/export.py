@@ -40,7 +40,7 @@ def summary(counted: ExportCounts) -> None:
     facts = (
         ("Kept", counted.kept, "Decided to be right as they are."),
         ("Relabelled", counted.relabelled, "Carry another label from now on."),
-        ("Removed", counted.removed, "Not among the corrected labels and images."),
+        ("Removed", counted.removed, "Not among the corrected samples."),
         ("Undecided", counted.undecided, "Keep their given label."),
     )
     for column, (title, value, help) in zip(st.columns(4, gap="small"), facts, strict=True):

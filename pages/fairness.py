@@ -9,10 +9,10 @@ import streamlit as st
 
 from influence_core import jobs
 from influence_core.errors import InfluenceError
-from pages.ui import cached, cards, frame, gap_charts, gaps, reading, state, words
-from pages.ui.components.gallery import gallery
+from pages.ui import cached, frame, gap_charts, gaps, reading, state, words
 from pages.ui.gaps import Aim
 from pages.ui.routes import runs_root
+from pages.ui.sample_grid import grid
 from pages.ui.state import Chosen
 
 OBJECTIVE, SPLIT, GROUP, LABEL, CORNER = "objective", "split", "group", "class", "corner"
@@ -183,22 +183,14 @@ def samples(chosen: Chosen, aim: Aim) -> None:
         f"{words.count(min(SHOWN, len(positions)))} of {words.count(len(positions))} samples that widen the gap, the "
         "one that widens it most first. To widen a gap is not to be wrong: look before you decide."
     )
-    grid(chosen, positions[:SHOWN], f"{aim.name}:{quarter}:{wanted}:{given}")
-    explain(chosen, positions)
-
-
-@st.fragment
-@frame.framed
-def grid(chosen: Chosen, positions: np.ndarray, version: str) -> None:
-    """A fragment of its own: a decision redraws marks, not the page."""
-    gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"fairness_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=state.writer(chosen),
+    grid(
+        chosen,
+        positions[:SHOWN],
+        key="fairness",
+        version=f"{aim.name}:{quarter}:{wanted}:{given}",
         label="Training samples that widen the gap",
     )
+    explain(chosen, positions)
 
 
 def explain(chosen: Chosen, positions: np.ndarray) -> None:

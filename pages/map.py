@@ -1,15 +1,15 @@
-"""Map: which images push the model the same way, and what is inside an area drawn around them?"""
+"""Map: which samples push the model the same way, and what is inside an area drawn around them?"""
 
 from __future__ import annotations
 
 import numpy as np
 import streamlit as st
 
-from pages.ui import cached, cards, charts, frame, reading, state, words
+from pages.ui import cached, charts, explained, frame, reading, state, words
 from pages.ui.charts import class_colour
-from pages.ui.components.gallery import gallery
 from pages.ui.components.map import CIVIDIS, Categories, Hover, Polygon, Scale, inside, scatter_map, shade
 from pages.ui.routes import points_url, thumbnail_base
+from pages.ui.sample_grid import deciding
 from pages.ui.state import Chosen
 
 HEIGHT = 640
@@ -18,7 +18,7 @@ LABELS = {"Given label": "label", "Predicted label": "predicted", "Suggested lab
 
 
 def page() -> None:
-    action = frame.header("Map", "Which images push the model the same way, and what stands out among them?")
+    action = frame.header("Map", "Which samples push the model the same way, and what stands out among them?")
     chosen = state.require_run()
     action.button(
         "Review labels in doubt",
@@ -104,7 +104,7 @@ def selection(chosen: Chosen, polygon: Polygon | None, focus: int | None) -> Non
         if not len(positions):
             nothing_selected()
             return
-        st.subheader(f"{words.plural(len(positions), 'image')} selected", anchor=False)
+        st.subheader(f"{words.plural(len(positions), explained.noun(chosen.run))} selected", anchor=False)
         codes = cached.codes(chosen.run.id, "label", chosen.run)[positions]
         st.caption("Given labels")
         mix = charts.class_mix(codes, chosen.run.classes, theme=state.theme())
@@ -114,13 +114,12 @@ def selection(chosen: Chosen, polygon: Polygon | None, focus: int | None) -> Non
                 f"Showing the {SHOWN} most suspicious of {words.count(len(positions))}; "
                 "a decision applies to what you mark."
             )
-        gallery(
-            cards.cards(chosen.run, chosen.name, positions[:SHOWN], chosen.log),
-            key=f"lasso_{chosen.name}",
-            version=f"{chosen.run.id}:{polygon}:{focus}",
-            classes=chosen.run.classes,
-            apply=state.writer(chosen),
-            label="Selected images",
+        deciding(
+            chosen,
+            positions[:SHOWN],
+            key="lasso",
+            version=f"{polygon}:{focus}",
+            label="Selected samples",
             autofocus=False,
         )
 
@@ -137,7 +136,7 @@ def selected(chosen: Chosen, polygon: Polygon | None, focus: int | None) -> np.n
 def nothing_selected() -> None:
     st.subheader("Nothing selected", anchor=False)
     st.markdown(
-        "Draw around some points to see their images here and decide about them.\n\n"
+        "Draw around some points to see them here and decide about them.\n\n"
         "- drag: draw around points\n"
         "- Shift or Space and drag: move the map\n"
         "- wheel: zoom\n"

@@ -1,12 +1,11 @@
-"""Outliers: which training images are unusual, by which score, and how do they look?"""
+"""Outliers: which training samples are unusual, by which score, and how do they look?"""
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
-from pages.ui import cards, charts, frame, reading, selection, state, words
-from pages.ui.components.gallery import gallery
+from pages.ui import charts, explained, frame, reading, selection, state, words
+from pages.ui.sample_grid import grid
 from pages.ui.state import Chosen
 from pages.ui.words import Order
 
@@ -15,7 +14,7 @@ SIZES = (60, 120, 200)
 
 def page() -> None:
     action = frame.header(
-        "Outliers", "Which training images are unusual, by which score, and how do they look?"
+        "Outliers", "Which training samples are unusual, by which score, and how do they look?"
     )
     chosen = state.require_run()
     action.button(
@@ -108,30 +107,17 @@ def images(chosen: Chosen, order: Order, share: float, filters: selection.Filter
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(count, key=state.PAGE, bind="query-params")
     if not len(positions):
-        about.caption("No image passes these filters.")
-        frame.nothing("No image passes these filters", "Choose another class, or show more of the list.")
+        about.caption("No sample passes these filters.")
+        frame.nothing("No sample passes these filters", "Choose another class, or show more of the list.")
         return
-    about.markdown(
-        f"**{selection.span(number, size, len(positions))} images** {words.escaped(filters.words)}"
-    )
+    shown, kind = selection.span(number, size, len(positions)), f"{explained.noun(chosen.run)}s"
+    about.markdown(f"**{shown} {kind}** {words.escaped(filters.words)}")
     grid(
         chosen,
         selection.one_page(positions, number, size),
-        f"{order.column}:{share}:{filters}:{number}:{size}",
-    )
-
-
-@st.fragment
-@frame.framed
-def grid(chosen: Chosen, positions: np.ndarray, version: str) -> None:
-    """A fragment of its own: a decision redraws marks, not the page."""
-    gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"outliers_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=state.writer(chosen),
-        label="Unusual training images",
+        key="outliers",
+        version=f"{order.column}:{share}:{filters}:{number}:{size}",
+        label="Unusual training samples",
     )
 
 

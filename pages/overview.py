@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from pages.ui import cached, cards, charts, findings, frame, gaps, reading, state, words
+from pages.ui import cached, cards, charts, explained, findings, frame, gaps, reading, state, words
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.state import Chosen
 
@@ -106,7 +106,7 @@ def confusion(chosen: Chosen, found: findings.Findings) -> None:
         on_select="rerun",
         selection_mode="points",
     )
-    st.caption("Click a cell to see its images.")
+    st.caption("Click a cell to see its samples.")
     if points := event["selection"]["points"]:
         given, suggested = points[0]["customdata"][:2]
         frame.go("outliers", **{state.GIVEN: given, state.SUGGESTED: suggested})
@@ -114,7 +114,7 @@ def confusion(chosen: Chosen, found: findings.Findings) -> None:
 
 
 def strip(chosen: Chosen) -> None:
-    frame.section(f"The {STRIP} most suspicious images")
+    frame.section(f"The {STRIP} most suspicious {explained.noun(chosen.run)}s")
     positions = cached.order(chosen.run.id, "suspicion", chosen.run)[:STRIP]
     shown = cards.cards(chosen.run, chosen.name, positions, chosen.log)
     gallery(
@@ -124,7 +124,7 @@ def strip(chosen: Chosen) -> None:
         classes=chosen.run.classes,
         apply=lambda event: None,
         columns=STRIP // 2,
-        label="The most suspicious images",
+        label="The most suspicious samples",
         read_only=True,
         autofocus=False,
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import streamlit as st
 
-from pages.ui import cached, cards, frame, reading, selection, state, words
-from pages.ui.components.gallery import gallery
+from pages.ui import cached, frame, reading, selection, state, words
+from pages.ui.sample_grid import deciding
 from pages.ui.state import Chosen
 from pages.ui.tally import Tally, tally
 
 PAGE_SIZE = 100
+LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
     "The list stays as you chose it, so that nothing jumps. This makes it from what is decided by now."
@@ -21,7 +20,7 @@ REFRESH_HELP = (
 
 def page() -> None:
     action = frame.header(
-        "Review", "Which of the labels in doubt are really wrong? Decide one image after the other."
+        "Review", "Which of the labels in doubt are really wrong? Decide one sample after the other."
     )
     chosen = state.require_run()
     action.button("Export", type="primary", icon=":material/download:", on_click=frame.go, args=("export",))
@@ -114,7 +113,7 @@ def conflicts(chosen: Chosen) -> None:
         f"{words.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
     ):
         st.markdown(
-            "Two decisions met on the same image. The first one counts until someone decides it again here."
+            "Two decisions met on the same sample. The first one counts until someone decides it again here."
         )
         st.dataframe(
             open_ones[
@@ -140,8 +139,10 @@ def conflicts(chosen: Chosen) -> None:
             },
         )
         rows = cached.columns(chosen.run.id, chosen.run)["position"]
-        positions = [rows[sample] for sample in samples if sample in rows]
-        draw(chosen, positions, key="conflicts", version=str(positions), view="grid")
+        positions = np.array([rows[sample] for sample in samples if sample in rows], dtype=int)
+        deciding(
+            chosen, positions, key="conflicts", version=str(positions.tolist()), view="grid", label=LABEL
+        )
 
 
 def found(chosen: Chosen, wanted: str) -> np.ndarray:
@@ -175,30 +176,12 @@ def images(positions: np.ndarray, number: int, chosen: Chosen) -> None:
         )
         return
     visible = selection.one_page(positions, number, PAGE_SIZE)
-    draw(chosen, visible, key="review", version=f"{number}:{hash(tuple(visible.tolist()))}", view="card")
+    version = f"{number}:{hash(tuple(visible.tolist()))}"
+    deciding(chosen, visible, key="review", version=version, view="card", label=LABEL)
 
 
 def refresh() -> None:
     st.session_state.pop(state.FROZEN, None)
-
-
-def draw(
-    chosen: Chosen,
-    positions: np.ndarray | list[int],
-    *,
-    key: str,
-    version: str,
-    view: Literal["grid", "card"],
-) -> None:
-    gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"{key}_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=state.writer(chosen),
-        view=view,
-        label="Labels in doubt",
-    )
 
 
 page()

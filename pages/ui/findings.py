@@ -151,14 +151,16 @@ def _bracket(worst: ClassShare) -> str:
 def next_steps(found: Findings) -> list[str]:
     """What to do, as sentences; the first is the page's primary action."""
     if found.pair is None:
-        return ["Nothing reaches the cut. Lower it if you want to look at the most suspicious images anyway."]
+        return [
+            "Nothing reaches the cut. Lower it if you want to look at the most suspicious samples anyway."
+        ]
     given, suggested, number = found.pair
     minutes = max(1, round(found.flagged * 3 / 60))
     return [
         f"1. **Review** the {words.plural(found.flagged, 'label')} in doubt, most suspicious first: "
         f"about {words.count(minutes)} min at three seconds each.",
         f"2. The most frequent mix-up is **{words.escaped(given)}** that looks like "
-        f"**{words.escaped(suggested)}** ({words.plural(number, 'image')}): click that cell to see them.",
+        f"**{words.escaped(suggested)}** ({words.plural(number, 'sample')}): click that cell to see them.",
         "3. **Export** the corrected labels, or the corrected image folder, and train again.",
     ]
 

@@ -51,7 +51,7 @@ def _pages() -> dict[str, list]:
             ),
         ],
         "Explore": [
-            page("outliers", "Outliers", "grid_view", "Ranked images and the distribution of every score."),
+            page("outliers", "Outliers", "grid_view", "Ranked samples and the distribution of every score."),
             page(
                 "map",
                 "Map",
@@ -70,7 +70,7 @@ def _pages() -> dict[str, list]:
                 "influence",
                 "Influence",
                 "compare_arrows",
-                "One prediction: the training images that helped and hurt it most.",
+                "One prediction: the training samples that helped and hurt it most.",
             ),
             page(
                 "fairness",
@@ -82,13 +82,13 @@ def _pages() -> dict[str, list]:
                 "robustness",
                 "Robustness",
                 "shield",
-                "How accuracy falls under attack, and which training images make the model fragile.",
+                "How accuracy falls under attack, and which training samples make the model fragile.",
             ),
             page(
                 "dynamics",
                 "Dynamics",
                 "timeline",
-                "How each image was learned over the epochs: never, late, or forgotten again.",
+                "How each sample was learned over the epochs: never, late, or forgotten again.",
             ),
         ],
         "Act": [
@@ -103,7 +103,7 @@ def _pages() -> dict[str, list]:
                 "export",
                 "Export",
                 "download",
-                "The corrected labels and images, and the log of all decisions.",
+                "The corrected labels and samples, and the log of all decisions.",
             ),
         ],
     }

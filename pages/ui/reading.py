@@ -22,7 +22,7 @@ SUSPICION = Reading(
 
 CONFUSION = Reading(
     "A row is the given label, a column the suggested label of the samples in doubt; stronger means more. "
-    "A strong cell is a pair of classes that was mixed up: click it to see its images.",
+    "A strong cell is a pair of classes that was mixed up: click it to see its samples.",
     r"C_{ab} = \left|\{\, i \text{ in doubt} : y_i = a,\ \hat y_i = b \,\}\right|",
 )
 
@@ -35,26 +35,26 @@ DETECTION = Reading(
 
 SCORE = Reading(
     "Each bar counts the samples with that score; the bars beyond the dotted line are the ones shown below. "
-    "The gradient norm says how strongly one image would change the model: wrong labels and odd images do.",
+    "The gradient norm says how strongly one sample would change the model: wrong labels and odd samples do.",
     r"g_i = \nabla_\theta\, \ell\left(f_\theta(x_i),\, y_i\right), \qquad "
     r"\text{gradient norm} = \lVert g_i \rVert",
 )
 
 MAP = Reading(
-    "Every point is one training image; images that push the model in the same direction lie close together. "
+    "Every point is one training sample; samples that push the model in the same direction lie close together. "
     "Distances inside a cluster mean more than those between clusters: it is a flat view of many dimensions.",
     r"(x_i, y_i) = \text{UMAP}\left(S\, g_i\right), \qquad S \text{ a random sketch of the gradient } g_i",
 )
 
 REVIEW = Reading(
-    "A flag is confirmed when you relabel or remove the image, and rejected when you keep it. "
+    "A flag is confirmed when you relabel or remove the sample, and rejected when you keep it. "
     "The interval is where the true share lies with 95 % confidence, given what was decided so far.",
     r"\text{precision} = \frac{\text{relabelled} + \text{removed}}{\text{decided}}, \qquad "
     r"\text{errors left} = \sum_{i \text{ undecided}} \text{suspicion}_i",
 )
 
 EXPLANATION = Reading(
-    "Influence says what one training step on an image does to the loss of the chosen prediction: positive lowers it "
+    "Influence says what one training step on a sample does to the loss of the chosen prediction: positive lowers it "
     "(blue, helps), negative raises it (orange, hurts). It speaks of one small step, not of a training without it.",
     r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta f \right\rangle, \qquad g_i = \nabla_\theta\, "
     r"\ell\left(f_\theta(x_i), y_i\right)",
@@ -68,8 +68,8 @@ ATTACK = Reading(
 )
 
 FRAGILE = Reading(
-    "Influence on robustness says what one training step on an image does to the loss on attacked validation samples: "
-    "negative raises it. An image can help accuracy and make the model fragile at once.",
+    "Influence on robustness says what one training step on a sample does to the loss on attacked validation samples: "
+    "negative raises it. A sample can help accuracy and make the model fragile at once.",
     r"\left\langle g_i,\ \nabla_\theta \tfrac1m \textstyle\sum_j \ell\left(f_\theta(x'_j), y_j\right) \right\rangle",
 )
 
