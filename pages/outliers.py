@@ -37,9 +37,11 @@ def page() -> None:
 
 def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
     """Sort and filters in one row, all of them kept in the address bar."""
-    present = [order for order in words.ORDERS if order.column in chosen.run.samples.columns]
+    columns = chosen.run.description["columns"]
     sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
-    title = sort.selectbox("Sort by", [order.title for order in present], key=state.SORT, bind="query-params")
+    title = sort.selectbox(
+        "Sort by", [order.title for order in words.orders(columns)], key=state.SORT, bind="query-params"
+    )
     classes = list(chosen.run.classes)
     filters = selection.Filters(
         given=given.selectbox(
@@ -52,7 +54,7 @@ def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
             "Suggested label", classes, None, key=state.SUGGESTED, bind="query-params", placeholder="All"
         ),
     )
-    return words.order_named(title), filters
+    return words.order_named(title, columns), filters
 
 
 def about_score(chosen: Chosen, order: Order) -> float:

@@ -183,10 +183,10 @@ def what_was_computed(chosen: Chosen) -> None:
         for line in findings.provenance(chosen.run):
             st.markdown(line)
         columns = chosen.run.description["columns"]
-        shown = [order for order in words.ORDERS if order.column in chosen.run.samples.columns]
         st.markdown(
             "\n".join(
-                f"- **{order.title}**: {words.score_sentence(order.column, columns)}" for order in shown
+                f"- **{order.title}**: {words.score_sentence(order.column, columns)}"
+                for order in words.orders(columns)
             )
         )
 

@@ -92,7 +92,9 @@ def codes(run_id: str, column: str, _run: Run) -> np.ndarray:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def order(run_id: str, column: str, _run: Run) -> np.ndarray:
     """Row positions, most suspicious first by this score; ties keep the order of the table. Shape (n,)."""
-    lowest_first = next((known.lowest_first for known in words.ORDERS if known.column == column), False)
+    lowest_first = any(
+        known.lowest_first for known in words.orders(_run.description["columns"]) if known.column == column
+    )
     values = _run.samples[column].to_numpy(dtype=float)
     return np.argsort(values if lowest_first else -values, kind="stable")
 
@@ -100,7 +102,7 @@ def order(run_id: str, column: str, _run: Run) -> np.ndarray:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
     """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
-    present = [known.column for known in words.ORDERS if known.column in _run.samples.columns]
+    present = [known.column for known in words.orders(_run.description["columns"])]
     return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
 
 

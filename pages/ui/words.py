@@ -46,12 +46,24 @@ ORDERS = (
     Order("influence_worst_class", "Influence on the class it hurts most", lowest_first=True),
     Order("layer_aware", "Layer-aware influence", lowest_first=True),
 )
-"""Every order of the app; the most suspicious sample stands first in each of them."""
+"""The orders a run can have whatever it was asked; the most suspicious sample stands first in each of them."""
 
 
-def order_named(title: str) -> Order:
-    """The order with this title (the title is what the address bar carries)."""
-    return next(order for order in ORDERS if order.title == title)
+def orders(columns: Mapping[str, Mapping[str, str]]) -> list[Order]:
+    """Every order of one run: those of ORDERS that it has, then its own objectives, such as a fairness gap.
+
+    Args:
+        columns: What the run's record says of each column.
+    """
+    usual = [order for order in ORDERS if order.column in columns]
+    known = {order.column for order in ORDERS}
+    own = [name for name in columns if name.startswith("influence_") and name not in known]
+    return usual + [Order(name, columns[name]["title"], lowest_first=True) for name in own]
+
+
+def order_named(title: str, columns: Mapping[str, Mapping[str, str]]) -> Order:
+    """The run's order with this title (the title is what the address bar carries)."""
+    return next(order for order in orders(columns) if order.title == title)
 
 
 # ---------------------------------------------------------------------------------------------- numbers

@@ -8,7 +8,7 @@ import pytest
 
 from influence_core.group_metrics import group_metrics, rate_intervals
 from influence_core.unusual import RARE, rarity
-from pages.ui import gap_charts, gaps, rows
+from pages.ui import cached, gap_charts, gaps, rows
 from tests.app.conftest import PAGES, Open, texts
 from tests.small_run import make_small_run
 
@@ -47,6 +47,16 @@ def test_overview_names_the_widest_gap_and_leads_there(open_app: Open, root: Pat
     assert "Equal opportunity gap 0\\.31" in texts(app) and "1,000 different values" in texts(app)
     next(button for button in app.button if button.label == "Who widens it?").click().run()
     assert not app.exception and any(title.value == "Fairness" for title in app.title)
+
+
+def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(open_app: Open, root: Path) -> None:
+    run = make_small_run(root / "fair", n=120, gap=True)
+    (aim,) = gaps.aims(run)
+    title = run.description["columns"][aim.influence]["title"]
+    app = open_app("outliers", run="fair", sort=title, share="100")
+    assert not app.exception and app.selectbox(key="sort").value == title
+    order = cached.order(run.id, aim.influence, run)
+    assert order[0] == int(np.argmin(run.samples[aim.influence])), "negative influence is the suspicious end"
 
 
 def test_filters_leave_what_they_say(root: Path) -> None:
