@@ -37,6 +37,7 @@ def page() -> None:
         earlier(summaries)
     with right:
         own_data()
+        second_demo()
 
 
 def chapters() -> None:
@@ -54,12 +55,6 @@ def demo_buttons(place, summaries: list[RunSummary]) -> None:
     ]
     finished = next((summary for summary in demo if summary.state == "finished"), None)
     with place:
-        st.button(
-            "Explore the fairness demo",
-            icon=":material/balance:",
-            help="10,000 census rows: which of them make a model say >50K less often of women?",
-            on_click=fairness_demo,
-        )
         if finished is None:
             st.button("Explore the demo", type="primary", icon=":material/play_arrow:", on_click=run_demo)
             return
@@ -167,7 +162,7 @@ def resume(name: str) -> None:
     open_run(name)
 
 
-# ---------------------------------------------------------------------------------------------- own data
+# ---------------------------------------------------------------------------------------------- what else to open
 
 
 def own_data() -> None:
@@ -182,6 +177,20 @@ def own_data() -> None:
             icon=":material/upload_file:",
             on_click=frame.go,
             args=("own_data",),
+            width="stretch",
+        )
+
+
+def second_demo() -> None:
+    with st.container(border=True):
+        frame.section("A second demo: fairness")
+        st.markdown(
+            ':gray[10,000 rows of a census: which of them make a model say ">50K" less often of women?]'
+        )
+        st.button(
+            "Explore the fairness demo",
+            icon=":material/balance:",
+            on_click=fairness_demo,
             width="stretch",
         )
 
