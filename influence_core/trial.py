@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data.rows import Report
 from influence_core.models import OpenedModel, Preprocessing, check_fits, open_model
 from influence_core.tables import wilson
 from influence_core.training import predict
@@ -45,8 +46,16 @@ class Alternative:
     preprocessing: Preprocessing | None = None
 
 
-def trial(model_path: Path, dataset_path: Path, *, skip_unreadable: bool = False) -> dict[str, Any]:
+def trial(
+    model_path: Path, dataset_path: Path, *, report: Report | None = None, **options: Any
+) -> dict[str, Any]:
     """Open both as an analysis would, and measure on up to SAMPLES validation samples.
+
+    Args:
+        model_path: For open_model.
+        dataset_path: For open_dataset.
+        report: See open_dataset.
+        options: Keywords of open_dataset, such as skip_unreadable and label.
 
     Returns:
         Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance`, `at_chance`, `alternatives` (best first).
@@ -55,7 +64,7 @@ def trial(model_path: Path, dataset_path: Path, *, skip_unreadable: bool = False
         InfluenceError: what an analysis would refuse, in the same words.
     """
     model = open_model(model_path)
-    dataset = open_dataset(dataset_path, skip_unreadable=skip_unreadable)
+    dataset = open_dataset(dataset_path, on_progress=report, **options)
     if set(dataset.classes) == set(model.classes):
         dataset = dataset.with_classes(model.classes)
     check_fits(model, dataset)

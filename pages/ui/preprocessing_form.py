@@ -27,7 +27,7 @@ LARGEST = 1024
 def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any] | None:
-    """Channels, size, mean and std; None for rows of numbers that still lack a scale."""
+    """Channels, size, mean and std, and of a table its columns; None for numbers that still lack a scale."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
     known = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
@@ -43,8 +43,13 @@ def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, A
     scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
     if known is not None:
         scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
-    mean, std = scales[st.selectbox("Scale of the numbers", list(scales), key=SCALE)]
-    return {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
+    mean, std = scales[scale]
+    chosen = {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    source = known if scale == FROM_FILE and known is not None else found
+    if source.get("table"):  # which column is which of the numbers belongs to the scale
+        chosen |= {"table": source["table"], "channels": source.get("channels", found["features"])}
+    return chosen
 
 
 def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:

@@ -40,7 +40,7 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
             {
                 "model": str(upload.folder / "model"),
                 "dataset": upload.plan["dataset"],
-                "skip_unreadable": bool(upload.plan.get("skip")),
+                **plan.options(upload),
             },
             "Trying the model on validation samples.",
             TALL,
