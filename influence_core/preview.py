@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset
@@ -164,7 +165,7 @@ def measured(samples: Samples) -> dict[str, Any]:
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
     """A few samples of every class in turn, and their pixels or numbers."""
-    samples = dataset.train
+    samples, cells = dataset.train, dataset.train.cells
     written, offset = [], 0
     with pixels.open("wb") as file:
         for position in chosen(samples.labels, SHOWN):
@@ -173,7 +174,10 @@ def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
                 "label": dataset.classes[samples.labels[position]],
             }
             picture = samples.picture(position)
-            if picture is None:
+            if cells is not None:  # as a person knows them, not as the numbers a network gets
+                row = cells.iloc[position][:VALUES]
+                fact["cells"] = {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()}
+            elif picture is None:
                 fact["values"] = [round(float(value), 4) for value in samples[position][0][:VALUES]]
             else:
                 raw = small(picture)

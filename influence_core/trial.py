@@ -58,7 +58,8 @@ def trial(
         options: Keywords of open_dataset, such as skip_unreadable and label.
 
     Returns:
-        Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance`, `at_chance`, `alternatives` (best first).
+        Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance` (the share of the largest class), `at_chance`,
+        `alternatives` (best first).
 
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
@@ -72,15 +73,15 @@ def trial(
     found = predict(model, held_out).numpy()
     right = found.argmax(1) == held_out.labels
     facts = wilson(right)
-    chance = max(float(np.bincount(held_out.labels).max() / len(held_out)), 1.5 / len(model.classes))
-    at_chance = facts["low"] <= chance
+    largest = float(np.bincount(held_out.labels).max() / len(held_out))
+    at_chance = facts["low"] <= max(largest, 1.5 / len(model.classes))
     better = sorted(alternatives(model, dataset, held_out, found), key=lambda way: -way.gain)
     return {
         "accuracy": float(right.mean()),
         "low": facts["low"],
         "high": facts["high"],
         "samples": len(held_out),
-        "chance": chance,
+        "chance": largest,
         "at_chance": bool(at_chance),
         "alternatives": [asdict(way) for way in better if way.gain > BETTER][:3],
     }

@@ -41,7 +41,8 @@ def orders(found: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
     named = (
         {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
     )
-    named[f"As the dataset has them: {listed(ours)}"] = ours
+    if seen["classes"] != ours:
+        named[f"As the dataset has them: {listed(ours)}"] = ours
     if found["doubtful_order"]:
         named[f"As numbers: {listed(sorted(ours, key=int))}"] = sorted(ours, key=int)
     return named

@@ -232,7 +232,11 @@ def headline(found: dict[str, Any]) -> str:
 
 def shape(found: dict[str, Any]) -> str:
     if found["kind"] != "image":
-        return f"{words.plural(found['features'], 'number')} a sample"
+        numbers = words.plural(found["features"], "number")
+        if not found.get("table"):
+            return f"{numbers} a sample"
+        columns = words.plural(len(found["table"]["columns"]), "column")
+        return f"{columns} to learn from, which become {numbers} a sample: words are one number each, 1 or 0"
     height, width = found["size"]
     mixed = "" if found["sizes"] == 1 else f" most often; {words.count(found['sizes'])} sizes in all"
     return f"{'Grey' if found['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"

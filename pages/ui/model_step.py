@@ -180,11 +180,11 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
             with st.expander("There is a model.json that says all this"):
                 data_step.uploader("model", "The model.json of these weights", take_sent, several=True)
     with right:
-        preprocessing_form.preview(upload, found, spec)
         if complete(seen) and "spec" not in upload.plan:
             trial_panel.begin(upload.id, spec)  # nothing is left to be said
             st.rerun()
         trial_panel.draw(upload, spec)
+        preprocessing_form.preview(upload, found, spec)
     other_model(upload)
 
 

@@ -39,6 +39,17 @@ def choose(
     return {"channels": channels, "size": size, "mean": mean, "std": std}
 
 
+def show(how: dict[str, Any]) -> None:
+    """Let the form show this preprocessing, which was just tried; for callbacks.
+
+    Every widget is told its value: one that is only forgotten here keeps the old one in the browser.
+    """
+    st.session_state[SCALE] = FROM_FILE
+    st.session_state[CHANNELS] = how["channels"]
+    if how["size"]:
+        st.session_state[HEIGHT], st.session_state[WIDTH] = how["size"]
+
+
 def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
     scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
     if known is not None:
@@ -58,10 +69,10 @@ def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: di
         known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
     )
     names = {1: "Grey", 3: "Colour"}
+    st.session_state.setdefault(CHANNELS, read or found["channels"])
     chosen = st.segmented_control(
         "Channels",
         [1, 3],
-        default=read or found["channels"],
         format_func=names.__getitem__,
         key=CHANNELS,
         required=True,
@@ -84,8 +95,10 @@ def picture_size(
     if known and known["size"]:
         height, width = known["size"]
     left, right = st.columns(2, gap="small")
-    w = left.number_input("Width, pixels", 1, LARGEST, min(LARGEST, width), key=WIDTH)
-    h = right.number_input("Height, pixels", 1, LARGEST, min(LARGEST, height), key=HEIGHT)
+    st.session_state.setdefault(WIDTH, min(LARGEST, width))
+    st.session_state.setdefault(HEIGHT, min(LARGEST, height))
+    w = left.number_input("Width, pixels", 1, LARGEST, key=WIDTH)
+    h = right.number_input("Height, pixels", 1, LARGEST, key=HEIGHT)
     return [int(h), int(w)]
 
 

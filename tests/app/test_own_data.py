@@ -15,7 +15,17 @@ from influence_core import jobs, uploads
 from influence_core.data import open_dataset
 from influence_core.data.store import is_store
 from influence_core.errors import DataError
-from pages.ui import asking, check_step, data_step, model_step, places, plan, receiving, sample_sheet
+from pages.ui import (
+    asking,
+    check_step,
+    data_step,
+    model_step,
+    places,
+    plan,
+    preprocessing_form,
+    receiving,
+    sample_sheet,
+)
 from tests.app.brought import KEY, PREVIEW, SPEC, TRIAL, WEIGHTS, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
 from tests.pictures import write_split_folder, zip_folder
@@ -257,6 +267,12 @@ def test_chance_level_says_what_may_be_wrong_and_one_press_changes_it(root: Path
     assert not app.exception
     spec = uploads.open_upload(root, upload.id, [f"browser {KEY}"]).plan["spec"]
     assert spec["preprocessing"]["std"] == [1 / 255] and spec["classes"] == SPEC["classes"]
+    assert (
+        app.session_state["own_scale"] == app.selectbox(key="own_scale").value == preprocessing_form.FROM_FILE
+    )
+    assert not any(button.label.startswith("Try it") for button in app.button), (
+        "the form shows another choice"
+    )
 
 
 def test_without_a_model_one_is_trained_as_the_first_part_of_the_job(root: Path, monkeypatch) -> None:
