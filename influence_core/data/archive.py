@@ -8,6 +8,7 @@ Bytes are counted as they come out: the sizes an archive states about itself are
 import os
 import re
 import stat
+import struct
 import tempfile
 import unicodedata
 import zipfile
@@ -25,6 +26,17 @@ MAX_BYTES = 8 * 1024**3
 MAX_RATIO = 100
 FREE_BYTES = 20 * 1024**2  # below this, a high ratio is harmless
 CHUNK = 1024**2
+DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises on damaged archives; a name that is no UTF-8 is a ValueError."""
 REPORTED = 500
 """Members between two reports of progress."""
 # Control characters, and those that turn the direction of writing so that a name shows as another.
@@ -51,7 +63,7 @@ def unpack(
             members = checked_members(archive, path)
             copy_members(archive, members, target.path / FILES, packing, Allowance(path, limit), report)
             packing.finish()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except DAMAGES as error:
         target.remove()
         raise DataError(
             f"{path.name} cannot be unpacked: {error}. Pack the folder anew as a plain zip."

@@ -74,7 +74,7 @@ def is_table(path: Path) -> bool:
     """Whether a Parquet file holds no column of pictures."""
     try:
         return not any(holds_pictures(field.type) for field in pq.read_schema(path))
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeError):
         return False  # the reader of pictures says what is wrong with the file
 
 

@@ -109,9 +109,12 @@ def test_samples_of_all_classes_are_shown_and_doubtful_orders_named():
     assert not doubtful_order(["cat", "10"])
 
 
-def test_a_model_that_fits_is_said_to(good, toys):
+def test_a_model_that_fits_is_said_to_and_nobody_waits_for_more(good, toys, monkeypatch):
+    """At 100 % no other preprocessing can gain a tenth, so none is tried."""
+    monkeypatch.setattr("influence_core.trial.preprocessings", lambda *_: pytest.fail("tried in vain"))
     found = trial(good, toys)
     assert found["accuracy"] == 1 and not found["at_chance"] and found["alternatives"] == []
+    assert found["chance"] == 0.5
 
 
 def test_a_wrong_class_order_is_found(good, toys):
