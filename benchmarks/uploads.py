@@ -40,7 +40,7 @@ def make_zip(path: Path, pictures: int, megabytes: int) -> None:
         samples.append(buffer.getvalue())
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row in range(pictures):
-            split = "val" if row % 10 == 0 else "train"
+            split = "val" if row // 20 % 10 == 0 else "train"
             archive.writestr(f"{split}/class{row % 20}/{row:06d}.jpg", samples[row % 200])
 
 
@@ -119,7 +119,7 @@ def child(name: str, source: Path, work: Path) -> dict[str, float]:
 def measured(name: str, source: Path, folder: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=folder) as work:
         command = [sys.executable, __file__, "--step", name, "--source", str(source), "--work", work]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -4,12 +4,15 @@
     python -m influence_core.inspection weights '{"weights": ..., "target": ...}'    as safetensors, and a guess
     python -m influence_core.inspection trial   '{"model": ..., "dataset": ...}'     accuracy at once, and why not
 
-The answer is one line of JSON, or {"refused": sentence}. The process has no network where the system permits that, a
-share of the memory, and limits on time and on what it writes; its death is an answer too.
+With "store", preview unpacks a zip there for good. The last line of what is said is the answer, in JSON, or {"refused":
+sentence}; lines before it say how far the work is. The process has no network where the system permits that, a share of
+the memory, and limits on time and on what it writes; its death is an answer too.
 """
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from influence_core.errors import InfluenceError
 
 SECONDS = 1_800
 WRITTEN = 9 * 1024**3  # a file; archives are counted again while they are unpacked
+EVERY = 0.3
+"""Seconds between two words on progress."""
 SHARE = 0.6
 """Of the machine's memory."""
 
@@ -29,10 +34,35 @@ def command(question: str, options: Mapping[str, Any]) -> list[str]:
     return [sys.executable, "-I", str(Path(jail.__file__)), *inside]
 
 
+class Progress:
+    """Says how far the work is, at most a few times a second: {"progress": [what, done, total]}."""
+
+    def __init__(self):
+        self._last = -EVERY
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY:
+            self._last = now
+            print(json.dumps({"progress": [what, done, total]}), flush=True)
+
+
 def preview(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there; `dataset` of the answer is what to open from now on, for a zip that was unpacked the store."""
+    from influence_core.data.archive import unpack_into
     from influence_core.preview import preview as look
 
-    return look(Path(options["dataset"]), Path(options["pixels"]))
+    source, progress = Path(options["dataset"]), Progress()
+    opened = source
+    if options.get("store") and source.suffix.lower() == ".zip":
+        opened = unpack_into(Path(options["store"]), source, limit=int(options["limit"]), report=progress)
+    try:
+        found = look(opened, Path(options["pixels"]), label=options.get("label"), report=progress)
+    except BaseException:
+        if opened != source:
+            shutil.rmtree(opened.parent)
+        raise
+    return {**found, "dataset": str(opened)}
 
 
 def weights(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,12 +70,13 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
     import safetensors.torch
 
     from influence_core.models.guess import guess_architecture
+    from influence_core.models.preprocessing import described
     from influence_core.models.spec import read_spec
     from influence_core.models.weights import read_weights
 
     source, target = Path(options["weights"]), Path(options["target"])
     tensors = read_weights(source)
-    spec = read_spec(source.with_name("model.json"))
+    spec = read_spec(Path(options["spec"]) if options.get("spec") else source.with_name("model.json"))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(safetensors.torch.save(tensors))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -60,17 +91,15 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "architecture": spec.architecture,
         "classes": None if spec.classes is None else list(spec.classes),
-        "preprocessing": None
-        if how is None
-        else {"channels": how.channels, "size": how.size, "mean": list(how.mean), "std": list(how.std)},
+        "preprocessing": None if how is None else described(how),
     }  # fmt: skip
 
 
 def trial(options: Mapping[str, Any]) -> dict[str, Any]:
     from influence_core.trial import trial as tried
 
-    skip = bool(options.get("skip_unreadable"))
-    return tried(Path(options["model"]), Path(options["dataset"]), skip_unreadable=skip)
+    given = {name: options[name] for name in ("skip_unreadable", "label") if options.get(name)}
+    return tried(Path(options["model"]), Path(options["dataset"]), report=Progress(), **given)
 
 
 QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

@@ -43,7 +43,9 @@ __all__ = [
 ]
 
 ENDING = 5.0  # seconds a process may take to end on a busy machine
-WORKER = (sys.executable, "-P", "-m", "influence_core.worker")
+JAIL = str(Path(__file__).with_name("jail.py"))
+WORKER = (sys.executable, "-I", JAIL, sys.executable, "-P", "-m", "influence_core.worker")
+"""In an empty network where the system permits one: the work reads strangers' files, and needs none."""
 
 
 @dataclass(frozen=True)

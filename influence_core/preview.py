@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset
-from influence_core.data.rows import some
+from influence_core.data.rows import Report, counted, some
+from influence_core.data.table import label_columns
 from influence_core.models.opened import WEIGHT_NAMES
 
 SHOWN = 24
@@ -26,17 +28,24 @@ FEW_HELD_OUT = 50
 VALUES = 12
 
 
-def preview(path: Path, pixels: Path) -> dict[str, Any]:
+def preview(
+    path: Path, pixels: Path, *, label: str | None = None, report: Report | None = None
+) -> dict[str, Any]:
     """Open a dataset and describe it; the pixels of the samples shown go into one file, row by row.
 
     Args:
         path: Anything open_dataset reads. Unreadable samples are left out here and counted among the problems.
         pixels: The file to write, uint8; `offset` and `shape` (c, h, w) of each sample are in the answer.
+        label: Name of a table's label column. Without it, and where more than one could be meant, the answer is a
+            question: `columns`, each with its name, its number of values, some of them, and whether it is likely.
+        report: See open_dataset.
 
     Raises:
         DataError: what an analysis would refuse, in the same words.
     """
-    dataset = open_dataset(path, skip_unreadable=True)
+    if label is None and (columns := label_columns(path)):
+        return {"columns": columns}
+    dataset = open_dataset(path, skip_unreadable=True, label=label, on_progress=report)
     parts = {split: part for split in ("train", "val", "test") if (part := getattr(dataset, split))}
     skipped = [note for note in dataset.notes if note.startswith("Left out")]
     return {
@@ -77,11 +86,12 @@ def problems(parts: dict[str, Samples], classes: Sequence[str]) -> list[str]:
     found = []
     if rare:
         found.append(
-            f"{len(rare)} of {len(classes)} classes have fewer than {FEW} training samples: {some(rare)}."
+            f"{len(rare)} of {len(classes)} classes {'has' if len(rare) == 1 else 'have'} fewer than {FEW} training "
+            f"samples: {some(rare)}."
         )
     if len(parts["val"]) < FEW_HELD_OUT:
         found.append(
-            f"Only {len(parts['val'])} validation samples: accuracy and influence will be uncertain. "
+            f"Only {counted(len(parts['val']), 'validation sample')}: accuracy and influence will be uncertain. "
             f"{FEW_HELD_OUT} or more are better, some hundred are good."
         )
     return found + repeated_content(parts)
@@ -98,11 +108,15 @@ def repeated_content(parts: dict[str, Samples]) -> list[str]:
     torn = sum(len({label for _, label in found}) > 1 for found in several)
     doubles = sum(Counter(split for split, _ in found)["train"] > 1 for found in several)
     sentences = (
-        (leaks, "{} samples stand in more than one split: measured accuracy will be too good."),
-        (torn, "{} samples occur with two different labels: one of the two is wrong."),
-        (doubles, "{} samples occur more than once in the training set."),
+        (
+            leaks,
+            ("sample stands", "samples stand"),
+            "in more than one split: measured accuracy will be too good.",
+        ),
+        (torn, ("sample occurs", "samples occur"), "with two different labels: one of the two is wrong."),
+        (doubles, ("sample occurs", "samples occur"), "more than once in the training set."),
     )
-    return [text.format(f"{count:,}") for count, text in sentences if count]
+    return [f"{counted(count, *nouns)} {rest}" for count, nouns, rest in sentences if count]
 
 
 def doubtful_order(classes: Sequence[str]) -> bool:
@@ -122,6 +136,14 @@ def measured(samples: Samples) -> dict[str, Any]:
     """Sizes, channels and the mean and standard deviation of the numbers a network gets, in [0, 1], over a sample."""
     positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
     values = [samples[int(position)][0].numpy() for position in positions]
+    if (encoding := samples.encoding) is not None:
+        columns = [column.to_json() for column in encoding.columns]
+        return {
+            "features": len(encoding.features),
+            "mean": list(encoding.mean),
+            "std": list(encoding.std),
+            "table": {"columns": columns},
+        }
     if samples.kind == "array":
         rows = np.stack(values)
         spread = np.where(rows.std(0) > 1e-6, rows.std(0), 1.0)
@@ -143,7 +165,7 @@ def measured(samples: Samples) -> dict[str, Any]:
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
     """A few samples of every class in turn, and their pixels or numbers."""
-    samples = dataset.train
+    samples, cells = dataset.train, dataset.train.cells
     written, offset = [], 0
     with pixels.open("wb") as file:
         for position in chosen(samples.labels, SHOWN):
@@ -152,7 +174,10 @@ def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
                 "label": dataset.classes[samples.labels[position]],
             }
             picture = samples.picture(position)
-            if picture is None:
+            if cells is not None:  # as a person knows them, not as the numbers a network gets
+                row = cells.iloc[position][:VALUES]
+                fact["cells"] = {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()}
+            elif picture is None:
                 fact["values"] = [round(float(value), 4) for value in samples[position][0][:VALUES]]
             else:
                 raw = small(picture)

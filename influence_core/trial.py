@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data.rows import Report
 from influence_core.models import OpenedModel, Preprocessing, check_fits, open_model
 from influence_core.tables import wilson
 from influence_core.training import predict
@@ -45,17 +46,26 @@ class Alternative:
     preprocessing: Preprocessing | None = None
 
 
-def trial(model_path: Path, dataset_path: Path, *, skip_unreadable: bool = False) -> dict[str, Any]:
+def trial(
+    model_path: Path, dataset_path: Path, *, report: Report | None = None, **options: Any
+) -> dict[str, Any]:
     """Open both as an analysis would, and measure on up to SAMPLES validation samples.
 
+    Args:
+        model_path: For open_model.
+        dataset_path: For open_dataset.
+        report: See open_dataset.
+        options: Keywords of open_dataset, such as skip_unreadable and label.
+
     Returns:
-        Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance`, `at_chance`, `alternatives` (best first).
+        Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance` (the share of the largest class), `at_chance`,
+        `alternatives` (best first).
 
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
     """
     model = open_model(model_path)
-    dataset = open_dataset(dataset_path, skip_unreadable=skip_unreadable)
+    dataset = open_dataset(dataset_path, on_progress=report, **options)
     if set(dataset.classes) == set(model.classes):
         dataset = dataset.with_classes(model.classes)
     check_fits(model, dataset)
@@ -63,15 +73,15 @@ def trial(model_path: Path, dataset_path: Path, *, skip_unreadable: bool = False
     found = predict(model, held_out).numpy()
     right = found.argmax(1) == held_out.labels
     facts = wilson(right)
-    chance = max(float(np.bincount(held_out.labels).max() / len(held_out)), 1.5 / len(model.classes))
-    at_chance = facts["low"] <= chance
+    largest = float(np.bincount(held_out.labels).max() / len(held_out))
+    at_chance = facts["low"] <= max(largest, 1.5 / len(model.classes))
     better = sorted(alternatives(model, dataset, held_out, found), key=lambda way: -way.gain)
     return {
         "accuracy": float(right.mean()),
         "low": facts["low"],
         "high": facts["high"],
         "samples": len(held_out),
-        "chance": chance,
+        "chance": largest,
         "at_chance": bool(at_chance),
         "alternatives": [asdict(way) for way in better if way.gain > BETTER][:3],
     }
@@ -89,6 +99,8 @@ def alternatives(
     yield from orders(model.classes, held_out.labels, found)
     few = spread(held_out, FEWER)
     now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
+    if now >= 1 - BETTER:  # none can gain enough: nobody waits for what could not be said
+        return
     began = monotonic()
     for words, other in preprocessings(model.preprocessing, dataset.train):
         if monotonic() - began > PATIENCE:

@@ -2,7 +2,9 @@
 
     <runs>/.uploads/<128 random bits>/
         about.json      who may read it (a hash), when it came and was last used, the plan a person has made so far
-        files/          what was sent, under names of our own; model/: the weights as safetensors, with model.json
+        files/          what was sent, under names of our own
+        store/          what a zip of pictures was unpacked to; the zip itself is gone then
+        model/          the weights as safetensors, with model.json
 
 The folder's name is the only way to it and is never listed to anybody else; knowing it is not enough, the owner's key
 must fit too. What is asked for in vain, by a stranger or after deletion, is answered by the same sentence. Bytes are
@@ -12,7 +14,6 @@ outlives its source.
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import shutil
@@ -26,6 +27,7 @@ from typing import Any, BinaryIO
 from influence_core import atomic, jobs
 from influence_core.errors import UploadError
 from influence_core.run_folder import FOLDER_NAME, utc_now
+from influence_core.upload_limits import keep_days, quota
 
 FOLDER = ".uploads"
 ID = re.compile(r"[0-9a-f]{32}")
@@ -34,8 +36,10 @@ SPARE_DISK = 1024**3
 """Bytes that an upload must leave free on the disk."""
 SUFFIXES = {
     "dataset": (".zip", ".csv", ".parquet", ".npz"),
-    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt"),
+    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
 }
+SPEC = "model.json"
+"""The name on disk of a JSON file that came with weights: their reader looks for it."""
 NOT_THERE = (
     "There is no such upload for you: it was deleted, has expired, or belongs to somebody else. Upload again."
 )
@@ -61,27 +65,6 @@ class Deleted:
     files: int
     bytes: int
     runs: tuple[str, ...]
-
-
-def quota() -> int:
-    """Bytes that one owner may keep here: INFLUENCE_QUOTA_GB, or 5 GB."""
-    return int(_number("INFLUENCE_QUOTA_GB", 5) * 1e9)
-
-
-def keep_days() -> float:
-    """Days after its last use that an upload is kept: INFLUENCE_KEEP_DAYS, or 30."""
-    return _number("INFLUENCE_KEEP_DAYS", 30)
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, str(default))
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e6:
-        raise UploadError(f"{name} is {text!r}; expected a number above 0, such as {default}.")
-    return value
 
 
 def begin(root: Path, owner: str) -> Upload:
@@ -174,7 +157,7 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
             f"{name[-60:]!a} is no {kind} that can be uploaded. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
-    target = upload.folder / "files" / f"{stem}{suffix}"
+    target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:
         yield Arriving(target, name, sink, left_for(root, upload))
@@ -196,13 +179,22 @@ def stored_file(upload: Upload, name: str) -> Path:
     return path
 
 
-def left_for(root: Path, upload: Upload) -> int:
-    """Bytes that the owner of this upload may still send: of the quota, and of the disk."""
+def left_for(root: Path, upload: Upload, freed: int = 0) -> int:
+    """Bytes that this owner may still keep: of the quota, once `freed` bytes have gone, and of the disk."""
     about = _read(upload.folder)
     if about is None:
         raise UploadError(NOT_THERE)
     kept = sum(_size(folder)[1] for folder, other in _all(root) if other["owner"] == about["owner"])
-    return min(quota() - kept, shutil.disk_usage(root).free - SPARE_DISK)
+    return min(quota() - kept + freed, shutil.disk_usage(root).free - SPARE_DISK)
+
+
+def unpacked(upload: Upload, store: str) -> Upload:
+    """The dataset is what a zip was unpacked to from now on; the zip itself goes."""
+    packed = Path(str(upload.plan["dataset"]))
+    kept = remember(upload, dataset=store)
+    if packed.parent == upload.folder / "files":
+        packed.unlink(missing_ok=True)
+    return kept
 
 
 def used(root: Path, owners: Collection[str]) -> int:

@@ -7,7 +7,8 @@ splits.py     the checks that hold for every format; carving out a validation se
 folder.py, parquet.py, arrays.py    one reader per format
 torchvision_layouts.py, shards.py   MNIST and CIFAR on disk; several Parquet files
 metadata.py, class_names.py         what lies beside the pictures and says more about them
-archive.py    safe unpacking of a zip
+archive.py    safe unpacking of a zip, into a store
+store.py      the pictures of an unpacked archive, packed in one file
 content.py    where inputs live and how they are cached
 pictures.py   the only place where image files are decoded
 

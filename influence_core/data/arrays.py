@@ -9,13 +9,13 @@ Arrays of Python objects are refused: reading them would run code (`allow_pickle
 """
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from influence_core.data.archive import DAMAGES
 from influence_core.data.content import ArrayRows
 from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples, Split
@@ -88,15 +88,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         check_members(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        ValueError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except DAMAGES as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
 
 

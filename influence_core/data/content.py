@@ -1,6 +1,7 @@
 """Where do the inputs of a dataset live, and how does one get at a single one quickly?
 
-    EncodedPictures   image files, still encoded: on disk (FileBlobs) or packed in one file (PackedBlobs)
+    EncodedPictures   image files, still encoded: on disk (FileBlobs), packed in one file (PackedBlobs), or in the store
+                      of an unpacked archive (StoredBlobs)
     ArrayRows         rows of one array: images (n, c, h, w) or plain features (n, d)
 
 Both answer the same four questions per row: its numbers, its picture, its original bytes, its digest.
@@ -63,9 +64,8 @@ class Blobs(Protocol):
 class FileBlobs:
     """Files that stay on disk until they are asked for."""
 
-    def __init__(self, paths: list[Path], keep_alive: object = None):
+    def __init__(self, paths: list[Path]):
         self.paths = paths
-        self.keep_alive = keep_alive  # the temporary folder of an unpacked archive, when there is one
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -13,10 +13,11 @@ from influence_core.data.class_names import named_by_file
 from influence_core.data.encoding import Encoding, fit_encoding
 from influence_core.data.folder import read_folder, unwrapped
 from influence_core.data.parquet import read_parquet
-from influence_core.data.rows import Rows, some
+from influence_core.data.rows import Report, Rows, some
 from influence_core.data.samples import Samples, Split
 from influence_core.data.shards import read_shards, shards
 from influence_core.data.splits import divide
+from influence_core.data.store import Store, is_store
 from influence_core.data.table import is_table, read_table
 from influence_core.data.torchvision_layouts import read_layout
 from influence_core.errors import DataError
@@ -71,6 +72,7 @@ def open_dataset(
     skip_unreadable: bool = False,
     classes: Sequence[str] | None = None,
     label: str | None = None,
+    on_progress: Report | None = None,
 ) -> Dataset:
     """Open a dataset: a folder of pictures, a .zip of one, a .parquet with pictures, a table, or an .npz of arrays.
 
@@ -82,14 +84,16 @@ def open_dataset(
             an error.
         classes: Order of the class names. Default: as the file fixes it, else sorted.
         label: Name of a table's label column. Default: label.
+        on_progress: Is told what is done ("Unpacking", "Reading"), how many files so far, and of how many.
 
     Raises:
         DataError: If the dataset cannot be read, or would be read wrongly; the text says what to do.
     """
     path = Path(path)
-    with readable(path, label) as rows:
+    with readable(path, label, on_progress) as rows:
         parts, notes = divide(
             rows,
+            report=on_progress,
             validation_share=validation_share,
             seed=seed,
             skip_unreadable=skip_unreadable,
@@ -117,17 +121,22 @@ def encoded(
 
 
 @contextmanager
-def readable(path: Path, label: str | None = None) -> Iterator[Rows]:
+def readable(path: Path, label: str | None = None, report: Report | None = None) -> Iterator[Rows]:
     """Read the rows; what a zip was unpacked to lives as long as they do, and not at all after an error."""
     if path.suffix.lower() != ".zip" or not path.is_file():
         yield read_rows(path, label)
         return
-    unpacked = unpack(path)
+    unpacked = unpack(path, report=report)
     try:
-        yield read_directory(unpacked.path, shown=path.name, keep_alive=unpacked, label=label)
+        yield read_store(Store(unpacked.path, keep_alive=unpacked), shown=path.name, label=label)
     except BaseException:
         unpacked.remove()
         raise
+
+
+def read_store(store: Store, shown: str, label: str | None = None) -> Rows:
+    """Read an unpacked archive as the folder it was packed from."""
+    return read_directory(store.files, shown=shown, store=store, label=label)
 
 
 def read_rows(path: Path, label: str | None = None) -> Rows:
@@ -135,6 +144,8 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
     if not path.exists():
         raise DataError(f"Nothing lies at {path}. Expected {READ_TODAY}.")
     if path.is_dir():
+        if is_store(path):
+            return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
     if suffix == ".csv" or (suffix == ".parquet" and (label or is_table(path))):
@@ -146,10 +157,10 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
     raise DataError(f"{path.name} has the suffix {suffix or '(none)'!r}. Expected {READ_TODAY}.")
 
 
-def read_directory(path: Path, shown: str, keep_alive: object = None, label: str | None = None) -> Rows:
+def read_directory(path: Path, shown: str, store: Store | None = None, label: str | None = None) -> Rows:
     """Read a folder: its one Parquet or .npz file when it has one, else its pictures."""
-    root = unwrapped(path)
-    if not any(root.iterdir()):
+    root = unwrapped(path, store)
+    if not any(root.iterdir()) and (store is None or not store.names):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")
     if (files := shards(root)) is not None:
         return read_shards(files)
@@ -163,7 +174,7 @@ def read_directory(path: Path, shown: str, keep_alive: object = None, label: str
         )
     if tables:
         return read_rows(tables[0], label)
-    return read_folder(root, shown, keep_alive)
+    return read_folder(root, shown, store)
 
 
 def bundle(

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from influence_core.data.class_names import named_by_file
-from influence_core.data.content import EncodedPictures, FileBlobs
+from influence_core.data.content import Blobs, EncodedPictures, FileBlobs
 from influence_core.data.metadata import read_metadata
-from influence_core.data.rows import SPLIT_NAMES, Rows, some, split_name
+from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, split_name
 from influence_core.data.samples import Split
+from influence_core.data.store import Store, StoredBlobs
 from influence_core.errors import DataError
 
 # What is taken for a picture; those of the second line are then refused by name instead of silently ignored.
@@ -27,15 +28,20 @@ PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps",
 COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
 
 
-def read_folder(root: Path, shown: str, keep_alive: object = None) -> Rows:
-    """List the pictures of a folder with their labels, splits and groups; `shown` names it in messages."""
-    pictures, others = list_files(root)
-    if not pictures:
+def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
+    """List the pictures of a folder with their labels, splits and groups.
+
+    Args:
+        root: The folder; of an unpacked archive, one in the store's `files`.
+        shown: What messages call it.
+        store: Where the pictures of an unpacked archive lie.
+    """
+    ids, others, blobs = list_files(root, store)
+    if not ids:
         raise DataError(
             f"No pictures in {shown}. Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
             "test/ beside it, or one folder per class, or a single .parquet file."
         )
-    ids = [picture.relative_to(root).as_posix() for picture in pictures]
     check_names_are_text(ids)
     metadata = read_metadata(root, ids)
     labels: list[str | None]
@@ -47,8 +53,7 @@ def read_folder(root: Path, shown: str, keep_alive: object = None) -> Rows:
         splits = [split_named(text) for text in metadata["split"]]
     check_no_strays(labels, ids)
     groups = metadata.drop(columns=["label", "split"], errors="ignore")
-    content = EncodedPictures(FileBlobs(pictures, keep_alive))
-    rows = Rows(content, ids, labels, splits, groups, notes=note_on_others(others))
+    rows = Rows(EncodedPictures(blobs), ids, labels, splits, groups, notes=note_on_others(others))
     return named_by_file(rows, root)
 
 
@@ -56,26 +61,28 @@ def split_named(text: str | float) -> Split | None:
     return None if pd.isna(text) else split_name(str(text), "The metadata")
 
 
-def unwrapped(path: Path) -> Path:
+def unwrapped(path: Path, store: Store | None = None) -> Path:
     """Step into a folder that holds nothing but one folder, as archives often have around everything."""
     inside = [child for child in path.iterdir() if not is_hidden(child.name)]
+    if store is not None and any("/" not in name for name in store.below(path)[0]):
+        return path
     if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in SPLIT_NAMES:
         children = [child for child in inside[0].iterdir() if not is_hidden(child.name)]
         if any(child.is_dir() or child.suffix in (".parquet", ".npz") for child in children):
-            return unwrapped(inside[0])
+            return unwrapped(inside[0], store)
     return path
 
 
-def list_files(root: Path) -> tuple[list[Path], list[str]]:
-    """Return the pictures below a folder in the order of their ids, and the names of files that are none."""
-    files = sorted(walk(root), key=lambda file: file.relative_to(root).as_posix())
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    others = [
-        file.relative_to(root).as_posix()
-        for file in files
-        if file.suffix.lower() not in PICTURE_SUFFIXES | COMPANIONS
-    ]
-    return pictures, others
+def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
+    """The ids of the pictures below a folder in their order, the names of files that are none, and the pictures."""
+    names = sorted(file.relative_to(root).as_posix() for file in walk(root))
+    suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
+    others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
+    if store is not None:
+        ids, rows = store.below(root)
+        return ids, others, StoredBlobs(store, rows)
+    ids = [name for name in names if suffix[name] in PICTURE_SUFFIXES]
+    return ids, others, FileBlobs([root / name for name in ids])
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -100,8 +107,8 @@ def check_names_are_text(ids: list[str]) -> None:
     strange = [ascii(sample) for sample in ids if not is_text(sample)]
     if strange:
         raise DataError(
-            f"{len(strange):,} file names are no valid UTF-8 text: {some(strange)}. Rename these files; "
-            "tables and exports could not hold their names."
+            f"{counted(len(strange), 'file name is', 'file names are')} no valid UTF-8 text: {some(strange)}. Rename "
+            "these files; tables and exports could not hold their names."
         )
 
 
@@ -125,7 +132,7 @@ def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]
     strange = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
     if strange:
         raise DataError(
-            f"{len(strange):,} pictures lie outside train/, val/ and test/: {some(strange)}. "
+            f"{counted(len(strange), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(strange)}. "
             f"Move them into one of the splits, or out of the dataset."
         )
     return labels, splits
@@ -143,4 +150,5 @@ def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
 def note_on_others(others: list[str]) -> tuple[str, ...]:
     if not others:
         return ()
-    return (f"Ignored {len(others):,} files that are no pictures: {some(others)}.",)
+    kind = counted(len(others), "file that is no picture", "files that are no pictures")
+    return (f"Ignored {kind}: {some(others)}.",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence_core.data.rows import some
+from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
 
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -112,11 +112,11 @@ def check_names(names: pd.Index, ids: list[str]) -> None:
     twice = list(names[names.duplicated()].unique())
     if twice:
         raise DataError(
-            f"The metadata names {len(twice):,} files more than once: {some(twice)}. Keep one row each."
+            f"The metadata names {counted(len(twice), 'file')} more than once: {some(twice)}. Keep one row each."
         )
     absent = sorted(set(names) - set(ids))
     if absent:
         raise DataError(
-            f"The metadata names {len(absent):,} pictures that are not there: {some(absent)}. file_name is "
+            f"The metadata names {counted(len(absent), 'picture')} that cannot be found: {some(absent)}. file_name is "
             "the path relative to the folder of metadata.csv or metadata.jsonl."
         )

@@ -4,7 +4,7 @@ Every reader (folder, parquet, arrays) returns `Rows`; `splits.py` turns them in
 about bad data is kept in one place, whatever the format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,6 +13,8 @@ from influence_core.data.content import Content
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
 
+Report = Callable[[str, int, int], None]
+"""What is being done, how many rows or files so far, and of how many."""
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -53,6 +55,11 @@ def split_name(text: str, where: str) -> Split:
     if split is None:
         raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
     return split
+
+
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
+    """'1 sample', '2 samples'; '1 class', '2 classes' where `nouns` says so."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def some(items: Sequence[str], limit: int = 5) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from influence_core.data.content import Content
-from influence_core.data.rows import Rows, some
+from influence_core.data.rows import Report, Rows, counted, some
 from influence_core.data.samples import Samples, Split, repeated
 from influence_core.errors import DataError
 
@@ -29,6 +29,7 @@ def divide(
     seed: int,
     skip_unreadable: bool,
     classes: Sequence[str] | None = None,
+    report: Report | None = None,
 ) -> tuple[dict[Split, Samples], tuple[str, ...]]:
     """Check the rows and return the samples of each split, with notes on what was decided."""
     if not 0 < validation_share < 1:
@@ -38,7 +39,7 @@ def divide(
     check_ids(rows.ids)
     check_splits(rows)
     labels = check_labels(rows)
-    digests, readable, skipped = read_all(rows, skip_unreadable)
+    digests, readable, skipped = read_all(rows, skip_unreadable, report)
     names = class_order(rows, [labels[row] for row in readable], classes)
     splits, carved = carve(rows.splits, labels, readable, validation_share, seed)
     check_classes_known(splits, labels)
@@ -78,9 +79,11 @@ def check_labels(rows: Rows) -> list[str]:
     return [str(label) for label in rows.labels]
 
 
-def read_all(rows: Rows, skip: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def read_all(
+    rows: Rows, skip: bool, report: Report | None = None
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Read every input once: digests (n, 32) uint8, positions of readable rows, a note on skipped ones."""
-    results = digest_all(rows.content)
+    results = digest_all(rows.content, report)
     faults = [
         f"{rows.ids[row]} ({result})" for row, result in enumerate(results) if isinstance(result, DataError)
     ]
@@ -96,11 +99,11 @@ def read_all(rows: Rows, skip: bool) -> tuple[np.ndarray, np.ndarray, tuple[str,
         raise DataError(f"None of the {len(results):,} samples can be read: {some(faults, SHOWN_FAULTS)}.")
     joined = b"".join(result if isinstance(result, bytes) else bytes(32) for result in results)
     digests = np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
-    note = f"Left out {len(faults):,} samples that cannot be read: {some(faults, 20)}."
+    note = f"Left out {counted(len(faults), 'sample')} that cannot be read: {some(faults, 20)}."
     return digests, readable, (note,) if faults else ()
 
 
-def digest_all(content: Content) -> list[bytes | DataError]:
+def digest_all(content: Content, report: Report | None = None) -> list[bytes | DataError]:
     """Digest every row, several at a time: decoding releases Python's lock."""
 
     def digest(row: int) -> bytes | DataError:
@@ -110,11 +113,15 @@ def digest_all(content: Content) -> list[bytes | DataError]:
             return error
 
     starts = range(0, len(content), CHUNK)
+    results: list[bytes | DataError] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        chunks = pool.map(
+        for chunk in pool.map(
             lambda at: [digest(row) for row in range(at, min(at + CHUNK, len(content)))], starts
-        )
-        return [result for chunk in chunks for result in chunk]
+        ):
+            results += chunk
+            if report:
+                report("Reading", len(results), len(content))
+    return results
 
 
 def class_order(rows: Rows, labels: list[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -184,7 +191,7 @@ def check_classes_known(splits: dict[Split, np.ndarray], labels: list[str]) -> N
     for split in ("val", "test"):
         strange = Counter(labels[row] for row in splits[split] if labels[row] not in known)
         if strange:
-            named = some([f"{name!r} ({count:,} samples)" for name, count in strange.most_common()])
+            named = some([f"{name!r} ({counted(count, 'sample')})" for name, count in strange.most_common()])
             raise DataError(
                 f"The {split} split holds classes that train lacks: {named}. Train has "
                 f"{some(sorted(known), 12)}. Add training samples of these classes, or take the classes out "

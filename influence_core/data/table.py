@@ -23,6 +23,9 @@ from influence_core.errors import DataError
 MAX_BYTES = 1024**3
 MOST_GROUPS = 50
 IDS = ("sample_id", "id")
+USUAL = ("label", "labels", "class", "target", "y", "category", "species", "outcome")
+"""Names that columns of classes often have: reason enough to offer one first, never to take it."""
+SHOWN_VALUES = 5
 
 
 def read_table(path: Path, label: str | None = None) -> Rows:
@@ -71,8 +74,41 @@ def is_table(path: Path) -> bool:
     """Whether a Parquet file holds no column of pictures."""
     try:
         return not any(holds_pictures(field.type) for field in pq.read_schema(path))
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeError):
         return False  # the reader of pictures says what is wrong with the file
+
+
+def label_columns(path: Path) -> list[dict[str, Any]]:
+    """The columns among which a person has to say which holds the classes; none where only one can be meant.
+
+    One can: the column is called `label`, and no other bears a name that labels often have. The likely ones, by name or
+    as the last column of few values, come first; being likely is no choice.
+    """
+    if path.suffix.lower() != ".csv" and not (path.suffix.lower() == ".parquet" and is_table(path)):
+        return []
+    frame = _frame(path)
+    _check_names(frame, path)
+    named = [str(name) for name in frame if str(name).strip().lower() in USUAL]
+    if named == ["label"]:
+        return []
+    found = [_described(frame, str(name), named) for name in frame if str(name) not in ("split", *IDS)]
+    if not any(column["likely"] for column in found) and found and found[-1]["classes"]:
+        found[-1]["likely"] = True
+    return sorted(found, key=lambda column: (not column["likely"], not column["classes"]))
+
+
+def _described(frame: pd.DataFrame, name: str, named: list[str]) -> dict[str, Any]:
+    """A column for a person who looks for the classes: how many values, the most common ones, whether it is likely."""
+    values = column_of(frame, name)
+    common = values.value_counts().head(SHOWN_VALUES)
+    different = int(values.nunique())
+    return {
+        "name": name,
+        "different": different,
+        "common": [(_label(value) or "", int(count)) for value, count in common.items()],
+        "classes": 2 <= different <= MOST_GROUPS,
+        "likely": name in named,
+    }
 
 
 def _frame(path: Path) -> pd.DataFrame:

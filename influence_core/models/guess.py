@@ -11,6 +11,7 @@ same tensors and use them differently.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -92,22 +93,28 @@ def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def candidates(shapes: Shapes) -> list[str]:
-    """Every architecture of the first family whose mark is there."""
+    """Every architecture of the first family whose mark is there, the nearest in size first: it is mostly the one."""
     families = next((names for mark, names in MARKS if mark in shapes), None)
     if families is None:
         return []
     if families[0] in BUILT_IN:
         return list(families)
-    return [name for name in architectures() if name.startswith(tuple(families)) and name not in BUILT_IN]
+    family = [name for name in architectures() if name.startswith(tuple(families)) and name not in BUILT_IN]
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    return sorted(family, key=lambda name: abs(math.log(parameters_of(name) / max(1, numbers))))
+
+
+def parameters_of(architecture: str) -> int:
+    """Numbers in a torchvision network of 1000 classes, as its own tables say, without building it."""
+    from torchvision.models import get_model_weights
+
+    return next(iter(get_model_weights(architecture))).meta["num_params"]
 
 
 def compared(architecture: str, shapes: Shapes) -> Guess | None:
     """How well one architecture fits, or None when it has no tensor for the classes where the file has one."""
     size = picture_size(shapes)
-    network = unallocated(architecture, size)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    head, _, _ = [name for name, _ in network.named_parameters()][-1].rpartition(".")
-    first = next(name for name, value in network.named_parameters() if value.dim() > 1)
+    expected, head, first = tensors_of(architecture, size)
     outputs, inputs = shapes.get(f"{head}.bias"), shapes.get(first)
     if not outputs or not inputs or len(inputs) < 2:
         return None
@@ -120,6 +127,15 @@ def compared(architecture: str, shapes: Shapes) -> Guess | None:
         if name in ours
     )
     return Guess(architecture, outputs[0], inputs[1], size, fitting, max(len(ours), len(theirs)))
+
+
+@lru_cache(maxsize=64)
+def tensors_of(architecture: str, size: Size) -> tuple[dict[str, tuple[int, ...]], str, str]:
+    """Shapes by name as built for ten classes, the name of the head, and that of the first layer's weight."""
+    network = unallocated(architecture, size)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    head, _, _ = [name for name, _ in network.named_parameters()][-1].rpartition(".")
+    return expected, head, next(name for name, value in network.named_parameters() if value.dim() > 1)
 
 
 def fits(ours: tuple[int, ...], theirs: tuple[int, ...], *, head: bool, first: bool) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from influence_core.data.archive import DAMAGES
+
 RECIPE = (
     "Convert it where you trust it, and bring the result:\n"
     "    import torch; from safetensors.torch import save_file\n"
@@ -75,7 +77,7 @@ def found_in_zip(path: Path) -> Found:
                 return Found("refused", "a zip archive that holds no PyTorch weights")
             with archive.open(pickles[0]) as file:
                 return found_in_pickle(file.read(MAX_PICKLE), "a PyTorch file")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except DAMAGES as error:
         return Found("refused", f"a damaged zip archive ({error})")
 
 

@@ -19,6 +19,8 @@ from influence_core import jobs
 from pages.ui import places
 
 LONGEST_ANSWER = 8 * 1024**2
+LAST_WORDS = 512
+"""Bytes of what was said that are searched for progress."""
 
 
 @dataclass
@@ -80,6 +82,22 @@ def answer(asked: Asked, longest: float, advice: str) -> dict[str, Any] | None:
         why = f"no answer within {longest:.0f} s" if late else f"it ended with code {code} and no answer"
         asked.found = {"refused": f"Nothing can be said: {why}. {advice}"}
     return asked.found
+
+
+def progress(asked: Asked) -> tuple[str, int, int] | None:
+    """What the process does, how much of it is done, and of how much; None when it has not said."""
+    if asked.found is not None:
+        return None
+    handle = asked.output.fileno()  # read at a place: seeking would move the end that the process writes to
+    end = os.fstat(handle).st_size
+    said = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
+    for line in reversed(said):
+        try:
+            what, done, total = json.loads(line)["progress"]
+            return str(what), int(done), int(total)
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that is being written, or was cut
+    return None
 
 
 def _environment() -> dict[str, str]:

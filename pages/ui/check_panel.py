@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from influence_core import jobs
 from pages.ui import asking, frame, words
 from pages.ui.asking import Asked
 
-COMMAND = (sys.executable, "-P", "-m", "influence_core.cli", "check")
+COMMAND = (sys.executable, "-I", jobs.JAIL, sys.executable, "-P", "-m", "influence_core.cli", "check")
 LONGEST = 180.0
 """Seconds after which a check is given up: an hour of waiting should not begin with minutes of waiting."""
 CHECK = "_check"

@@ -57,7 +57,7 @@ def own(upload: Upload) -> bool:
 
 
 def check(upload: Upload) -> None:
-    options = {"skip-unreadable": bool(upload.plan.get("skip"))}
+    options = {name.replace("_", "-"): value for name, value in plan.options(upload).items()}
     check_panel.begin(
         str(upload.plan["name"]), str(upload.folder / "model"), str(upload.plan["dataset"]), options
     )
@@ -88,7 +88,7 @@ def job(upload: Upload) -> JobSpec:
         dataset=str(upload.plan["dataset"]),
         model=str(upload.folder if train else upload.folder / "model"),
         name=str(upload.plan["name"]),
-        dataset_options={"skip_unreadable": True} if upload.plan.get("skip") else {},
+        dataset_options=plan.options(upload),
         recipe={} if train else None,
         upload=upload.id if own(upload) else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import streamlit as st
 from influence_core import uploads
 from influence_core.errors import InfluenceError
 from influence_core.uploads import Upload
-from pages.ui import frame, places, plan, receiving, sample_sheet, state, visitor, words
+from pages.ui import frame, label_question, places, plan, receiving, sample_sheet, state, visitor, words
 from pages.ui.components import sender
 from pages.ui.routes import runs_root
 
@@ -19,6 +20,7 @@ PATH = "own_dataset"
 AGREED = "own_skip"
 PROBLEM = "_plan_problem"
 HEIGHT = 620
+Take = Callable[[Upload, Sequence[tuple[Path, str]]], object]
 LAYOUTS = """
 **A zip or folder of pictures**, one folder a class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
 have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
@@ -37,15 +39,27 @@ def draw(upload: Upload | None) -> None:
     if upload is None or "dataset" not in upload.plan:
         ways_in()
         return
-    found = plan.wait_for(
-        upload,
-        "preview",
-        {"dataset": upload.plan["dataset"], "pixels": str(upload.folder / "pixels.bin")},
-        "Reading every sample once.",
-        HEIGHT,
-    )
-    if found is not None:
+    found = plan.wait_for(upload, "preview", question(upload), "Reading every sample once.", HEIGHT)
+    if found is None:
+        return
+    if found.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
+        upload = uploads.unpacked(upload, found["dataset"])
+    if "columns" in found:
+        label_question.draw(upload, found["columns"])
+    else:
         result(upload, found)
+
+
+def question(upload: Upload) -> dict[str, Any]:
+    """What the child that looks at the data is told; a zip that was sent is unpacked for good."""
+    dataset = str(upload.plan["dataset"])
+    told: dict[str, Any] = {"dataset": dataset, "pixels": str(upload.folder / "pixels.bin")}
+    if upload.plan.get("label"):
+        told["label"] = upload.plan["label"]
+    if upload.plan.get("sent") and dataset.endswith(".zip") and Path(dataset).is_file():
+        left = uploads.left_for(runs_root(), upload, freed=Path(dataset).stat().st_size)
+        told |= {"store": str(upload.folder / "store"), "limit": max(0, left)}
+    return told
 
 
 def ways_in() -> None:
@@ -67,14 +81,14 @@ def ways_in() -> None:
     earlier()
 
 
-def uploader(kind: str, label: str, take) -> None:
-    """A zone to drop a file on, which goes straight to disk; `take` gets upload, path and name when it is there."""
+def uploader(kind: str, label: str, take: Take, *, several: bool = False) -> None:
+    """A zone to drop files on, which go straight to disk; `take` gets the upload, and path and name of each."""
     upload = plan.current()
 
-    def arrived(stored: str, name: str) -> None:
+    def arrived(sent: Sequence[tuple[str, str]]) -> None:
         try:
             own = plan.ensure()
-            take(own, uploads.stored_file(own, stored), name)
+            take(own, [(uploads.stored_file(own, stored), name) for stored, name in sent])
         except InfluenceError as error:
             st.session_state[PROBLEM] = str(error)
 
@@ -86,15 +100,21 @@ def uploader(kind: str, label: str, take) -> None:
         url=None if upload is None else receiving.address(upload, kind),
         on_wanted=plan.ensure,
         on_sent=arrived,
+        several=several,
     )
 
 
-def take_dataset(upload: Upload, path: Path, name: str) -> None:
-    """A dataset is there: everything that was known about another one is forgotten."""
+def take_dataset(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
+    """A dataset is there."""
+    path, name = files[-1]
+    use(upload, path, Path(name).stem[:80], sent=True)
+
+
+def use(upload: Upload, path: Path, name: str, *, sent: bool) -> None:
+    """Look at this dataset next: everything that was known about another one is forgotten."""
     plan.drop(upload, "preview", "trial")
-    uploads.remember(
-        upload, dataset=str(path), name=Path(name).stem[:80], sent=True, skip=None, spec=None, train=None
-    )
+    forgotten = dict.fromkeys(("skip", "spec", "train", "label"))
+    uploads.remember(upload, dataset=str(path), name=name, sent=sent or None, **forgotten)
 
 
 def take_path() -> None:
@@ -102,11 +122,7 @@ def take_path() -> None:
     try:
         visitor.require("owner", "bring data")
         path = places.permitted(str(st.session_state.get(PATH) or ""), "dataset")
-        upload = plan.ensure()
-        plan.drop(upload, "preview", "trial")
-        uploads.remember(
-            upload, dataset=str(path), name=path.stem[:80], sent=None, skip=None, spec=None, train=None
-        )
+        use(plan.ensure(), path, path.stem[:80], sent=False)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 
@@ -216,7 +232,11 @@ def headline(found: dict[str, Any]) -> str:
 
 def shape(found: dict[str, Any]) -> str:
     if found["kind"] != "image":
-        return f"{words.plural(found['features'], 'number')} a sample"
+        numbers = words.plural(found["features"], "number")
+        if not found.get("table"):
+            return f"{numbers} a sample"
+        columns = words.plural(len(found["table"]["columns"]), "column")
+        return f"{columns} to learn from, which become {numbers} a sample: words are one number each, 1 or 0"
     height, width = found["size"]
     mixed = "" if found["sizes"] == 1 else f" most often; {words.count(found['sizes'])} sizes in all"
     return f"{'Grey' if found['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ import streamlit as st
 from influence_core import uploads
 from influence_core.errors import InfluenceError
 from influence_core.uploads import Upload
-from pages.ui import data_step, frame, places, plan, preprocessing_form, trial_panel, visitor, words
+from pages.ui import (
+    class_order,
+    data_step,
+    frame,
+    places,
+    plan,
+    preprocessing_form,
+    trial_panel,
+    visitor,
+    words,
+)
 from pages.ui.routes import runs_root
 from pages.ui.trial_panel import NAMES, ORDER, OTHER_ORDER
 
@@ -38,7 +49,16 @@ def ways_in(upload: Upload, found: dict[str, Any]) -> None:
             ":gray[A state dict: `.safetensors`, or `.pt`, `.pth`. It is read in a process without network, rights or "
             "files, and kept as safetensors. What could run code is refused.]"
         )
-        data_step.uploader("model", "Weights from this computer", take)
+        data_step.uploader(
+            "model",
+            "Weights from this computer, and their model.json if there is one",
+            take_sent,
+            several=True,
+        )
+        if spec_file(upload).is_file():
+            st.caption(
+                "A model.json has arrived. It says what the model expects; send the weights it belongs to."
+            )
         with st.form("own_weights", border=False):
             st.text_input("Or a path on the server", key=PATH, placeholder="data/flowers/model.safetensors")
             st.form_submit_button("Look at it", icon=":material/search:", on_click=take_path)
@@ -88,11 +108,27 @@ def other_model(upload: Upload) -> None:
 def forget(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "weights", "trial")
+    spec_file(upload).unlink(missing_ok=True)
     uploads.remember(upload, weights=None, weights_name=None, spec=None, train=None)
     plan.go("model")
 
 
 # ---------------------------------------------------------------------------------------------- weights
+
+
+def spec_file(upload: Upload) -> Path:
+    """Where a model.json lies that was sent: beside the weights that were."""
+    return upload.folder / "files" / uploads.SPEC
+
+
+def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
+    """Weights, or their model.json, or both have arrived; whichever comes last, the weights are looked at with it."""
+    sent = [(path, name) for path, name in files if path.name != uploads.SPEC]
+    if sent:
+        take(upload, *sent[-1])
+    else:
+        plan.drop(upload, "weights", "trial")
+        uploads.remember(upload, spec=None)
 
 
 def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
@@ -121,10 +157,13 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
     if file.is_dir():
         file = next((file / name for name in ("model.safetensors", "model.pt", "model.pth") if (file / name).is_file()),
                     file)  # fmt: skip
+    told = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
+    if spec_file(upload).is_file():
+        told["spec"] = str(spec_file(upload))
     seen = plan.wait_for(
         upload,
         "weights",
-        {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")},
+        told,
         "Reading the weights in a process of their own.",
         HEIGHT,
     )
@@ -137,10 +176,21 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         spec = choices(upload, found, seen)
+        if not complete(seen):
+            with st.expander("There is a model.json that says all this"):
+                data_step.uploader("model", "The model.json of these weights", take_sent, several=True)
     with right:
-        preprocessing_form.preview(upload, found, spec)
+        if complete(seen) and "spec" not in upload.plan:
+            trial_panel.begin(upload.id, spec)  # nothing is left to be said
+            st.rerun()
         trial_panel.draw(upload, spec)
+        preprocessing_form.preview(upload, found, spec)
     other_model(upload)
+
+
+def complete(seen: dict[str, Any]) -> bool:
+    """Whether a model.json says all that weights alone do not tell."""
+    return all(seen[name] for name in ("architecture", "classes", "preprocessing"))
 
 
 def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +203,7 @@ def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict
         )
         restore(upload, found, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
-        classes = choose_order(found, seen)
+        classes = class_order.choose(found, seen)
     with st.container(border=True):
         frame.section("What the model expects")
         how = preprocessing_form.choose(upload, found, seen, architecture)
@@ -165,7 +215,7 @@ def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None
     spec = upload.plan.get("spec")
     if spec is None or ORDER in st.session_state:
         return
-    offered = orders(found, seen)
+    offered = class_order.orders(found, seen)
     st.session_state[ORDER] = next(
         (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
     )
@@ -228,53 +278,3 @@ def registered(source: str) -> list[str]:
     import re
 
     return re.findall(r"@register_model\(\)\n(?:@[^\n]+\n)*def (\w+)\(", source)
-
-
-# ---------------------------------------------------------------------------------------------- class order
-
-
-def choose_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
-    """The class that each output stands for: from model.json, else said by the person; never assumed."""
-    ours = found["classes"]
-    outputs = next((guess["classes"] for guess in seen["guesses"]), None)
-    if outputs is not None and outputs != len(ours):
-        st.warning(
-            f"The weights have {words.count(outputs)} outputs, your data {words.count(len(ours))} classes. "
-            "Bring the dataset the model was trained on, or name a class for each output below.",
-            icon=":material/warning:",
-        )
-    offered = orders(found, seen)
-    if ORDER in st.session_state and st.session_state[ORDER] not in (*offered, OTHER_ORDER, None):
-        del st.session_state[ORDER]  # chosen for other data
-    choice = st.radio(
-        "Which class does each output of the model stand for?",
-        [*offered, OTHER_ORDER],
-        index=None if seen["classes"] is None else 0,
-        key=ORDER,
-        help="The order decides what every prediction means. It is not in the weights, so only you can know it.",
-    )
-    if choice in offered:
-        return offered[choice]
-    return None if choice is None else typed_order()
-
-
-def orders(found: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
-    """The orders that can be named, by their name on screen; what the model's own file says stands first."""
-    ours = found["classes"]
-    named = (
-        {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
-    )
-    named[f"As the dataset has them: {listed(ours)}"] = ours
-    if found["doubtful_order"]:
-        named[f"As numbers: {listed(sorted(ours, key=int))}"] = sorted(ours, key=int)
-    return named
-
-
-def typed_order() -> list[str] | None:
-    text = st.text_area("One class a line, the first output first", key=NAMES, height=160)
-    return [line.strip() for line in text.splitlines() if line.strip()] or None
-
-
-def listed(names: list[str]) -> str:
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return words.escaped(", ".join(names[:6]) + more)

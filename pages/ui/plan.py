@@ -59,7 +59,9 @@ def reachable() -> tuple[str, ...]:
 def settled(upload: Upload) -> bool:
     """Whether the data can be used as they are: nothing refused, and what cannot be read may be left out."""
     found = answer(upload, "preview") or {}
-    return "refused" not in found and (not found.get("skipped") or bool(upload.plan.get("skip")))
+    return not {"refused", "columns"} & set(found) and (
+        not found.get("skipped") or bool(upload.plan.get("skip"))
+    )
 
 
 def ready(upload: Upload) -> bool:
@@ -123,14 +125,30 @@ def _waiting(asked: Asked, upload: Upload, question: str, sentence: str, height:
         atomic.write_json(upload.folder / f"{question}.json", found, durable=False)
         st.session_state.pop(_ASKED, None)
         st.rerun()
-    st.caption(f"{sentence} {words.duration(asked.seconds)}")
+    st.progress(*how_far(asked, sentence))
     st.skeleton(height=height)
+
+
+def how_far(asked: Asked, sentence: str) -> tuple[float, str]:
+    """The share that is done and a line of words; a part of known size begins anew with each kind of work."""
+    told = asking.progress(asked)
+    if told is None:
+        return 0.0, f"{sentence} {words.duration(asked.seconds)}"
+    what, done, total = told
+    of = f"{words.count(done)} of {words.count(total)}"
+    return min(1.0, done / max(1, total)), f"{what}: {of} files. {words.duration(asked.seconds)}"
 
 
 def forget_question() -> None:
     asked: Asked | None = st.session_state.pop(_ASKED, None)
     if asked is not None:
         asking.end(asked)
+
+
+def options(upload: Upload) -> dict[str, Any]:
+    """Keywords of open_dataset that this visitor has said."""
+    given = {"skip_unreadable": bool(upload.plan.get("skip")), "label": upload.plan.get("label")}
+    return {name: value for name, value in given.items() if value}
 
 
 def pixels(upload: Upload, samples: Sequence[dict[str, Any]]) -> list[bytes]:

@@ -27,7 +27,7 @@ LARGEST = 1024
 def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any] | None:
-    """Channels, size, mean and std; None for rows of numbers that still lack a scale."""
+    """Channels, size, mean and std, and of a table its columns; None for numbers that still lack a scale."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
     known = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
@@ -39,12 +39,28 @@ def choose(
     return {"channels": channels, "size": size, "mean": mean, "std": std}
 
 
+def show(how: dict[str, Any]) -> None:
+    """Let the form show this preprocessing, which was just tried; for callbacks.
+
+    Every widget is told its value: one that is only forgotten here keeps the old one in the browser.
+    """
+    st.session_state[SCALE] = FROM_FILE
+    st.session_state[CHANNELS] = how["channels"]
+    if how["size"]:
+        st.session_state[HEIGHT], st.session_state[WIDTH] = how["size"]
+
+
 def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
     scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
     if known is not None:
         scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
-    mean, std = scales[st.selectbox("Scale of the numbers", list(scales), key=SCALE)]
-    return {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
+    mean, std = scales[scale]
+    chosen = {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    source = known if scale == FROM_FILE and known is not None else found
+    if source.get("table"):  # which column is which of the numbers belongs to the scale
+        chosen |= {"table": source["table"], "channels": source.get("channels", found["features"])}
+    return chosen
 
 
 def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
@@ -53,10 +69,10 @@ def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: di
         known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
     )
     names = {1: "Grey", 3: "Colour"}
+    st.session_state.setdefault(CHANNELS, read or found["channels"])
     chosen = st.segmented_control(
         "Channels",
         [1, 3],
-        default=read or found["channels"],
         format_func=names.__getitem__,
         key=CHANNELS,
         required=True,
@@ -79,8 +95,10 @@ def picture_size(
     if known and known["size"]:
         height, width = known["size"]
     left, right = st.columns(2, gap="small")
-    w = left.number_input("Width, pixels", 1, LARGEST, min(LARGEST, width), key=WIDTH)
-    h = right.number_input("Height, pixels", 1, LARGEST, min(LARGEST, height), key=HEIGHT)
+    st.session_state.setdefault(WIDTH, min(LARGEST, width))
+    st.session_state.setdefault(HEIGHT, min(LARGEST, height))
+    w = left.number_input("Width, pixels", 1, LARGEST, key=WIDTH)
+    h = right.number_input("Height, pixels", 1, LARGEST, key=HEIGHT)
     return [int(h), int(w)]
 
 

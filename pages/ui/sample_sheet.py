@@ -68,7 +68,15 @@ def figure(fact: Mapping[str, Any], png: bytes) -> str:
 
 
 def rows(samples: Sequence[Mapping[str, Any]]) -> None:
-    """Samples that are rows of numbers, as a table."""
-    table = [{"label": fact["label"], **{f"x{at}": value for at, value in enumerate(fact["values"])}}
-             for fact in samples[:ROWS_SHOWN]]  # fmt: skip
-    st.dataframe(table, hide_index=True, height=320)
+    """Samples that are rows of a table, or of an array of numbers, with their label first."""
+    table = [{"label": words.visible(str(fact["label"])), **cells(fact)} for fact in samples[:ROWS_SHOWN]]
+    st.dataframe(
+        table, hide_index=True, height=420, alt="Some of the training samples, one a row, label first"
+    )
+
+
+def cells(fact: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of one row by the names of their columns; an array's columns are numbered."""
+    if "cells" in fact:
+        return {words.visible(name): words.visible(cell) for name, cell in fact["cells"].items()}
+    return {f"x{at}": value for at, value in enumerate(fact["values"])}

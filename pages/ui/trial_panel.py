@@ -8,8 +8,7 @@ import streamlit as st
 
 from influence_core import atomic, uploads
 from influence_core.uploads import Upload
-from pages.ui import frame, plan, visitor, words
-from pages.ui.preprocessing_form import CHANNELS, HEIGHT, SCALE, WIDTH
+from pages.ui import frame, plan, preprocessing_form, visitor, words
 from pages.ui.routes import runs_root
 
 ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"
@@ -40,7 +39,7 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
             {
                 "model": str(upload.folder / "model"),
                 "dataset": upload.plan["dataset"],
-                "skip_unreadable": bool(upload.plan.get("skip")),
+                **plan.options(upload),
             },
             "Trying the model on validation samples.",
             TALL,
@@ -106,6 +105,5 @@ def use(name: str, way: dict[str, Any]) -> None:
             "mean": list(how["mean"]),
             "std": list(how["std"]),
         }
-        for key in (SCALE, CHANNELS, WIDTH, HEIGHT):
-            st.session_state.pop(key, None)
+        preprocessing_form.show(spec["preprocessing"])
     begin(name, spec)

@@ -1,6 +1,7 @@
 """Bringing one's own data: nothing is guessed silently, nothing is shown to strangers."""
 
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,20 @@ import pytest
 from starlette.applications import Starlette
 
 from influence_core import jobs, uploads
+from influence_core.data import open_dataset
+from influence_core.data.store import is_store
 from influence_core.errors import DataError
-from pages.ui import check_step, data_step, model_step, places, plan, receiving, sample_sheet
+from pages.ui import (
+    asking,
+    check_step,
+    data_step,
+    model_step,
+    places,
+    plan,
+    preprocessing_form,
+    receiving,
+    sample_sheet,
+)
 from tests.app.brought import KEY, PREVIEW, SPEC, TRIAL, WEIGHTS, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
 from tests.pictures import write_split_folder, zip_folder
@@ -51,7 +64,7 @@ def test_a_zip_goes_to_disk_in_pieces_and_its_preview_appears(root: Path, tmp_pa
     assert answer.json() == {"stored": "toys-one.zip"}, "the name is made fit for a path, and no path is told"
     stored = uploads.stored_file(upload, "toys-one.zip")
     assert stored.read_bytes() == path.read_bytes()
-    data_step.take_dataset(upload, stored, "../toys one.zip")
+    data_step.take_dataset(upload, [(stored, "../toys one.zip")])
     app = open_own(upload)
     end = time.monotonic() + 120
     while plan.answer(upload, "preview") is None:
@@ -63,6 +76,12 @@ def test_a_zip_goes_to_disk_in_pieces_and_its_preview_appears(root: Path, tmp_pa
     assert "12 training, 12 validation, 12 test samples in 2 classes" in shown.replace("\\", "")
     assert "12 validation samples" in "\n".join(w.value.replace("\\", "") for w in app.warning)
     assert any(button.label == "Next: model" for button in app.button)
+    kept = uploads.open_upload(root, upload.id, [f"browser {KEY}"])
+    assert Path(kept.plan["dataset"]).name == "toys-one" and is_store(Path(kept.plan["dataset"]))
+    assert not stored.exists(), "what was sent lies on the disk twice"
+    assert len(open_dataset(kept.plan["dataset"]).train) == 12, "the store is the dataset from now on"
+    uploads.delete(root, kept)
+    assert not Path(kept.plan["dataset"]).exists() and not kept.folder.exists(), "deleted, and still there"
 
 
 def test_nobody_sends_a_file_without_the_token_of_this_upload(root: Path, monkeypatch) -> None:
@@ -124,7 +143,7 @@ def test_runs_of_an_upload_are_seen_by_their_owner_until_shared(root: Path, run)
 
 def test_what_cannot_be_read_is_left_out_only_with_consent(root: Path) -> None:
     upload = bring(
-        root, answers={"preview": PREVIEW | {"skipped": ["Left out 1 samples: a.png (damaged PNG)."]}}
+        root, answers={"preview": PREVIEW | {"skipped": ["Left out 1 sample: a.png (damaged PNG)."]}}
     )
     app = open_own(upload)
     assert not any(button.label == "Next: model" for button in app.button)
@@ -132,6 +151,58 @@ def test_what_cannot_be_read_is_left_out_only_with_consent(root: Path) -> None:
     assert any(button.label == "Next: model" for button in app.button)
     again = uploads.open_upload(root, upload.id, [f"browser {KEY}"])
     assert check_step.job(again).dataset_options == {"skip_unreadable": True}
+
+
+def test_the_label_column_is_asked_for_and_used_everywhere(root: Path) -> None:
+    """No column is chosen beforehand, however likely; the answer reaches preview, trial, check and analysis."""
+    columns = [
+        {"name": "target", "different": 2, "common": [["0", 9]], "classes": True, "likely": True},
+        {"name": "<b>age", "different": 70, "common": [["31", 2]], "classes": False, "likely": False},
+    ]
+    upload = bring(root, answers={"preview": {"columns": columns}})
+    app = open_own(upload)
+    assert not app.exception and app.selectbox(key="own_label").value is None
+    assert app.selectbox(key="own_label").options == ["target (likely)", "<b>age"]
+    assert not any(button.label == "Next: model" for button in app.button)
+    app.selectbox(key="own_label").set_value("<b>age").run()
+    assert "70 different values" in "\n".join(w.value for w in app.warning)
+    app.selectbox(key="own_label").set_value("target").run()
+    press(app, "Use this column")
+    again = uploads.open_upload(root, upload.id, [f"browser {KEY}"])
+    assert data_step.question(again)["label"] == "target"
+    assert plan.options(again) == check_step.job(again).dataset_options == {"label": "target"}
+
+
+def test_a_model_json_comes_beside_the_weights_and_nothing_is_asked(root: Path) -> None:
+    """Both in one go: whatever it is called, the JSON lies where the reader of the weights looks, and all is known."""
+    said = WEIGHTS | {name: SPEC[name] for name in ("architecture", "classes", "preprocessing")}
+    upload = bring(root)
+    for name in ("trained.safetensors", "spec-of-mine.json"):
+        assert put(upload, b"{}", name=name, kind="model").status_code == 200
+    files = [uploads.stored_file(upload, name) for name in ("model.json", "trained.safetensors")]
+    model_step.take_sent(upload, [(file, file.name) for file in files])
+    again = uploads.open_upload(root, upload.id, [f"browser {KEY}"])
+    assert again.plan["weights"].endswith("trained.safetensors")
+    (upload.folder / "weights.json").write_text(json.dumps(said))
+    app = open_own(upload, "model")
+    assert not app.exception
+    assert uploads.open_upload(root, upload.id, [f"browser {KEY}"]).plan["spec"] == SPEC, "tried at once"
+    press(app, "Choose another model")
+    assert not model_step.spec_file(upload).exists(), "it belonged to the other weights"
+
+
+def test_how_far_the_work_is_stands_on_the_page(tmp_path: Path) -> None:
+    code = (
+        "import json, sys, time; print(json.dumps({'progress': ['Unpacking', 500, 2000]}), flush=True); "
+        "print('{\"progress\"', end='', flush=True); time.sleep(60)"
+    )
+    asked = asking.ask("x", [sys.executable, "-c", code])
+    end = time.monotonic() + 60
+    while (told := asking.progress(asked)) is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert told == ("Unpacking", 500, 2000), "a line that is being written is no progress yet"
+    share, words = plan.how_far(asked, "Reading.")
+    assert share == 0.25 and words.startswith("Unpacking: 500 of 2\u202f000 files")
 
 
 def test_a_refusal_is_a_sentence_and_a_way_back(root: Path) -> None:
@@ -196,6 +267,12 @@ def test_chance_level_says_what_may_be_wrong_and_one_press_changes_it(root: Path
     assert not app.exception
     spec = uploads.open_upload(root, upload.id, [f"browser {KEY}"]).plan["spec"]
     assert spec["preprocessing"]["std"] == [1 / 255] and spec["classes"] == SPEC["classes"]
+    assert (
+        app.session_state["own_scale"] == app.selectbox(key="own_scale").value == preprocessing_form.FROM_FILE
+    )
+    assert not any(button.label.startswith("Try it") for button in app.button), (
+        "the form shows another choice"
+    )
 
 
 def test_without_a_model_one_is_trained_as_the_first_part_of_the_job(root: Path, monkeypatch) -> None:

@@ -1,22 +1,35 @@
 """Which architecture? Named from tensors alone, whatever wrapped them; and never certain where nothing is alike."""
 
 import time
+from functools import cache
 
 import pytest
 import safetensors.torch
 import torch
 
 from influence_core.errors import ModelError
-from influence_core.models import Preprocessing, build_network, open_model
+from influence_core.models import Preprocessing, build_network, guess, open_model
 from influence_core.models.guess import guess_architecture, unallocated
 
 CLASSES = tuple("abcdefghij")
 REAL = ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "vit_b_16")
 
 
-def shapes_of(architecture: str, size=(32, 32), prefix: str = "") -> dict[str, tuple[int, ...]]:
+@cache
+def built(architecture: str, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     network = unallocated(architecture, size)
-    return {prefix + name: tuple(value.shape) for name, value in network.state_dict().items()}
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def shapes_of(architecture: str, size=(32, 32), prefix: str = "") -> dict[str, tuple[int, ...]]:
+    return {prefix + name: shape for name, shape in built(architecture, size).items()}
+
+
+@cache
+def random_network(architecture: str) -> torch.nn.Module:
+    """Random weights are made once a network: for a vision transformer that takes longer than reading them."""
+    torch.manual_seed(0)
+    return build_network(architecture, classes=10, channels=3, size=(32, 32)).eval()
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "model."])
@@ -35,6 +48,17 @@ def test_an_architecture_is_guessed_from_its_tensors(architecture, prefix):
 def test_every_family_has_its_mark(architecture):
     (best, *_) = guess_architecture(shapes_of(architecture, size=(224, 224)))
     assert (best.architecture, best.share) == (architecture, 1.0), "the mark of the family is wrong or shared"
+
+
+def test_the_nearest_in_size_is_looked_at_first(monkeypatch):
+    """A family has up to thirty members, of which some take seconds to build."""
+    seen = []
+    compared = guess.compared
+    monkeypatch.setattr(guess, "compared", lambda name, shapes: seen.append(name) or compared(name, shapes))
+    for architecture in ("resnet18", "mobilenet_v3_small", "vit_b_16", "regnet_y_400mf"):
+        guess_architecture(shapes_of(architecture))
+        assert seen.index(architecture) < 4, f"{architecture} after {seen}"
+        seen.clear()
 
 
 def test_grey_pictures_and_other_class_counts_are_read_from_the_file():
@@ -56,8 +80,7 @@ def test_a_changed_network_is_a_guess_below_one_and_an_unknown_one_none():
 @pytest.mark.parametrize("wrapping", ["plain", "module.", "state_dict", "training"])
 def test_real_state_dicts_load_by_name_however_they_were_saved(tmp_path, architecture, wrapping):
     """The conversion in the child costs a second each, so it is done for one network; the names for all."""
-    torch.manual_seed(0)
-    network = build_network(architecture, classes=10, channels=3, size=(32, 32)).eval()
+    network = random_network(architecture)
     weights = network.state_dict()
     prefix = "module." if wrapping in ("module.", "training") else ""
     renamed = {prefix + name: tensor for name, tensor in weights.items()}

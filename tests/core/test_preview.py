@@ -60,7 +60,7 @@ def test_problems_are_found_before_anything_runs(tmp_path):
     found = preview(root, tmp_path / "p")
     said = " ".join(found["problems"])
     for words in (
-        "1 of 3 classes have fewer than 5",
+        "1 of 3 classes has fewer than 5",
         "rare (2)",
         "more than one split",
         "two different labels",
@@ -72,6 +72,36 @@ def test_problems_are_found_before_anything_runs(tmp_path):
         preview(tmp_path / "empty", tmp_path / "p")
 
 
+def test_the_label_column_is_asked_for_where_more_than_one_could_be_meant(tmp_path):
+    """`label` alone is the documented name; anything else is a question, likely columns first, none taken."""
+    rows = "".join(f"{row % 3},{'ab'[row % 2]},{row * 1.5},{row}\n" for row in range(60))
+    asked = {}
+    for heads in ("kind,label,x,id", "target,label,x,id", "kind,target,x,id", "grade,kind,x,id"):
+        (tmp_path / "t.csv").write_text(heads + "\n" + rows)
+        asked[heads] = preview(tmp_path / "t.csv", tmp_path / "p").get("columns")
+    assert asked.pop("kind,label,x,id") is None
+    assert [column["name"] for column in asked["target,label,x,id"]] == ["target", "label", "x"]
+    assert [column["name"] for column in asked["kind,target,x,id"] if column["likely"]] == ["target"]
+    assert asked["grade,kind,x,id"][0]["common"][0] == ("0", 20)
+    found = preview(tmp_path / "t.csv", tmp_path / "p", label="kind")
+    assert found["classes"] == ["a", "b"] and found["features"] == 2
+    assert [column["name"] for column in found["table"]["columns"]] == ["grade", "x"]
+
+
+def test_one_is_not_spoken_of_as_several(tmp_path):
+    root = write_split_folder(tmp_path / "toys")
+    (root / "train/dark/broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    (root / "val/dark/twin.png").write_bytes((root / "train/dark/0.png").read_bytes())
+    (root / "odd.xyz").write_text("x")
+    said = json.dumps(preview(root, tmp_path / "p"))
+    for words in (
+        "Left out 1 sample that",
+        "1 sample stands in more than one split",
+        "Ignored 1 file that is no",
+    ):
+        assert words in said, said
+
+
 def test_samples_of_all_classes_are_shown_and_doubtful_orders_named():
     labels = np.repeat([0, 1, 2], [100, 3, 1])
     assert [labels[row] for row in chosen(labels, 6)] == [0, 1, 2, 0, 1, 0]
@@ -79,9 +109,12 @@ def test_samples_of_all_classes_are_shown_and_doubtful_orders_named():
     assert not doubtful_order(["cat", "10"])
 
 
-def test_a_model_that_fits_is_said_to(good, toys):
+def test_a_model_that_fits_is_said_to_and_nobody_waits_for_more(good, toys, monkeypatch):
+    """At 100 % no other preprocessing can gain a tenth, so none is tried."""
+    monkeypatch.setattr("influence_core.trial.preprocessings", lambda *_: pytest.fail("tried in vain"))
     found = trial(good, toys)
     assert found["accuracy"] == 1 and not found["at_chance"] and found["alternatives"] == []
+    assert found["chance"] == 0.5
 
 
 def test_a_wrong_class_order_is_found(good, toys):

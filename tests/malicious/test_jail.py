@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from influence_core import inspection, jobs
 from influence_core.errors import ModelError
 from influence_core.models import quarantine
+from pages.ui import check_panel
 
 MODELS = Path(quarantine.__file__).parent
 INSIDE = """
@@ -113,9 +115,14 @@ def test_the_parent_survives_whatever_becomes_of_the_child(tmp_path, monkeypatch
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_network_of_its_own_or_no_new_descriptor_at_all(tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [jobs.WORKER, inspection.command("trial", {}), check_panel.COMMAND],
+    ids=["job", "trial", "check"],
+)
+def test_what_opens_files_of_strangers_has_an_empty_network(command):
     """As a command around any other: what runs in it sees no interface but a loopback that is down."""
-    jail = MODELS.parent / "jail.py"
+    around = command[: command.index("-P") - 1]
     code = textwrap.dedent("""
         import socket
         try:
@@ -123,9 +130,7 @@ def test_a_network_of_its_own_or_no_new_descriptor_at_all(tmp_path):
         except OSError as error:
             print(error.errno)
     """)
-    done = subprocess.run(
-        [sys.executable, "-I", jail, sys.executable, "-c", code], capture_output=True, text=True
-    )
+    done = subprocess.run([*around, sys.executable, "-c", code], capture_output=True, text=True)
     permitted = subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0
     if not permitted:
         pytest.skip("this system permits no namespaces; the jail then rests on open files alone")

@@ -19,6 +19,7 @@ from influence_core.data.pictures import decode_picture
 from influence_core.errors import DataError
 from influence_core.table_files import write_csv
 from pages.ui import sample_sheet, words
+from tests.malicious.caps import capped
 from tests.pictures import encoded, pixels, write_split_folder, zip_folder
 
 NASTY = (
@@ -44,7 +45,7 @@ def archive(path: Path, *names: str) -> Path:
 
 
 def refused(path: Path, *said: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with capped(path.name), pytest.raises(DataError) as caught:
         open_dataset(path)
     for word in said:
         assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"

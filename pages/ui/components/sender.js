@@ -1,4 +1,4 @@
-// Sends one file straight to the disk of the server, in the background, with progress. Every text is set as text.
+// Sends files, one after the other, straight to the disk of the server, in the background, with progress. Every text is set as text.
 
 const senders = new WeakMap();
 
@@ -8,17 +8,19 @@ class Sender {
     this.input = root.querySelector('input');
     this.zone = this.part('zone');
     this.file = null;
+    this.waiting = [];            // files that come after it
+    this.sent = [];               // files that have arrived
     this.request = null;
     this.wanted = false;          // a file is chosen, and the server has not said yet where to send it
     this.part('choose').addEventListener('click', () => this.input.click());
     this.part('stop').addEventListener('click', () => this.request?.abort());
-    this.input.addEventListener('change', () => this.take(this.input.files[0]));
+    this.input.addEventListener('change', () => this.take(this.input.files));
     this.zone.addEventListener('dragover', event => { event.preventDefault(); this.zone.classList.add('over'); });
     this.zone.addEventListener('dragleave', () => this.zone.classList.remove('over'));
     this.zone.addEventListener('drop', event => {
       event.preventDefault();
       this.zone.classList.remove('over');
-      this.take(event.dataTransfer.files[0]);
+      this.take(event.dataTransfer.files);
     });
   }
 
@@ -26,21 +28,31 @@ class Sender {
     this.data = data;
     this.tell = tell;
     this.input.accept = data.accept.join(',');
+    this.input.multiple = data.several;
     this.input.setAttribute('aria-label', data.label);
     this.part('label').textContent = data.label;
     if (!this.request && !this.file) this.say(data.hint);
     if (this.wanted && data.url) this.send();
   }
 
-  take(file) {
-    if (!file || this.request) return;
+  take(chosen) {
+    const files = [...chosen].slice(0, this.data.several ? undefined : 1);
     this.input.value = '';        // the same file may be chosen again
-    if (file.size > this.data.limit) {
-      this.fail(`${file.name} has ${megabytes(file.size)}; ${megabytes(this.data.limit)} are left. ${this.data.advice}`);
+    if (!files.length || this.request || this.wanted) return;
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    if (size > this.data.limit) {
+      const names = files.map(file => file.name).join(', ');
+      this.fail(`${names}: ${megabytes(size)}, but ${megabytes(this.data.limit)} are left. ${this.data.advice}`);
       return;
     }
-    this.file = file;
-    this.say(`${file.name}: beginning`);
+    this.sent = [];
+    this.waiting = files;
+    this.next();
+  }
+
+  next() {
+    this.file = this.waiting.shift();
+    this.say(`${this.file.name}: beginning`);
     if (this.data.url) this.send();
     else { this.wanted = true; this.tell('wanted', String(Date.now())); }
   }
@@ -67,9 +79,11 @@ class Sender {
     try { answer = JSON.parse(request.responseText); } catch { /* a proxy may answer in its own words */ }
     if (request.status !== 200) { this.fail(answer.problem || `The server answered ${request.status}. Choose it again.`); return; }
     const name = this.file.name;
+    this.sent.push({ stored: answer.stored, name });
+    if (this.waiting.length) { this.next(); return; }
     this.end();
     this.say(`${name} has arrived`);
-    this.tell('sent', { stored: answer.stored, name });
+    this.tell('sent', this.sent);
   }
 
   fail(text) {
@@ -80,6 +94,7 @@ class Sender {
   end() {
     this.request = null;
     this.file = null;
+    this.waiting = [];
     this.wanted = false;
     this.zone.classList.remove('busy');
     this.part('bar').style.width = '0';

@@ -44,9 +44,10 @@ def sender(
     limit: int,
     url: str | None,
     on_wanted: Callable[[], object],
-    on_sent: Callable[[str, str], object],
+    on_sent: Callable[[Sequence[tuple[str, str]]], object],
+    several: bool = False,
 ) -> None:
-    """A zone to drop a file on.
+    """A zone to drop a file on, or several.
 
     Args:
         key: Of the component.
@@ -55,7 +56,8 @@ def sender(
         limit: Bytes that may be sent.
         url: Where to send to, relative to the page; None until somebody wants to send something.
         on_wanted: Called when a file is chosen and there is no url yet; the next run is expected to give one.
-        on_sent: Called with the file's name on disk, as the route said it, and its name on the person's computer.
+        on_sent: Called with each file's name on disk, as the route said it, and its name on the person's computer.
+        several: Whether files that are chosen together are sent one after the other; else only the first is.
     """
 
     def wanted() -> None:
@@ -63,8 +65,8 @@ def sender(
 
     def arrived() -> None:
         told: Any = st.session_state[key].get("sent")
-        if isinstance(told, dict):
-            on_sent(str(told.get("stored")), str(told.get("name")))
+        if isinstance(told, list):
+            on_sent([(str(one.get("stored")), str(one.get("name"))) for one in told if isinstance(one, dict)])
 
     hint = f"or drop it here · up to {words.count(limit / 1e6)}{words.THIN}MB · {', '.join(accept)}"
     _mount(
@@ -73,6 +75,7 @@ def sender(
             "label": label,
             "accept": list(accept),
             "limit": limit,
+            "several": several,
             "url": url,
             "hint": hint,
             "advice": ADVICE,
