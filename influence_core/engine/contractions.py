@@ -14,7 +14,7 @@ it is in cache (tiles.py): each direction is fetched from memory once a tile ins
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -63,25 +63,25 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to read off one parameter's gradient: its shape, k directions of this shape (None counts as zero), laid out
-    in order and never copied, and its folding map or None."""
+    in order and never copied, and its folding map or None. present: the directions that are not zero, as matrices."""
 
     shape: tuple[int, ...]
     directions: tuple[Tensor | None, ...]
     sketch: FoldingMap | None
+    present: list[Tensor] = field(init=False)
 
-    def present(self) -> list[Tensor]:
-        """The directions that are not zero, as matrices (rows, columns)."""
-        return [v.view(sides(self.shape)) for v in self.directions if v is not None]
+    def __post_init__(self) -> None:
+        matrices = [v.view(sides(self.shape)) for v in self.directions if v is not None]
+        object.__setattr__(self, "present", matrices)
 
 
 @dataclass(slots=True)
 class Readings:
-    """One parameter, b samples: squared L2 norm (b,), L1 norm (b,), products (b, k), sketch (b, q)."""
+    """One parameter, b samples. sums (b, 2 + k): squared L2 norm, L1 norm, products; folded (b, M): its sketch before
+    it is closed (sketch.py). In float64 where the device has it, so that parameters are added up without rounding."""
 
-    square: Tensor
-    l1: Tensor
-    products: Tensor
-    sketch: Tensor
+    sums: Tensor
+    folded: Tensor
 
 
 def joined(parts: Sequence[Readings]) -> Readings:
@@ -92,7 +92,7 @@ def joined(parts: Sequence[Readings]) -> Readings:
 def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
     """Read everything wanted off one parameter's per-sample gradient, in the cheapest exact form."""
     like = wide(tensor_of(factor)[:0])
-    into = totals(like, samples_of(factor), len(wanted.present()), wanted.sketch)
+    into = totals(like, samples_of(factor), len(wanted.present), wanted.sketch)
     if isinstance(factor, Dense):
         _read_dense(wide(factor.g), wanted, into)
     elif isinstance(factor, Rows):
@@ -101,26 +101,27 @@ def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
         _read_outer(factor, wanted, buffer, into)
     else:
         _read_shifted(factor, wanted, into)
-    return _readings(into, wanted, like)
+    return _readings(into, wanted)
 
 
-def _readings(into: Totals, wanted: Wanted, like: Tensor) -> Readings:
-    found = [index for index, v in enumerate(wanted.directions) if v is not None]
-    products = like.new_zeros(len(into.folded), len(wanted.directions))
-    products[:, found] = into.products(len(found)).to(like.dtype)
-    sketch = wanted.sketch.closed(into.folded) if wanted.sketch else into.folded
-    square, l1 = into.sums[0, :, :2].to(like.dtype).unbind(1)
-    return Readings(square, l1, products, sketch)
+def _readings(into: Totals, wanted: Wanted) -> Readings:
+    k, found = len(wanted.directions), len(wanted.present)
+    if found == k and len(into.sums) == 1:
+        return Readings(into.sums[0, :, : 2 + k], into.folded)
+    sums = into.sums.new_zeros(into.sums.shape[1], 2 + k)
+    there = [2 + index for index, v in enumerate(wanted.directions) if v is not None]
+    sums[:, :2], sums[:, there] = into.sums[0, :, :2], into.products(found)
+    return Readings(sums, into.folded)
 
 
 def _read_dense(g: Tensor, wanted: Wanted, into: Totals) -> None:
-    read_tile(g.reshape(len(g), -1).contiguous(), 0, wanted.present(), wanted.sketch, into)
+    read_tile(g.reshape(len(g), -1).contiguous(), 0, wanted.present, wanted.sketch, into)
 
 
 def _read_rows(factor: Rows, wanted: Wanted, into: Totals) -> None:
     into.sums[0, :, 0] += factor.g.square().sum((1, 2))
     into.sums[0, :, 1] += factor.g.abs().sum((1, 2))
-    products = [(v[factor.ids] * factor.g).sum((1, 2)) for v in wanted.present()]
+    products = [(v[factor.ids] * factor.g).sum((1, 2)) for v in wanted.present]
     _add_products(products, into)
     if wanted.sketch is not None:
         into.folded += wanted.sketch.fold_rows(factor.ids, factor.g)
@@ -151,7 +152,7 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
             if t == 1:
                 _read_one_position(*pair, row, factor.seen, wanted, part)
             elif makes(d):
-                read_made(*pair, row, [v[row : row + rows] for v in wanted.present()], wanted.sketch, part)
+                read_made(*pair, row, [v[row : row + rows] for v in wanted.present], wanted.sketch, part)
             else:
                 _read_positions(*pair, row, wanted, buffer, part)
 
@@ -162,7 +163,7 @@ def _read_positions(d: Tensor, a: Tensor, row: int, wanted: Wanted, buffer: Buff
     for low, high in _ranges(rows, max(1, TILE_NUMBERS // max(1, b * columns))):
         g = buffer.tile((b, high - low, columns), d)
         torch.bmm(d[:, low:high], a.transpose(1, 2), out=g)
-        along = [v[row + low : row + high] for v in wanted.present()]
+        along = [v[row + low : row + high] for v in wanted.present]
         read_tile(g.flatten(1), row + low, along, wanted.sketch, into)
 
 
@@ -173,7 +174,7 @@ def _read_one_position(
     d, a = d[:, :, 0], a[:, :, 0]
     into.sums[0, :, 0] += d.square().sum(1) * a.square().sum(1)
     into.sums[0, :, 1] += d.abs().sum(1) * a.abs().sum(1)
-    along = [v[row : row + d.shape[1]] for v in wanted.present()]
+    along = [v[row : row + d.shape[1]] for v in wanted.present]
     along = along if seen is None else [v[:, seen] for v in along]
     _add_products([((a @ v.T) * d).sum(1) for v in along], into)
     if wanted.sketch is not None:

@@ -4,7 +4,7 @@ They stay on the device, and no number is asked of it, so that it never waits fo
 many batches at once (`fetched`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,7 @@ def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tens
         single = _alone(model, batch, plan)
     for name, g in single.items():
         book.found[name] = contract(Dense(g), plan.wanted[name], plan.buffer)
-    logits = outputs if isinstance(outputs, Tensor) else torch.zeros(len(batch), 0)
+    logits = outputs if isinstance(outputs, Tensor) else losses.new_zeros(len(batch), 0)
     read = _entries(book.found, book.last, plan, losses)
     kept = {f"feature.{path}": wide(features[path]) for path in plan.keep}
     return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **read, **kept}
@@ -107,23 +107,40 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
 def _entries(
     found: Mapping[str, Readings], last: tuple[str, ...], plan: Plan, like: Tensor
 ) -> dict[str, Tensor]:
-    """All readings of a batch as tensors with samples on axis 0."""
-
-    def total(field: str, names: Iterable[str], *width: int) -> Tensor:
-        values = [getattr(found[name], field) for name in names if name in found]
-        return torch.stack(values).sum(0) if values else wide(like.detach()).new_zeros(len(like), *width)
-
+    """All readings of a batch as tensors with samples on axis 0, added up over parameters in one go."""
+    like, b = wide(like.detach()), len(like)
+    names = [name for name in plan.named if name in found]
+    every = [found[name].sums for name in names] or [like.new_zeros(b, 2 + plan.k)]
+    sums = torch.stack(every).to(every[0])  # (parameters, b, 2 + k)
     last = last or tuple(plan.named)[-1:]
     place = list(plan.layers).index(last[-1].rpartition(".")[0])
-    return {
-        "square": total("square", found),
-        **{f"square.{path}": total("square", names) for path, names in plan.layers.items()},
-        "l1": total("l1", found),
-        "last_l1": total("l1", last),
-        "products": total("products", found, plan.k),
-        "sketches": total("sketch", found, plan.q),
-        "last": torch.full((len(like),), place),
+    squares = dict(zip(names, sums[:, :, 0].to(like.dtype), strict=False))
+    nothing = like.new_zeros(b)
+    layers = {
+        f"square.{path}": sum((squares[name] for name in inside if name in squares), nothing)
+        for path, inside in plan.layers.items()
     }
+    whole = sums.sum(0).to(like.dtype)
+    heads = [found[name].sums[:, 1] for name in last if name in found]
+    return {
+        "square": whole[:, 0],
+        **layers,
+        "l1": whole[:, 1],
+        "last_l1": torch.stack(heads).sum(0).to(like.dtype) if heads else nothing,
+        "products": whole[:, 2:],
+        "sketches": _closed({name: found[name].folded for name in names}, plan, like),
+        "last": torch.full((b,), place, device=like.device),
+    }
+
+
+def _closed(folded: Mapping[str, Tensor], plan: Plan, like: Tensor) -> Tensor:
+    """The sum of all sketches (b, q); those of one modulus are added before they are closed."""
+    total = like.new_zeros(len(like), plan.q)
+    maps = {name: plan.wanted[name].sketch for name in folded}
+    for one in {found.modulus: found for found in maps.values() if found}.values():
+        same = [folded[name] for name, found in maps.items() if found and found.modulus == one.modulus]
+        total = total + one.closed(torch.stack(same).sum(0))
+    return total.to(like.dtype)
 
 
 def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from influence_core.engine.factors import sides
 
 @dataclass(frozen=True, slots=True)
 class FoldingMap:
-    """The fixed random map of one parameter: modulus, shift, signs (rows,) and (2, columns): themselves and negated."""
+    """The fixed random map of one parameter: modulus, shift, signs (rows,) and (columns,)."""
 
     q: int
     modulus: int
@@ -38,7 +38,7 @@ class FoldingMap:
     def fold(self, g: Tensor, row: int) -> Tensor:
         """g (b, rows' * columns), whole rows from `row` on, folded into (b, M)."""
         rows = g.shape[1] // self.columns
-        signed = g * (self.row_sign[row : row + rows, None] * self.column_sign[0]).flatten()
+        signed = g * (self.row_sign[row : row + rows, None] * self.column_sign).flatten()
         times = g.shape[1] // self.modulus
         whole = times * self.modulus
         out = signed[:, :whole].unflatten(1, (times, self.modulus)).sum(1)
@@ -50,7 +50,7 @@ class FoldingMap:
         rows = torch.arange(row, row + d.shape[1], device=d.device)
         columns = torch.arange(self.columns, device=d.device) if seen is None else seen
         left = _bucketed(d * self.row_sign[rows], rows * self.columns + self.shift, self.modulus)
-        right = _bucketed(a * self.column_sign[0, columns], columns, self.modulus)
+        right = _bucketed(a * self.column_sign[columns], columns, self.modulus)
         if (
             d.device.type != "mps"
         ):  # a transform rounds by the size of the whole, and float64 costs nothing here
@@ -61,7 +61,7 @@ class FoldingMap:
         """Rows g (b, t, columns) of a table at ids (b, t), folded into (b, M)."""
         column = torch.arange(self.columns, device=g.device)
         bucket = (ids.unsqueeze(2) * self.columns + column + self.shift) % self.modulus
-        signed = g * self.row_sign[ids].unsqueeze(2) * self.column_sign[0]
+        signed = g * self.row_sign[ids].unsqueeze(2) * self.column_sign
         return g.new_zeros(len(g), self.modulus).scatter_add_(1, bucket.flatten(1), signed.flatten(1))
 
     def closed(self, folded: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def folding_map(name: str, shape: tuple[int, ...], q: int, seed: int, like: Tens
     modulus = _modulus(q, columns)
     shift = int(torch.randint(modulus, (), generator=generator))
     row, column = (_signs(size, generator).to(like) for size in (rows, columns))
-    return FoldingMap(q, modulus, shift, columns, row, torch.stack([column, -column]))
+    return FoldingMap(q, modulus, shift, columns, row, column)
 
 
 def _modulus(q: int, pitch: int) -> int:

@@ -22,10 +22,10 @@ def sketch_of(model: nn.Module, direction: Direction, *, q: int, seed: int) -> T
     """
     named, buffer = trainable(model), Buffer()
     check_directions([direction], named)
-    total = torch.zeros(q)
+    total = torch.zeros(q, dtype=torch.float64)
     for name, value in direction.items():
         shape = tuple(value.shape)
-        wanted = Wanted(shape, (), folding_map(name, shape, q, seed, value))
-        read = contract(Dense(value.detach()[None]), wanted, buffer)
-        total += read.sketch[0].to(total)
-    return total
+        folding = folding_map(name, shape, q, seed, value)
+        read = contract(Dense(value.detach()[None]), Wanted(shape, (), folding), buffer)
+        total += folding.closed(read.folded)[0].to(total)
+    return total.float()

@@ -10,7 +10,6 @@ rounding alone may turn a ReLU over: one unit of 512 is several per cent of a gr
 """
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,8 +127,7 @@ def _compared(
     """
     dtype, named = loop.home(model)[1], trainable(model)
     with scoring(model), torch.enable_grad():
-        with warnings.catch_warnings():  # torch's own short cut for encoders says that it is a prototype
-            warnings.simplefilter("ignore", UserWarning)
+        with _asked(named):
             alone = [
                 checked(loss(loop.forward(model, b.inputs), b.labels), 1)
                 for b in loop.batches(few, 1, like=model)
@@ -150,11 +148,19 @@ def _truth(
 ) -> Mapping[str, Tensor]:
     """Gradients (step, *shape) by parameter, every sample alone through autograd."""
     try:
-        for value in named.values():
-            value.requires_grad_(True)
-        return per_sample_gradients(model, few, loss)
+        with _asked(named):
+            return per_sample_gradients(model, few, loss)
     except RuntimeError:  # the engine may know the place and the way out, so it speaks first
         return {name: value.new_zeros(0, *value.shape) for name, value in named.items()}
+
+
+@contextmanager
+def _asked(named: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Parameters that ask for gradients, as in training: else torch takes a short cut of its own through encoders."""
+    try:
+        for value in named.values():
+            value.requires_grad_(True)
+        yield
     finally:
         for value in named.values():
             value.requires_grad_(False)

@@ -10,7 +10,6 @@ The model comes back exactly as it was, also after an error: mode of every modul
 """
 
 import inspect
-import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from influence_core.engine.layouts import Key, Layouts, Sighting
+from influence_core.engine.operations import LOOKS, decides, in_place, label, unguarded
 from influence_core.engine.roots import Fan, Root
 from influence_core.engine.trees import replaced, tensors_in
 from influence_core.errors import LayerError
@@ -142,12 +142,12 @@ class Watch(TorchFunctionMode):
         held = [self._held[id(value)] for value in found if id(value) in self._held]
         if ours:
             self._check_statistics(func, args, kwargs, held)
-            if _decides(func, args):
-                self.decided = _label(func)
+            if decides(func, args):
+                self.decided = label(func)
         if held and torch.is_grad_enabled():
             if ours and func in COMPOSITE:
                 with self:
-                    return _unguarded(func)(*args, **kwargs)
+                    return unguarded(func)(*args, **kwargs)
             return self._met_parameter(func, args, kwargs, held, ours)
         out = func(*args, **kwargs)
         if ours:
@@ -158,13 +158,13 @@ class Watch(TorchFunctionMode):
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: list[Held], ours: bool
     ) -> Any:
         """Either the batch meets parameters (a use), or parameters meet constants (a derived tensor)."""
-        label = _label(func)
-        if label in _LOOKS:
+        name = label(func)
+        if name in LOOKS:
             return func(*args, **kwargs)
         met = {name for item in held for name in item.sources}
         sources = tuple(sorted(met, key=self._order.__getitem__))
-        place = self._met[label, sources] = self._met.get((label, sources), -1) + 1
-        key = (label, sources, place)
+        place = self._met[name, sources] = self._met.get((name, sources), -1) + 1
+        key = (name, sources, place)
         if self.layouts is None:
             used = ours or key in self.spread
             inputs = tuple(value.detach() for value in tensors_in((args, kwargs)))
@@ -214,7 +214,7 @@ class Watch(TorchFunctionMode):
         constant = {id(item.value): item.value.detach() for item in held}
         args, kwargs = replaced((args, kwargs), constant)
         before = (args, kwargs)
-        if _in_place(func):  # the gradient of a parameter may need what the operation is about to overwrite
+        if in_place(func):  # the gradient of a parameter may need what the operation is about to overwrite
             before = ((args[0].clone(), *args[1:]), kwargs)
         out = func(*args, **kwargs)
         floating = [value for value in tensors_in(out) if value.is_floating_point()]
@@ -275,65 +275,6 @@ class Watch(TorchFunctionMode):
     def _mark(self, values: Any) -> None:
         for value in tensors_in(values):
             value._influence_batch = self._token  # pyright: ignore[reportAttributeAccessIssue]
-
-
-_LOOKS = {
-    "shape",
-    "size",
-    "dim",
-    "device",
-    "dtype",
-    "numel",
-    "is_floating_point",
-    "is_cuda",
-    "layout",
-    "requires_grad",
-}
-"""Questions about a tensor that do not read its numbers."""
-
-
-def _label(func: Any) -> str:
-    name = getattr(func, "__name__", type(func).__name__)
-    if name in ("__get__", "__set__"):
-        name = getattr(getattr(func, "__self__", None), "__name__", name)
-    return name
-
-
-def _in_place(func: Any) -> bool:
-    name = _label(func)
-    return name in _IN_PLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
-
-
-_IN_PLACE_DUNDERS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"}
-
-
-_DECISIONS = {
-    *(
-        "__bool__",
-        "__int__",
-        "__float__",
-        "__index__",
-        "__contains__",
-        "__array__",
-        "item",
-        "tolist",
-        "numpy",
-    ),
-    *("equal", "allclose", "is_nonzero", "nonzero", "masked_select", "unique", "unique_consecutive"),
-}
-"""Ways from a tensor's numbers to Python, or to a shape: what follows may differ from batch to batch."""
-
-
-def _decides(func: Any, args: tuple[Any, ...]) -> bool:
-    if _label(func) == "__getitem__":
-        return any(index.dtype == torch.bool for index in tensors_in(args[1:]))
-    return _label(func) in _DECISIONS
-
-
-def _unguarded(func: Any) -> Callable[..., Any]:
-    """The function's own body, not asking again whether somebody watches (that would never end)."""
-    seen = {**func.__globals__, "has_torch_function": lambda *_: False}
-    return types.FunctionType(func.__code__, seen, func.__name__, func.__defaults__, func.__closure__)
 
 
 def _versions(values: list[Tensor]) -> tuple[int, ...]:

@@ -341,7 +341,7 @@ def test_the_compiled_reader_finds_what_separate_operations_find(n, rows, column
     n=st.integers(0, 5),
     rows=st.integers(1, 35),
     columns=st.integers(1, 300),
-    t=st.integers(1, 24),
+    t=st.integers(1, 70),
     k=st.integers(0, 10),
     q=st.sampled_from([0, 4, 300]),
     row=st.integers(0, 3),
@@ -383,8 +383,8 @@ def test_norms_from_factors_equal_written_out_norms(groups, rows, columns, t):
     a = torch.randn(4, groups, columns, t, generator=generator, dtype=torch.float64)
     written = (d @ a.transpose(2, 3)).square().sum((1, 2, 3))
     found = contract(Outer(d, a), Wanted((groups * rows, columns), (), None), Buffer())
-    assert torch.allclose(found.square, written)
-    assert torch.allclose(found.l1, (d @ a.transpose(2, 3)).abs().sum((1, 2, 3)))
+    assert torch.allclose(found.sums[:, 0], written)
+    assert torch.allclose(found.sums[:, 1], (d @ a.transpose(2, 3)).abs().sum((1, 2, 3)))
 
 
 def test_the_slow_truth_is_public():
