@@ -92,7 +92,9 @@ def sample_table(
     results = {
         "expected_errors": float(doubt.suspicion.sum()),
         "flagged": int((doubt.suspicion >= CUT).sum()),
-        "noise_rate": doubt.noise_rate,
+        "noise_rate": doubt.noise.rate,
+        "noise_support": doubt.noise.support,
+        "noise_possible": doubt.noise.possible,
         "near_copies": copies,
         "confident_learning_issues": confident.flagged,
         "regime": regime(doubt.trust),
