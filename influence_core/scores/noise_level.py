@@ -8,10 +8,12 @@ How much, if it is noise, from the reader that cannot remember labels:
    belief in all those classes is. No more can be wrong than the given labels' own low beliefs leave room for:
    r = min over t of P(p_given <= t) / P(p_other <= t) (mixture proportion: Blanchard, Lee, Scott, JMLR 2010). Near 0
    on clean labels that are only hard; too low for noise that goes to a similar class and for samples of no class.
-3. With validation labels: 1 - (agreement with given labels) / (agreement with validation labels). Exact for clean
+3. With validation labels: 1 - (agreement with given labels) / (agreement with validation labels), of that reader and
+   of the one taught by validation labels alone, which has not learnt errors that training labels share. Exact for clean
    validation labels; too low when they are as noisy as the training labels.
 4. As 1, r and the sharpness free together: exact for labels thrown at random, too low for any other noise.
-The mean of 1, 2 and 4, which miss to different sides, or 3 where that is larger and beyond chance.
+The mean of 1, 2 and 4, which miss to different sides, or 3 (the first reader's, unless the other's stands out more)
+where that is larger and beyond chance.
 
 Whether it is noise. A reader also errs where classes overlap, and that is no noise. Overlap is explained by a blunter
 softmax, whereas wrong labels contradict a reader also where it is sure: so r of 4 is near 0 on clean labels (at most
@@ -31,7 +33,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from influence_core.scores.baselines import softmax
-from influence_core.scores.evidence import Evidence
+from influence_core.scores.evidence import VALIDATION_READER, Evidence
 from influence_core.scores.trust import OUTPUTS_READER, Trust
 
 SHARPER = 2.0
@@ -61,23 +63,23 @@ class Noise:
 
 
 def noise(
-    asked: Evidence, unseen: Sequence[np.ndarray], labels: np.ndarray, held_out_labels: np.ndarray
+    asked: Sequence[Evidence], unseen: Sequence[np.ndarray], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> Noise:
-    """From log probabilities: `asked`, one reader's, (n, c) and (m, c), m may be 0; `unseen`, pools, each (n, c).
+    """From log probabilities: of the witness first and others to compare, (n, c) and (m, c); of pools, each (n, c).
 
-    None of them may know the labels (n,) it speaks of.
+    None of them may know the labels (n,) it speaks of. m may be 0.
     """
-    ours = float((asked.train.argmax(1) == labels).mean())
-    if not _knows(ours, labels):
+    sure = asked[0].train
+    if not _knows(float((sure.argmax(1) == labels).mean()), labels):
         return Noise(0.0, 0.0, 0.0)
     free = max(_free_rate(scores, labels) for scores in unseen)
-    possible = (_likeliest(asked.train, labels) + _room(asked.train, labels) + free) / 3
+    possible = (_likeliest(sure, labels) + _room(sure, labels) + free) / 3
     support = float(np.clip((free - CHANCE) / (SURE - CHANCE), 0, 1))
-    agrees = float((asked.held_out.argmax(1) == held_out_labels).mean()) if len(held_out_labels) else 0.0
-    if len(held_out_labels) and _knows(agrees, held_out_labels):
-        counts = _beyond_chance(ours, len(labels), agrees, len(held_out_labels))
-        support = max(support, counts)
-        possible = max(possible, 1 - ours / agrees) if counts > 0 else possible
+    if len(held_out_labels):
+        counts, missing = max(
+            (_missing(e, labels, held_out_labels) for e in asked), key=lambda found: found[0]
+        )
+        support, possible = max(support, counts), max(possible, missing if counts > 0 else 0.0)
     possible = float(np.clip(possible, 0.0, HIGHEST))
     return Noise(possible * (UNSUPPORTED + (1 - UNSUPPORTED) * support), support, possible)
 
@@ -91,8 +93,8 @@ def witness(
     """
     if _knows(trust[anchor].agrees, labels):
         return evidence[anchor]
-    others = [(np.nan_to_num(t.held_out, nan=t.agrees), place) for place, t in enumerate(trust)]
-    return evidence[max(o for o in others if trust[o[1]].reader != OUTPUTS_READER)[1]]
+    taught = (place for place, t in enumerate(trust) if t.reader not in (OUTPUTS_READER, VALIDATION_READER))
+    return evidence[max((np.nan_to_num(trust[p].held_out, nan=trust[p].agrees), p) for p in taught)[1]]
 
 
 def _knows(agreement: float, labels: np.ndarray) -> bool:
@@ -100,11 +102,16 @@ def _knows(agreement: float, labels: np.ndarray) -> bool:
     return agreement - chance > LEAST_KNOWN * (1 - chance)
 
 
-def _beyond_chance(ours: float, n: int, theirs: float, m: int) -> float:
-    """From 0 to 1: how far theirs, a share of m, exceeds ours, a share of n, by more than chance."""
-    both = (n * ours + m * theirs) / (n + m)
+def _missing(e: Evidence, labels: np.ndarray, held_out_labels: np.ndarray) -> tuple[float, float]:
+    """Share of its agreement that a reader lacks on training labels, and from 0 to 1 how far that is beyond chance."""
+    ours, theirs = ((s.argmax(1) == y) for s, y in ((e.train, labels), (e.held_out, held_out_labels)))
+    if not _knows(float(theirs.mean()), held_out_labels):
+        return 0.0, 0.0
+    n, m = len(ours), len(theirs)
+    both = (ours.sum() + theirs.sum()) / (n + m)
     error = np.sqrt(both * (1 - both) * (1 / n + 1 / m))
-    return float(np.clip((theirs - ours) / max(error, 1e-9) - BEYOND, 0, 1))
+    gap = float(theirs.mean() - ours.mean())
+    return float(np.clip(gap / max(error, 1e-9) - BEYOND, 0, 1)), gap / float(theirs.mean())
 
 
 def _likeliest(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -24,7 +24,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm, rankdata
 
 from influence_core.scores.baselines import softmax
-from influence_core.scores.evidence import Evidence
+from influence_core.scores.evidence import VALIDATION_READER, Evidence
 from influence_core.scores.noise_level import Noise, noise, witness
 from influence_core.scores.trust import OUTPUTS_READER, Trust, trusted
 
@@ -73,7 +73,8 @@ def suspicion(
     rows = np.arange(len(labels))
     beliefs = softmax(pooled(read, trust))
     asked = witness(read, trust, labels, anchor)
-    found = noise(asked, _unseen(read, trust, asked.layer), labels, held_out_labels)
+    compared = [asked, *(e for e in read if e.reader == VALIDATION_READER and e.layer == asked.layer)]
+    found = noise(compared, _unseen(read, trust, asked.layer), labels, held_out_labels)
     doubt = STEEPNESS * _odds_against(beliefs[rows, labels])
     if aum is not None:
         doubt = doubt + TRAINING * norm.ppf((rankdata(-aum) - 0.5) / len(aum))
@@ -92,8 +93,9 @@ def pooled(read: Sequence[Evidence], trust: Sequence[Trust]) -> np.ndarray:
 
 
 def _unseen(read: Sequence[Evidence], trust: Sequence[Trust], layer: str) -> list[np.ndarray]:
-    """Pools (n, c) of the readers that left the label out: those of one layer, and all."""
-    blind = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader != OUTPUTS_READER]
+    """Pools (n, c) of the readers that training labels taught and left the own one out: those of one layer, and all."""
+    known = (OUTPUTS_READER, VALIDATION_READER)
+    blind = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader not in known]
     same = [(e, t) for e, t in blind if e.layer == layer]
     return [pooled(*zip(*pairs, strict=True)) for pairs in (same, blind)]
 

@@ -9,7 +9,15 @@ from sklearn.preprocessing import scale as standardised
 
 from influence_core.scores.baselines import baselines, softmax
 from influence_core.scores.confident_learning import confident_learning
-from influence_core.scores.evidence import Evidence, View, neighbours, probe, readings, scaled
+from influence_core.scores.evidence import (
+    Evidence,
+    View,
+    neighbours,
+    probe,
+    readings,
+    scaled,
+    taught_by_validation,
+)
 from influence_core.scores.knn_shapley import knn_shapley
 from influence_core.scores.noise_level import noise
 from influence_core.scores.suspicion import Suspicion, suspicion
@@ -75,6 +83,34 @@ def test_a_groups_members_are_no_neighbours_of_each_other():
     )
 
 
+def test_who_is_taught_by_validation_labels_has_seen_no_training_label_and_not_its_own():
+    rng = np.random.default_rng(0)
+    view, labels = View("v", rng.normal(size=(30, 5)), rng.normal(size=(40, 5))), rng.integers(0, 3, 40)
+    (found,) = taught_by_validation(view, labels, 3)
+    assert found.train.shape == (30, 3) and found.held_out.shape == (40, 3)
+    flipped = labels.copy()
+    flipped[7] = (labels[7] + 1) % 3
+    (other,) = taught_by_validation(view, flipped, 3)
+    assert np.abs(found.held_out[7] - other.held_out[7]).max() < 0.1, (
+        "a validation sample's own label spoke for it"
+    )
+    assert taught_by_validation(view, labels[:19], 3) == [], "too few labels teach nobody"
+
+
+def test_errors_that_training_labels_share_are_found_by_validation_labels():
+    """Two fifths of one class carry another one's name: whoever learns from those labels learns the error."""
+    views, logits, _, truth, _ = planted("early", 4, n=600, rate=0.0)
+    given, rng = truth[:600].copy(), np.random.default_rng(0)
+    wrong = (given == 0) & (rng.random(600) < 0.45)
+    given[wrong] = 1
+    logits = logits + 2.0 * np.eye(4)[1] * (truth == 0)[:, None]
+    reached = {
+        m: roc_auc_score(wrong, read(views, logits, given, truth[600 : 600 + m], 4).suspicion)
+        for m in (0, 200)
+    }
+    assert reached[200] > max(0.95, reached[0] + 0.02), f"validation labels taught nobody: {reached}"
+
+
 def test_near_copies_are_found_whatever_the_scale_and_crowds_are_not():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 12))
@@ -110,7 +146,9 @@ def read(views, logits, given, held_out_labels, classes, **more) -> Suspicion:
     n, m = len(given), len(held_out_labels)
     evidence = []
     for view in views:
-        evidence += readings(View(view.name, view.train, view.held_out[:m]), given, classes, alone(n))[0]
+        seen = View(view.name, view.train, view.held_out[:m])
+        evidence += readings(seen, given, classes, alone(n))[0]
+        evidence += taught_by_validation(seen, held_out_labels, classes)
     own = Evidence("outputs", "the model", logits[:n], logits[n : n + m])
     return suspicion([*evidence, own], given, held_out_labels, anchor=1, **more)
 
@@ -210,7 +248,7 @@ def test_clean_labels_of_classes_that_overlap_are_no_noise():
     clean = (rng.random((3000, 1)) > softmax(scores).cumsum(1)).sum(1).clip(max=4)
     noisy = np.where(rng.random(3000) < 0.2, (clean + rng.integers(1, 5, 3000)) % 5, clean)
     asked, nobody = Evidence("kernel", "v", scores, scores[:0]), np.zeros(0, dtype=np.int64)
-    hard, wrong = (noise(asked, [scores], labels, nobody) for labels in (clean, noisy))
+    hard, wrong = (noise([asked], [scores], labels, nobody) for labels in (clean, noisy))
     assert hard.support == 0 and hard.rate < 0.02, f"clean labels were taken for noise: {hard}"
     assert wrong.support == 1 and wrong.rate == pytest.approx(0.2, abs=0.06), f"a fifth is wrong: {wrong}"
 
@@ -222,7 +260,7 @@ def test_validation_labels_that_fit_much_better_support_noise_and_chance_does_no
     best = scores.argmax(1)
     asked = Evidence("kernel", "v", scores[:1000], scores[1000:])
     for held_out, supported in ((best, True), (drawn, False)):
-        found = noise(asked, [scores[:1000]], drawn[:1000], held_out[1000:])
+        found = noise([asked], [scores[:1000]], drawn[:1000], held_out[1000:])
         assert (found.support == 1) == supported, (
             f"{found} where validation fits {'better' if supported else 'alike'}"
         )
@@ -268,7 +306,7 @@ def test_permuted_evidence_flags_nothing():
 def test_training_evidence_counts_where_it_was_seen():
     views, logits, given, truth, wrong = planted("memorised", 7, rate=0.3)
     aum = np.random.default_rng(0).normal(size=len(given)) - 3 * wrong
-    held = truth[len(given) :]
+    held = truth[:0]
     with_it = roc_auc_score(wrong, read(views, logits, given, held, 4, aum=aum).suspicion)
     without = roc_auc_score(wrong, read(views, logits, given, held, 4).suspicion)
     assert with_it > without, f"AUM was ignored: {with_it:.3f} with, {without:.3f} without"
