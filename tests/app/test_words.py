@@ -111,7 +111,7 @@ def test_clean_data_is_told_honestly(run: Run) -> None:
 
 def test_hard_or_wrong_is_said_where_it_cannot_be_told() -> None:
     unsure = findings.hesitation({"noise_support": 0.0, "noise_possible": 0.07})
-    assert unsure is not None and f"7{THIN}%" in unsure
+    assert unsure is not None and words.percent(0.07) in unsure
     assert findings.hesitation({"noise_support": 1.0, "noise_possible": 0.07}) is None
     assert findings.hesitation({"noise_support": 0.0, "noise_possible": 0.001}) is None
     assert findings.hesitation({}) is None, "a run of an older version says nothing of it"
