@@ -14,6 +14,7 @@ import torch
 from detection_data import MADE, Data, adult, fashion
 from detection_models import belief, fresh, learned
 from detection_noise import KINDS, plant
+from detection_tables import TABLES, table_settings
 
 from influence_core.data import samples_from_arrays
 from influence_core.models import OpenedModel
@@ -75,18 +76,31 @@ def cells(seed: int = 0) -> Iterator[Cell]:
             yield Cell(*clean, REGIMES[turn % 3], checks[turn // 3], seed + 2)
 
 
+def table_cells() -> Iterator[Cell]:
+    """Small tables, clean and with errors."""
+    return (Cell(*settings) for settings in table_settings())
+
+
+def is_kept(cell: Cell, cache: Path) -> bool:
+    return _stem(cell, cache).with_suffix(".pt").exists()
+
+
+def _stem(cell: Cell, cache: Path) -> Path:
+    return cache / hashlib.sha256(repr(cell).encode()).hexdigest()[:16]
+
+
 def data_of(name: str, sources: dict[str, Path]) -> Data:
     count = TRAIN + HELD_OUT
     if name == "fashion":
         return fashion(count, sources["fashion"])
     if name == "adult":
         return adult(count, sources["adult"])
-    return MADE[name](count)
+    return (MADE | TABLES)[name](count)
 
 
 def opened(cell: Cell, cache: Path, sources: dict[str, Path]) -> Trained:
     """The cell from the cache folder, or trained now and kept there."""
-    stem = cache / hashlib.sha256(repr(cell).encode()).hexdigest()[:16]
+    stem = _stem(cell, cache)
     arrays, weights = stem.with_suffix(".npz"), stem.with_suffix(".pt")
     if not weights.exists():
         made = _made(cell, sources)

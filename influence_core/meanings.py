@@ -222,6 +222,14 @@ _FIXED = {
         _GIVEN,
         EVIDENCE,
     ),
+    "suspicion_validation": _entry(
+        "Suspicion: validation labels",
+        "What a classifier fitted to the validation labels alone says against the given label.",
+        "probably wrong",
+        "probability",
+        _GIVEN,
+        EVIDENCE,
+    ),
     "suspicion_outputs": _entry(
         "Suspicion: the model itself",
         "What the model's own outputs say against the given label; little, where it has memorised its labels.",

@@ -33,7 +33,7 @@ from influence_core.engine.sweep import Direction, sweep
 from influence_core.engine.taps import scoring
 from influence_core.engine.trees import replaced, tensors_in
 from influence_core.errors import DataError, InfluenceError
-from influence_core.identity import classes_of, fitted, ids_of, labels_of
+from influence_core.identity import classes_of, fitted, ids_of
 from influence_core.objectives import objective_gradient
 from influence_core.recording import Recorder
 from influence_core.scores import layer_aware
@@ -106,10 +106,7 @@ class OnlineValuation:
                 "seed": seed,
                 "validation": validation is not None,
             }
-            names = classes_of(
-                model, samples
-            )  # as a run writes them, so that the Dynamics page finds its samples
-            labels = [names[label] if names else str(label) for label in labels_of(samples)]
+            labels = label_texts(model, samples)
             self._recorder = Recorder(out, ids_of(samples), labels, settings=settings)
 
     def score(self, outputs: Tensor, labels: Tensor, rows: Any = None) -> Tensor:
@@ -228,6 +225,19 @@ class OnlineValuation:
             return products.to(labels.device)
         finally:
             self._inputs.pause(False)
+
+
+def label_texts(model: nn.Module, samples: Dataset) -> list[str]:
+    """As a run writes them, so that the Dynamics page finds its samples; a sequence of labels in one line."""
+    names = classes_of(model, samples)
+
+    def text(label: Any) -> str:
+        places = torch.as_tensor(label).flatten().tolist()
+        return " ".join(names[p] if names and p >= 0 else str(p) for p in places)
+
+    if isinstance(samples, Samples):
+        return [text(label) for label in samples.labels]
+    return [text(samples[row][1]) for row in range(loop.count(samples))]
 
 
 class Rows(Dataset):

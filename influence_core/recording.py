@@ -82,19 +82,22 @@ class Recorder:
     def batch(self, rows: Any, outputs: Any, labels: Any, *, values: Any = None, kept: Any = None) -> None:
         """One batch as the model saw it: rows (b,) in the order of ids, outputs (b, c) logits, labels (b,).
 
-        values: influence (b,); kept: bool (b,). Tensors and arrays both do; they are read at once.
+        For sequences outputs (b, t, c) and labels (b, t): the mean over positions, without those of a label below 0
+        (padding). values: influence (b,); kept: bool (b,). Tensors and arrays both do; they are read at once.
         """
         logits, given = _array(outputs).astype(np.float64), _array(labels).astype(np.int64)
-        if logits.ndim != 2 or given.shape != logits.shape[:1]:
+        if logits.ndim not in (2, 3) or given.shape != logits.shape[:-1]:
             raise RunError(
                 f"Outputs of shape {logits.shape} with labels of shape {given.shape} cannot be recorded; expected "
-                "logits (b, c) and labels (b,). Use numbers(...) to record a loss and a margin of your own."
+                "logits (b, c) with labels (b,), or (b, t, c) with (b, t). Use numbers(...) to record a loss and a "
+                "margin of your own."
             )
-        rows_of_batch = np.arange(len(given))
-        own, others = logits[rows_of_batch, given], logits.copy()
-        others[rows_of_batch, given] = -np.inf
-        loss = np.logaddexp.reduce(logits, axis=1) - own
-        self.numbers(rows, loss=loss, margin=own - others.max(1), influence=values, kept=kept)
+        place = np.maximum(given, 0)[..., None]
+        own, others = np.take_along_axis(logits, place, -1)[..., 0], logits.copy()
+        np.put_along_axis(others, place, -np.inf, -1)
+        loss = np.logaddexp.reduce(logits, axis=-1) - own
+        loss, margin = (_over_positions(each, given >= 0) for each in (loss, own - others.max(-1)))
+        self.numbers(rows, loss=loss, margin=margin, influence=values, kept=kept)
 
     def numbers(self, rows: Any, **columns: Any) -> None:
         """The same, from numbers of one's own: each (b,), by a name of COLUMNS; None is left out."""
@@ -222,6 +225,14 @@ def _described(folder: Path) -> dict[str, Any]:
 
 def _epoch_file(folder: Path, number: int) -> Path:
     return folder / f"epoch-{number:04d}.npy"
+
+
+def _over_positions(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """(b,) as they are, or (b, t) -> the mean (b,) over the positions that count, NaN where none does."""
+    if values.ndim == 1:
+        return values
+    total, count = np.where(counted, values, 0).sum(1), counted.sum(1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
 def _array(values: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 from influence_core.engine.sweep import Sweep
 from influence_core.scores.baselines import baselines, softmax
 from influence_core.scores.confident_learning import confident_learning
-from influence_core.scores.evidence import Evidence, View, readings
+from influence_core.scores.evidence import Evidence, View, readings, taught_by_validation
 from influence_core.scores.knn_shapley import knn_shapley
 from influence_core.scores.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.suspicion import as_log_probabilities, suspicion
@@ -59,7 +59,7 @@ def sample_table(
     names = np.asarray(classes, dtype=object)
     plain = baselines(swept.logits.numpy(), labels)
     views = _views(swept, held_out, inputs)
-    evidence, nearest, copies = _evidence(views, labels, len(classes), seed, on_progress)
+    evidence, nearest, copies = _evidence(views, labels, held_out_labels, len(classes), seed, on_progress)
     outputs = held_out.logits if held_out is not None else swept.logits[:0]
     own = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
@@ -92,7 +92,9 @@ def sample_table(
     results = {
         "expected_errors": float(doubt.suspicion.sum()),
         "flagged": int((doubt.suspicion >= CUT).sum()),
-        "noise_rate": doubt.noise_rate,
+        "noise_rate": doubt.noise.rate,
+        "noise_support": doubt.noise.support,
+        "noise_possible": doubt.noise.possible,
         "near_copies": copies,
         "confident_learning_issues": confident.flagged,
         "regime": regime(doubt.trust),
@@ -145,18 +147,22 @@ def _views(swept: Sweep, held_out: Sweep | None, inputs: View | None) -> list[Vi
 def _evidence(
     views: Sequence[View],
     labels: np.ndarray,
+    held_out_labels: np.ndarray,
     classes: int,
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[list[Evidence], np.ndarray, int]:
-    """Three readers a view; the neighbours are the deepest one's. Third: the number of samples with near-copies."""
+    """Three readers a view, four with validation labels; the neighbours are the deepest view's.
+
+    Third: the number of samples with near-copies.
+    """
     together = twin_groups(views[0], seed=seed)
     groups = members(together)
     evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)
         found, nearest = readings(view, labels, classes, groups, seed=seed)
-        evidence += found
+        evidence += [*found, *taught_by_validation(view, held_out_labels, classes, seed=seed)]
     return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1)
 
 

@@ -10,6 +10,11 @@ Weight = exp(GAIN * gain + HELD_OUT * held-out - MEMORY * max(memory - 1, 0)), t
 outputs. Without validation labels memory cannot be told; the outputs then fade as their record of the given labels
 nears perfect. The constants were chosen over cells of benchmarks/detection.py together: halving or doubling GAIN,
 HELD_OUT or MEMORY moved the mean AUROC over twelve cells by at most 0.002, OUTPUTS by 0.003: little hangs on them.
+Readers taught by validation labels alone share no error with the training labels: times TAUGHT, and more where that
+shows. When on the anchor's view they know less of the training labels than the anchor does, by more than two standard
+errors, then the anchor has learnt errors which training labels have in common: times exp(SYSTEMATIC * the rest of the
+gap). Over 18 cells TAUGHT = 1, 2, 4 gave 0.951, 0.954, 0.955 (0.941 without such readers), SYSTEMATIC = 5, 10, 15 then
+0.955, 0.956, 0.956; for one class's labels on another (textures) 0.816 without, 0.897, 0.920, 0.938, 0.949.
 """
 
 from collections.abc import Sequence
@@ -17,10 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from influence_core.scores.evidence import Evidence
+from influence_core.scores.evidence import VALIDATION_READER, Evidence
 
 OUTPUTS_READER = "outputs"
 GAIN, HELD_OUT, MEMORY, OUTPUTS = 10.0, 4.0, 3.0, 6.0
+TAUGHT, SYSTEMATIC = 2.0, 15.0
 PERFECT = 0.15
 """Without validation labels: outputs that miss fewer given labels than this share count less, down to nothing."""
 ANCHOR_GAIN = 0.08
@@ -79,6 +85,9 @@ def trusted(
     weights = np.array(
         [_weight(e, a, held, gain, m) for (e, a, held, gain), m in zip(records, memory, strict=True)]
     )
+    weights[[e.reader == VALIDATION_READER for e in evidence]] *= TAUGHT * np.exp(
+        SYSTEMATIC * _common_errors(records, memory, evidence[anchor].layer, len(held_out_labels))
+    )
     shares = weights / weights.sum()
     return [
         Trust(_name(e), e.reader, float(s), agrees, held, float(m), gain)
@@ -86,8 +95,18 @@ def trusted(
     ]
 
 
+def _common_errors(records: list, memory: Sequence[float], layer: str, m: int) -> float:
+    """Share of training labels that the anchor gets wrong as they are, told by the reader taught by m others."""
+    for (e, _, held, _), remembered in zip(records, memory, strict=True):
+        if e.reader == VALIDATION_READER and e.layer == layer:
+            error = np.sqrt((1 - held) / max(held, 1e-9) / m)
+            return float(np.clip(1 - remembered - 2 * error, 0.0, 1.0))
+    return 0.0
+
+
 def _name(e: Evidence) -> str:
-    return "the model's own outputs" if e.reader == OUTPUTS_READER else f"{e.reader} on {e.layer}"
+    named = {VALIDATION_READER: f"validation labels on {e.layer}", OUTPUTS_READER: "the model's own outputs"}
+    return named.get(e.reader, f"{e.reader} on {e.layer}")
 
 
 def _weight(e: Evidence, agrees: float, held_out: float, gain: float, memory: float) -> float:

@@ -135,6 +135,18 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
     ]
 
 
+def hesitation(results: Mapping[str, Any]) -> str | None:
+    """One sentence where the evidence cannot tell wrong labels from hard ones; runs of older versions never asked."""
+    possible = float(results.get("noise_possible", 0.0))
+    if results.get("noise_support", 1.0) >= 0.5 or possible < 0.005:
+        return None
+    return (
+        "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
+        f"cut. Up to {words.percent(possible)} of the labels may still be wrong; the order of suspicion says where to "
+        "look first."
+    )
+
+
 def _accuracy(title: str, record: Mapping[str, float] | None, help: str) -> Fact:
     if record is None:
         return Fact(title, "none", "no such split", help)

@@ -109,6 +109,14 @@ def test_clean_data_is_told_honestly(run: Run) -> None:
     assert findings.next_steps(found)
 
 
+def test_hard_or_wrong_is_said_where_it_cannot_be_told() -> None:
+    unsure = findings.hesitation({"noise_support": 0.0, "noise_possible": 0.07})
+    assert unsure is not None and words.percent(0.07) in unsure
+    assert findings.hesitation({"noise_support": 1.0, "noise_possible": 0.07}) is None
+    assert findings.hesitation({"noise_support": 0.0, "noise_possible": 0.001}) is None
+    assert findings.hesitation({}) is None, "a run of an older version says nothing of it"
+
+
 def test_evidence_names_only_what_speaks_against_the_label() -> None:
     common = {"given": "shirt", "suggested": "dress"}
     strong = evidence.sentence(

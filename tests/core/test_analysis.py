@@ -88,6 +88,22 @@ def test_any_module_and_any_dataset_give_a_full_run(run):
     )
 
 
+def test_without_validation_samples_there_is_suspicion_but_no_influence(tmp_path):
+    found = ic.analyze(net(), blobs(30, 1), None, out=tmp_path / "alone")
+    table = ic.open_run(tmp_path / "alone").samples
+    assert ((table["suspicion"] >= 0) & (table["suspicion"] <= 1)).to_numpy().all()
+    assert (table["suggested_label"] != table["label"]).to_numpy().all()
+    measured = {"layer_aware", "knn_shapley", "suspicion_validation"}
+    measured |= {name for name in table if name.startswith("influence")}
+    assert not measured & set(table), f"{measured & set(table)} cannot be known without validation samples"
+    assert table.drop(columns=["label", "predicted", "suggested_label"]).notna().all().all()
+    assert set(found.description["columns"]) == {"sample_id", *table.columns}
+    assert any("Without validation samples" in note for note in found.description["notes"])
+    assert "validation" not in found.description["results"]["regime"]
+    with pytest.raises(InfluenceError, match="utility"):
+        found.harmful("utility", 3)
+
+
 def test_the_table_holds_exact_gradients_and_signed_influence(run):
     model, train, val = net(), blobs(30, 1), blobs(15, 2)
     truth = flat_gradients(model, train)

@@ -161,6 +161,24 @@ def test_our_own_samples_are_fitted_and_recorded_under_their_names(tmp_path):
     assert list(table["label"]) == [("bright", "dark")[label] for label in train.labels]
 
 
+def test_sequences_are_recorded_too_and_padding_is_left_out(tmp_path):
+    model = Language()
+    x, y = torch.randn(4, 7, 5), torch.randint(4, (4, 7))
+    y[2, 3:] = -100
+    with OnlineValuation(model, samples=TensorDataset(x, y), out=tmp_path / "s") as valuation:
+        outputs = model(x)
+        valuation.score(outputs, y, range(4))
+        valuation.end_epoch()
+    recording = ic.open_recording(tmp_path / "s")
+    kept = y >= 0
+    losses = torch.nn.functional.cross_entropy(outputs.movedim(-1, 1), y, reduction="none").detach()
+    assert np.allclose(recording.column("loss")[0], losses.sum(1) / kept.sum(1), atol=1e-5)
+    best = outputs.scatter(2, y.clamp_min(0)[..., None], -torch.inf).max(-1).values
+    margins = (outputs.gather(2, y.clamp_min(0)[..., None])[..., 0] - best).detach()
+    assert np.allclose(recording.column("margin")[0], (margins * kept).sum(1) / kept.sum(1), atol=1e-5)
+    assert next(iter(recording.samples["label"])) == " ".join(str(int(v)) for v in y[0])
+
+
 def test_misuse_is_a_sentence():
     model = nn.Linear(5, 3)
     with pytest.raises(InfluenceError, match="expected layer_aware"):
