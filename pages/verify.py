@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
@@ -48,12 +47,7 @@ def running(chosen: Chosen) -> None:
         state_ = status(folder)
         if state_.active or (state_.resumable and not (folder / RESULT).exists()):
             with st.container(border=True):
-                job_panel.panel(folder, key=f"verify_{folder.name}", title=title_of(folder))
-
-
-def title_of(folder: Path) -> str:
-    """What a job verifies, in words."""
-    return f"Verifying {repair_jobs.name_of(folder)}"
+                job_panel.panel(folder, key=f"verify_{folder.name}", title=repair_jobs.title_of(folder))
 
 
 def selected(found: list[Verification]) -> Verification:
@@ -209,7 +203,12 @@ def start(chosen: Chosen, repair: Repair, recipe: Recipe, seeds: int, groups: in
     """A callback: what cannot be trained on is said before any time is spent."""
     try:
         repair_jobs.submit_verification(
-            chosen.run, repair, recipe=recipe.to_json(), seeds=seeds, groups=groups
+            chosen.run,
+            repair,
+            recipe=recipe.to_json(),
+            seeds=seeds,
+            groups=groups,
+            sized=what_if.finds_its_size(repair),
         )
     except InfluenceError as error:
         st.session_state[what_if.PROBLEM] = str(error)
