@@ -19,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from fidelity_peers import PEERS
 from scipy.stats import rankdata
 from sklearn.datasets import load_digits
 
@@ -174,14 +175,13 @@ def lds(subsets: int, seeds: int) -> None:
     for name, tau in scores.items():
         value, low, high = mean_rank_correlation(masks @ tau, -measured)
         print(f"| {name} | {value:.3f} | [{low:.3f}, {high:.3f}] |")
-    for package, name in (("trak", "traker"), ("kronfluence", "kronfluence")):
-        there = importlib.util.find_spec(package) is not None
-        note = (
-            "installed, but no adapter is written for it here yet"
-            if there
-            else f"not installed (pip install {name})"
-        )
-        print(f"| {name}, the package | not measured | {note} |")
+    for name, (package, score) in PEERS.items():
+        if importlib.util.find_spec(package) is None:
+            print(f"| {name}, the package | not measured | not installed |")
+            continue
+        for words, part in (("one model", members[:1]), (f"{MEMBERS} seeds", members)):
+            value, low, high = mean_rank_correlation(masks @ score(part, train_, test), -measured)
+            print(f"| {name}, the package, {words} | {value:.3f} | [{low:.3f}, {high:.3f}] |", flush=True)
 
 
 def mean_rank_correlation(predicted: np.ndarray, measured: np.ndarray) -> tuple[float, float, float]:

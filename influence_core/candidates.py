@@ -16,12 +16,10 @@ from influence_core.advice import Aim
 from influence_core.data.samples import Samples
 from influence_core.engine.sweep import Direction, sweep
 from influence_core.errors import DataError, InfluenceError
-from influence_core.objectives import objective_gradient
+from influence_core.group_levels import FEWEST, MOST_LEVELS, levels
+from influence_core.objectives import Gap, Objective, WorstGroup, objective_gradient, resolved
 from influence_core.reopened import Inputs
 from influence_core.runs import Run
-
-FEWEST = 5  # validation samples of a class or group below which its mean loss says nothing
-MOST_LEVELS = 12  # of a group column
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,7 +50,8 @@ def aims(run: Run, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim
     found = []
     for name in [column.removeprefix("influence_") for column in run.samples if _is_influence(column)]:
         try:
-            direction = objective_gradient(inputs.model, inputs.val, name, loss=inputs.loss)
+            objective = objective_of(run, name)
+            direction = objective_gradient(inputs.model, inputs.val, objective, loss=inputs.loss)
         except InfluenceError:
             continue
         found.append((Aim(name, "run", _title(run, name)), direction))
@@ -64,6 +63,16 @@ def aims(run: Run, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim
     return found
 
 
+def objective_of(run: Run, name: str) -> str | Objective:
+    """The objective behind a column influence_<name>: gaps by what the run wrote of them, others by their name."""
+    facts = run.description.get("objectives", {}).get(name, {})
+    if "column" in facts:
+        column, kind, positive = facts["column"], facts.get("kind"), facts.get("positive") or []
+        choices = [Gap(column, kind, label) for label in (None, *positive)] if kind else [WorstGroup(column)]
+        return next((one for one in choices if one.name == name), name)
+    return next((one for one in resolved(["utility:class"], run.classes) if one.name == name), name)
+
+
 def parts_of(val: Samples) -> list[tuple[Aim, Samples]]:
     """The validation samples of each class and of each group of enough samples."""
     parts = []
@@ -72,13 +81,9 @@ def parts_of(val: Samples) -> list[tuple[Aim, Samples]]:
         if len(members) >= FEWEST:
             parts.append((Aim(f"class {name}", "class", f"loss on class {name}"), val.select(members)))
     for column in val.groups.columns:
-        levels = val.groups[column].astype(str).to_numpy()
-        names, sizes = np.unique(levels, return_counts=True)
-        if len(names) > MOST_LEVELS:
-            continue
-        for level in names[sizes >= FEWEST]:
+        found = levels(val.groups, str(column))
+        for level, members in found.items() if len(found) <= MOST_LEVELS else ():
             title = f"loss where {column} is {level}"
-            members = np.flatnonzero(levels == level)
             parts.append((Aim(f"{column} = {level}", "group", title), val.select(members)))
     return parts
 

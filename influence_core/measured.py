@@ -3,11 +3,15 @@
 Everything is a mean over seeds; a difference is paired with the arm "nothing" of the same seed (paired.py).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from influence_core import decided_gaps
 from influence_core.data.samples import Samples
+from influence_core.decided_gaps import DecidedGap
+from influence_core.group_levels import FEWEST, MOST_LEVELS, levels
 from influence_core.paired import (
     Estimate,
     bootstrapped,
@@ -18,8 +22,6 @@ from influence_core.paired import (
 from influence_core.repair import Version
 from influence_core.trainings import Outcome
 
-FEWEST = 5  # test samples of a class or group below which its accuracy says nothing
-MOST_LEVELS = 12
 TINY = 1e-12
 
 
@@ -35,9 +37,18 @@ def losses(judged: Samples, outcomes: list[Outcome]) -> np.ndarray:
     return np.stack([-np.log(np.maximum(o.probabilities[rows, judged.labels], TINY)) for o in outcomes])
 
 
-def summary(judged: Samples, outcomes: dict[str, list[Outcome]], versions: dict[str, list[Version]]) -> dict:
-    """Per arm: how much it changed, its level in every metric, and the paired difference to "nothing"."""
+def summary(
+    judged: Samples,
+    outcomes: dict[str, list[Outcome]],
+    versions: dict[str, list[Version]],
+    gaps: Sequence[DecidedGap] = (),
+) -> dict:
+    """Per arm: how much it changed, its level in every metric, and the paired difference to "nothing".
+
+    gaps: of the run's fairness objectives; each becomes a metric of its own.
+    """
     base = outcomes.get("nothing")
+    gaps = [each for each in gaps if decided_gaps.measurable(each, judged)]
     arms = {}
     for arm, trained in outcomes.items():
         entry: dict[str, Any] = {
@@ -47,10 +58,14 @@ def summary(judged: Samples, outcomes: dict[str, list[Outcome]], versions: dict[
             "by_seed": right(judged, trained).mean(axis=1).tolist(),
         }
         entry["levels"] |= {f"gap {name}": gap(judged, trained, name) for name in group_columns(judged)}
+        entry["levels"] |= {each.metric: decided_gaps.level(each, judged, trained) for each in gaps}
         if base is not None and arm != "nothing":
             entry["differences"] = differences(judged, base, trained)
+            for each in gaps:
+                change_ = decided_gaps.difference(each, judged, base, trained)
+                entry["differences"][each.metric] = change_.to_json()
         arms[arm] = entry
-    found: dict[str, Any] = {"arms": arms}
+    found: dict[str, Any] = {"arms": arms, "gaps": {each.objective: each.metric for each in gaps}}
     if {"nothing", "repair", "oracle"} <= set(outcomes):
         hits = {arm: right(judged, outcomes[arm]) for arm in ("nothing", "repair", "oracle")}
         found["recovered"] = recovered(hits)
@@ -68,7 +83,7 @@ def metrics(judged: Samples, outcomes: list[Outcome]) -> dict[str, np.ndarray]:
         if len(members) >= FEWEST:
             found[f"class {name}"] = hit[:, members]
     for column in group_columns(judged):
-        for level, members in levels(judged, column).items():
+        for level, members in levels(judged.groups, column).items():
             found[f"{column} = {level}"] = hit[:, members]
     return found
 
@@ -84,26 +99,20 @@ def differences(judged: Samples, base: list[Outcome], trained: list[Outcome]) ->
 
 def group_columns(judged: Samples) -> list[str]:
     """Columns that divide the test samples into a few groups of enough samples."""
-    return [str(c) for c in judged.groups.columns if 2 <= len(levels(judged, str(c))) <= MOST_LEVELS]
-
-
-def levels(judged: Samples, column: str) -> dict[str, np.ndarray]:
-    values = judged.groups[column].astype(str).to_numpy()
-    names, sizes = np.unique(values, return_counts=True)
-    return {str(name): np.flatnonzero(values == name) for name in names[sizes >= FEWEST]}
+    return [str(c) for c in judged.groups.columns if 2 <= len(levels(judged.groups, str(c))) <= MOST_LEVELS]
 
 
 def gap(judged: Samples, outcomes: list[Outcome], column: str) -> float:
     """Accuracy of the best group minus that of the worst, a share of one; smaller is fairer."""
     hit = right(judged, outcomes)
-    values = [float(hit[:, members].mean()) for members in levels(judged, column).values()]
+    values = [float(hit[:, members].mean()) for members in levels(judged.groups, column).values()]
     return max(values) - min(values)
 
 
 def _gap_difference(judged: Samples, base: list[Outcome], trained: list[Outcome], column: str) -> Estimate:
     before, after = right(judged, base), right(judged, trained)
     codes = np.full(len(judged), -1)
-    for code, members in enumerate(levels(judged, column).values()):
+    for code, members in enumerate(levels(judged.groups, column).values()):
         codes[members] = code
     known = range(codes.max() + 1)
 

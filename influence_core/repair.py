@@ -38,6 +38,7 @@ class Repair:
     changes: index sample_id; columns action (relabel, remove, weigh), label_before, label_after (missing unless
         relabelled), weight (1 unless removed or weighed), by (a reviewer, or "rule").
     undone: how many decisions were taken back before, for the report.
+    aim: the fairness objective it is to lower; None: accuracy.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Repair:
     changes: pd.DataFrame
     made: str = field(default_factory=utc_now)
     undone: int = 0
+    aim: str | None = None
 
     def __len__(self) -> int:
         return len(self.changes)
@@ -82,6 +84,7 @@ class Version:
             "parent": self.parent,
             "by": {str(name): int(count) for name, count in changes["by"].value_counts().items()},
             "undone": self.repair.undone,
+            "aim": self.repair.aim,
             **{action: self.repair.count(action) for action in ACTIONS},
             "samples": int((self.weights > 0).sum()),
         }

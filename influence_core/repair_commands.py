@@ -3,6 +3,7 @@
 influence verify runs/fashion --seeds 5                 what the run proposes from its own cut on
 influence verify runs/fashion --decided                 what people decided
 influence verify runs/fashion --top 50 --label shirt
+influence verify runs/adult --gap                      remove what widens a gap between groups and hurts accuracy
 influence report runs/fashion --out report.html
 """
 
@@ -34,6 +35,13 @@ def add_commands(commands: Any, bar: Bar) -> None:
     which.add_argument("--decided", action="store_true", help="everything people decided")
     which.add_argument("--top", type=int, metavar="K", help="the K most suspicious samples")
     which.add_argument("--cut", type=float, metavar="S", help="everything from this suspicion on")
+    which.add_argument(
+        "--gap",
+        nargs="?",
+        const="",
+        metavar="OBJECTIVE",
+        help="the samples that widen a gap between groups most; default: the run's first fairness objective",
+    )
     verify.add_argument("--label", help="only samples of this given label; with --top or --cut")
     verify.add_argument("--seeds", type=int, default=5, help="trainings an arm")
     verify.add_argument(
@@ -72,6 +80,7 @@ def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
         arms=(*ARMS, "scrambled") if chosen.scrambled else ARMS,
         groups=chosen.groups,
         workers=chosen.workers,
+        sized=chosen.gap is not None,
         on_progress=bar({name: title for name, title, _ in STAGES}),
     )
     print(table_of(found))
@@ -93,6 +102,9 @@ def table_of(found: Verification) -> str:
         lines.append(
             f"{name:<12}{arm['changed']:>9,.0f}{levels['accuracy']:>10.4f}  {band:<24}{levels['loss']:>8.4f}"
         )
+    for metric in found.content.get("gaps", {}).values():
+        sizes = ", ".join(f"{name} {100 * arm['levels'][metric]:.1f}" for name, arm in found.arms.items())
+        lines.append(f"{metric}, points: {sizes}")
     if (share := found.recovered) is not None:
         lines.append(
             f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the accuracy lost to wrong labels"
@@ -111,11 +123,14 @@ def table_of(found: Verification) -> str:
 def _repair(chosen: argparse.Namespace, run: Run) -> Repair:
     from influence_core import repair
     from influence_core.decisions import decision_log_for
+    from influence_core.narrowing import narrowing
 
     if chosen.label is not None and chosen.top is None and chosen.cut is None:
         raise InfluenceError("--label narrows --top or --cut down: give one of them with it.")
     if chosen.decided:
         return repair.decided(run, decision_log_for(chosen.folder.resolve().parent))
+    if chosen.gap is not None:
+        return narrowing(run, chosen.gap or None)
     if chosen.top is not None:
         return repair.most_suspicious(run, chosen.top, label=chosen.label)
     if chosen.cut is not None:

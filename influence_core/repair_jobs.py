@@ -8,7 +8,6 @@ The job's own process, lock, progress, cancel and resume are those of jobs.py.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,8 @@ def submit_verification(run: Run, repair: Repair, **settings: Any) -> Path:
     """Start a job that verifies a repair; settings are keywords of verify that JSON can hold, recipe as its fields."""
     folder = new_folder(run)
     write_parquet(repair.changes.reset_index(), folder / CHANGES)
-    facts = {"name": repair.name, "run": repair.run, "made": repair.made, "undone": repair.undone}
+    facts = {"name": repair.name, "run": repair.run, "made": repair.made}
+    facts |= {"undone": repair.undone, "aim": repair.aim}
     atomic.write_json(folder / "job.json", _job(VERIFY, repair=facts, settings=settings))
     jobs.launch(folder)
     return folder
@@ -57,6 +57,19 @@ def kind_of(folder: Path) -> str:
 def name_of(folder: Path) -> str:
     """What a verification job changes, in words."""
     return str(atomic.read_json(folder / "job.json")["repair"]["name"])
+
+
+def title_of(folder: Path) -> str:
+    """What a job of a repair does, in words."""
+    if kind_of(folder) == PREDICT:
+        return "Trying every candidate label"
+    return f"Verifying {name_of(folder)}"
+
+
+def active(run_folder: Path) -> list[Path]:
+    """Folders of the predictions and verifications of a run that are queued or at work."""
+    places = [run_folder / "advice" / "job.json", *sorted(run_folder.glob("verifications/*/job.json"))]
+    return [path.parent for path in places if path.exists() and jobs.status(path.parent).active]
 
 
 def predict(folder: Path, on_progress: OnProgress) -> None:
@@ -89,7 +102,8 @@ def frozen_repair(folder: Path, content: dict[str, Any]) -> Repair:
     """The repair as it was when the job was asked for."""
     changes = pd.read_parquet(folder / CHANGES).set_index("sample_id")
     facts = content["repair"]
-    return replace(Repair(facts["name"], facts["run"], changes), made=facts["made"], undone=facts["undone"])
+    kept = {"made": facts["made"], "undone": facts["undone"], "aim": facts.get("aim")}
+    return Repair(facts["name"], facts["run"], changes, **kept)
 
 
 def _job(kind: str, **content: Any) -> dict[str, Any]:

@@ -19,9 +19,10 @@ import pandas as pd
 import torch
 
 from influence_core import arms as compared
-from influence_core import atomic, measured
+from influence_core import atomic, measured, narrowing
 from influence_core.candidates import aims, pair_products
 from influence_core.data.samples import Samples
+from influence_core.decided_gaps import gaps_of
 from influence_core.errors import DataError
 from influence_core.fresh_attack import EPSILON
 from influence_core.groups_removed import Group, groups_of
@@ -38,7 +39,8 @@ from influence_core.verifications import CHANGES, RESULT, Verification, new_fold
 
 STAGES = (
     ("inputs", "Opening model and data", 0.03),
-    ("arms", "Training with the repair and without", 0.68),
+    ("size", "Finding the size on validation samples", 0.05),
+    ("arms", "Training with the repair and without", 0.63),
     ("predict", "Predicting every change", 0.04),
     ("groups", "Training without groups of samples", 0.25),
 )
@@ -67,6 +69,7 @@ def verify(
     groups: int = 8,
     epsilon: float = EPSILON,
     workers: int | None = None,
+    sized: bool = False,
     inputs: Inputs | None = None,
     out: Path | str | None = None,
     on_progress: Progress | None = None,
@@ -81,6 +84,7 @@ def verify(
         groups: Groups of samples to remove for the predicted-beside-measured scatter, one training each.
         epsilon: Strength of the fresh attack, in units of the input.
         workers: Trainings side by side; default: one a processor. Changes no bit of the result.
+        sized: For a repair that aims at a gap between groups: find its size on validation samples first.
         inputs: Model and samples, where the run was made from objects in Python.
         out: Folder of the result; default: a new one in RUN/verifications. An unfinished one is continued.
 
@@ -105,6 +109,8 @@ def verify(
         workers,
     )
     chosen = suggested(opened) if repair is None else repair  # a repair of nothing is a repair too
+    if sized:
+        chosen = narrowing.sized(opened, here, chosen.aim, plan.recipe, report)
     check_trainable(repaired(here.train, chosen), needs=np.unique(evaluation(here).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +207,7 @@ class _Verifying:
             "judged_samples": len(judged),
             "classes": list(judged.classes),
             "model": task.key(self.inputs),
-            **measured.summary(judged, _by_arm(outcomes), _by_arm(versions)),
+            **measured.summary(judged, _by_arm(outcomes), _by_arm(versions), gaps_of(self.run)),
             "inputs": {
                 "dataset": self.run.description["inputs"]["dataset"]["fingerprint"],
                 "model": self.run.description["inputs"]["model"]["fingerprint"],

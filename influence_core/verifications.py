@@ -73,22 +73,30 @@ class Verification:
         return self.folder.parents[1] / "trainings" / self.content["model"]
 
     @property
+    def aim(self) -> str:
+        """The metric the repair was to improve: accuracy, or the gap between groups it was to narrow."""
+        gaps, wanted = self.content.get("gaps", {}), self.content["repair"].get("aim")
+        return str(gaps.get(wanted, "accuracy"))
+
+    @property
     def verdict(self) -> str:
-        """improved, worsened, or no measurable effect: by the interval of the accuracy's change."""
-        effect = self.difference()
+        """improved, worsened, or no measurable effect: by the interval of the change of what it aimed at."""
+        effect = self.difference(self.aim)
         if effect is None or not effect.measurable:
             return NONE
-        return "improved" if effect.value > 0 else "worsened"
+        return "improved" if (effect.value > 0) == (self.aim == "accuracy") else "worsened"
 
     def sentence(self) -> str:
         """The result in words, for a page, a command and a report."""
         effect, levels = self.difference(), self.arms["repair"]["levels"]
         split = "test" if self.content["judged_by"] == "test" else "validation"
         what = described(self.content["repair"])
+        if self.aim != "accuracy" and self.difference(self.aim) is not None:
+            return self._gap_in_words(what, split)
         if effect is None:
             return f"{what}: {split} accuracy {percent(levels['accuracy'])}; nothing to compare it with."
         before = self.arms["nothing"]["levels"]["accuracy"]
-        band = f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
+        band = banded(effect)
         if self.verdict == NONE:
             text = f"{what} had no measurable effect on {split} accuracy ({percent(before)}): {band}"
             text += self._loss_in_words(split)
@@ -99,6 +107,23 @@ class Verification:
         return text + (
             f"; a random repair of the same size: {points(control.value)}." if control is not None else "."
         )
+
+    def _gap_in_words(self, what: str, split: str) -> str:
+        """What a repair of a gap did to it, and what that cost in accuracy, each beside the random control."""
+        effect, cost = self.difference(self.aim), self.difference()
+        assert effect is not None and cost is not None
+        before, after = (self.arms[arm]["levels"][self.aim] for arm in ("nothing", "repair"))
+        name = f"the {split} {self.aim.removeprefix('gap ').replace(', ', ' gap (', 1)})"
+        if self.verdict == NONE:
+            text = f"{what} had no measurable effect on {name}, {percent(before)}: {banded(effect)}"
+        else:
+            verb = "narrowed" if effect.value < 0 else "widened"
+            text = f"{what} {verb} {name} from {percent(before)} to {percent(after)}, {banded(effect)}"
+        text += f"; accuracy {banded(cost)}"
+        gap, accuracy = self.difference(self.aim, "random"), self.difference(arm="random")
+        if gap is None or accuracy is None:
+            return f"{text}."
+        return f"{text}; a random removal of the same size: {points(gap.value)}, accuracy {points(accuracy.value)}."
 
     def _loss_in_words(self, split: str) -> str:
         """Where accuracy shows nothing, the loss may: it is a finer measure of the same answers."""
@@ -132,6 +157,11 @@ def percent(share: float) -> str:
 def points(share: float) -> str:
     """A difference of shares in percentage points, always with its sign."""
     return f"{100 * share:+.1f}".replace("-", "\u2212")
+
+
+def banded(effect: Estimate) -> str:
+    """'+3.6 points [+2.8, +4.4]'."""
+    return f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
 
 
 def open_verification(folder: Path | str) -> Verification:

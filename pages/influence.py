@@ -10,7 +10,19 @@ import streamlit as st
 
 from influence_core.explanations import Explanation
 from influence_core.runs import HELD_OUT
-from pages.ui import cached, cards, charts, contradiction, explained, frame, reading, rows, state, words
+from pages.ui import (
+    cached,
+    cards,
+    charts,
+    contradiction,
+    explained,
+    frame,
+    reading,
+    rows,
+    sample_advice,
+    state,
+    words,
+)
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.state import Chosen
 
@@ -239,6 +251,7 @@ def training(chosen: Chosen, wanted: str) -> None:
     st.subheader(explained.headline(found), anchor=False)
     st.caption(explained.what_counts(found))
     contradiction.card(chosen, wanted)
+    sample_advice.card(chosen, wanted)
     two_sides(chosen, found)
 
 

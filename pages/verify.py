@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
@@ -48,12 +48,7 @@ def running(chosen: Chosen) -> None:
         state_ = status(folder)
         if state_.active or (state_.resumable and not (folder / RESULT).exists()):
             with st.container(border=True):
-                job_panel.panel(folder, key=f"verify_{folder.name}", title=title_of(folder))
-
-
-def title_of(folder: Path) -> str:
-    """What a job verifies, in words."""
-    return f"Verifying {repair_jobs.name_of(folder)}"
+                job_panel.panel(folder, key=f"verify_{folder.name}", title=repair_jobs.title_of(folder))
 
 
 def selected(found: list[Verification]) -> Verification:
@@ -157,7 +152,7 @@ def plan(chosen: Chosen, action) -> None:
         repair = what_if.choose(chosen)
         st.markdown(what_if.summary(repair))
         what_if.prediction(chosen, repair)
-        recipe, seeds, groups = settings(chosen)
+        settings(chosen)
     if problem := st.session_state.pop(what_if.PROBLEM, None):
         st.error(problem, icon=":material/error:")
     action.button(
@@ -167,49 +162,62 @@ def plan(chosen: Chosen, action) -> None:
         key="verify",
         disabled=not len(repair),
         on_click=start,
-        args=(chosen, repair, recipe, seeds, groups),
+        args=(chosen, repair),
         help="Trains with the chosen repair and without; runs in the background and survives a reload.",
     )
 
 
-def settings(chosen: Chosen) -> tuple[Recipe, int, int]:
-    """The recipe, editable, and how thorough to be."""
-    facts = chosen.run.description["inputs"]
-    proposed = suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
+def settings(chosen: Chosen) -> None:
+    """The recipe, editable, and how thorough to be; `asked` reads it."""
+    proposed = proposal(chosen)
     with st.expander("Recipe of the training", icon=":material/tune:"):
         first, second, third, fourth = st.columns(4, gap="small")
-        seeds = first.number_input("Seeds", 1, 20, 5, key="verify_seeds")
-        groups = second.number_input(
+        first.number_input("Seeds", 1, 20, 5, key="verify_seeds")
+        second.number_input(
             "Groups to remove", 0, 12, 8, key="verify_groups", help="For predicted beside measured."
         )
-        epochs = third.number_input("Epochs", 1, 200, proposed.epochs, key="verify_epochs")
+        third.number_input("Epochs", 1, 200, proposed.epochs, key="verify_epochs")
         highest = proposed.learning_rate
-        rate = fourth.number_input(
-            "Highest learning rate", 1e-6, 1.0, highest, format="%.4f", key="verify_rate"
-        )
-        optimizer = first.selectbox("Optimizer", ("adamw", "sgd"), key="verify_optimizer")
-        begin = second.selectbox(
+        fourth.number_input("Highest learning rate", 1e-6, 1.0, highest, format="%.4f", key="verify_rate")
+        first.selectbox("Optimizer", ("adamw", "sgd"), key="verify_optimizer")
+        second.selectbox(
             "Start from", ("scratch", "given"), index=("scratch", "given").index(proposed.start), key="verify_start",
             format_func={"scratch": "new weights", "given": "the given weights"}.__getitem__,
         )  # fmt: skip
-        augment = third.checkbox("Mirror and shift", key="verify_augment")
-    recipe = Recipe(
-        epochs=int(epochs),
-        batch_size=proposed.batch_size,
-        learning_rate=float(rate),
-        weight_decay=proposed.weight_decay,
-        optimizer=optimizer,
-        augment=augment,
-        start=begin,
+        third.checkbox("Mirror and shift", key="verify_augment")
+
+
+def proposal(chosen: Chosen) -> Recipe:
+    facts = chosen.run.description["inputs"]
+    return suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
+
+
+def asked(chosen: Chosen) -> tuple[Recipe, int, int]:
+    """The recipe, seeds and groups as they stand in the form now: a number typed a moment before the click counts,
+    also when the page has not been drawn with it yet."""
+    form, proposed = st.session_state, proposal(chosen)
+    recipe = replace(
+        proposed,
+        epochs=int(form["verify_epochs"]),
+        learning_rate=float(form["verify_rate"]),
+        optimizer=form["verify_optimizer"],
+        start=form["verify_start"],
+        augment=bool(form["verify_augment"]),
     )
-    return recipe, int(seeds), int(groups)
+    return recipe, int(form["verify_seeds"]), int(form["verify_groups"])
 
 
-def start(chosen: Chosen, repair: Repair, recipe: Recipe, seeds: int, groups: int) -> None:
+def start(chosen: Chosen, repair: Repair) -> None:
     """A callback: what cannot be trained on is said before any time is spent."""
     try:
+        recipe, seeds, groups = asked(chosen)
         repair_jobs.submit_verification(
-            chosen.run, repair, recipe=recipe.to_json(), seeds=seeds, groups=groups
+            chosen.run,
+            repair,
+            recipe=recipe.to_json(),
+            seeds=seeds,
+            groups=groups,
+            sized=what_if.finds_its_size(repair),
         )
     except InfluenceError as error:
         st.session_state[what_if.PROBLEM] = str(error)

@@ -46,7 +46,10 @@ class Findings:
     @property
     def headline(self) -> str:
         if not self.flagged:
-            return f"None of {words.count(self.total)} training labels is probably wrong."
+            return (
+                f"None of {words.count(self.total)} training labels is probably wrong: nothing here is worth the time "
+                "of a review."
+            )
         verb = "is" if self.flagged == 1 else "are"
         return (
             f"{words.count(self.flagged)} of {words.count(self.total)} training labels {verb} probably wrong."

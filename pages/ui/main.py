@@ -12,7 +12,7 @@ if (
 ) not in sys.path:  # run as a script: `pages` is next to app.py
     sys.path.insert(0, root)
 
-from influence_core import jobs
+from influence_core import jobs, repair_jobs
 from influence_core.errors import InfluenceError
 from influence_core.runs import RunSummary
 from pages.ui import cached, frame, job_panel, reviewer, state, visitor, words
@@ -131,9 +131,22 @@ def _job_banner(summaries: list[RunSummary], page: str) -> None:
     waiting = [runs_root() / summary.name for summary in summaries if summary.state in ("queued", "running")]
     busy = next((folder for folder in waiting if jobs.status(folder).active), None)
     if busy is None or (busy.name == state.run_name() and page != "Start"):
+        _repair_banner(summaries, page)
         return
     with st.container(border=True):
         job_panel.panel(busy, key="banner", compact=True)
+
+
+def _repair_banner(summaries: list[RunSummary], page: str) -> None:
+    """A verification or prediction at work on a run this person sees; the Verify page of that run shows it itself."""
+    for summary in summaries:
+        if summary.name == state.run_name() and page == "Verify":
+            continue
+        for folder in repair_jobs.active(runs_root() / summary.name):
+            with st.container(border=True):
+                title = f"{repair_jobs.title_of(folder)}, {summary.name}"
+                job_panel.panel(folder, key="repair_banner", compact=True, title=title)
+            return
 
 
 def _framed(page) -> None:

@@ -58,9 +58,10 @@ def verdict(effect: Estimate, *, lower_is_better: bool = False) -> str:
 
 
 def metric_title(name: str) -> str:
-    """'class shirt' -> 'shirt', 'gap sex' -> 'gap between sex'."""
+    """'class shirt' -> 'shirt', 'gap sex' -> 'accuracy gap of sex', 'gap sex, equalized odds' -> 'gap of sex (...)'."""
     if name.startswith("gap "):
-        return f"gap between {name[4:]}"
+        column, _, kind = name[4:].partition(", ")
+        return f"gap of {column} ({kind})" if kind else f"accuracy gap of {column}"
     return name.removeprefix("class ")
 
 
@@ -113,6 +114,7 @@ def comparison(found: list[Verification]) -> pd.DataFrame:
     rows = []
     for one in found:
         effect, recovered = one.difference(), one.recovered
+        gap = one.difference(one.aim) if one.aim != "accuracy" else None
         repair = one.content["repair"]
         rows.append(
             {
@@ -121,6 +123,7 @@ def comparison(found: list[Verification]) -> pd.DataFrame:
                 "Removed": words.count(repair["remove"]),
                 "Seeds": one.content["seeds"],
                 "Points of accuracy [95 %]": "" if effect is None else band(effect),
+                "Points of the gap [95 %]": "" if gap is None else band(gap),
                 "Reading": one.verdict,
                 "Of the lost accuracy": "" if recovered is None else words.percent(recovered.value),
                 "Verified": words.moment(one.content["made"]),
@@ -138,12 +141,18 @@ def next_step(found: Verification) -> str:
     ]
     paid = f" It cost {' and '.join(payers[:3])}: look at these classes before you use it." if payers else ""
     if found.verdict == "improved":
-        return (
-            "Take the repaired data and the model with you, or go on reviewing what is still in doubt." + paid
-        )
+        onward = ", or go on reviewing what is still in doubt." if found.aim == "accuracy" else "."
+        return f"Take the repaired data and the model with you{onward}{paid}"
+    if found.verdict == "worsened" and found.aim != "accuracy":
+        return "Keep the data as it was: this repair widened the gap." + paid
     if found.verdict == "worsened":
         return (
             "Keep the data as it was: this repair made the model worse. Review its labels one by one." + paid
+        )
+    if found.aim != "accuracy":
+        return (
+            "Nothing could be measured of the gap: it rests on few test samples, or too few were removed. Verify with "
+            "more seeds, another kind of gap, or more samples." + paid
         )
     return (
         "Nothing could be measured. Either the repair is too small for this many test samples and seeds, or the labels "

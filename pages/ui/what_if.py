@@ -10,21 +10,32 @@ from influence_core.advice import FLOOR, Advice, read_advice
 from influence_core.effects import Effects, predicted_effects
 from influence_core.errors import InfluenceError
 from influence_core.jobs import status
+from influence_core.narrowing import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
 from influence_core.repair import Repair
 from influence_core.verifications import calibration_of
 from pages.ui import frame, job_panel, state, verify_words, words
 from pages.ui.state import Chosen
 
 DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One class", "Everything decided"
+GAP = "A gap between groups"
 SCOPES = (DOUBT, TOP, CLASS, DECIDED)
-PROBLEM = "_verify_problem"
+SIZED = "verify_sized"
+PROBLEM, ASKED = "_verify_problem", "_prediction_problem"
 
 
 def choose(chosen: Chosen) -> Repair:
     """The controls of the bar; returns the repair they describe."""
+    gaps = fairness_objectives(chosen.run)
     scope = st.segmented_control(
-        "What if I changed", SCOPES, default=DOUBT, required=True, key=state.SCOPE, bind="query-params"
+        "What if I changed",
+        (*SCOPES, GAP) if gaps else SCOPES,
+        default=DOUBT,
+        required=True,
+        key=state.SCOPE,
+        bind="query-params",
     )
+    if scope == GAP:
+        return _narrowing(chosen, gaps)
     if scope == TOP:
         most = min(2000, len(chosen.run.samples))
         k = st.number_input("How many", 1, most, min(50, most), key=state.TOP, bind="query-params")
@@ -39,6 +50,30 @@ def choose(chosen: Chosen) -> Repair:
     return repairs.above(chosen.run, cut, label=label)
 
 
+def _narrowing(chosen: Chosen, gaps: list[str]) -> Repair:
+    """Removing what widens a gap: which gap, and how many samples, or as many as validation samples ask for."""
+    titles = {str(chosen.run.description["objectives"][name]["title"]): name for name in gaps}
+    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
+    title = left.selectbox("Narrow", list(titles), key="verify_gap")
+    itself = right.checkbox(
+        "Find the number on validation samples",
+        value=True,
+        key=SIZED,
+        help=f"Trains {len(SIZES)} sizes first and takes the smallest that narrows the gap by "
+        f"{words.percent(ENOUGH)} on validation samples, at no more than {100 * DEAREST:g} points of accuracy.",
+    )
+    most = round(max(SIZES) * len(chosen.run.samples))
+    count = round(SIZE * len(chosen.run.samples))
+    if not itself:
+        count = right.number_input("How many samples", 1, max(1, most), max(1, count), key="verify_gap_size")
+    return narrowing(chosen.run, titles[title], size=count / len(chosen.run.samples))
+
+
+def finds_its_size(repair: Repair) -> bool:
+    """Whether the number of samples is to be found on validation samples before it is verified."""
+    return repair.aim is not None and bool(st.session_state.get(SIZED, True))
+
+
 def summary(repair: Repair) -> str:
     """'212 labels relabelled, 30 samples removed.'"""
     relabelled, removed = repair.count("relabel"), repair.count("remove")
@@ -46,6 +81,11 @@ def summary(repair: Repair) -> str:
         return "This changes nothing: no sample is chosen."
     parts = [words.plural(relabelled, "label") + " relabelled"] if relabelled else []
     parts += [words.plural(removed, "sample") + " removed"] if removed else []
+    if finds_its_size(repair):
+        return (
+            f"For example {', '.join(parts)}: samples that widen the gap and raise validation loss, the worst first. "
+            "How many it will be is found on validation samples; the original data stays as it is."
+        )
     return f"{', '.join(parts)}; the original data stays as it is."
 
 
@@ -61,21 +101,26 @@ def prediction(chosen: Chosen, repair: Repair) -> None:
         () if advice is None else tuple(i for i in map(str, repair.changes.index) if advice.row(i) is None)
     )
     if advice is None or missing:
-        _ask(chosen, repair, missing)
+        text = (
+            f"{words.plural(len(missing), 'sample')} of this choice are not prepared yet." if missing else ""
+        )
+        ask(chosen, tuple(map(str, repair.changes.index)), text)
     if advice is not None and len(repair):
         _show(chosen, repair, advice)
 
 
-def _ask(chosen: Chosen, repair: Repair, missing: tuple[str, ...]) -> None:
+def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
+    """The button that starts a prediction which covers these samples too."""
+    if problem := st.session_state.pop(ASKED, None):
+        st.error(problem, icon=":material/error:")
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
         "Predict what it does",
         icon=":material/query_stats:",
         key="predict",
         on_click=_predict,
-        args=(chosen, tuple(map(str, repair.changes.index))),
+        args=(chosen, samples),
     )
-    text = f"{words.plural(len(missing), 'sample')} of this choice are not prepared yet." if missing else ""
     row.caption(
         f"{text} Tries every candidate label of the samples in doubt; about half a minute for the demo."
     )
@@ -85,7 +130,7 @@ def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:
     try:
         repair_jobs.submit_prediction(chosen.run, also=also)
     except InfluenceError as error:
-        st.session_state[PROBLEM] = str(error)
+        st.session_state[ASKED] = str(error)
 
 
 def _show(chosen: Chosen, repair: Repair, advice: Advice) -> None:

@@ -1,18 +1,20 @@
 """The Verify page in each of its states, and the report: what was measured is said, and text stays text."""
 
 import json
+import os
 import re
 
 import pandas as pd
 import pytest
 
-from influence_core import jobs, repair_jobs
+from influence_core import job_lock, jobs, repair_jobs
 from influence_core.decisions import Vote, decision_log_for
 from influence_core.progress import write_progress
 from influence_core.runs import Run, open_run
 from influence_core.verifications import list_verifications, open_verification
 from pages.ui import report, verify_charts, verify_words
 from tests.app.conftest import texts
+from tests.small_run import make_small_run
 from tests.small_verification import add_verification
 
 
@@ -80,6 +82,35 @@ def test_a_running_job_shows_its_progress(run: Run, open_app):
     assert not app.exception
     assert "Verifying everything decided" in texts(app)
     assert "Resume" in {button.label for button in app.button}
+
+
+def test_a_gap_between_groups_can_be_narrowed_and_the_job_finds_its_size(root, open_app, monkeypatch):
+    make_small_run(root / "fair", n=120, gap=True)
+    started = []
+    monkeypatch.setattr(jobs, "launch", lambda folder: started.append(folder) or True)
+    app = open_app("verify", run="fair", scope="A gap between groups")
+    assert not app.exception and "found on validation samples" in texts(app)
+    next(button for button in app.button if button.label == "Retrain and verify").click().run()
+    assert not app.exception and len(started) == 1
+    job = json.loads((started[0] / "job.json").read_text())
+    assert job["settings"]["sized"] and job["repair"]["aim"].startswith("fairness_")
+    assert set(pd.read_parquet(started[0] / "changes.parquet")["action"]) == {"remove"}
+
+
+def test_a_verification_at_work_is_in_the_sidebar_of_the_other_pages(run: Run, open_app):
+    folder = run.path / "verifications" / "1"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text(json.dumps({"kind": "verify", "repair": {"name": "everything decided"}}))
+    descriptor = job_lock.take(folder / "lock")  # a process that works on it
+    write_progress(folder, {"state": "running", "done": 3, "total": 9, "stage_index": 0, "stage_count": 5})
+    try:
+        app = open_app("outliers", run="small")
+        assert not app.exception
+        said = "\n".join(element.value for element in app.sidebar.markdown)
+        assert "Verifying everything decided, small" in said
+        assert "Verifying" not in "\n".join(e.value for e in open_app("verify", run="small").sidebar.markdown)
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -9,7 +9,7 @@ import torch
 from influence_core.data import samples_from_arrays
 from influence_core.errors import Cancelled, DataError, ModelError
 from influence_core.models import OpenedModel, Preprocessing, build_network
-from influence_core.recipe import Recipe, recipe_from, starting_model
+from influence_core.recipe import Recipe, recipe_from, starting_model, suggested
 from influence_core.training import accuracy, augmented, predict, train
 from tests.pictures import pixels
 
@@ -242,3 +242,24 @@ def test_scratch_draws_new_weights_by_the_seed_and_given_keeps_them():
     assert copied.fingerprint == model.fingerprint and copied is not model
     with pytest.raises(ModelError, match="start='given'"):
         starting_model(model.network, RECIPE)
+
+
+def test_a_torchvision_network_is_fine_tuned_to_the_same_bits_and_can_start_anew():
+    """12 pictures, 4 a batch: resnet18 with its batch norms, as when a repair of it is verified."""
+    images = np.stack([np.full((32, 32, 3), 40 + 150 * (at % 2), np.uint8) for at in range(12)])
+    few = samples_from_arrays(images, np.arange(12) % 2, classes=("dark", "bright"))
+    network = build_network("resnet18", classes=2, channels=3, size=(32, 32))
+    plain = Preprocessing(channels=3, size=(32, 32), mean=(0.5,) * 3, std=(0.3,) * 3)
+    given = OpenedModel(network, classes=few.classes, preprocessing=plain, architecture="resnet18")
+    proposed = suggested(sum(value.numel() for value in given.parameters()), 12)
+    assert proposed.start == "given", "eleven million parameters are not learned anew in minutes"
+    anew = starting_model(given, replace(proposed, start="scratch"))
+    assert anew.fingerprint != given.fingerprint
+    recipe, answers = replace(proposed, epochs=2, batch_size=4), []
+    for _ in range(2):
+        model, epochs = starting_model(given, recipe), Record()
+        train(model, few, recipe, on_epoch=epochs)
+        losses = epochs.over_epochs("losses").mean(axis=1)
+        assert losses[-1] < losses[0], f"it learned nothing: {losses}"
+        answers.append(predict(model, few))
+    assert torch.equal(*answers), "other bits the second time"
