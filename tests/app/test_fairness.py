@@ -49,7 +49,9 @@ def test_overview_names_the_widest_gap_and_leads_there(open_app: Open, root: Pat
     assert not app.exception and any(title.value == "Fairness" for title in app.title)
 
 
-def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(open_app: Open, root: Path) -> None:
+def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(
+    open_app: Open, root: Path
+) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
     (aim,) = gaps.aims(run)
     title = run.description["columns"][aim.influence]["title"]
