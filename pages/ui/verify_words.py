@@ -161,7 +161,9 @@ def next_step(found: Verification) -> str:
 
 
 def control_sentence(found: Verification) -> str | None:
-    """What the random control and the oracle say beside the result."""
+    """What the random control and the oracle say beside the result; of a gap the sentence has said it already."""
+    if found.aim != "accuracy":
+        return None
     parts = []
     if (control := found.difference(arm="random")) is not None:
         parts.append(f"A random repair of the same size: {band(control)} points, {verdict(control)}")

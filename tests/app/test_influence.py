@@ -56,7 +56,10 @@ def test_a_training_sample_is_read_the_other_way_round(open_app: Open, real: Run
     assert not app.exception and not app.error, [error.value for error in app.error]
     shown = texts(app)
     assert (
-        "lowers the loss of that validation sample" in shown and "Which of the two labels is wrong?" in shown
+        "lowers the loss of that validation sample" in shown
+        and "Which of the two labels is wrong?" in shown
+        and "What should be done with it?" in shown
+        and "Not predicted yet for this sample" in shown
     )
 
 

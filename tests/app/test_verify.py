@@ -3,16 +3,19 @@
 import json
 import os
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from influence_core import job_lock, jobs, repair_jobs
+from influence_core.advice import Advice, Aim
 from influence_core.decisions import Vote, decision_log_for
 from influence_core.progress import write_progress
 from influence_core.runs import Run, open_run
 from influence_core.verifications import list_verifications, open_verification
-from pages.ui import report, verify_charts, verify_words
+from pages.ui import report, sample_advice, verify_charts, verify_words
 from tests.app.conftest import texts
 from tests.small_run import make_small_run
 from tests.small_verification import add_verification
@@ -169,3 +172,26 @@ def test_verifications_of_a_run_are_listed_newest_first(run: Run):
     add_verification(run, name="a")
     add_verification(run, name="abcdef")
     assert [each.name for each in list_verifications(run)] == ["abcdef", "a"]
+
+
+def test_advice_for_one_sample_names_every_action_its_effect_and_who_pays(run: Run):
+    """Given label 0; learning it harms (influence -2), label 1 would help (+3), at the price of class coat."""
+    sample = str(run.samples.index[run.samples["suspicion"].to_numpy().argmax()])
+    about, names = run.samples.loc[sample], list(run.classes)
+    given, better = names.index(about["label"]), names.index(about["suggested_label"])
+    products = np.zeros((1, len(names), 2), np.float32)
+    products[0, given], products[0, better] = (-2.0, 1.0), (3.0, -4.0)
+    aims = (Aim("utility", "run", "validation loss"), Aim("class coat", "class", "loss on class coat"))
+    doubted = (np.array([False]), np.array([given]), np.array([better]))
+    advice = Advice(aims, (sample,), products, *doubted)
+    shown, left_out = sample_advice.rows(SimpleNamespace(run=run), sample, advice, None)  # type: ignore[arg-type]
+    assert left_out == 0 and len(shown) == 3 + len(names) - 1
+    first = shown.iloc[0]
+    assert first["Action"] == f"Relabel to {about['suggested_label']}" and first["Advice"] == "suggested"
+    assert first["Validation loss"] == f"{verify_words.signed(-5.0)}, falls (better)"
+    assert first["Pays most"] == "class coat"
+    by_action = shown.set_index("Action")["Validation loss"]
+    assert by_action["Keep"] == "unchanged" and by_action["Remove"].endswith("falls (better)")
+    assert "Relabel to" in sample_advice.sentence(shown)
+    scaled, _ = sample_advice.rows(SimpleNamespace(run=run), sample, advice, 0.1)  # type: ignore[arg-type]
+    assert scaled.iloc[0]["Validation loss"] == f"{verify_words.signed(-0.5)}, falls (better)"
