@@ -217,4 +217,5 @@ def repeated(ids: Sequence[str]) -> str:
     """Say which ids occur more than once, as the start of a sentence."""
     twice = [name for name, count in Counter(ids).items() if count > 1]
     shown = ", ".join(map(repr, twice[:5]))
-    return f"{len(twice):,} sample ids occur more than once, for example {shown}"
+    occur = "sample id occurs" if len(twice) == 1 else "sample ids occur"
+    return f"{len(twice):,} {occur} more than once, for example {shown}"

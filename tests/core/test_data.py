@@ -365,7 +365,7 @@ def test_metadata_that_does_not_match_the_pictures_is_refused(tmp_path):
     metadata.write_text("file_name,label\ndark/0.png,a\ndark/0.png,b\n")
     refused(tmp_path, "more than once: dark/0.png")
     metadata.write_text("file_name,label\n../secret.png,a\n")
-    refused(tmp_path, "not there: ../secret.png")
+    refused(tmp_path, "that cannot be found: ../secret.png")
     metadata.write_text("name,label\ndark/0.png,a\n")
     refused(tmp_path, "expected one called file_name")
     metadata.write_text("file_name,label\ndark/0.png,a\n")
@@ -375,7 +375,7 @@ def test_metadata_that_does_not_match_the_pictures_is_refused(tmp_path):
 def test_file_names_that_are_no_text_are_refused(tmp_path):
     write_split_folder(tmp_path)
     (tmp_path / "train/dark" / os.fsdecode(b"\xff.png")).write_bytes(encoded(pixels("dark", 1)))
-    refused(tmp_path, "1 file names are no valid UTF-8", "\\udcff.png")
+    refused(tmp_path, "1 file name is no valid UTF-8", "\\udcff.png")
 
 
 def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path):
@@ -398,7 +398,7 @@ def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path):
 
 
 def test_repeated_ids_are_refused():
-    with pytest.raises(DataError, match=r"1 sample ids occur more than once.*'a'"):
+    with pytest.raises(DataError, match=r"1 sample id occurs more than once.*'a'"):
         samples_from_arrays(np.zeros((3, 2)), np.array([0, 1, 0]), ids=["a", "a", "b"])
 
 

@@ -329,7 +329,7 @@ def test_metadata_is_limited_before_it_is_parsed(tmp_path):
         ("metadata.jsonl", b"[1]\n", "holds a list"),
         ("metadata.jsonl", b'\n\n{"file_name": "\xff"}', "line 3 is no JSON"),
         ("metadata.jsonl", json.dumps({f"c{n}": n for n in range(2000)}).encode(), "2,000 columns"),
-        ("metadata.jsonl", b'{"file_name": "nobody.png"}', "pictures that are not there"),
+        ("metadata.jsonl", b'{"file_name": "nobody.png"}', "that cannot be found"),
         ("metadata.jsonl", b'{"name": "x"}', "expected one called file_name"),
     ):
         (root / name).write_bytes(data)

@@ -1,8 +1,7 @@
 """Whatever bytes a file holds: each reader reads it, or refuses it with one of our own errors.
 
 A good file of each kind is cut, overwritten and stretched by hypothesis. A few dozen inputs a reader run in the suite,
-10,000 a reader with `make slow`: two to four
-minutes of processor time for all of them.
+10,000 a reader with `make slow`, under a minute of processor time each.
 """
 
 import io
