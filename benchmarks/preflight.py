@@ -19,6 +19,7 @@ from measured import Options, _peak
 from models import DIRECTIONS, SUBJECTS, build_task
 
 import influence_core as ic
+from influence_core.preflight import preflight
 
 COLUMNS = ("model", "seconds expected", "measured", "ratio", "processor", "MB expected", "measured", "ratio")
 
@@ -26,7 +27,7 @@ COLUMNS = ("model", "seconds expected", "measured", "ratio", "processor", "MB ex
 def expected(sender: Connection, model: str, options: Options) -> None:
     torch.set_num_threads(options.threads)
     task = build_task(model, options.samples, options.batch)
-    facts = ic.preflight(task.model, task.train, directions=DIRECTIONS, batch_size=options.batch)
+    facts = preflight(task.model, task.train, directions=DIRECTIONS, batch_size=options.batch)
     sender.send((facts.seconds_expected, facts.memory_expected_mb))
 
 
