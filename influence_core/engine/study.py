@@ -32,6 +32,9 @@ from influence_core.errors import LayerError
 ROWS = 3
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest difference in one parameter, as a share of the sample's whole gradient; in a loss, of 1 + the loss."""
+AT_ONCE = 40_000_000
+"""Numbers of written-out gradients up to which all samples are compared at once (160 MB); else one after another: for
+ConvNeXt, three at once took 674 MB, more than all else in a sweep."""
 NOTHING = {torch.float32: 1e-6, torch.float64: 1e-12}
 """A whole gradient below this is rounding (the loss of a sample that is certain) and is not told from zero."""
 
@@ -61,7 +64,8 @@ def studied(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
     if decided:
         names = tuple(trainable(model))
         return Study(layouts, dict.fromkeys(names, "alone"), names, decided)
-    ways, wrong = _compared(model, few, loss, layouts)
+    numbers = sum(value.numel() for value in trainable(model).values())
+    ways, wrong = _compared(model, few, loss, layouts, step=ROWS if ROWS * numbers <= AT_ONCE else 1)
     if wrong and loop.home(model)[1] == torch.float32:
         ways, wrong = _compared(copy.deepcopy(model).double(), few, loss, layouts, step=1)
     mixing = wrong.pop("", None)
