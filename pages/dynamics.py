@@ -75,6 +75,8 @@ def from_python(chosen: Chosen) -> None:
             "Any PyTorch loop; with `ic.OnlineValuation(..., out=...)` instead, every step is valued too."
         )
         st.code(learned.FROM_PYTHON.format(folder=str(chosen.run.path)), language="python")
+    with st.expander("Leave harmful samples out while training?", icon=":material/filter_alt_off:"):
+        st.markdown(learned.FILTER)
 
 
 def recorded(chosen: Chosen, folders: list[Path]) -> None:
