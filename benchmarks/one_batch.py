@@ -2,9 +2,9 @@
 
     python benchmarks/one_batch.py [--models vit resnet18] [--batch 32] [--threads 1] [--rounds 7] [--clock cpu]
 
-Norms of all layers, 8 directions and a sketch of 256 numbers in float32, against forward and backward of the mean loss on
-the same batch (no optimizer step), in turn in one process; median of the rounds, smallest and largest. A round beside
-other work on the machine says little: look at the spread. `engine.py` measures whole sweeps and other libraries.
+Norms of all layers, 8 directions and a sketch of 256 numbers in float32, against forward and backward of the mean loss
+on the same batch (no optimizer step), in turn in one process; median of the rounds, smallest and largest. A round
+beside other work on the machine says little: look at the spread. `engine.py` measures whole sweeps and other libraries.
 """
 
 import argparse
