@@ -10,7 +10,7 @@ run: .venv/app  ## open the app on 127.0.0.1 with the bundled sample
 
 # Two processes with one thread each, because most tests are too small to use two. What times a key press runs alone.
 test: .venv/test  ## run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pytest -m "browser and not slow"
 
 slow: .venv/test  ## run the tests that take minutes: fuzzing, planted truth over several seeds
