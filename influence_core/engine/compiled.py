@@ -19,7 +19,7 @@ a bucket's first 100 numbers are added up in the format of the gradient, and go 
 import numpy as np
 from numba import carray, njit
 
-from influence_core.engine.threads import QUICK, kept
+from influence_core.engine.threads import QUICK, THREAD, THREADS, kept
 from influence_core.engine.vectors import COLUMNS, ROWS, copy, make, pointer, spread
 
 CHUNK = 512
@@ -266,3 +266,28 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                 for i in range(low, high):
                     kept = carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,))
                     _settled(open[i - low], kept)
+
+
+def enter_32(address):  # type: ignore[no-untyped-def]
+    share(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+
+
+def enter_64(address):  # type: ignore[no-untyped-def]
+    share(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+
+
+def enter_made_32(address):  # type: ignore[no-untyped-def]
+    share_made(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+
+
+def enter_made_64(address):  # type: ignore[no-untyped-def]
+    share_made(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+
+
+LOOPS = {
+    (np.float32, False): (enter_32, lambda task: share(task, np.float32(0), 4, 0, 1)),
+    (np.float64, False): (enter_64, lambda task: share(task, np.float64(0), 8, 0, 1)),
+    (np.float32, True): (enter_made_32, lambda task: share_made(task, np.float32(0), 4, 0, 1)),
+    (np.float64, True): (enter_made_64, lambda task: share_made(task, np.float64(0), 8, 0, 1)),
+}
+"""By number format, and whether the gradient is made: for a thread of OpenMP, and for the calling thread alone."""

@@ -10,8 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import cfunc, types
+from numba.core.typing import signature
 
+THREAD = types.ExternalFunction("omp_get_thread_num", signature(types.int32))
+THREADS = types.ExternalFunction("omp_get_num_threads", signature(types.int32))
+"""By name, not by address: what calls them can be kept on disk, which saves a second for each loop in every process."""
+ADDRESS = types.void(types.CPointer(types.int64))
 QUICK = {"fastmath": {"reassoc", "contract", "nsz"}, "nogil": True}
 
 
@@ -30,21 +35,25 @@ def _loaded() -> Any:
         return None
 
 
-def in_threads(share: Any, kind: type[np.floating], numbers: int) -> Callable[[np.ndarray, int], None]:
-    """A loop for one number format and tasks of so many numbers: in torch's own threads if they are GOMP's, else in the
-    calling thread."""
-    zero, size, library = kind(0), np.dtype(kind).itemsize, _loaded()
-    if not hasattr(library, "GOMP_parallel"):
-        return lambda task, threads: share(task, zero, size, 0, 1)
-    number, count = library.omp_get_thread_num, library.omp_get_num_threads
-    for function in (number, count):
-        function.restype, function.argtypes = ctypes.c_int, []
+def in_threads(
+    enter: Callable[[Any], None], alone: Callable[[np.ndarray], None]
+) -> Callable[[np.ndarray, int], None]:
+    """A loop for tasks: in torch's own threads if they are GOMP's, else in the calling thread.
 
-    @cfunc(types.void(types.CPointer(types.int64)))
-    def enter(address):  # type: ignore[no-untyped-def]
-        share(carray(address, (numbers,)), zero, size, number(), count())
+    Args:
+        enter: What a thread is handed: takes the address of a task and does the share of THREAD() of THREADS().
+            A function of a module that closes over nothing, so that numba keeps it on disk.
+        alone: Does all of a task.
+    """
+    library = _loaded()
+    if not hasattr(library, "GOMP_parallel"):
+        return lambda task, threads: alone(task)
+    try:
+        entry = cfunc(ADDRESS, cache=True)(enter)
+    except RuntimeError:  # no folder to write to, as in `kept`
+        entry = cfunc(ADDRESS)(enter)
 
     def run(task: np.ndarray, threads: int) -> None:
-        library.GOMP_parallel(ctypes.c_void_p(enter.address), ctypes.c_void_p(task.ctypes.data), threads, 0)
+        library.GOMP_parallel(ctypes.c_void_p(entry.address), ctypes.c_void_p(task.ctypes.data), threads, 0)
 
     return run

@@ -140,7 +140,7 @@ def _tasks(
 @cache
 def _compiled(dtype: torch.dtype, made: bool) -> Any:
     """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk."""
-    from influence_core.engine.compiled import TASK, share, share_made
+    from influence_core.engine.compiled import LOOPS
     from influence_core.engine.threads import in_threads
 
-    return in_threads(share_made if made else share, KINDS[dtype], TASK)
+    return in_threads(*LOOPS[KINDS[dtype], made])
