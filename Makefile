@@ -30,6 +30,7 @@ clean:
 .venv/app: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m influence_core.engine.ahead
 	touch $@
 
 .venv/test: .venv/app

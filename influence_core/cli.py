@@ -257,7 +257,7 @@ def _app(chosen: argparse.Namespace) -> int:
     url = f"http://127.0.0.1:{chosen.port}"
     if not chosen.no_browser:
         threading.Thread(target=_open_when_ready, args=(url,), daemon=True).start()
-    _compile_the_map()
+    _compile_ahead()
     print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses go on).")
     server = subprocess.Popen(command, env=environment)
     # whoever ends this command ends the server: otherwise it would go on, unseen, on the same port
@@ -268,16 +268,16 @@ def _app(chosen: argparse.Namespace) -> int:
         server.terminate()
 
 
-def _compile_the_map() -> None:
-    """Let umap-learn compile at low priority while the person reads the first page; it ends by itself."""
-    command = [sys.executable, "-m", "influence_core.scores.gradient_map", "0"]
-    subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _compile_ahead() -> None:
+    """Let the map and the engine's loops compile at low priority while the person reads the first page."""
+    for module in (["influence_core.scores.gradient_map", "0"], ["influence_core.engine.ahead"]):
+        subprocess.Popen(
+            [sys.executable, "-m", *module],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def _open_when_ready(url: str) -> None:

@@ -100,14 +100,14 @@ def read_made(
     (n, rows, t), columns = d.shape, a.shape[1]
     for task in _tasks(d, n, rows, row, columns, directions, folding, into):
         task[21:] = a.data_ptr(), t, *d.stride(), *a.stride(), TALL
-        _compiled(d.dtype, True)(task, torch.get_num_threads())
+        loop(d.dtype, True)(task, torch.get_num_threads())
 
 
 def _read_compiled(
     g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> None:
     for task in _tasks(g, g.shape[0], g.shape[1], row, 1, directions, folding, into):
-        _compiled(g.dtype, False)(task, torch.get_num_threads())
+        loop(g.dtype, False)(task, torch.get_num_threads())
 
 
 def _tasks(
@@ -138,7 +138,7 @@ def _tasks(
 
 
 @cache
-def _compiled(dtype: torch.dtype, made: bool) -> Any:
+def loop(dtype: torch.dtype, made: bool) -> Any:
     """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk."""
     from influence_core.engine.compiled import LOOPS
     from influence_core.engine.threads import in_threads

@@ -1,0 +1,21 @@
+"""What is compiled before somebody waits for it? The loops of a sweep in float32: 20 s, once on a machine.
+
+python -m influence_core.engine.ahead       (by `make run` after installing, and beside the start of the app)
+"""
+
+import os
+
+import torch
+
+from influence_core.engine.tiles import loop
+
+
+def main() -> None:
+    """Compile at low priority, and keep it on disk."""
+    os.nice(10)
+    for made in (False, True):
+        loop(torch.float32, made)
+
+
+if __name__ == "__main__":
+    main()
