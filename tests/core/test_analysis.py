@@ -20,6 +20,7 @@ from influence_core import analysis
 from influence_core.errors import Cancelled, DataError, InfluenceError, ModelError
 from influence_core.evaluation import doubts
 from tests.oracles import flat_gradients, settled
+from tests.small_data import fewer_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sample_data" / "fashion"
@@ -208,10 +209,18 @@ def test_evidence_comes_from_at_most_four_layers_and_always_the_last():
     assert analysis.evidence_layers(nn.Linear(4, 2), samples) == ("",)
 
 
+@pytest.fixture(scope="module")
+def part_of_demo(tmp_path_factory) -> tuple[list[str], pd.DataFrame]:
+    """The command that analyses it, and the table of an undisturbed run."""
+    place = tmp_path_factory.mktemp("part")
+    arguments = [*ANALYZE[:-2], str(fewer_pictures(place / "data")), "--out"]
+    return arguments, _analysed(arguments, place)
+
+
 @pytest.mark.parametrize("moment", ["sweep", "scores"])
-def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path, moment):
-    """The demo, killed without warning and continued, gives the table of an undisturbed run."""
-    arguments = ANALYZE
+def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path, part_of_demo, moment):
+    """Part of the demo, killed without warning and continued, gives the table of an undisturbed run."""
+    arguments, undisturbed = part_of_demo
     folder = tmp_path / "killed"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -245,19 +254,13 @@ def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path, moment):
     second = start()
     _, said = second.communicate(timeout=240)
     assert second.returncode == 0, said.decode()
-    undisturbed = _undisturbed(arguments, environment, tmp_path.parent)
     pd.testing.assert_frame_equal(ic.open_run(folder).samples, undisturbed)
 
 
-_TABLES: dict[str, pd.DataFrame] = {}
-
-
-def _undisturbed(arguments: list[str], environment: dict[str, str], place: Path) -> pd.DataFrame:
-    if "table" not in _TABLES:
-        folder = place / "undisturbed"
-        subprocess.run([*arguments, str(folder)], cwd=ROOT, env=environment, check=True, capture_output=True)
-        _TABLES["table"] = ic.open_run(folder).samples
-    return _TABLES["table"]
+def _analysed(arguments: list[str], place: Path) -> pd.DataFrame:
+    folder, environment = place / "undisturbed", {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*arguments, str(folder)], cwd=ROOT, env=environment, check=True, capture_output=True)
+    return ic.open_run(folder).samples
 
 
 def test_the_demo_finds_its_planted_faults(tmp_path):
@@ -265,7 +268,7 @@ def test_the_demo_finds_its_planted_faults(tmp_path):
 
     Which part is best changes from dataset to dataset; the pool may lose that much to it. Random stands beside it.
     """
-    table = _undisturbed(ANALYZE, {**os.environ, "OMP_NUM_THREADS": "1"}, tmp_path)
+    table = _analysed(ANALYZE, tmp_path)
     truth = pd.read_csv(SAMPLE / "truth.csv").set_index("sample_id")["label"]
     quality = ic.detection_table(table, table["label"] != truth.reindex(table.index))["auroc"]
     assert quality["suspicion"] >= 0.95

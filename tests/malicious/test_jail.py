@@ -26,7 +26,7 @@ import json, os, socket, sys, threading
 sys.path.append(sys.argv[1])
 import unpickle
 unpickle.warm_up()
-walls = unpickle.wall_in(0, 2)
+walls = unpickle.wall_in(0, int(sum(os.times()[:2])) + 2)  # beyond what warming up has taken
 
 def attempt(what):
     try:
