@@ -117,7 +117,7 @@ def earlier(summaries: list[RunSummary]) -> None:
     with st.container(border=True):
         frame.section("Earlier runs")
         if not summaries:
-            st.caption("None yet. The demo takes about half a minute; your own data stands beside.")
+            st.caption("None yet. The demo takes less than a minute; your own data stands beside.")
         for summary in summaries[:20]:
             line(summary)
         if len(summaries) > 20:

@@ -142,7 +142,7 @@ def _without_run() -> Never:
     else:
         title, text = (
             "No run yet",
-            "A run is one look at a dataset with its model. The demo takes about half a minute.",
+            "A run is one look at a dataset with its model. The demo takes less than a minute.",
         )
     frame.empty(title, text, action="Go to Start", page="start", icon=":material/folder_off:")
     st.stop()
