@@ -24,7 +24,7 @@ from influence_core import decided_gaps
 from influence_core.decided_gaps import KINDS, DecidedGap, gaps_of
 from influence_core.errors import RunError
 from influence_core.recipe import Recipe
-from influence_core.repair import TOOL, Repair, changes_of
+from influence_core.repair import TOOL, Repair, changes_of, repaired
 from influence_core.runs import Run
 
 if TYPE_CHECKING:
@@ -76,19 +76,14 @@ def sized(
     run: Run, inputs: "Inputs", objective: str | None, recipe: Recipe, on_progress: OnProgress
 ) -> Repair:
     """The repair of the size that validation samples ask for; trains len(SIZES) + 1 models, SEEDS times."""
-    from influence_core.trainings import (
-        FOLDER,
-        Task,
-        run_all,
-    )  # a page that only proposes need not wait for torch
+    # here, because a page that only proposes need not wait for torch
+    from influence_core.trainings import FOLDER, Task, run_all
 
     gap = _gap(run, objective)
     held = replace(inputs, test=None)  # then trainings are judged on validation samples
     repairs = [narrowing(run, gap.objective, size=size) for size in SIZES]
-    weights = np.ones((len(repairs) + 1, len(run.samples)), np.float32)
-    for row, repair in zip(weights[1:], repairs, strict=True):
-        row[[run.position(str(sample)) for sample in repair.changes.index]] = 0
     given = inputs.train.labels
+    weights = [np.ones(len(given), np.float32), *(repaired(inputs.train, one).weights for one in repairs)]
     tasks = [
         Task("size", given, row, replace(recipe, seed=recipe.seed + seed), 0.0)
         for row in weights
