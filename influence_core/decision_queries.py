@@ -34,15 +34,18 @@ def history(connection: Connection, run: str) -> pd.DataFrame:
     return frame([column.name for column in columns], connection.execute(query).fetchall())
 
 
-def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[str, int]:
-    """The revision of each of these samples that has one."""
+def written(connection: Connection, run: str, samples: Sequence[str]) -> dict[str, list[str]]:
+    """The accepted events of each of these samples that has any, as event ids: the first made revision 1, and so on."""
     query = (
-        sa.select(events.c.sample_id, sa.func.max(events.c.revision).label("revision"))
+        sa.select(events.c.sample_id, events.c.event_id)
         .where(events.c.run == run, events.c.revision.is_not(None))
-        .group_by(events.c.sample_id)
+        .order_by(events.c.sample_id, events.c.revision)
     )
-    parts = _in_chunks(query, events.c.sample_id, samples)
-    return {row.sample_id: row.revision for part in parts for row in connection.execute(part)}
+    found: dict[str, list[str]] = {}
+    for part in _in_chunks(query, events.c.sample_id, samples):
+        for row in connection.execute(part):
+            found.setdefault(row.sample_id, []).append(row.event_id)
+    return found
 
 
 def undo_target(connection: Connection, run: str, reviewer: str, target: str | None) -> str | None:

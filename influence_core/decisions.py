@@ -1,9 +1,10 @@
 """What did people decide, in which order, and did anybody contradict anybody?
 
-An append-only log. A decision names the revision of the sample it was made on: the number of accepted
-events on that sample so far. If somebody was faster, the vote is kept as a conflict for people to
-settle; nothing is overwritten. Undo is an event too. What counts now is a replay of the events
-(decision_replay.py), never written beside them, so that the two cannot differ.
+An append-only log. A decision names the revision of the sample it was made on (the number of accepted
+events on that sample so far) and the reviewer's own events since, which may have been on their way. If
+somebody else was faster, the vote is kept as a conflict for people to settle; nothing is overwritten.
+Undo is an event too. What counts now is a replay of the events (decision_replay.py), never written
+beside them, so that the two cannot differ.
 """
 
 import hashlib
@@ -95,8 +96,9 @@ class DecisionLog:
             if (earlier := _repeated(connection, run, event_id, content)) is not None:
                 return earlier
             _deliver(connection, run, event_id, action, reviewer, None, content)
-            revisions = queries.revisions(connection, run, [row["sample_id"] for row in rows])
-            return _append(connection, common, [_judged(row, revisions) for row in rows])
+            written = queries.written(connection, run, [vote.sample_id for vote in votes])
+            judged = [_judged(row, vote, written) for row, vote in zip(rows, votes, strict=True)]
+            return _append(connection, common, judged)
 
         return self._write(write)
 
@@ -217,11 +219,11 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _judged(row: dict[str, Any], revisions: dict[str, int]) -> dict[str, Any]:
-    """Compare and set: accepted only on the revision that the reviewer saw."""
-    now = revisions.get(row["sample_id"], 0)
-    if row["expected_revision"] == now:
-        return row | {"status": "accepted", "revision": now + 1}
+def _judged(row: dict[str, Any], vote: Vote, written: dict[str, list[str]]) -> dict[str, Any]:
+    """Compare and set: accepted only on what the reviewer saw, which is a revision and own events since."""
+    made = written.get(vote.sample_id, [])
+    if vote.revision <= len(made) and set(made[vote.revision :]) <= set(vote.own):
+        return row | {"status": "accepted", "revision": len(made) + 1}
     return row | {"status": "conflict", "revision": None}
 
 

@@ -23,6 +23,8 @@ class Vote:
         suggested_label: The label that was suggested.
         suspicion: The suspicion that was shown, in [0, 1].
         rank: The place in the list that was shown.
+        own: Events that the reviewer has made on this sample since that revision. Whether they are written by now the
+            reviewer need not know; what anybody else wrote since is a conflict.
     """
 
     sample_id: str
@@ -32,6 +34,7 @@ class Vote:
     suggested_label: str | None = None
     suspicion: float | None = None
     rank: int | None = None
+    own: tuple[str, ...] = ()
 
 
 def checked_names(event_id: str, run: str, reviewer: str) -> tuple[str, str, str]:
@@ -79,6 +82,7 @@ def row_of(vote: Vote, action: str) -> dict[str, Any]:
     if vote.suspicion is not None and not 0 <= vote.suspicion <= 1:
         raise DecisionError(f"The suspicion of {sample!r} is {vote.suspicion}; expected 0 to 1, or none.")
     row = asdict(vote)
+    del row["own"]  # not part of what was decided
     row["suspicion"] = None if vote.suspicion is None else float(vote.suspicion)
     row["rank"] = None if vote.rank is None else int(vote.rank)
     return row | {"action": action, "expected_revision": int(row.pop("revision"))}

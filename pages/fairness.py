@@ -9,7 +9,7 @@ import streamlit as st
 
 from influence_core import jobs
 from influence_core.errors import InfluenceError
-from pages.ui import cached, frame, gap_charts, gaps, reading, state, words
+from pages.ui import cached, frame, gap_charts, gaps, reading, state, trade_off_chart, words
 from pages.ui.gaps import Aim
 from pages.ui.routes import runs_root
 from pages.ui.sample_grid import grid
@@ -146,7 +146,14 @@ def trade_off(chosen: Chosen, aim: Aim) -> None:
         utility = chosen.run.samples["influence_utility"].to_numpy(dtype=float)
         fair = chosen.run.samples[aim.influence].to_numpy(dtype=float)
         frame.draw(
-            gap_charts.trade_off(utility, fair, theme=state.theme()),
+            trade_off_chart.trade_off(
+                utility,
+                fair,
+                quarters=gaps.QUARTERS,
+                axis="widens  |  influence on the gap  |  narrows",
+                name="the gap",
+                theme=state.theme(),
+            ),
             alt="Influence of each training sample on validation loss and on the gap",
             key=f"trade_{aim.name}",
         )

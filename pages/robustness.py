@@ -21,6 +21,7 @@ from pages.ui import (
     reading,
     robustness_charts,
     state,
+    trade_off_chart,
     words,
 )
 from pages.ui.components.gallery import gallery
@@ -210,8 +211,15 @@ def same(chosen: Chosen, robust: np.ndarray, column: str) -> None:
         utility = chosen.run.samples["influence_utility"].to_numpy(dtype=float)
         found = cached.relation(chosen.run.id, column, chosen.run)
         with left:
-            figure = robustness_charts.quadrant(utility, robust, theme=state.theme())
-            frame.draw(figure, alt="Influence on validation loss and on robustness", key="quadrant")
+            figure = trade_off_chart.trade_off(
+                utility,
+                robust,
+                quarters=fragility.QUARTERS,
+                axis="fragile  |  influence on robustness  |  robust",
+                name="robustness",
+                theme=state.theme(),
+            )
+            frame.draw(figure, alt="Influence on validation loss and on robustness", key="trade_off")
         with right:
             for sentence in fragility.relation_sentences(found):
                 st.markdown(sentence)

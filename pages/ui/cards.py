@@ -144,6 +144,7 @@ def _vote(vote: SentVote, action: str, run: Run) -> Vote:
     return Vote(
         sample_id=sample,
         revision=vote["revision"],
+        own=tuple(vote["own"]),
         label_before=columns["label"][at],
         label_after=label if action == "relabel" else None,
         suggested_label=_or_none(columns["suggested_label"][at]),

@@ -15,6 +15,12 @@ from pages.ui import words
 
 DRAWS = 200
 COLUMN = "influence_robustness"
+QUARTERS = (
+    "helps both",
+    "hurts accuracy, makes robust",
+    "hurts both",
+    "helps accuracy, makes fragile",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def main() -> None:
     summaries = state.summaries()
     with st.sidebar:
         _sidebar(summaries, page.title)
+        outbox.courier(page.url_path)  # brings decisions still on their way when another page was opened
     with st.container(horizontal_alignment="center"), st.container(width=frame.CONTENT_WIDTH):
         _framed(page)
 
@@ -117,7 +118,6 @@ def _sidebar(summaries: list[RunSummary], page: str) -> None:
     reviewer.ask()
     visitor.recognise()
     _job_banner(summaries, page)
-    outbox.courier()  # brings decisions that were still on their way when another page was opened
 
 
 def _about(summary: RunSummary) -> str:

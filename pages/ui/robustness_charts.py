@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from pages.ui.charts import COLOURS, Theme, _dress
 
 TITLES = {"pgd": "PGD (10 steps)", "fgsm": "FGSM (1 step)"}
-DRAWN = 6000
 
 
 def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) -> go.Figure:
@@ -100,43 +99,3 @@ def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
     figure.update_xaxes(title_text="accuracy", tickformat=".0%", range=[0, 1.02], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
     return _dress(figure, 90 + 32 * len(names), margin={"l": 8, "r": 8, "t": 28, "b": 8, "pad": 4})
-
-
-def quadrant(utility: np.ndarray, robust: np.ndarray, *, theme: Theme, height: int = 340) -> go.Figure:
-    """One point a training sample: influence on validation loss across, on robustness upwards.
-
-    Args:
-        utility, robust: (n,), positive = helpful. Above 6,000 samples an even part of them is drawn.
-    """
-    colours = COLOURS[theme]
-    rows = np.arange(0, len(utility), max(1, len(utility) // DRAWN))
-    x, y = utility[rows], robust[rows]
-    hue = np.where(y >= 0, colours.neutral, np.where(x >= 0, colours.harmful, colours.accent))
-    figure = go.Figure(
-        go.Scattergl(
-            x=x,
-            y=y,
-            mode="markers",
-            marker={"size": 5, "color": hue, "opacity": 0.55, "line_width": 0},
-            hovertemplate="on validation loss %{x:.3~g}<br>on robustness %{y:.3~g}<extra></extra>",
-        )
-    )
-    figure.add_hline(y=0, line={"color": colours.neutral, "width": 1})
-    figure.add_vline(x=0, line={"color": colours.neutral, "width": 1})
-    across, up = (1.05 * float(np.quantile(np.abs(values), 0.995)) or 1.0 for values in (utility, robust))
-    corners = (("hurts both", -1, colours.accent), ("helps accuracy, makes fragile", 1, colours.harmful))
-    for text, side, colour in corners:
-        figure.add_annotation(
-            x=side * across,
-            y=-up,
-            text=text,
-            showarrow=False,
-            xanchor="right" if side > 0 else "left",
-            yanchor="bottom",
-            font={"size": 13, "color": colour},
-        )
-    figure.update_xaxes(
-        title_text="hurts  |  influence on validation loss  |  helps", range=[-across, across]
-    )
-    figure.update_yaxes(title_text="fragile  |  on robustness  |  robust", range=[-up, up])
-    return _dress(figure, height)

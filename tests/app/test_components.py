@@ -59,6 +59,8 @@ def test_what_cannot_be_written_stays_in_the_queue_and_says_why():
         {"votes": [{"id": "s", "revision": "0", "label": None}]},
         {"votes": [{"id": None, "revision": 0, "label": None}]},
         {"votes": [{"id": "s", "revision": 0, "label": ["x"]}]},
+        {"votes": [{"id": "s", "revision": 0, "label": None, "own": "event-0001"}]},
+        {"votes": [{"id": "s", "revision": 0, "label": None, "own": ["' OR 1"]}]},
         {"votes": ["s"]},
     ],
 )

@@ -1,6 +1,7 @@
 """The Fairness page says how wide the gap is and who pays, or that there is none; text is inert; rows can be read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from influence_core.group_metrics import group_metrics, rate_intervals
 from influence_core.unusual import RARE, rarity
-from pages.ui import cached, gap_charts, gaps, rows
+from pages.ui import cached, gap_charts, gaps, rows, trade_off_chart, words
 from tests.app.conftest import PAGES, Open, texts
 from tests.small_run import make_small_run
 
@@ -135,15 +136,31 @@ def test_charts_of_a_gap_show_the_numbers_they_were_given(root: Path) -> None:
     )
     dots = gap_charts.rates(table, "rate", theme="light").data[0]
     assert list(dots.x) == [0.4, 0.6] and list(dots.y) == ["a (n = 10)", "b (n = 20)"]
+
+
+def test_the_trade_off_draws_a_part_and_counts_all() -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=20_000), rng.normal(size=20_000)
-    figure = gap_charts.trade_off(x, y, theme="dark")
-    assert len(figure.data[0].x) <= 2 * gap_charts.DRAWN, "a large run must not drown the browser"
-    assert len(gap_charts.trade_off(x[:500], y[:500], theme="light").data[0].x) == 500
-    counts = [
-        int(a.text.split("<b>")[1].split("<")[0].replace("\u202f", "")) for a in figure.layout.annotations
-    ]
-    assert sum(counts) == 20_000, "every sample is in one quarter"
+    x, y = rng.normal(size=20_000), rng.normal(size=20_000) - 0.3
+
+    def chart(n: int) -> Any:
+        return trade_off_chart.trade_off(
+            x[:n], y[:n], quarters=("a", "b", "c", "d"), axis="down | up", name="the gap", theme="dark"
+        )
+
+    figure = chart(20_000)
+    assert len(figure.data[0].x) <= 2 * trade_off_chart.DRAWN, "a large run must not drown the browser"
+    assert len(chart(500).data[0].x) == 500
+    shown = {a.text.split(":")[0]: (a.x > 0, a.y > 0, a.text) for a in figure.layout.annotations}
+    for name, right, above in (
+        ("a", True, True),
+        ("b", False, True),
+        ("c", False, False),
+        ("d", True, False),
+    ):
+        count = words.count(int((((x >= 0) == right) & ((y >= 0) == above)).sum()))
+        assert shown[name] == (right, above, f"{name}: <b>{count}</b>"), (
+            "a quarter is named in the wrong corner or miscounted"
+        )
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "start"])

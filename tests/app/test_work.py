@@ -26,7 +26,9 @@ def log(root: Path) -> DecisionLog:
 
 def event(action: str, *votes: tuple[str, int, str | None], target: str | None = None) -> Event:
     """What the gallery sends for one key."""
-    sent = [{"id": sample, "revision": revision, "label": label} for sample, revision, label in votes]
+    sent = [
+        {"id": sample, "revision": revision, "own": [], "label": label} for sample, revision, label in votes
+    ]
     return {
         "event_id": f"event-{next(NUMBERS):08}",
         "action": action,

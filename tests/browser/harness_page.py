@@ -108,11 +108,12 @@ def elsewhere() -> None:
 
 
 st.set_page_config(page_title="Harness", layout="wide")
-courier()
-st.navigation(
+page = st.navigation(
     [
         st.Page(review, title="Review", url_path="review", default=True),
         st.Page(sample_map, title="Map", url_path="map"),
         st.Page(elsewhere, title="Elsewhere", url_path="elsewhere"),
     ]
-).run()
+)
+courier(page.url_path)
+page.run()

@@ -155,12 +155,33 @@ def test_leaving_the_page_right_after_a_key_loses_nothing(visit, run, log, delay
     press(page, "xkx", 0.02)
     page.get_by_role("link", name="Elsewhere").click()
     expect(page.get_by_text("Another page")).to_be_visible()
+    page.wait_for_function(
+        "window.influenceHold.until === 0"
+    )  # the page is there: no need to wait any longer
     wait_for(lambda: len(decided(log, run)) == 3, f"{len(decided(log, run))} of 3 keys arrived")
     page.get_by_role("link", name="Review").click()
     opened(page)
     for at, letter in enumerate("XKX"):
         expect(page.locator(".card .mark").nth(at)).to_have_text(letter)
     assert len(log.events(run.id)) == 3, "an event that was brought twice was written twice"
+
+
+@pytest.mark.parametrize("moment", [0, 0.15, 0.5])
+def test_a_reload_in_the_middle_of_a_burst_is_no_quarrel_with_oneself(visit, run, log, moment):
+    """What the tab sends again after it may be written already, by the session before; the next key builds on it."""
+    page = visit(delay=0.2)
+    opened(page)
+    press(page, "kux", 0.02)  # on one sample: an undo goes back to it
+    time.sleep(moment)
+    page.reload()
+    opened(page)
+    page.keyboard.press("Home")
+    page.keyboard.press("k")
+    wait_for(
+        lambda: len(log.events(run.id)) == 4, lambda: f"{len(log.events(run.id))} of 4 events are written"
+    )
+    assert log.conflicts(run.id).empty, "a reviewer is in conflict with himself"
+    assert decided(log, run) == {queue_of(run)[0]: ("keep", None)}
 
 
 def test_after_a_click_on_a_link_nothing_is_sent_until_the_page_had_time_to_change(visit, page, run, log):

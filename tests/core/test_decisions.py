@@ -123,6 +123,27 @@ def test_who_comes_second_is_in_conflict_and_both_votes_are_kept(log):
     assert len(log.conflicts(RUN)) == 1, "the conflict is open again: nobody's settling decision stands"
 
 
+@pytest.mark.parametrize("seen", [0, 1, 2])
+def test_ones_own_decisions_are_no_conflict_whether_they_were_on_their_way_or_not(log, seen):
+    """A tab that is reloaded sends again what the session before may have written; it cannot know how much of it."""
+    record(log, "e1", "keep", vote("a"))
+    undo(log, "e2")
+    again = Vote("a", seen, "coat", own=("e1", "e2"))
+    assert record(log, "e3", "remove", again) == Outcome(("a",), ()), "a reviewer is in conflict with himself"
+    assert actions(log) == {"a": "remove"}
+
+
+def test_own_decisions_do_not_hide_somebody_elses(log):
+    record(log, "e1", "keep", vote("a"), reviewer="bob")
+    assert record(log, "e2", "remove", vote("a")) == Outcome((), ("a",))
+    then = Vote("a", 0, "coat", own=("e2",))
+    assert record(log, "e3", "remove", then) == Outcome((), ("a",)), (
+        "the second key on a sample won over a decision its reviewer had never seen"
+    )
+    assert record(log, "e4", "remove", vote("a", 2)) == Outcome((), ("a",)), "a revision nobody made was seen"
+    assert actions(log) == {"a": "keep"}
+
+
 def test_undoing_the_late_vote_withdraws_it(log):
     record(log, "e1", "keep", vote("a"))
     record(log, "e2", "remove", vote("a"), reviewer="bob")

@@ -21,6 +21,7 @@ class Courier {
       const left = stored(name).filter(event => !written.has(event.event_id));
       store(name, left);
     }
+    if (arrived(data.page)) this.collect();
   }
 
   collect() {

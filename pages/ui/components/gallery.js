@@ -313,12 +313,12 @@ class Gallery {
 
   commit(action, indexes, labelOf) {
     const event_id = uuid();
-    const votes = indexes.map(i => ({ id: this.items[i].id, revision: this.items[i].revision, label: labelOf(i) }));
+    const votes = indexes.map(i => vote(this.items[i], labelOf(i)));
     const before = Object.fromEntries(indexes.map(i => [this.items[i].id, this.items[i].decision]));
     const seconds = Math.min(3600, Math.round((performance.now() - this.focusedAt) / 10) / 100);
     indexes.forEach(i => {
       this.items[i].decision = { action, label: labelOf(i) };
-      this.items[i].revision += 1;
+      this.items[i].own.push(event_id);
       this.strangers.delete(this.items[i].id);
     });
     this.outbox.push({ event_id, action, votes, seconds, target: null, before });
@@ -351,14 +351,15 @@ class Gallery {
 
   takeBack(target, before) {
     const here = new Map(this.items.map(item => [item.id, item]));
-    const votes = Object.keys(before).map(id => ({ id, revision: here.get(id)?.revision ?? 0, label: null }));
+    const event_id = uuid();
+    const votes = Object.keys(before).map(id => vote(here.get(id) ?? { id, revision: 0, own: [] }, null));
     for (const [id, decision] of Object.entries(before)) {
       const item = here.get(id);
       if (!item) continue;
       item.decision = decision;
-      item.revision += 1;
+      item.own.push(event_id);
     }
-    this.outbox.push({ event_id: uuid(), action: 'undo', votes, seconds: null, target, before });
+    this.outbox.push({ event_id, action: 'undo', votes, seconds: null, target, before });
   }
 
   // The class a digit stands for: fixed order when all classes have a digit, else likeliest first for this image.

@@ -17,18 +17,29 @@ function mounted() {
 // After a click elsewhere the page may be about to change, and until the server says so a message from here still names
 // the old one: Streamlit would run that last, and the click is lost or the new page stays blank. So nothing is sent then.
 function heldUntil() {
-  return window.influenceHeldUntil ?? 0;
+  return window.influenceHold?.until ?? 0;
 }
 
 function holdAfterClicks() {
-  if (window.influenceHeldUntil !== undefined) return;
-  window.influenceHeldUntil = 0;
+  if (window.influenceHold) return;
+  window.influenceHold = { until: 0, page: null };
   addEventListener('click', event => {
     const path = event.composedPath();
     if (path.some(node => node.classList?.contains('influence-gallery'))) return;
-    const link = path.some(node => node.localName === 'a');
-    window.influenceHeldUntil = Date.now() + HOLD[link ? 'link' : 'other'];
+    const link = path.find(node => node.localName === 'a');
+    window.influenceHold = { until: Date.now() + HOLD[link ? 'link' : 'other'], page: link?.href ? pageOf(link) : null };
   }, true);
+}
+
+function pageOf(link) {
+  return link.pathname.split('/').pop();
+}
+
+// The server draws `page`: when that is where the last click led, messages from here name it, and nothing is held any more.
+function arrived(page) {
+  const hold = window.influenceHold;
+  if (hold.page === page) window.influenceHold = { until: 0, page: null };
+  return hold.page === page;
 }
 
 function stored(name) {
@@ -131,18 +142,24 @@ class Outbox {
 }
 
 // The cards as they will be once everything that waits is written: the server's state with the waiting events on top.
+// `revision` stays the server's; `own` names what this tab did since. After a reload some of it may be written already, by
+// the session before, so it cannot be counted, only named.
 function replay(cards, waiting) {
-  const items = cards.map(card => ({ ...card, decision: card.decision || null, revision: card.revision || 0 }));
+  const items = cards.map(card => ({ ...card, decision: card.decision || null, revision: card.revision || 0, own: [] }));
   const byId = new Map(items.map(item => [item.id, item]));
   for (const event of waiting) {
     for (const vote of event.votes) {
       const item = byId.get(vote.id);
       if (!item) continue;
       item.decision = event.action === 'undo' ? event.before[vote.id] : { action: event.action, label: vote.label };
-      item.revision += 1;
+      item.own.push(event.event_id);
     }
   }
   return items;
+}
+
+function vote(item, label) {
+  return { id: item.id, revision: item.revision, own: [...item.own], label };
 }
 
 function sameDecision(a, b) {

@@ -25,10 +25,14 @@ _EVENT_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 
 
 class Vote(TypedDict):
-    """One sample of an event: the revision the browser saw and, for a relabel, the new label."""
+    """One sample of an event: what the browser saw and, for a relabel, the new label.
+
+    That is a revision of the server's and, on top of it, the ids of events of its own (decisions.py says why).
+    """
 
     id: str
     revision: int
+    own: list[str]
     label: str | None
 
 
@@ -51,11 +55,16 @@ _mount = component(
 )
 
 
-def courier() -> None:
-    """Deliver what galleries of this session left unsent; call it once on every page, before its content."""
+def courier(page: str) -> None:
+    """Deliver what galleries of this session left unsent; call it once on every page, before its content.
+
+    Args:
+        page: Last part of the page's address: once it is drawn, nothing needs to wait for the click that led there.
+    """
     _mount(
         key=_COURIER,
         data={
+            "page": page,
             "known": list(st.session_state.get(_APPLIERS, {})),
             "written": st.session_state.get(_WRITTEN, []),
         },
@@ -131,7 +140,10 @@ def read_event(raw: dict[str, Any]) -> Event | None:
     return Event(
         event_id=raw["event_id"],
         action=raw["action"],
-        votes=[Vote(id=vote["id"], revision=vote["revision"], label=vote["label"]) for vote in votes],
+        votes=[
+            Vote(id=vote["id"], revision=vote["revision"], own=vote.get("own", []), label=vote["label"])
+            for vote in votes
+        ],
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         target=target if isinstance(target, str) and _EVENT_ID.fullmatch(target) else None,
     )
@@ -143,5 +155,7 @@ def _is_vote(vote: Any) -> bool:
         and isinstance(vote.get("id"), str)
         and isinstance(vote.get("revision"), int)
         and vote["revision"] >= 0
+        and isinstance(own := vote.get("own", []), list)  # a tab opened before an update sends none
+        and all(isinstance(event, str) and _EVENT_ID.fullmatch(event) for event in own)
         and isinstance(vote.get("label"), str | None)
     )
