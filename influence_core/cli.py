@@ -149,8 +149,8 @@ def _analyze(chosen: argparse.Namespace) -> int:
         run = _analyzed(chosen, drawing)
     found = run.description["results"]
     print(
-        f"{found['flagged']:,} of {len(run.samples):,} training labels are probably wrong "
-        f"(about {found['expected_errors']:,.0f} expected).\n"
+        f"{found['flagged']:,} of {len(run.samples):,} training labels are in doubt; "
+        f"about {found['expected_errors']:,.0f} wrong ones are expected in all.\n"
         f"The run is in {chosen.out}. To look at it: influence app --runs {chosen.out.parent}"
     )
     return 0

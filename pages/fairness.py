@@ -62,7 +62,7 @@ def answer(chosen: Chosen, aim: Aim) -> None:
         st.warning(gaps.ABSENT, icon=":material/casino:")
     elif together := gaps.share_of_worst(chosen.run, aim, WORST):
         st.markdown(words.escaped(together))
-    for note in dict.fromkeys([*aim.facts["notes"], *chosen.run.description.get("notes", [])]):
+    for note in gaps.notes(chosen.run, aim):
         st.caption(words.escaped(note))
 
 

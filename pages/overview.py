@@ -32,8 +32,8 @@ def page() -> None:
     with answer:
         st.title(found.headline, anchor=False)
         metrics(chosen, found)
-        if unsure := findings.hesitation(chosen.run.description["results"]):
-            st.caption(unsure)
+        if found.possible:
+            st.caption(findings.hesitation(found.possible))
         widest_gap(chosen)
     with right:
         confusion(chosen, found)

@@ -32,7 +32,8 @@ class Findings:
     """What lies above one cut.
 
     `confusion` counts the samples in doubt: index = given label, columns = suggested label, in class order.
-    `expected_errors` does not depend on the cut: it is the sum of all suspicions.
+    `expected_errors` does not depend on the cut: it is the sum of all suspicions. `possible` is the share of labels
+    that may be wrong although nothing tells them from hard ones; 0 where the run can tell.
     """
 
     cut: float
@@ -40,11 +41,17 @@ class Findings:
     flagged: int
     expected_errors: float
     expected_spread: float
+    possible: float
     by_class: tuple[ClassShare, ...]
     confusion: pd.DataFrame
 
     @property
     def headline(self) -> str:
+        if not self.flagged and self.possible:
+            return (
+                f"No label of {words.count(self.total)} stands out as wrong, but up to "
+                f"{words.percent(self.possible)} of them may be."
+            )
         if not self.flagged:
             return (
                 f"None of {words.count(self.total)} training labels is probably wrong: nothing here is worth the time "
@@ -83,6 +90,7 @@ def find(run: Run, cut: float) -> Findings:
         flagged=int(doubtful.sum()),
         expected_errors=float(suspicion.sum()),
         expected_spread=1.96 * float(np.sqrt((suspicion * (1 - suspicion)).sum())),
+        possible=possible(run.description["results"]),
         by_class=tuple(
             ClassShare(name, int((given[doubtful] == name).sum()), int((given == name).sum()))
             for name in classes
@@ -138,15 +146,21 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
     ]
 
 
-def hesitation(results: Mapping[str, Any]) -> str | None:
-    """One sentence where the evidence cannot tell wrong labels from hard ones; runs of older versions never asked."""
-    possible = float(results.get("noise_possible", 0.0))
-    if results.get("noise_support", 1.0) >= 0.5 or possible < 0.005:
-        return None
+def possible(results: Mapping[str, Any]) -> float:
+    """Share of labels that may be wrong where the evidence cannot tell them from hard ones, else 0.
+
+    Runs of older versions never asked; below 0.5 % there is nothing to say.
+    """
+    share = float(results.get("noise_possible", 0.0))
+    return share if results.get("noise_support", 1.0) < 0.5 and share >= 0.005 else 0.0
+
+
+def hesitation(share: float) -> str:
+    """Why few labels are in doubt although a `share` of them may be wrong, in one sentence."""
     return (
         "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
-        f"cut. Up to {words.percent(possible)} of the labels may still be wrong; the order of suspicion says where to "
-        "look first."
+        f"cut. Up to {words.percent(share)} of the labels may be wrong; the order of suspicion says where to look "
+        "first."
     )
 
 
@@ -167,7 +181,8 @@ def next_steps(found: Findings) -> list[str]:
     """What to do, as sentences; the first is the page's primary action."""
     if found.pair is None:
         return [
-            "Nothing reaches the cut. Lower it if you want to look at the most suspicious samples anyway."
+            "Nothing reaches the cut. Lower it to look at the most suspicious samples"
+            + (": some of them may be wrong." if found.possible else " anyway.")
         ]
     given, suggested, number = found.pair
     minutes = max(1, round(found.flagged * 3 / 60))

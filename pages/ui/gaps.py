@@ -78,6 +78,18 @@ def aims(run: Run) -> list[Aim]:
     return [Aim(name, facts) for name, facts in found.items() if "column" in facts]
 
 
+def notes(run: Run, aim: Aim) -> list[str]:
+    """What must be known to read this gap: its own notes and those of the run, without those of other objectives."""
+    of_others = {
+        note
+        for name, facts in run.description["objectives"].items()
+        if name != aim.name
+        for note in facts["notes"]
+    }
+    own = list(aim.facts["notes"])
+    return own + [note for note in run.description.get("notes", []) if note not in of_others | {*own}]
+
+
 def headline(aim: Aim) -> str:
     """The size of the gap with its interval first, then who is worse off."""
     facts = aim.facts.get("rate", aim.facts)

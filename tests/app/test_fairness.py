@@ -138,6 +138,15 @@ def test_charts_of_a_gap_show_the_numbers_they_were_given(root: Path) -> None:
     assert list(dots.x) == [0.4, 0.6] and list(dots.y) == ["a (n = 10)", "b (n = 20)"]
 
 
+def test_a_note_of_another_objective_is_not_on_this_page(root: Path) -> None:
+    run = make_small_run(root / "fair", n=120, gap=True)
+    (aim, *_) = gaps.aims(run)
+    run.description["objectives"]["robustness"] = {"notes": ["attacks with PGD"]}
+    run.description["notes"] = ["attacks with PGD", "three samples were left out"]
+    aim.facts["notes"].append("own")
+    assert gaps.notes(run, aim) == ["own", "three samples were left out"]
+
+
 def test_the_trade_off_draws_a_part_and_counts_all() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=20_000), rng.normal(size=20_000) - 0.3

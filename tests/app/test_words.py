@@ -1,6 +1,7 @@
 """Numbers and sentences read as the look says; numbers of a review follow from its decisions."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,11 +112,19 @@ def test_clean_data_is_told_honestly(run: Run) -> None:
 
 
 def test_hard_or_wrong_is_said_where_it_cannot_be_told() -> None:
-    unsure = findings.hesitation({"noise_support": 0.0, "noise_possible": 0.07})
-    assert unsure is not None and words.percent(0.07) in unsure
-    assert findings.hesitation({"noise_support": 1.0, "noise_possible": 0.07}) is None
-    assert findings.hesitation({"noise_support": 0.0, "noise_possible": 0.001}) is None
-    assert findings.hesitation({}) is None, "a run of an older version says nothing of it"
+    assert findings.possible({"noise_support": 0.0, "noise_possible": 0.07}) == 0.07
+    assert words.percent(0.07) in findings.hesitation(0.07)
+    assert not findings.possible({"noise_support": 1.0, "noise_possible": 0.07})
+    assert not findings.possible({"noise_support": 0.0, "noise_possible": 0.001})
+    assert not findings.possible({}), "a run of an older version says nothing of it"
+
+
+def test_nothing_above_the_cut_is_no_all_clear_where_it_cannot_be_told(run: Run) -> None:
+    unsure = replace(findings.find(run, 1.5), possible=0.036)
+    assert f"up to {words.percent(0.036)}" in unsure.headline, (
+        "a run that cannot tell says that nothing is wrong"
+    )
+    assert "worth the time" not in unsure.headline and "may be wrong" in findings.next_steps(unsure)[0]
 
 
 def test_evidence_names_only_what_speaks_against_the_label() -> None:

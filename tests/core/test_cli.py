@@ -67,7 +67,7 @@ def test_analyze_writes_a_run_the_app_can_list(tmp_path, capsys):
     data = str(fewer_pictures(tmp_path / "data"))
     assert cli.main(["analyze", data, "--out", str(tmp_path / "runs" / "a")]) == 0
     said = capsys.readouterr()
-    assert "training labels are probably wrong" in said.out and "Scoring every training sample" in said.err
+    assert "training labels are in doubt" in said.out and "Scoring every training sample" in said.err
     (found,) = runs.list_runs(tmp_path / "runs")
     assert (found.name, found.state, found.n) == ("a", "finished", 1600)
     assert runs.read_progress(tmp_path / "runs" / "a")["state"] == "finished"
