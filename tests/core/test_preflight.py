@@ -123,16 +123,19 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_expected_time_is_the_time_of_the_sweep():
-    """A factor of three: this machine is shared. Both are taken of the same sweep, so a forgotten factor shows."""
-    model, samples = small(), images(9000)
+    """A factor of three, in one of three turns: this machine is shared. A forgotten factor shows in each of them."""
+    model, samples, ratios = small(), images(9000), []
     settings = {"sketch": 256, "batch_size": 64, "features": ("4",)}
-    found = preflight(model, samples, directions=1, **settings)
-    began = time.perf_counter()
     direction = {name: value.detach() for name, value in model.named_parameters()}
-    ic.sweep(model, samples, directions=[direction], **settings)
-    took = time.perf_counter() - began
-    assert found.samples == 9000 and found.batch_size == 64
-    assert found.seconds_expected is not None and took / 3 < found.seconds_expected < 3 * took
+    for _ in range(3):
+        found = preflight(model, samples, directions=1, **settings)
+        assert found.samples == 9000 and found.batch_size == 64 and found.seconds_expected is not None
+        began = time.perf_counter()
+        ic.sweep(model, samples, directions=[direction], **settings)
+        ratios.append(found.seconds_expected / (time.perf_counter() - began))
+        if 1 / 3 < ratios[-1] < 3:
+            return
+    pytest.fail(f"expected seconds are {ratios} of what the sweep takes")
 
 
 def test_time_and_memory_grow_with_n():

@@ -201,9 +201,9 @@ def entry(shape: list, begin: int, end: int, dtype: str = "F32") -> dict:
 def test_a_bloated_header_is_refused_before_it_is_parsed(tmp_path, canary):
     header = json.dumps({f"t{number}": entry([0], 0, 0) for number in range(40_000)}).encode()
     path = safetensors_file(tmp_path / "m.safetensors", header)
-    started = time.monotonic()
+    started = time.process_time()  # not the wall clock: the other test process has the machine too
     refused(path, "header of", "at most 1,048,576", error=ModelError)
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_too_many_tensors_are_refused(tmp_path, canary):
