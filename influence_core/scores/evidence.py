@@ -157,7 +157,7 @@ def _rotated(x: np.ndarray, metric: np.ndarray | None) -> tuple[np.ndarray, np.n
     roots = np.sqrt(np.maximum(values, 1e-9))
     onto = columns @ (axes / roots)
     onto = onto if root is None else solve_triangular(root, onto, lower=True, trans=1)
-    return roots**2, (axes * roots).astype(x.dtype), onto.astype(x.dtype)
+    return roots**2, (axes * roots).astype(x.dtype), np.asarray(onto, dtype=x.dtype)
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ import pytest
 from influence_core.errors import InfluenceError
 from influence_core.evaluation import detection_table
 from influence_core.scores.baselines import baselines, softmax
-from influence_core.scores.nearest import distances, nearest_rows
 from influence_core.scores.gradient_map import gradient_map
+from influence_core.scores.nearest import distances, nearest_rows
 from influence_core.scores.outlier_gradient import forest_outlierness, share_below
 from influence_core.tables import wilson
 
