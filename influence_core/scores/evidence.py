@@ -235,7 +235,7 @@ def _kernel_columns(x: np.ndarray, other: np.ndarray, seed: int) -> tuple[np.nda
     marks = x[chosen]
     apart = _square_distances(*[marks.astype(np.float64)] * 2)
     width = np.median(apart) + 1e-9
-    metric = block_diag(np.exp(-apart / width) + JITTER * np.eye(len(marks)), 1.0)
+    metric = np.asarray(block_diag(np.exp(-apart / width) + JITTER * np.eye(len(marks)), 1.0))
     ours, theirs = (
         _with_constant(np.exp(_square_distances(rows, marks) * -x.dtype.type(1 / width)), 0.3)
         for rows in (x, other)
