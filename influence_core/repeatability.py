@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
 from influence_core.engine.sweep import Direction, Sweep, sweep
+from influence_core.engine.tiles import uncompiled
 
 CHECKED = 64
 OTHER_BATCH = 7
@@ -104,14 +105,19 @@ def repeatability(
 def _in_double(
     scorer: _Scorer, rows: np.ndarray, differences: np.ndarray, first: Tensor, each: float, *, decide: bool
 ) -> dict[str, Any]:
-    """Rows that differed most, scored in float64; to decide what a difference is, in two batch sizes and orders."""
+    """Rows that differed most, scored in float64; to decide what a difference is, in two batch sizes and orders.
+
+    Without the compiled loops: to compile them for float64 takes 15 s where no sweep has needed it yet, and the
+    answer would share their mistakes.
+    """
     if loop.home(scorer.model)[0].type == "mps":
         return {"state": "not checked: this device has no float64"}
     order = np.argsort(-differences, kind="stable")[:DOUBLE_ROWS]
     expected = SLOWER * each * len(order) * (2 if decide else 1)
     if expected > CHEAP:
         return {"state": f"not checked: it would take about {expected:.0f} s"}
-    truth = scorer.scores(rows[order], "float64", DOUBLE_ROWS)
+    with uncompiled():
+        truth = scorer.scores(rows[order], "float64", DOUBLE_ROWS)
     near = first[rows[order]].double()
     found = {
         "state": "checked",
@@ -120,7 +126,8 @@ def _in_double(
         "rank_agreement": float(min(_rank_agreement(*pair) for pair in zip(near.T, truth.T, strict=True))),
     }
     if decide:
-        turned = scorer.scores(rows[order][::-1], "float64", OTHER_BATCH).flip(0)
+        with uncompiled():
+            turned = scorer.scores(rows[order][::-1], "float64", OTHER_BATCH).flip(0)
         found["repeats"] = bool(_differences(turned, truth, first).max() <= WITHIN["float64"])
     return found
 

@@ -10,7 +10,7 @@ import pandas as pd
 from influence_core.engine.sweep import Sweep
 from influence_core.scores.baselines import baselines, softmax
 from influence_core.scores.confident_learning import confident_learning
-from influence_core.scores.evidence import Evidence, View, readings, taught_by_validation
+from influence_core.scores.evidence import Evidence, Scaled, View, readings, scaled, taught_by_validation
 from influence_core.scores.knn_shapley import knn_shapley
 from influence_core.scores.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.suspicion import as_log_probabilities, suspicion
@@ -59,7 +59,9 @@ def sample_table(
     names = np.asarray(classes, dtype=object)
     plain = baselines(swept.logits.numpy(), labels)
     views = _views(swept, held_out, inputs)
-    evidence, nearest, copies = _evidence(views, labels, held_out_labels, len(classes), seed, on_progress)
+    evidence, nearest, copies, deepest_view = _evidence(
+        views, labels, held_out_labels, len(classes), seed, on_progress
+    )
     outputs = held_out.logits if held_out is not None else swept.logits[:0]
     own = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
@@ -77,7 +79,7 @@ def sample_table(
             "el2n": plain.el2n,
             **_of_gradients(swept, seed),
             **_of_influence(swept, objectives),
-            **_of_validation(views[-1], labels, held_out_labels, seed),
+            **_of_validation(deepest_view, labels, held_out_labels, seed),
             "confident_learning": confident.quality,
             **({"aum": aum} if aum is not None else {}),
             "suspicion": doubt.suspicion,
@@ -151,19 +153,20 @@ def _evidence(
     classes: int,
     seed: int,
     on_progress: Callable[[str, int, int], None],
-) -> tuple[list[Evidence], np.ndarray, int]:
+) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
     """Three readers a view, four with validation labels; the neighbours are the deepest view's.
 
-    Third: the number of samples with near-copies.
+    Third: the number of samples with near-copies; last the deepest view, scaled.
     """
-    together = twin_groups(views[0], seed=seed)
-    groups = members(together)
+    seen = scaled(views[0], seed)
+    groups = members(twin_groups(seen, seed=seed))
     evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)
-        found, nearest = readings(view, labels, classes, groups, seed=seed)
-        evidence += [*found, *taught_by_validation(view, held_out_labels, classes, seed=seed)]
-    return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1)
+        seen = seen if step == 0 else scaled(view, seed)
+        found, nearest = readings(seen, labels, classes, groups, seed=seed)
+        evidence += [*found, *taught_by_validation(seen, held_out_labels, classes, seed=seed)]
+    return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), seen
 
 
 def _deepest_probe(evidence: Sequence[Evidence]) -> Evidence:

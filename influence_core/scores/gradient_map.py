@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from influence_core.errors import InfluenceError
-from influence_core.scores.evidence import nearest_rows
+from influence_core.scores.nearest import distances, nearest_rows, unit
 
 NEIGHBOURS = 15
 FEWEST = 40
@@ -31,28 +31,27 @@ FEWEST = 40
 
 def gradient_map(sketches: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Lay out gradient sketches (n, q) on a plane (n, 2), float32. Axes have no unit; only nearness means something."""
-    unit = np.asarray(sketches, dtype=np.float32)
-    unit = unit / (np.linalg.norm(unit, axis=1, keepdims=True) + 1e-12)
-    start = _principal_axes(unit)
-    if len(unit) < FEWEST:
+    rows = unit(np.asarray(sketches))
+    start = _principal_axes(rows)
+    if len(rows) < FEWEST:
         return start
     umap = _compiled_once()
-    nearest, apart = nearest_rows(
-        unit, unit, NEIGHBOURS
-    )  # umap-learn expects each sample as its own first neighbour
+    # umap-learn expects each sample as its own first neighbour
+    others = nearest_rows(None, rows, NEIGHBOURS - 1)
+    nearest = np.column_stack([np.arange(len(rows), dtype=others.dtype), others])
     layout = umap.UMAP(
         n_neighbors=NEIGHBOURS,
         init=start,  # pyright: ignore[reportArgumentType] - an array is documented
         n_epochs=200,
         random_state=seed,
         n_jobs=1,
-        precomputed_knn=(nearest, apart.astype(np.float32)),
+        precomputed_knn=(nearest, distances(rows, rows, nearest)),
         force_approximation_algorithm=True,
     )
     with warnings.catch_warnings():
         # the search index that is missed serves only to place new points, which nobody does here
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
-        return np.asarray(layout.fit_transform(unit), dtype=np.float32)
+        return np.asarray(layout.fit_transform(rows), dtype=np.float32)
 
 
 def _compiled_once() -> Any:
@@ -72,8 +71,8 @@ def _compiled_once() -> Any:
     return umap
 
 
-def _principal_axes(unit: np.ndarray) -> np.ndarray:
-    centred = unit - unit.mean(0)
+def _principal_axes(rows: np.ndarray) -> np.ndarray:
+    centred = rows - rows.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     plane = centred @ axes[:, [-1, -2]] if axes.shape[1] > 1 else np.column_stack([centred[:, 0]] * 2)
     return (10 * plane / (np.abs(plane).max() + 1e-12)).astype(np.float32)

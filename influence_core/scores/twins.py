@@ -10,23 +10,23 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from influence_core.scores.evidence import View, nearest_rows, scaled, unit
+from influence_core.scores.evidence import LARGEST, View, scaled
+from influence_core.scores.nearest import distances
 
 CLOSE = 0.45
 """Of 800 samples, this took 0 to 15 of natural pictures for copies, and nearly all of 350 planted ones."""
-LARGEST = 5
 
 
 def twin_groups(view: View, *, seed: int = 0) -> np.ndarray:
     """Group number (n,) of each training sample; samples without a twin have one of their own."""
-    rows = unit(scaled(view, seed)[0])
-    n = len(rows)
+    seen, n = scaled(view, seed), len(view.train)
     if n < LARGEST + 3:
         return np.arange(n)
-    nearest, distances = nearest_rows(None, rows, LARGEST + 1)
-    reach = CLOSE * distances[:, -1]
+    nearest = seen.nearest[:, : LARGEST + 1]
+    apart = distances(seen.rows, seen.rows, nearest)
+    reach = CLOSE * apart[:, -1]
     one = np.repeat(np.arange(n), LARGEST)
-    two, apart = nearest[:, :LARGEST].ravel(), distances[:, :LARGEST].ravel()
+    two, apart = nearest[:, :LARGEST].ravel(), apart[:, :LARGEST].ravel()
     close = (apart < reach[one]) & (apart < reach[two])
     links = coo_array((np.ones(close.sum()), (one[close], two[close])), shape=(n, n))
     groups = connected_components(links, directed=False)[1]

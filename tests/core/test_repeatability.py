@@ -8,6 +8,7 @@ from torch import nn
 
 import influence_core as ic
 from influence_core import repeatability as module
+from influence_core.engine import tiles
 from influence_core.repeatability import repeatability
 from tests.oracles import dataset, random_directions, settled
 
@@ -85,3 +86,15 @@ def test_what_would_take_long_is_left_out_and_said(monkeypatch):
     found = checked(model())
     assert found["float64"]["state"].startswith("not checked: it would take about")
     assert found["state"] == "agreed"
+
+
+def test_the_check_in_float64_compiles_nothing(monkeypatch):
+    """A first analysis must not wait 15 s until the loops are compiled for 16 samples in float64."""
+    compiled = tiles.loop
+
+    def only_float32(dtype, made):
+        assert dtype == torch.float32, f"the check compiled a loop for {dtype}"
+        return compiled(dtype, made)
+
+    monkeypatch.setattr(tiles, "loop", only_float32)
+    assert checked(model())["float64"]["state"] == "checked"

@@ -353,6 +353,25 @@ def test_progress_is_of_the_whole_run_and_time_left_of_this_launch(tmp_path):
         report("paint", 0, 1)
 
 
+def test_no_time_left_is_promised_from_opening_files_or_compiling(tmp_path):
+    """Slow imports in a stage of 2 % once promised 13 minutes of a run that took one."""
+    clock = Clock()
+    report = runs.ProgressWriter(tmp_path, [("open", "Open", 0.02), ("sweep", "Sweep", 0.98)], clock=clock)
+
+    def left(seconds: float, stage: str, done: int, total: int) -> float | None:
+        clock.now = seconds
+        report(stage, done, total)
+        found = runs.read_progress(tmp_path)
+        assert found is not None
+        return found["eta"]
+
+    for seconds, done in ((0, 0), (15, 1), (20, 2)):
+        assert left(seconds, "open", done, 2) is None, "opening the files says nothing of the sweep"
+    assert left(50, "sweep", 1, 100) is None, "nor does what is compiled before the first batch"
+    assert left(52, "sweep", 3, 100) is None, "two seconds are too few to tell"
+    assert left(60, "sweep", 11, 100) == pytest.approx(89, rel=0.01), "a second each, and 89 are left"
+
+
 def test_progress_never_goes_back_and_is_written_a_few_times_a_second(tmp_path, monkeypatch):
     clock, written = Clock(), []
     monkeypatch.setattr(

@@ -7,8 +7,8 @@ import pytest
 from influence_core.errors import InfluenceError
 from influence_core.evaluation import detection_table
 from influence_core.scores.baselines import baselines, softmax
-from influence_core.scores.evidence import nearest_rows
 from influence_core.scores.gradient_map import gradient_map
+from influence_core.scores.nearest import distances, nearest_rows
 from influence_core.scores.outlier_gradient import forest_outlierness, share_below
 from influence_core.tables import wilson
 
@@ -38,7 +38,10 @@ def test_nearest_rows_are_exact_and_skip_the_sample_itself():
     likeness = rows @ rows.T
     np.fill_diagonal(likeness, -np.inf)
     expected = np.argsort(-likeness, axis=1)[:, :5]
-    assert np.array_equal(nearest_rows(None, rows, 5)[0], expected)
+    assert np.array_equal(nearest_rows(None, rows, 5), expected)
+    apart = np.linalg.norm(rows[:, None].astype(float) - rows[expected], axis=2)
+    assert np.allclose(distances(rows, rows, expected), apart, atol=1e-6)
+    assert not distances(rows, rows, np.arange(50)[:, None]).any(), "a row lies at a distance from itself"
 
 
 def test_the_map_keeps_neighbours_together_and_repeats():

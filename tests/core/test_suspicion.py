@@ -30,7 +30,7 @@ def alone(n: int) -> dict[int, np.ndarray]:
 
 
 def columns(x: np.ndarray) -> np.ndarray:
-    return np.column_stack([scaled(View("v", x, x[:0]), 0)[0], np.ones(len(x))])
+    return np.column_stack([scaled(View("v", x, x[:0]), 0).train.astype(float), np.ones(len(x))])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -75,12 +75,12 @@ def test_a_groups_members_are_no_neighbours_of_each_other():
     x = np.repeat(np.random.default_rng(0).normal(size=(20, 4)), 2, axis=0)
     labels = np.tile([0, 1], 20)
     paired = {2: np.arange(40).reshape(20, 2)}
-    found = neighbours("v", x, x[:0], labels, 2, paired)[0].train
+    found = neighbours(scaled(View("v", x, x[:0]), 0), labels, 2, paired)[0].train
     flipped = labels.copy()
     flipped[0] = 1
-    assert np.allclose(found[1], neighbours("v", x, x[:0], flipped, 2, paired)[0].train[1], atol=0.05), (
-        "the label of sample 0 spoke for its copy, sample 1"
-    )
+    assert np.allclose(
+        found[1], neighbours(scaled(View("v", x, x[:0]), 0), flipped, 2, paired)[0].train[1], atol=0.05
+    ), "the label of sample 0 spoke for its copy, sample 1"
 
 
 def test_who_is_taught_by_validation_labels_has_seen_no_training_label_and_not_its_own():
