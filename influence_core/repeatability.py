@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
+from influence_core.engine.compilable import uncompiled
 from influence_core.engine.losses import Loss
 from influence_core.engine.sweep import Direction, Sweep, sweep
-from influence_core.engine.tiles import uncompiled
 
 CHECKED = 64
 OTHER_BATCH = 7

@@ -12,8 +12,6 @@ Everything else (CUDA, other number formats) is read by torch operations.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from influence_core.engine.compilable import KINDS, compiles
 from influence_core.engine.sketch import FoldingMap
 
 WIDE = 8
@@ -31,23 +30,6 @@ FEW = 96
 out first at 4 and 16 positions, 0.65 to 0.9 at 64, and 1.5 at 256."""
 TALL = 64
 """Rows of a block that is made: each fetches its 64 columns of factors anew, and holds 8 directions in 128 kB."""
-KINDS = {torch.float32: np.float32, torch.float64: np.float64}
-
-_PLAINLY = ContextVar("plainly", default=False)
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Meanwhile all is read by torch operations, as on a GPU: for a few samples, sooner than a loop is compiled."""
-    before = _PLAINLY.set(True)
-    try:
-        yield
-    finally:
-        _PLAINLY.reset(before)
-
-
-def _compiles(values: Tensor) -> bool:
-    return values.device.type == "cpu" and values.dtype in KINDS and not _PLAINLY.get()
 
 
 @dataclass(slots=True)
@@ -85,7 +67,7 @@ def read_tile(
     """
     if not g.numel():
         return
-    if _compiles(g):
+    if compiles(g):
         _read_compiled(g, row, directions, folding, into)
     else:
         _read_plainly(g, row, directions, folding, into)
@@ -106,7 +88,7 @@ def _read_plainly(
 
 def makes(d: Tensor) -> bool:
     """Whether a gradient of these factors d (..., t) is better made and read at once than written out first."""
-    return _compiles(d) and d.shape[-1] <= FEW
+    return compiles(d) and d.shape[-1] <= FEW
 
 
 def read_made(
