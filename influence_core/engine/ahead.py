@@ -7,6 +7,7 @@ import os
 
 import torch
 
+from influence_core.engine import positions
 from influence_core.engine.tiles import loop
 
 
@@ -15,6 +16,8 @@ def main() -> None:
     os.nice(10)
     for made in (False, True):
         loop(torch.float32, made)
+    for name in ("scaled", "depthwise"):
+        positions.loop(name, torch.float32)
 
 
 if __name__ == "__main__":

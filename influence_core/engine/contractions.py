@@ -69,10 +69,23 @@ class Wanted:
     directions: tuple[Tensor | None, ...]
     sketch: FoldingMap | None
     present: list[Tensor] = field(init=False)
+    _picked: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         matrices = [v.view(sides(self.shape)) for v in self.directions if v is not None]
         object.__setattr__(self, "present", matrices)
+
+    def along(self, low: int, high: int, seen: Tensor | None) -> Tensor:
+        """Rows low to high of all directions, one matrix (k * rows, columns), only the columns `seen`.
+
+        Those are kept for the next batch: picking a ninth of a direction of 9 taps reads all of it, which took 0.2 of
+        a training pass of stock ResNet-18 (32 x 32) in every batch, and keeping it takes a ninth of the directions.
+        """
+        if seen is None:
+            return torch.cat([v[low:high] for v in self.present])
+        if id(seen) not in self._picked:
+            self._picked[id(seen)] = seen, torch.stack([v[:, seen] for v in self.present])
+        return self._picked[id(seen)][1][:, low:high].flatten(0, 1)
 
 
 @dataclass(slots=True)
@@ -152,7 +165,8 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
             if t == 1:
                 _read_one_position(*pair, row, factor.seen, wanted, part)
             elif makes(d):
-                read_made(*pair, row, [v[row : row + rows] for v in wanted.present], wanted.sketch, part)
+                along = [v[row : row + rows] for v in wanted.present]
+                read_made(*pair, row, along, wanted.sketch, part, buffer.tile)
             else:
                 _read_positions(*pair, row, wanted, buffer, part)
 
@@ -174,9 +188,9 @@ def _read_one_position(
     d, a = d[:, :, 0], a[:, :, 0]
     into.sums[0, :, 0] += d.square().sum(1) * a.square().sum(1)
     into.sums[0, :, 1] += d.abs().sum(1) * a.abs().sum(1)
-    along = [v[row : row + d.shape[1]] for v in wanted.present]
-    along = along if seen is None else [v[:, seen] for v in along]
-    _add_products([((a @ v.T) * d).sum(1) for v in along], into)
+    if wanted.present:
+        along = a @ wanted.along(row, row + d.shape[1], seen).T
+        _add_products((along.unflatten(1, (-1, d.shape[1])) * d.unsqueeze(1)).sum(2).unbind(1), into)
     if wanted.sketch is not None:
         into.folded += wanted.sketch.fold_outer(d, a, row, seen)
 
