@@ -141,6 +141,43 @@ def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
                 settled(open[i - low], carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
 
 
+@kept
+@njit(**QUICK)
+def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
+    """As share, for rows of a table: 0 g (n, t, columns)  2 rows of the table  21 ids (n, t), 64-bit  22 t."""
+    n, rows, width, columns, modulus, t = task[1], task[2], task[4], task[6], task[7], task[22]
+    row_sign = carray(pointer(zero, task[9]), (rows,))
+    column_sign = carray(pointer(zero, task[10]), (columns,))
+    ids = carray(pointer(np.int64(0), task[21]), (n, t))
+    open = np.full(modulus if task[5] else 0, zero)
+    length = (columns,)
+    for i in range(n * number // threads, n * (number + 1) // threads):
+        out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
+        for p in range(t):
+            skip, first = size * columns * ids[i, p], 0
+            g = carray(pointer(zero, task[0] + size * columns * (i * t + p)), length)
+            v0 = carray(pointer(zero, task[12] + skip), length)
+            if width == 8:
+                v1 = carray(pointer(zero, task[13] + skip), length)
+                v2 = carray(pointer(zero, task[14] + skip), length)
+                v3 = carray(pointer(zero, task[15] + skip), length)
+                v4 = carray(pointer(zero, task[16] + skip), length)
+                v5 = carray(pointer(zero, task[17] + skip), length)
+                v6 = carray(pointer(zero, task[18] + skip), length)
+                v7 = carray(pointer(zero, task[19] + skip), length)
+                _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
+            else:
+                _one(g, v0, out, zero)
+            place = (ids[i, p] * columns + task[8]) % modulus if task[5] else 0
+            while task[5] and first < columns:
+                run, sign = min(columns - first, modulus - place), row_sign[ids[i, p]]
+                for j in range(run):
+                    open[place + j] += sign * column_sign[first + j] * g[first + j]
+                first, place = first + run, 0
+        if task[5]:
+            settled(open, carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
+
+
 def enter_32(address):  # type: ignore[no-untyped-def]
     share(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
 
@@ -149,8 +186,20 @@ def enter_64(address):  # type: ignore[no-untyped-def]
     share(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
 
 
+def enter_rows_32(address):  # type: ignore[no-untyped-def]
+    share_rows(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+
+
+def enter_rows_64(address):  # type: ignore[no-untyped-def]
+    share_rows(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+
+
 LOOPS = {
     np.float32: (enter_32, lambda task: share(task, np.float32(0), 4, 0, 1)),
     np.float64: (enter_64, lambda task: share(task, np.float64(0), 8, 0, 1)),
+}
+ROWS_OF_A_TABLE = {
+    np.float32: (enter_rows_32, lambda task: share_rows(task, np.float32(0), 4, 0, 1)),
+    np.float64: (enter_rows_64, lambda task: share_rows(task, np.float64(0), 8, 0, 1)),
 }
 """By number format: for a thread of OpenMP, and for the calling thread alone."""

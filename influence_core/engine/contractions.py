@@ -36,7 +36,7 @@ from influence_core.engine.factors import (
     written_out,
 )
 from influence_core.engine.sketch import FoldingMap
-from influence_core.engine.tiles import Totals, makes, read_made, read_tile, totals
+from influence_core.engine.tiles import Totals, add_products, makes, read_made, read_rows, read_tile, totals
 
 TILE_NUMBERS = 2_000_000
 """Numbers of G that exist at once (8 MB in float32): fits a level-3 cache."""
@@ -109,7 +109,7 @@ def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
     if isinstance(factor, Dense):
         _read_dense(wide(factor.g), wanted, into)
     elif isinstance(factor, Rows):
-        _read_rows(Rows(factor.ids, wide(factor.g), factor.v), wanted, into)
+        read_rows(factor.ids, wide(factor.g), factor.v, wanted.present, wanted.sketch, into)
     elif isinstance(factor, Outer):
         _read_outer(factor, wanted, buffer, into)
     else:
@@ -129,21 +129,6 @@ def _readings(into: Totals, wanted: Wanted) -> Readings:
 
 def _read_dense(g: Tensor, wanted: Wanted, into: Totals) -> None:
     read_tile(g.reshape(len(g), -1).contiguous(), 0, wanted.present, wanted.sketch, into)
-
-
-def _read_rows(factor: Rows, wanted: Wanted, into: Totals) -> None:
-    into.sums[0, :, 0] += factor.g.square().sum((1, 2))
-    into.sums[0, :, 1] += factor.g.abs().sum((1, 2))
-    products = [(v[factor.ids] * factor.g).sum((1, 2)) for v in wanted.present]
-    _add_products(products, into)
-    if wanted.sketch is not None:
-        into.folded += wanted.sketch.fold_rows(factor.ids, factor.g)
-
-
-def _add_products(products: Sequence[Tensor], into: Totals) -> None:
-    width = into.sums.shape[2] - 2
-    for index, product in enumerate(products):
-        into.sums[index // width, :, 2 + index % width] += product
 
 
 def _read_shifted(factor: Shifted, wanted: Wanted, into: Totals) -> None:
@@ -190,7 +175,7 @@ def _read_one_position(
     into.sums[0, :, 1] += d.abs().sum(1) * a.abs().sum(1)
     if wanted.present:
         along = a @ wanted.along(row, row + d.shape[1], seen).T
-        _add_products((along.unflatten(1, (-1, d.shape[1])) * d.unsqueeze(1)).sum(2).unbind(1), into)
+        add_products((along.unflatten(1, (-1, d.shape[1])) * d.unsqueeze(1)).sum(2).unbind(1), into)
     if wanted.sketch is not None:
         into.folded += wanted.sketch.fold_outer(d, a, row, seen)
 

@@ -120,15 +120,8 @@ def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
 @njit(**QUICK)
 def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
-    n, rows, width, columns, modulus, t, tall = (
-        task[1],
-        task[2],
-        task[4],
-        task[6],
-        task[7],
-        task[22],
-        task[29],
-    )
+    n, rows, width, columns, modulus, t = task[1], task[2], task[4], task[6], task[7], task[22]
+    tall = task[29]
     row_sign = carray(pointer(zero, task[9]), (rows,))
     column_sign = carray(pointer(zero, task[10]), (columns,))
     low, high = n * number // threads, n * (number + 1) // threads
