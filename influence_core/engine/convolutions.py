@@ -3,9 +3,10 @@
     G_i[o, c, k] = sum_t d_i[o, t] x_i[c, stride t + dilation k]
 
 Three forms, by shape: kernels of one channel a group by a compiled loop (positions.py), or, with strides or more than 8
-taps a side, as one grouped convolution with d as the kernel (6 times as fast as torch's own weight gradient); kernels of one group on large pictures by shifts (factors.Shifted: no
-window is copied, 65 GMAC/s on 2 cores, as fast as a plain product); all else by windows, an overlapping view that is
-copied when it is multiplied. A transposed convolution is the same with the roles of input and d exchanged.
+taps a side, as one grouped convolution with d as the kernel (6 times as fast as torch's own weight gradient); kernels
+of one group on large pictures by shifts (factors.Shifted: no window is copied, 65 GMAC/s on 2 cores, as fast as a plain
+product); all else by windows, an overlapping view that is copied when it is multiplied. A transposed convolution is the
+same with the roles of input and d exchanged.
 
 Windows give the gradient in the parameter's own order, shifts tap by tap, to be put in order afterwards. So windows win
 where they are fewer numbers than the gradient: few positions, many channels.
