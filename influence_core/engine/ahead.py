@@ -7,14 +7,17 @@ import os
 
 import torch
 
+from influence_core.engine import positions
 from influence_core.engine.tiles import loop
 
 
 def main() -> None:
     """Compile at low priority, and keep it on disk."""
     os.nice(10)
-    for made in (False, True):
-        loop(torch.float32, made)
+    for of in ("written", "made", "rows"):
+        loop(torch.float32, of)
+    for name in ("scaled", "depthwise"):
+        positions.loop(name, torch.float32)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
     G_i[o, c, k] = sum_t d_i[o, t] x_i[c, stride t + dilation k]
 
-Three forms, by shape: kernels of one channel a group as one grouped convolution with d as the kernel (6 times as fast
-as torch's own weight gradient, and per sample); kernels of one group on large pictures by shifts (factors.Shifted: no
-window is copied, 65 GMAC/s on 2 cores, as fast as a plain product); all else by windows, an overlapping view that is
-copied when it is multiplied. A transposed convolution is the same with the roles of input and d exchanged.
+Three forms, by shape: kernels of one channel a group by a compiled loop (positions.py), or, with strides or more than 8
+taps a side, as one grouped convolution with d as the kernel (6 times as fast as torch's own weight gradient); kernels
+of one group on large pictures by shifts (factors.Shifted: no window is copied, 65 GMAC/s on 2 cores, as fast as a plain
+product); all else by windows, an overlapping view that is copied when it is multiplied. A transposed convolution is the
+same with the roles of input and d exchanged.
 
 Windows give the gradient in the parameter's own order, shifts tap by tap, to be put in order afterwards. So windows win
 where they are fewer numbers than the gradient: few positions, many channels.
 """
 
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -19,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from influence_core.engine import positions
+from influence_core.engine.compilable import compiles
 from influence_core.engine.factors import Dense, Factor, Outer, Shifted, Tap
 
 SHIFTED_CHANNELS = 8
@@ -70,10 +74,15 @@ def _correlated(
     kernel = tuple(shape[2:])
     if prod(d.shape[2:]) == 1 and prod(kernel) > 1:
         return _one_position(d, x, edges, kernel, gap, groups)
+    one_channel = groups > 1 and shape[1] == 1 and d.shape[1] == groups and x.ndim == 4 and d.numel() > 0
+    if one_channel and max(*step, *gap) == 1 and max(kernel) <= positions.TAPS and compiles(d, x):
+        (top, _), (left, _) = edges
+        if min(top, left) >= 0:
+            return Dense(positions.depthwise(d, x, (top, left), kernel).unsqueeze(2))  # pyright: ignore
     padded = (
         functional.pad(x, [edge for pair in reversed(edges) for edge in pair]) if any(map(any, edges)) else x
     )
-    if groups > 1 and shape[1] == 1 and d.shape[1] == groups and x.ndim == 4 and d.numel():
+    if one_channel:
         return _depthwise(d, padded, kernel, step, gap)
     many = prod(d.shape[2:]) > POSITIONS_A_ROW * d.shape[1]
     if groups == 1 and prod(kernel) > 1 and shape[1] >= SHIFTED_CHANNELS and many:
@@ -91,17 +100,29 @@ def _one_position(
     groups: int,
 ) -> Outer:
     """One window: the taps over the padding get no gradient. A 3 x 3 kernel on one pixel is one tap instead of nine."""
-    taps = torch.arange(prod(kernel), device=x.device).reshape(kernel)
-    cut = [slice(None)] * 2
-    for axis, ((before, _), g, k, size) in enumerate(zip(edges, gap, kernel, x.shape[2:], strict=True)):
+    cut, taps = [slice(None)] * 2, []
+    for (before, _), g, k, size in zip(edges, gap, kernel, x.shape[2:], strict=True):
         low, high = max(0, -(-before // g)), min(k, (before + size - 1) // g + 1)
         number, first = max(0, high - low), low * g - before
-        taps = taps.narrow(axis, min(low, k), number)
+        taps.append(range(min(low, k), min(low, k) + number))
         cut.append(slice(first, first + number * g, g))
     a = x[tuple(cut)].reshape(len(x), groups, -1, 1)
-    channels = torch.arange(x.shape[1] // groups, device=x.device) * prod(kernel)
-    seen = (channels[:, None] + taps.flatten()).flatten()
-    return Outer(d.reshape(len(d), groups, -1, 1), a, seen)
+    return Outer(
+        d.reshape(len(d), groups, -1, 1), a, _seen(x.shape[1] // groups, kernel, tuple(taps), x.device)
+    )
+
+
+@lru_cache(maxsize=256)
+def _seen(
+    channels: int, kernel: tuple[int, ...], taps: tuple[range, ...], device: torch.device
+) -> torch.Tensor:
+    """The columns of these taps of every channel. The same tensor for every batch, so that what was picked by it is
+    recognised (contractions.Wanted)."""
+    places = torch.arange(prod(kernel), device=device).reshape(kernel)
+    for axis, tap in enumerate(taps):
+        places = places.narrow(axis, tap.start, len(tap))
+    begin = torch.arange(channels, device=device) * prod(kernel)
+    return (begin[:, None] + places.flatten()).flatten()
 
 
 def _depthwise(

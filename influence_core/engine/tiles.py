@@ -11,7 +11,7 @@ pool would wait for cores on which the first one spins; elsewhere it runs in the
 Everything else (CUDA, other number formats) is read by torch operations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,8 +28,9 @@ WIDE = 8
 FEW = 96
 """Positions up to which a gradient is made and read at once: it takes 0.4 to 0.65 of the time of writing it
 out first at 4 and 16 positions, 0.65 to 0.9 at 64, and 1.5 at 256."""
-TALL = 64
-"""Rows of a block that is made: each fetches its 64 columns of factors anew, and holds 8 directions in 128 kB."""
+SHORT, TALL = 32, (6, 24)
+"""Rows of a block that is made, up to SHORT positions and beyond: 8 directions of 6 rows take 12 kB of an innermost
+cache of 32 kB. With 24 rows 4 positions took 1.3 times as long, but 64 take 0.95, since their factors are read less."""
 
 
 @dataclass(slots=True)
@@ -92,22 +93,59 @@ def makes(d: Tensor) -> bool:
 
 
 def read_made(
-    d: Tensor, a: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+    d: Tensor,
+    a: Tensor,
+    row: int,
+    directions: Sequence[Tensor],
+    folding: FoldingMap | None,
+    into: Totals,
+    space: Callable[[tuple[int, ...], Tensor], Tensor],
 ) -> None:
-    """Add the readings of sum_t d_t a_t^T, d (n, rows', t) from `row` on, a (n, columns, t), without writing it out."""
+    """Add the readings of sum_t d_t a_t^T, d (n, rows', t) from `row` on, a (n, columns, t), without writing it out.
+
+    space: (shape, like) -> a tensor whose numbers may be overwritten (contractions.Buffer.tile)."""
     if not len(d):
         return
     (n, rows, t), columns = d.shape, a.shape[1]
+    from influence_core.engine.made import room
+
+    packed = space((room(n, rows, columns, t, torch.get_num_threads()),), d)
     for task in _tasks(d, n, rows, row, columns, directions, folding, into):
-        task[21:] = a.data_ptr(), t, *d.stride(), *a.stride(), TALL
-        loop(d.dtype, True)(task, torch.get_num_threads())
+        task[21:] = a.data_ptr(), t, *d.stride(), *a.stride(), TALL[t > SHORT], packed.data_ptr()
+        loop(d.dtype, "made")(task, torch.get_num_threads())
+
+
+def read_rows(
+    ids: Tensor, g: Tensor, v: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+) -> None:
+    """Add the readings of rows g (n, t, columns) of a table of v rows, at ids (n, t), each once a sample or zero."""
+    ids, g = ids.contiguous().long(), g.contiguous()
+    if not g.numel():
+        return
+    if compiles(g):
+        for task in _tasks(g, len(g), v, 0, g.shape[2], directions, folding, into):
+            task[21:23] = ids.data_ptr(), g.shape[1]
+            loop(g.dtype, "rows")(task, torch.get_num_threads())
+        return
+    into.sums[0, :, 0] += g.square().sum((1, 2))
+    into.sums[0, :, 1] += g.abs().sum((1, 2))
+    add_products([(along[ids] * g).sum((1, 2)) for along in directions], into)
+    if folding is not None:
+        into.folded += folding.fold_rows(ids, g)
+
+
+def add_products(products: Sequence[Tensor], into: Totals) -> None:
+    """Add products (n,), one a direction."""
+    width = into.sums.shape[2] - 2
+    for index, product in enumerate(products):
+        into.sums[index // width, :, 2 + index % width] += product
 
 
 def _read_compiled(
     g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> None:
     for task in _tasks(g, g.shape[0], g.shape[1], row, 1, directions, folding, into):
-        loop(g.dtype, False)(task, torch.get_num_threads())
+        loop(g.dtype, "written")(task, torch.get_num_threads())
 
 
 def _tasks(
@@ -123,7 +161,7 @@ def _tasks(
     """One row of numbers a look, as compiled.py asks for."""
     width = into.sums.shape[2] - 2
     for look, sums in enumerate(into.sums):
-        task = np.zeros(30, dtype=np.int64)
+        task = np.zeros(31, dtype=np.int64)
         task[:5] = values.data_ptr(), n, size, sums.data_ptr(), width
         task[6:9] = columns, 1, 0
         if folding is not None and look == 0:
@@ -138,9 +176,13 @@ def _tasks(
 
 
 @cache
-def loop(dtype: torch.dtype, made: bool) -> Any:
-    """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk."""
-    from influence_core.engine.compiled import LOOPS
+def loop(dtype: torch.dtype, of: str) -> Any:
+    """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk.
+
+    of: "written", "made" or "rows", how the gradient is given.
+    """
+    from influence_core.engine import compiled, made
     from influence_core.engine.threads import in_threads
 
-    return in_threads(*LOOPS[KINDS[dtype], made])
+    loops = {"written": compiled.LOOPS, "made": made.MADE, "rows": compiled.ROWS_OF_A_TABLE}
+    return in_threads(*loops[of][KINDS[dtype]])

@@ -8,7 +8,7 @@ from torch import nn
 
 import influence_core as ic
 from influence_core import repeatability as module
-from influence_core.engine import tiles
+from influence_core.engine import positions, tiles
 from influence_core.repeatability import repeatability
 from tests.oracles import dataset, random_directions, settled
 
@@ -90,11 +90,12 @@ def test_what_would_take_long_is_left_out_and_said(monkeypatch):
 
 def test_the_check_in_float64_compiles_nothing(monkeypatch):
     """A first analysis must not wait 15 s until the loops are compiled for 16 samples in float64."""
-    compiled = tiles.loop
+    for place in (tiles, positions):
 
-    def only_float32(dtype, made):
-        assert dtype == torch.float32, f"the check compiled a loop for {dtype}"
-        return compiled(dtype, made)
+        def only_float32(*asked, compiled=place.loop):
+            assert torch.float64 not in asked, f"the check compiled a loop: {asked}"
+            return compiled(*asked)
 
-    monkeypatch.setattr(tiles, "loop", only_float32)
-    assert checked(model())["float64"]["state"] == "checked"
+        monkeypatch.setattr(place, "loop", only_float32)
+    layers = [nn.Conv2d(2, 2, 3, groups=2), nn.Flatten(), nn.LayerNorm(32), nn.Linear(32, 3)]
+    assert checked(nn.Sequential(*layers))["float64"]["state"] == "checked"

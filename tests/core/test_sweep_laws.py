@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import Subset, TensorDataset
 
 import influence_core as ic
-from influence_core.engine import tiles
+from influence_core.engine import positions, tiles
 from influence_core.engine.contractions import Buffer, Wanted, contract
 from influence_core.engine.factors import Outer
 from influence_core.engine.losses import loss_by_name
@@ -354,7 +355,8 @@ def test_a_gradient_made_and_read_at_once_is_the_one_written_out(n, rows, column
     directions = [torch.randn(rows, columns, generator=generator, dtype=torch.float64) for _ in range(k)]
     folding = folding_map("w", (rows + row, columns), q, 0, d) if q else None
     found, expected = totals(d, n, k, folding), totals(d, n, k, folding)
-    tiles.read_made(d, a, row, directions or [torch.zeros(rows, columns).double()], folding, found)
+    given = directions or [torch.zeros(rows, columns).double()]
+    tiles.read_made(d, a, row, given, folding, found, lambda shape, like: like.new_empty(shape))
     tiles._read_plainly((d @ a.transpose(1, 2)).flatten(1), row, directions, folding, expected)
     assert torch.allclose(found.sums[0, :, :2], expected.sums[0, :, :2]), "a row or column of G is missing"
     assert torch.allclose(found.products(k), expected.products(k)), (
@@ -362,6 +364,36 @@ def test_a_gradient_made_and_read_at_once_is_the_one_written_out(n, rows, column
     )
     assert torch.allclose(found.folded, expected.folded, atol=1e-11), (
         "the sketch put numbers into other buckets"
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(0, 3),
+    t=st.integers(1, 5),
+    columns=st.integers(1, 40),
+    kernel=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    edges=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    double=st.booleans(),
+)
+def test_compiled_sums_over_positions_are_those_of_autograd(n, t, columns, kernel, edges, double):
+    """No sample, one column, kernels as wide as the vectors, pictures smaller than the kernel, both formats."""
+    dtype = torch.float64 if double else torch.float32
+    near = {"rtol": 1e-9, "atol": 1e-11} if double else {"rtol": 1e-4, "atol": 1e-4}
+    generator = torch.Generator().manual_seed(columns)
+    d, x = (torch.randn(n, t, columns, generator=generator, dtype=dtype) for _ in range(2))
+    expected = (d * functional.layer_norm(x, (columns,), eps=1e-5)).sum(1)
+    assert torch.allclose(positions.scaled(d, x, 1e-5), expected, **near), (
+        "another row's mean, or one left out"
+    )
+    x = torch.randn(n, 2, t + 7, columns + 7, generator=generator, dtype=dtype)
+    padded = functional.pad(x, (edges[1], edges[1], edges[0], edges[0]))
+    d = torch.randn(n, 2, padded.shape[2] - kernel[0] + 1, padded.shape[3] - kernel[1] + 1, dtype=dtype)
+    windows = padded.unfold(2, d.shape[2], 1).unfold(3, d.shape[3], 1)
+    expected = (windows * d[:, :, None, None]).sum((4, 5))
+    found = positions.depthwise(d, x, edges, kernel)
+    assert torch.allclose(found, expected, **near), (
+        "a tap met pixels of another place, or of the picture before"
     )
 
 
