@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from influence_core.decisions import DecisionLog, decision_log_for
 from influence_core.runs import Run
+from tests.explained_run import make_explained_run
 from tests.small_run import make_small_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +141,29 @@ def visit(page: Page, server: Server, run: Run):
         return page
 
     return go
+
+
+@contextmanager
+def serving(run: Run) -> Iterator[str]:
+    """The real app on the folder of a run; its address."""
+    server = Server(run.path.parent, ROOT / "app.py")
+    server.start()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a real model on a few real files, named real."""
+    return make_explained_run(tmp_path_factory.mktemp("real") / "real", objectives=("utility",))
+
+
+@pytest.fixture(scope="module")
+def real_app(real: Run) -> Iterator[str]:
+    with serving(real) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

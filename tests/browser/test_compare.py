@@ -1,40 +1,23 @@
 """Decisions made by another order than the queue's show, on Compare, what that order adds; nobody knows it before."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from influence_core.decisions import decision_log_for
 from influence_core.runs import Run
-from tests.browser.conftest import ROOT, Server
-from tests.explained_run import make_explained_run
 
 pytestmark = pytest.mark.browser
 KEYS = ("x", "k", "x", "k")
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_explained_run(tmp_path_factory.mktemp("real") / "real", objectives=("utility",))
-
-
-@pytest.fixture(scope="module")
-def app(real: Run) -> Iterator[str]:
-    server = Server(real.path.parent, ROOT / "app.py")
-    server.start()
-    yield server.address
-    server.stop()
-
-
-def test_what_an_order_adds_is_known_once_somebody_decided_by_it(page: Page, app: str, real: Run):
+def test_what_an_order_adds_is_known_once_somebody_decided_by_it(page: Page, real_app: str, real: Run):
     page.set_default_timeout(60_000)
-    page.goto(f"{app}/compare?run=real")
+    page.goto(f"{real_app}/compare?run=real")
     expect(page.get_by_text("Nobody has looked beyond the queue yet")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("No error is known yet")).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(1)  # agreement needs no decision
 
-    page.goto(f"{app}/outliers?run=real&share=100&sort=Loss")
+    page.goto(f"{real_app}/outliers?run=real&share=100&sort=Loss")
     cards = page.locator(".grid")
     expect(cards.get_by_role("option")).to_have_count(len(real.samples))
     cards.focus()

@@ -1,7 +1,6 @@
 """From a card of the review one key leads to the Influence page, and back to the same place; no decision is lost."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,24 +8,8 @@ from playwright.sync_api import Page, expect
 
 from influence_core.decisions import decision_log_for
 from influence_core.runs import Run
-from tests.browser.conftest import ROOT, Server
-from tests.explained_run import make_explained_run
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_explained_run(tmp_path_factory.mktemp("real") / "real", objectives=("utility",))
-
-
-@pytest.fixture(scope="module")
-def app(real: Run) -> Iterator[str]:
-    """The real app on a real run."""
-    server = Server(real.path.parent, ROOT / "app.py")
-    server.start()
-    yield server.address
-    server.stop()
 
 
 def shown(page: Page) -> str:
@@ -34,8 +17,8 @@ def shown(page: Page) -> str:
     return str(page.locator(".stage .id").get_attribute("title"))
 
 
-def test_one_key_to_the_influence_page_and_back(page: Page, app: str, real: Run, tmp_path: Path):
-    page.goto(f"{app}/review?run=real&cut=0.01&show=All")
+def test_one_key_to_the_influence_page_and_back(page: Page, real_app: str, real: Run, tmp_path: Path):
+    page.goto(f"{real_app}/review?run=real&cut=0.01&show=All")
     film = page.locator(".film")
     expect(film.locator("[role=option]").first).to_be_visible(timeout=60_000)
     film.focus()
@@ -67,8 +50,8 @@ def test_one_key_to_the_influence_page_and_back(page: Page, app: str, real: Run,
     assert dict(decided) == {first: "keep", asked: "remove"}, "a decision made just before leaving was lost"
 
 
-def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, app: str):
-    page.goto(f"{app}/outliers?run=real&share=100")
+def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str):
+    page.goto(f"{real_app}/outliers?run=real&share=100")
     card = page.locator(".grid .card").nth(2)
     expect(card).to_be_visible(timeout=60_000)
     card.hover()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from influence_core.runs import Run
 from influence_core.verifications import list_verifications
-from tests.browser.conftest import ROOT, Server
+from tests.browser.conftest import serving
 from tests.small_data import make_run
 
 pytestmark = pytest.mark.browser
@@ -23,10 +23,8 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def app(clouds: Run) -> Iterator[str]:
-    server = Server(clouds.path.parent, ROOT / "app.py")
-    server.start()
-    yield server.address
-    server.stop()
+    with serving(clouds) as address:
+        yield address
 
 
 def test_from_a_choice_to_a_verified_model(page: Page, app: str, clouds: Run, tmp_path: Path):
