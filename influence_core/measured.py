@@ -32,9 +32,9 @@ def right(judged: Samples, outcomes: list[Outcome], *, attacked: bool = False) -
 
 
 def losses(judged: Samples, outcomes: list[Outcome]) -> np.ndarray:
-    """(S, m) nats."""
-    rows = np.arange(len(judged))
-    return np.stack([-np.log(np.maximum(o.probabilities[rows, judged.labels], TINY)) for o in outcomes])
+    """(S, m) nats, float64: a small difference of two means is lost in float32."""
+    own = np.stack([o.probabilities[np.arange(len(judged)), judged.labels] for o in outcomes])
+    return -np.log(np.maximum(own.astype(np.float64), TINY))
 
 
 def summary(
