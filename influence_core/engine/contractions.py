@@ -194,10 +194,21 @@ def per_sample_gradients(
     passes and n * p numbers of memory. `loss(outputs, labels) -> (b,)`.
     """
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    rows: dict[str, list[Tensor]] = {name: [] for name in named}
-    for batch in loop.batches(samples, 1, like=model):
-        value = loss(loop.forward(model, batch.inputs), batch.labels).sum()
-        gradients = torch.autograd.grad(value, list(named.values()), allow_unused=True)
-        for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
-            rows[name].append(torch.zeros_like(parameter) if gradient is None else gradient)
-    return {name: torch.stack(parts) if parts else named[name].new_zeros(0) for name, parts in rows.items()}
+    rows = [
+        dict(zip(named, _gradients(model, batch, loss, list(named.values())), strict=True))
+        for batch in loop.batches(samples, 1, like=model)
+    ]
+    return {name: _stacked([row.pop(name) for row in rows], value) for name, value in named.items()}
+
+
+def _gradients(
+    model: nn.Module, batch: Any, loss: Callable[[Any, Tensor], Tensor], values: list[nn.Parameter]
+) -> list[Tensor]:
+    value = loss(loop.forward(model, batch.inputs), batch.labels).sum()
+    found = torch.autograd.grad(value, values, allow_unused=True)
+    return [torch.zeros_like(v) if g is None else g for v, g in zip(values, found, strict=True)]
+
+
+def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:
+    """(n, *shape); one sample is not copied: a large model's gradient would be there twice."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts) if parts else like.new_zeros(0)
