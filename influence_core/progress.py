@@ -64,10 +64,7 @@ class ProgressWriter:
         self._first_done = self._done = self._total = 0
         self._stage_begun = self._written = self._begun
         self._reported = self._begun
-        self._measured, self._gained = (
-            0.0,
-            0.0,
-        )  # seconds and share of the run, of telling stages that were left
+        self._measured = self._gained = 0.0  # seconds and share of the run, of telling stages that were left
         self._fraction = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:

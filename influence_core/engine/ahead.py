@@ -17,7 +17,7 @@ def main() -> None:
     for of in ("written", "made", "rows"):
         loop(torch.float32, of)
     for name in ("scaled", "depthwise"):
-        positions.loop(name, torch.float32)
+        positions.loop(torch.float32, name)
 
 
 if __name__ == "__main__":

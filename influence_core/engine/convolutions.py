@@ -107,9 +107,8 @@ def _one_position(
         taps.append(range(min(low, k), min(low, k) + number))
         cut.append(slice(first, first + number * g, g))
     a = x[tuple(cut)].reshape(len(x), groups, -1, 1)
-    return Outer(
-        d.reshape(len(d), groups, -1, 1), a, _seen(x.shape[1] // groups, kernel, tuple(taps), x.device)
-    )
+    seen = _seen(x.shape[1] // groups, kernel, tuple(taps), x.device)
+    return Outer(d.reshape(len(d), groups, -1, 1), a, seen)
 
 
 @lru_cache(maxsize=256)

@@ -32,7 +32,7 @@ def scaled(d: Tensor, x: Tensor, eps: float) -> Tensor:
     task = np.array([d.data_ptr(), x.data_ptr(), out.data_ptr(), *d.shape, 0], dtype=np.int64)
     task[6:].view(np.float64)[0] = eps
     if out.numel():
-        loop("scaled", d.dtype)(task, torch.get_num_threads())
+        loop(d.dtype, "scaled")(task, torch.get_num_threads())
     return out
 
 
@@ -47,7 +47,7 @@ def depthwise(d: Tensor, x: Tensor, edges: tuple[int, int], kernel: tuple[int, i
         dtype=np.int64,
     )
     if out.numel():
-        loop("depthwise", d.dtype)(task, torch.get_num_threads())
+        loop(d.dtype, "depthwise")(task, torch.get_num_threads())
     return out
 
 
@@ -134,6 +134,6 @@ ENTRIES = {
 
 
 @cache
-def loop(name: str, dtype: torch.dtype) -> Any:
+def loop(dtype: torch.dtype, name: str) -> Any:
     """(task, threads) -> None; compiled at its first use, then kept on disk."""
     return in_threads(*ENTRIES[name, dtype])

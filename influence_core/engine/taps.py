@@ -214,10 +214,8 @@ class Watch(TorchFunctionMode):
         constant = {id(item.value): item.value.detach() for item in held}
         args, kwargs = replaced((args, kwargs), constant)
         if func is functional.linear and args and args[0].ndim > 2:
-            args = (
-                args[0].contiguous(),
-                *args[1:],
-            )  # else torch takes one small product a sample: weights are frozen
+            # else torch takes one small product a sample: weights are frozen
+            args = (args[0].contiguous(), *args[1:])
         before = (args, kwargs)
         if in_place(func):  # the gradient of a parameter may need what the operation is about to overwrite
             before = ((args[0].clone(), *args[1:]), kwargs)

@@ -53,9 +53,8 @@ def _compared(
 ) -> tuple[float, float]:
     """How far one reader's gap in agreement is beyond chance, and the share of wrong training labels it speaks for."""
     guess = e.held_out.argmax(1)
-    if not knows(
-        guess, held_out_labels, LEAST_KNOWN / 2
-    ):  # who knows little shows little of a gap: its error tells
+    # asked half as much as elsewhere: who knows little shows little of a gap, and its error tells
+    if not knows(guess, held_out_labels, LEAST_KNOWN / 2):
         return 0.0, 0.0
     hits = e.train.argmax(1) == labels, guess == held_out_labels
     ours, theirs = (float(h.mean()) for h in hits)

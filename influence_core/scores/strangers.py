@@ -25,11 +25,7 @@ def strangers(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     better = (scores > scores[np.arange(n), labels][:, None]).sum(1)
     unlikely = better > (classes - 1) / 2
     factor = (classes - 1) / (np.arange(classes) > (classes - 1) / 2).sum()
-    surest = np.argsort(scores.max(1) - _log_sum(scores))[n - n // 2 :]
+    surest = np.argsort(scores.max(1) - np.logaddexp.reduce(scores, axis=1))[n - n // 2 :]
     calm = (unlikely[surest].sum() + 1) / max(1, len(surest))
     share = factor * float(unlikely.mean())
     return float(share), float(share - factor * CALMER * calm)
-
-
-def _log_sum(scores: np.ndarray) -> np.ndarray:
-    return np.logaddexp.reduce(scores, axis=1)
