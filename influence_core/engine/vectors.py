@@ -5,6 +5,7 @@ and positions.py.
     reader       square, L1 norm, products and sketch of rows of 64 numbers, each number fetched once
     correlator   a small kernel slid over a picture
     spread, copier, fetch    sums to buckets, a copy of a known length, memory asked for before it is needed
+    turn         8 rows of 4 numbers to 4 rows of 8: columns whose positions lie together
 
 Left to the compiler, the first ran at a third of this speed: it could not know lengths, nor that nothing overlaps.
 Written without naming a processor: where vectors are narrower, LLVM takes two for one.
@@ -27,19 +28,19 @@ FUSED = ("contract",)
 """A product and its sum may be one instruction."""
 
 
-def _whole(number: int) -> ir.Constant:
+def whole(number: int) -> ir.Constant:
     return ir.Constant(ir.IntType(64), number)
 
 
-def _at(builder: Any, address: Any, offset: Any, kind: Any) -> Any:
+def at(builder: Any, address: Any, offset: Any, kind: Any) -> Any:
     return builder.inttoptr(builder.add(address, offset), kind.as_pointer())
 
 
-def _added(builder: Any, total: Any, x: Any, y: Any) -> Any:
+def added(builder: Any, total: Any, x: Any, y: Any) -> Any:
     return builder.fadd(total, builder.fmul(x, y, flags=FUSED), flags=FUSED)
 
 
-def _repeated(builder: Any, number: Any, kind: Any) -> Any:
+def repeated(builder: Any, number: Any, kind: Any) -> Any:
     """A vector of one number."""
     nothing, lane = ir.Constant(kind, ir.Undefined), ir.IntType(32)
     first = builder.insert_element(nothing, number, ir.Constant(lane, 0))
@@ -68,23 +69,23 @@ def make(context: Any, zero: Any, d: Any, a: Any, g: Any, positions: Any) -> Any
         number = context.get_value_type(zero)
         vector = ir.VectorType(number, lanes)
         _, d, a, g, t = args
-        with cgutils.for_range(builder, _whole(COLUMNS // (ABREAST * lanes))) as part:
-            skip = builder.mul(part.index, _whole(ABREAST * lanes * size))
-            places = [_whole((r * COLUMNS + v * lanes) * size) for r in range(ROWS) for v in range(ABREAST)]
-            places = [_at(builder, g, builder.add(skip, place), vector) for place in places]
+        with cgutils.for_range(builder, whole(COLUMNS // (ABREAST * lanes))) as part:
+            skip = builder.mul(part.index, whole(ABREAST * lanes * size))
+            places = [whole((r * COLUMNS + v * lanes) * size) for r in range(ROWS) for v in range(ABREAST)]
+            places = [at(builder, g, builder.add(skip, place), vector) for place in places]
             sums = [cgutils.alloca_once(builder, vector) for _ in places]
             for total in sums:
                 builder.store(ir.Constant(vector, None), total)
             with cgutils.for_range(builder, t) as position:
-                line = builder.add(skip, builder.mul(position.index, _whole(COLUMNS * size)))
-                here = [builder.add(line, _whole(v * lanes * size)) for v in range(ABREAST)]
-                loaded = [builder.load(_at(builder, a, offset, vector), align=size) for offset in here]
+                line = builder.add(skip, builder.mul(position.index, whole(COLUMNS * size)))
+                here = [builder.add(line, whole(v * lanes * size)) for v in range(ABREAST)]
+                loaded = [builder.load(at(builder, a, offset, vector), align=size) for offset in here]
                 for r in range(ROWS):
-                    place = builder.add(builder.mul(position.index, _whole(ROWS)), _whole(r))
-                    one = builder.load(_at(builder, d, builder.mul(place, _whole(size)), number))
-                    factor = _repeated(builder, one, vector)
+                    place = builder.add(builder.mul(position.index, whole(ROWS)), whole(r))
+                    one = builder.load(at(builder, d, builder.mul(place, whole(size)), number))
+                    factor = repeated(builder, one, vector)
                     for total, x in zip(sums[r * ABREAST :], loaded, strict=False):
-                        builder.store(_added(builder, builder.load(total), factor, x), total)
+                        builder.store(added(builder, builder.load(total), factor, x), total)
             for total, place in zip(sums, places, strict=True):
                 builder.store(builder.load(total), place, align=size)
         return context.get_dummy_value()
@@ -115,31 +116,31 @@ def reader(k: int, folds: bool) -> Any:
             )
             _, g, v, signs, buckets, places, rows, sums = args
             totals = [cgutils.alloca_once(builder, vector) for _ in range(2 + k)]
-            kept = [_at(builder, sums, _whole(width * index), vector) for index in range(2 + k)]
+            kept = [at(builder, sums, whole(width * index), vector) for index in range(2 + k)]
             for total, place in zip(totals, kept, strict=True):
                 builder.store(builder.load(place, align=size), total)
             with cgutils.for_range(builder, rows) as row:
-                line = builder.mul(row.index, _whole(COLUMNS * size))
+                line = builder.mul(row.index, whole(COLUMNS * size))
                 own, sign = builder.add(g, line), builder.add(signs, line)
-                along = builder.add(v, builder.mul(line, _whole(k)))
+                along = builder.add(v, builder.mul(line, whole(k)))
                 bucket = buckets
                 if folds:
-                    skip = builder.mul(row.index, _whole(8))
-                    bucket = builder.add(buckets, builder.load(_at(builder, places, skip, ir.IntType(64))))
-                for at in range(0, COLUMNS * size, width):
-                    x = builder.load(_at(builder, own, _whole(at), vector), align=size)
-                    grown = [_added(builder, builder.load(totals[0]), x, x)]
+                    skip = builder.mul(row.index, whole(8))
+                    bucket = builder.add(buckets, builder.load(at(builder, places, skip, ir.IntType(64))))
+                for offset in range(0, COLUMNS * size, width):
+                    x = builder.load(at(builder, own, whole(offset), vector), align=size)
+                    grown = [added(builder, builder.load(totals[0]), x, x)]
                     grown.append(builder.fadd(builder.load(totals[1]), builder.call(absolute, [x])))
                     for look in range(k):
-                        place = _at(builder, along, _whole(COLUMNS * size * look + at), vector)
+                        place = at(builder, along, whole(COLUMNS * size * look + offset), vector)
                         y = builder.load(place, align=size)
-                        grown.append(_added(builder, builder.load(totals[2 + look]), x, y))
+                        grown.append(added(builder, builder.load(totals[2 + look]), x, y))
                     for total, value in zip(totals, grown, strict=True):
                         builder.store(value, total)
                     if folds:
-                        into = _at(builder, bucket, _whole(at), vector)
-                        s = builder.load(_at(builder, sign, _whole(at), vector), align=size)
-                        builder.store(_added(builder, builder.load(into, align=size), s, x), into, align=size)
+                        into = at(builder, bucket, whole(offset), vector)
+                        s = builder.load(at(builder, sign, whole(offset), vector), align=size)
+                        builder.store(added(builder, builder.load(into, align=size), s, x), into, align=size)
             for total, place in zip(totals, kept, strict=True):
                 builder.store(builder.load(total), place, align=size)
             return context.get_dummy_value()
@@ -156,10 +157,10 @@ def spread(context: Any, zero: Any, buckets: Any, signs: Any, g: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = ir.VectorType(context.get_value_type(zero), lanes)
-        for offset in (_whole(v * lanes * size) for v in range(COLUMNS // lanes)):
-            into, sign, x = (_at(builder, address, offset, vector) for address in args[1:])
+        for offset in (whole(v * lanes * size) for v in range(COLUMNS // lanes)):
+            into, sign, x = (at(builder, address, offset, vector) for address in args[1:])
             total, *pair = (builder.load(place, align=size) for place in (into, sign, x))
-            builder.store(_added(builder, total, *pair), into, align=size)
+            builder.store(added(builder, total, *pair), into, align=size)
         return context.get_dummy_value()
 
     return types.void(zero, *[types.int64] * 3), generate
@@ -187,16 +188,16 @@ def correlator(rows: int) -> Any:
                 builder.store(ir.Constant(vector, None), total)
             with cgutils.for_range(builder, height) as y, cgutils.for_range(builder, width) as z:
                 skip = builder.add(builder.mul(y.index, width), z.index)
-                one = builder.load(_at(builder, d, builder.mul(skip, _whole(size)), number))
-                factor = _repeated(builder, one, vector)
-                along = builder.add(builder.mul(y.index, pitch), builder.mul(z.index, _whole(size)))
+                one = builder.load(at(builder, d, builder.mul(skip, whole(size)), number))
+                factor = repeated(builder, one, vector)
+                along = builder.add(builder.mul(y.index, pitch), builder.mul(z.index, whole(size)))
                 for total, (r, v) in zip(sums, parts, strict=True):
-                    offset = builder.add(along, _whole(v * lanes * size))
-                    offset = builder.add(offset, builder.mul(pitch, _whole(r)))
-                    window = builder.load(_at(builder, x, offset, vector), align=size)
-                    builder.store(_added(builder, builder.load(total), factor, window), total)
+                    offset = builder.add(along, whole(v * lanes * size))
+                    offset = builder.add(offset, builder.mul(pitch, whole(r)))
+                    window = builder.load(at(builder, x, offset, vector), align=size)
+                    builder.store(added(builder, builder.load(total), factor, window), total)
             for total, (r, v) in zip(sums, parts, strict=True):
-                place = _at(builder, kernel, _whole((r * TAPS + v * lanes) * size), vector)
+                place = at(builder, kernel, whole((r * TAPS + v * lanes) * size), vector)
                 builder.store(builder.load(total), place, align=size)
             return context.get_dummy_value()
 
@@ -214,14 +215,46 @@ def copier(numbers: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             vector = ir.VectorType(context.get_value_type(zero), lanes)
-            for offset in (_whole(v * lanes * size) for v in range(numbers // lanes)):
-                there, here = (_at(builder, address, offset, vector) for address in args[1:])
+            for offset in (whole(v * lanes * size) for v in range(numbers // lanes)):
+                there, here = (at(builder, address, offset, vector) for address in args[1:])
                 builder.store(builder.load(here, align=size), there, align=size)
             return context.get_dummy_value()
 
         return types.void(zero, *[types.int64] * 2), generate
 
     return copy
+
+
+@intrinsic
+def turn(context: Any, zero: Any, into: Any, source: Any, apart: Any, beside: Any) -> Any:
+    """8 rows of 4 numbers, `beside` bytes from each other, to 4 rows of 8, `apart` bytes from each other."""
+    size = zero.bitwidth // 8
+    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
+    first, second = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_value_type(zero)
+        half, vector, index = ir.VectorType(number, 4), ir.VectorType(number, 8), ir.IntType(32)
+        _, into, source, apart, beside = args
+
+        def mixed(one: Any, other: Any, order: list[int]) -> Any:
+            return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(index, len(order)), order))
+
+        rows = [
+            builder.load(at(builder, source, builder.mul(beside, whole(r)), half), align=size)
+            for r in range(8)
+        ]
+        pairs = [
+            mixed(rows[r], rows[r + 4], list(range(8))) for r in range(4)
+        ]  # float32: 2 lanes of 128 bits
+        for start, order in ((0, low), (2, high)):
+            left, right = mixed(pairs[0], pairs[1], order), mixed(pairs[2], pairs[3], order)
+            for column, part in ((start, first), (start + 1, second)):
+                place = at(builder, into, builder.mul(apart, whole(column)), vector)
+                builder.store(mixed(left, right, part), place, align=size)
+        return context.get_dummy_value()
+
+    return types.void(zero, *[types.int64] * 4), generate
 
 
 @intrinsic
@@ -234,7 +267,7 @@ def fetch(context: Any, address: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         for line in range(0, 256, 64):
-            place = _at(builder, args[0], _whole(line), ir.IntType(8))
+            place = at(builder, args[0], whole(line), ir.IntType(8))
             builder.call(ask, [place, ir.Constant(flag, 0), ir.Constant(flag, 2), ir.Constant(flag, 1)])
         return context.get_dummy_value()
 
