@@ -8,7 +8,6 @@ giving them back: 62 parameters and a sketch of 256 made 4 MB of them, and as mu
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from influence_core.engine.contractions import Buffer, Wanted, contract

@@ -13,7 +13,7 @@ it is in cache (tiles.py): each direction is fetched from memory once a tile ins
 `per_sample_gradients` is the slow truth beside it: one backward per sample, every gradient written out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -160,7 +160,7 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
             if t == 1:
                 _read_one_position(*pair, row, factor.seen, wanted, part)
             elif makes(d):
-                along = [v[row : row + rows] for v in wanted.present]
+                along = wanted.present if groups == 1 else [v[row : row + rows] for v in wanted.present]
                 read_made(*pair, row, along, wanted.sketch, part, buffer.tile)
             else:
                 _read_positions(*pair, row, wanted, buffer, part)

@@ -1,8 +1,8 @@
 """Who holds freed memory, the process or the system? glibc decides by sizes; a sweep knows better, at two seams.
 
-While batches follow each other, what one frees the next needs at once. glibc gives it back all the same, and every page
-is made anew: 10,000 of them in a batch of the ViT and 4,000 more than in training of the transformer, 0.04 of a training
-pass. Before and after, free pages between blocks in use would stay, and a heap hold twice what lives.
+While batches follow each other, what one frees the next needs at once. glibc gives it back all the same, and every
+page is made anew: 10,000 of them in a batch of the ViT and 4,000 more than in training of the transformer, 0.04 of a
+training pass. Before and after, free pages between blocks in use would stay, and a heap hold twice what lives.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
-"""Bytes of the largest block that glibc takes from its heap; it comes there by itself, as blocks of that size are freed."""
+"""Bytes of the largest block that glibc takes from its heap. Freed blocks of that size bring it there by itself."""
 
 
 def give_back() -> None:

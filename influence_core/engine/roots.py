@@ -1,5 +1,5 @@
-"""How does a backward pass run over activations alone? Identities of autograd that listen or begin a graph, and a number
-at which a graph ends with a given gradient."""
+"""How does a backward pass run over activations alone? Identities of autograd that listen or begin a graph, and a
+number at which a graph ends with a given gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,8 +40,8 @@ class Fan(torch.autograd.Function):
 class End(torch.autograd.Function):
     """A number whose gradient at `value` is the one given: `torch.autograd.grad(End.apply(value, d), leaf)`.
 
-    The same as `torch.autograd.grad(value, leaf, d)`, for which torch loads sympy to compare two shapes: 483 modules and 40 MB,
-    which was 0.4 of a training pass of the transformer in memory.
+    The same as `torch.autograd.grad(value, leaf, d)`, for which torch loads sympy to compare two shapes: 483 modules
+    and 40 MB, 0.4 of what a training pass of the transformer takes.
     """
 
     @staticmethod

@@ -193,7 +193,8 @@ def _by_engine(
         if not len(own):
             return own.new_zeros(0)
         g = written_out(factor, shapes[name], first - at, last - at)
-        apart = g - own if isinstance(factor, Dense) else g.sub_(own)  # all others are written anew, so held once
+        anew = not isinstance(factor, Dense)  # written for us alone, so the difference can take its place
+        apart = g.sub_(own) if anew else g - own
         return apart.reshape(len(own), -1).norm(dim=1)
 
     book = Book(shapes, ROWS, read=error, join=torch.cat)

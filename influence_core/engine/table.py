@@ -1,7 +1,7 @@
 """Where do the rows of finished batches go? Into tensors of all n rows, made at the first batch.
 
-Parts that are kept apart and joined at the end exist twice for a moment: of a language model (64 words, 1,000 outputs) that
-is a quarter of a megabyte a sample. Here a row is written where it stays; memory that no row was written to takes none.
+Parts that are kept apart and joined at the end exist twice for a moment: of a language model (64 words, 1,000 outputs)
+that is a quarter of a megabyte a sample. Here a row is written where it stays; rows not yet written take no memory.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,9 @@ class Table:
             column, stop = self.columns[name], start + len(value)
             if column.shape[1:] != value.shape[1:]:
                 raise InfluenceError(
-                    f"The {name} of samples {start} to {stop - 1} have shape {tuple(value.shape[1:])} each; those before "
-                    f"them have {tuple(column.shape[1:])}. Expected one shape for all samples: pad them, or cut them."
+                    f"The {name} of samples {start} to {stop - 1} have shape {tuple(value.shape[1:])} each; those "
+                    f"before them have {tuple(column.shape[1:])}. Expected one shape for all samples: "
+                    "pad them, or cut them."
                 )
             column[start:stop] = value
         return stop

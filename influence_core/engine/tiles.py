@@ -54,9 +54,7 @@ class Totals:
         return self.sums[:, :, 2:].movedim(0, 1).flatten(1)[:, :k]
 
 
-def totals(
-    like: Tensor, n: int, k: int, folding: FoldingMap | None, folded: Tensor | None = None
-) -> Totals:
+def totals(like: Tensor, n: int, k: int, folding: FoldingMap | None, folded: Tensor | None = None) -> Totals:
     """Zeros for n samples and k directions, with a sketch that was begun if one is given."""
     width = 1 if k <= 1 else WIDE
     exact = torch.float64 if like.device.type == "cpu" else like.dtype
