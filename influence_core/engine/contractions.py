@@ -13,7 +13,7 @@ it is in cache (tiles.py): each direction is fetched from memory once a tile ins
 `per_sample_gradients` is the slow truth beside it: one backward per sample, every gradient written out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -36,7 +36,16 @@ from influence_core.engine.factors import (
     written_out,
 )
 from influence_core.engine.sketch import FoldingMap
-from influence_core.engine.tiles import Totals, add_products, makes, read_made, read_rows, read_tile, totals
+from influence_core.engine.tiles import (
+    Totals,
+    add_products,
+    makes,
+    packed_at_once,
+    read_made,
+    read_rows,
+    read_tile,
+    totals,
+)
 
 TILE_NUMBERS = 2_000_000
 """Numbers of G that exist at once (8 MB in float32): fits a level-3 cache."""
@@ -56,7 +65,8 @@ class Buffer:
         """An uninitialised tensor of this shape, of the kind of `like`; valid until the next call."""
         size = prod(shape)
         if self._held is None or self._held.numel() < size or self._held.dtype != like.dtype:
-            self._held = like.new_empty(max(size, TILE_NUMBERS))
+            self._held = None  # given back before a larger one is asked for
+            self._held = like.new_empty(size)
         return self._held[:size].view(shape)
 
 
@@ -97,15 +107,13 @@ class Readings:
     folded: Tensor
 
 
-def joined(parts: Sequence[Readings]) -> Readings:
-    """Readings of ranges of samples as one."""
-    return Readings(*(torch.cat([getattr(part, name) for part in parts]) for name in Readings.__slots__))
+def contract(factor: Factor, wanted: Wanted, buffer: Buffer, folded: Tensor | None = None) -> Readings:
+    """Read everything wanted off one parameter's per-sample gradient, in the cheapest exact form.
 
-
-def contract(factor: Factor, wanted: Wanted, buffer: Buffer) -> Readings:
-    """Read everything wanted off one parameter's per-sample gradient, in the cheapest exact form."""
+    folded: (b, M), to which its sketch is added, in place; None for a new one.
+    """
     like = wide(tensor_of(factor)[:0])
-    into = totals(like, samples_of(factor), len(wanted.present), wanted.sketch)
+    into = totals(like, samples_of(factor), len(wanted.present), wanted.sketch, folded)
     if isinstance(factor, Dense):
         _read_dense(wide(factor.g), wanted, into)
     elif isinstance(factor, Rows):
@@ -142,6 +150,8 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
     """Group by group; windows are copied for as many samples as fit."""
     b, groups, rows, t = factor.d.shape
     step = min(TILE_SAMPLES, max(1, WINDOW_NUMBERS // max(1, factor.columns() * groups * t)))
+    if makes(factor.d):
+        step = min(step, packed_at_once(t))
     for low, high in _ranges(b, step):
         d, a = factor.part(low, high)
         part = into.of(low, high)
@@ -150,7 +160,7 @@ def _read_outer(factor: Outer, wanted: Wanted, buffer: Buffer, into: Totals) -> 
             if t == 1:
                 _read_one_position(*pair, row, factor.seen, wanted, part)
             elif makes(d):
-                along = [v[row : row + rows] for v in wanted.present]
+                along = wanted.present if groups == 1 else [v[row : row + rows] for v in wanted.present]
                 read_made(*pair, row, along, wanted.sketch, part, buffer.tile)
             else:
                 _read_positions(*pair, row, wanted, buffer, part)

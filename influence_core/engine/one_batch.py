@@ -4,16 +4,16 @@ They stay on the device, and no number is asked of it, so that it never waits fo
 many batches at once (`fetched`).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from influence_core.engine import batches as loop
+from influence_core.engine.account import Account
 from influence_core.engine.book import Book
-from influence_core.engine.contractions import Buffer, Readings, Wanted, contract, joined
-from influence_core.engine.factors import Dense, wide
+from influence_core.engine.contractions import Buffer, Wanted
+from influence_core.engine.factors import Dense, Factor, wide
 from influence_core.engine.features import heard
 from influence_core.engine.losses import Loss, finite, shaped
 from influence_core.engine.study import Study
@@ -37,30 +37,34 @@ class Plan:
 
 
 def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]:
+    account = Account(plan.wanted, len(batch), plan.k, plan.buffer)
+
+    def read(name: str, factor: Factor, low: int) -> None:
+        if name not in plan.study.alone:
+            account.read(name, factor, low)
+
     shapes = {name: wanted.shape for name, wanted in plan.wanted.items()}
-    book = Book(
-        shapes, len(batch), lambda name, factor, low: contract(factor, plan.wanted[name], plan.buffer), joined
-    )
+    book = Book(shapes, len(batch), read, lambda parts: None)
     with heard(model, plan.keep) as features, torch.enable_grad():
         outputs, losses = (_plainly if plan.study.decided else _watched)(model, batch, plan, book)
     with torch.enable_grad():
         single = _alone(model, batch, plan)
     for name, g in single.items():
-        book.found[name] = contract(Dense(g), plan.wanted[name], plan.buffer)
+        account.read(name, Dense(g), 0)
     logits = outputs if isinstance(outputs, Tensor) else losses.new_zeros(len(batch), 0)
-    read = _entries(book.found, book.last, plan, losses)
+    found = _entries(account, book.last, plan, losses)
     kept = {f"feature.{path}": wide(features[path]) for path in plan.keep}
-    return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **read, **kept}
+    return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **found, **kept}
 
 
-def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
+def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
     """Outputs and losses alone: every gradient of this model takes a pass of its own."""
     with torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
         return outputs, shaped(plan.loss(outputs, batch.labels), len(batch))
 
 
-def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[Readings]) -> tuple[object, Tensor]:
+def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
     """Outputs and losses; the gradients are read into the book in the backward pass."""
     with Watch(plan.named, batch.inputs, plan.study.layouts, book.called, book.receive) as watch:
         outputs = loop.forward(model, batch.inputs)
@@ -104,43 +108,29 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
     return {name: torch.stack(column) for name, column in zip(values, zip(*rows, strict=True), strict=True)}
 
 
-def _entries(
-    found: Mapping[str, Readings], last: tuple[str, ...], plan: Plan, like: Tensor
-) -> dict[str, Tensor]:
+def _entries(account: Account, last: tuple[str, ...], plan: Plan, like: Tensor) -> dict[str, Tensor]:
     """All readings of a batch as tensors with samples on axis 0, added up over parameters in one go."""
     like, b = wide(like.detach()), len(like)
-    names = [name for name in plan.named if name in found]
-    every = [found[name].sums for name in names] or [like.new_zeros(b, 2 + plan.k)]
-    sums = torch.stack(every).to(every[0])  # (parameters, b, 2 + k)
+    sums = account.sums(like)
+    row = {name: place for place, name in enumerate(plan.named)}
     last = last or tuple(plan.named)[-1:]
     place = list(plan.layers).index(last[-1].rpartition(".")[0])
-    squares = dict(zip(names, sums[:, :, 0].to(like.dtype), strict=False))
+    squares = sums[:, :, 0].to(like.dtype)
     nothing = like.new_zeros(b)
     layers = {
-        f"square.{path}": sum((squares[name] for name in inside if name in squares), nothing)
+        f"square.{path}": sum((squares[row[name]] for name in inside), nothing)
         for path, inside in plan.layers.items()
     }
     whole = sums.sum(0).to(like.dtype)
-    heads = [found[name].sums[:, 1] for name in last if name in found]
     return {
         "square": whole[:, 0],
         **layers,
         "l1": whole[:, 1],
-        "last_l1": torch.stack(heads).sum(0).to(like.dtype) if heads else nothing,
+        "last_l1": torch.stack([sums[row[name], :, 1] for name in last]).sum(0).to(like.dtype),
         "products": whole[:, 2:],
-        "sketches": _closed({name: found[name].folded for name in names}, plan, like),
+        "sketches": account.sketches(plan.q, like),
         "last": torch.full((b,), place, device=like.device),
     }
-
-
-def _closed(folded: Mapping[str, Tensor], plan: Plan, like: Tensor) -> Tensor:
-    """The sum of all sketches (b, q); those of one modulus are added before they are closed."""
-    total = like.new_zeros(len(like), plan.q)
-    maps = {name: plan.wanted[name].sketch for name in folded}
-    for one in {found.modulus: found for found in maps.values() if found}.values():
-        same = [folded[name] for name, found in maps.items() if found and found.modulus == one.modulus]
-        total = total + one.closed(torch.stack(same).sum(0))
-    return total.to(like.dtype)
 
 
 def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:

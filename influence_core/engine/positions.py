@@ -21,15 +21,16 @@ from influence_core.engine.threads import QUICK, THREAD, THREADS, in_threads, ke
 from influence_core.engine.vectors import TAPS, correlator, pointer
 
 correlate_4, correlate_8 = correlator(4), correlator(8)
-SCALED, DEPTHWISE = 7, 12
+SCALED, DEPTHWISE = 11, 12
 """Numbers of a task."""
 
 
 def scaled(d: Tensor, x: Tensor, eps: float) -> Tensor:
     """sum_t d_t (x_t - mean) / deviation, (b, columns), of d and x (b, t, columns)."""
-    d, x = d.contiguous(), x.contiguous()
-    out = d.new_empty(len(d), d.shape[2])
-    task = np.array([d.data_ptr(), x.data_ptr(), out.data_ptr(), *d.shape, 0], dtype=np.int64)
+    d, x = (value if value.stride(2) == 1 else value.contiguous() for value in (d, x))
+    out = d.new_empty(d.shape[0], d.shape[2])
+    steps = *d.stride()[:2], *x.stride()[:2]  # samples may lie on the second axis: no copy for that
+    task = np.array([d.data_ptr(), x.data_ptr(), out.data_ptr(), *d.shape, 0, *steps], dtype=np.int64)
     task[6:].view(np.float64)[0] = eps
     if out.numel():
         loop(d.dtype, "scaled")(task, torch.get_num_threads())
@@ -57,13 +58,11 @@ def _share_scaled(task, zero, size, number, threads):  # type: ignore[no-untyped
     n, t, columns, eps = task[3], task[4], task[5], task[6:].view(np.float64)[0]
     sums, cast = np.full(columns, zero), np.full(1, zero)  # a number of the format, not of 64 bits
     for i in range(n * number // threads, n * (number + 1) // threads):
-        skip = size * i * t * columns
-        d = carray(pointer(zero, task[0] + skip), (t * columns,))
-        x = carray(pointer(zero, task[1] + skip), (t * columns,))
         out = carray(pointer(zero, task[2] + size * i * columns), (columns,))
         sums[:] = 0
         for p in range(t):
-            row, along = x[p * columns : (p + 1) * columns], d[p * columns : (p + 1) * columns]
+            along = carray(pointer(zero, task[0] + size * (i * task[7] + p * task[8])), (columns,))
+            row = carray(pointer(zero, task[1] + size * (i * task[9] + p * task[10])), (columns,))
             total = zero
             for c in range(columns):
                 total += row[c]

@@ -9,6 +9,7 @@ Finished row ranges go to disk when a folder is given (shards.py). What is kept 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from influence_core.engine.batch_size import halved, probed_batch_size
 from influence_core.engine.contractions import Buffer, Wanted
 from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.factors import wide
+from influence_core.engine.heap import holding
 from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_batch import Plan, fetched, one_batch
@@ -34,6 +36,7 @@ from influence_core.engine.precision import (
 from influence_core.engine.shards import read_shard, write_shard
 from influence_core.engine.sketch import folding_map
 from influence_core.engine.study import Study, studied
+from influence_core.engine.table import Table
 from influence_core.engine.taps import scoring, trainable
 from influence_core.errors import InfluenceError
 
@@ -121,20 +124,21 @@ def sweep(
     rows = _rows(scored, samples, plan, batch_size)
     settings = (sketch, seed, rows, precision, tuple(features))
     key = key_of(scored, directions or (), function, settings, fingerprint) if shards else ""
-    with scoring(scored):
+    with holding(), scoring(scored):
         n = loop.count(samples)
-        span = max(1, SHARD_ROWS // rows) * rows
-        parts = []
+        span, table = max(1, SHARD_ROWS // rows) * rows, Table(n)
         for start in range(0, n, span):
             stop = min(start + span, n)
             found = read_shard(shards, start, key) if shards else None
-            if found is None:
-                found = fetched(_joined(_swept(scored, samples, plan, rows, start, stop, on_progress, n)))
+            if found is not None:
+                table.put(start, found)
+            else:
+                _fill(table, start, _swept(scored, samples, plan, rows, start, stop, on_progress, n))
+                found = fetched(table.rows(start, stop))
                 if shards:
                     write_shard(shards, start, key, found)
-            parts.append(found)
             _report(on_progress, stop, n)
-        return _as_sweep(_joined(parts), plan)
+        return _as_sweep(table.columns, plan)
 
 
 def _planned(
@@ -180,6 +184,15 @@ def _swept(
         high = min(low + rows, stop)
         yield from halved(score, low, high)
         _report(on_progress, high, n)
+
+
+def _fill(table: Table, start: int, pieces: Iterator[dict[str, Tensor]]) -> None:
+    """Batch by batch on a CPU; from a device all at once, which then never waits for Python."""
+    for found in pieces:
+        if found["losses"].device.type != "cpu":
+            found = _joined(chain([found], pieces))
+        start = table.put(start, found)
+        del found  # before the next batch: outputs of a language model are 8 MB
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -4,16 +4,26 @@ from typing import Any
 
 from torch import Tensor
 
+_LISTS = list, tuple
+"""Made once: this is asked several times of every argument of every operation."""
+
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """All tensors of nested tuples, lists and dictionaries, in order."""
+    found: list[Tensor] = []
+    _gather(tree, found)
+    return found
+
+
+def _gather(tree: Any, into: list[Tensor]) -> None:
     if isinstance(tree, Tensor):
-        return [tree]
-    if isinstance(tree, dict):
-        return [x for value in tree.values() for x in tensors_in(value)]
-    if isinstance(tree, list | tuple):
-        return [x for value in tree for x in tensors_in(value)]
-    return []
+        into.append(tree)
+    elif isinstance(tree, _LISTS):
+        for value in tree:
+            _gather(value, into)
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            _gather(value, into)
 
 
 def replaced(tree: Any, by: dict[int, Tensor]) -> Any:

@@ -21,6 +21,7 @@ from torch.func import grad, vmap
 from influence_core.engine.factors import Dense, Factor, regrouped
 from influence_core.engine.layers import RULES
 from influence_core.engine.layouts import by_rows
+from influence_core.engine.roots import End
 from influence_core.engine.taps import Held, Use
 from influence_core.engine.trees import replaced, tensors_in
 
@@ -106,7 +107,7 @@ def _by_broadcast(use: Use, d: Tensor, b: int) -> list[Part]:
         with torch.enable_grad():
             spread = value.expand(d.shape).requires_grad_()
             args, kwargs = replaced((use.args, use.kwargs), {index: spread})
-            (gradient,) = torch.autograd.grad(operation(*args, **kwargs), spread, d)
+            (gradient,) = torch.autograd.grad(End.apply(operation(*args, **kwargs), d), spread)
         listed.append(Part(held, Dense(_gathered(gradient, use, held.value, b)), "broadcast"))
     return listed
 

@@ -1,0 +1,154 @@
+"""What is alive while a sweep goes on, counted in the tensors themselves: 1.5 times a training pass at most, whole."""
+
+import resource
+import statistics
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import influence_core as ic
+from influence_core.engine import heap
+from influence_core.engine.losses import loss_by_name
+from influence_core.engine.roots import End
+from influence_core.engine.study import studied
+from influence_core.engine.table import Table
+from influence_core.errors import InfluenceError
+from tests.oracles import random_directions
+
+WIDTH, WORDS, LENGTH, BATCH = 64, 200, 32, 16
+
+
+class Words(nn.Module):
+    """Next word at every position, with positions as a raw parameter: added, so differentiated by `broadcast`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, WIDTH)
+        self.positions = nn.Parameter(torch.randn(LENGTH, WIDTH))
+        layers = [
+            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU()) for _ in range(3)
+        ]
+        self.layers = nn.ModuleList(layers)
+        self.back = nn.ModuleList(nn.Linear(4 * WIDTH, WIDTH) for _ in range(3))
+        self.head = nn.Linear(WIDTH, WORDS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens) + self.positions
+        for layer, back in zip(self.layers, self.back, strict=True):
+            x = x + back(layer(x))
+        return self.head(x)
+
+
+def words(n: int) -> tuple[Words, TensorDataset]:
+    torch.manual_seed(0)
+    tokens = torch.randint(WORDS, (n, LENGTH))
+    return Words().eval(), TensorDataset(tokens, tokens.roll(-1, dims=1))
+
+
+def peak(run) -> int:
+    """Largest sum of bytes of the tensors that `run` made and that were alive together."""
+    with torch.autograd.profiler.profile(profile_memory=True) as seen:
+        run()
+    events = [event for event in seen.kineto_results.events() if event.name() == "[memory]"]
+    alive = largest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        largest = max(largest, alive)
+    return largest
+
+
+def test_a_whole_sweep_holds_at_most_one_and_a_half_times_what_a_training_pass_holds():
+    model, samples = words(BATCH)
+    directions, loss = random_directions(model, 8), loss_by_name("cross_entropy")
+
+    def training() -> None:
+        loss(model(samples.tensors[0]), samples.tensors[1]).mean().backward()
+
+    def sweeping() -> None:
+        ic.sweep(model, samples, directions=directions, batch_size=BATCH)
+
+    sweeping()  # loops, and what else is made once in a process
+    trained = peak(training)
+    model.zero_grad()
+    swept = peak(sweeping)
+    assert trained > 5e6, "the measure does not see tensors"
+    assert swept < 1.5 * trained, f"{swept / trained:.2f}: activations are kept longer than their contraction"
+
+
+def test_of_more_samples_only_their_rows_are_kept_and_once():
+    peaks = []
+    for n in (4 * BATCH, 8 * BATCH):
+        model, samples = words(n)
+        study = studied(model, samples, loss_by_name("cross_entropy"))
+        peaks.append(
+            peak(lambda m=model, s=samples, k=study: ic.sweep(m, s, batch_size=BATCH, sketch=8, study=k))
+        )
+    rows = 4 * BATCH * LENGTH * WORDS * 4
+    assert peaks[1] - peaks[0] < 1.2 * rows, "parts of a sweep exist beside what they are joined to"
+
+
+def test_the_look_at_a_large_model_holds_two_gradients_of_one_sample():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1500, 1000), nn.ReLU(), nn.Linear(1000, 2))
+    samples = TensorDataset(torch.randn(3, 1500), torch.tensor([0, 1, 0]))
+    numbers = sum(value.numel() for value in model.parameters())
+    found = peak(lambda: studied(model, samples, loss_by_name("cross_entropy")))
+    assert found < 2.3 * 4 * numbers, (
+        f"{found / (4 * numbers):.1f} gradients: the truth, the engine's, and what else?"
+    )
+
+
+ALONE = """
+import sys
+import torch
+from tests.core.test_sweep_memory import words
+import influence_core as ic
+from influence_core.engine.compilable import uncompiled
+
+assert "sympy" not in sys.modules, "loaded before the sweep"
+with uncompiled():
+    ic.sweep(*words(3), batch_size=3)
+print("sympy" in sys.modules)
+"""
+
+
+def test_a_sweep_loads_no_computer_algebra():
+    """torch loads sympy, 40 MB, wherever `autograd.grad` is handed a gradient."""
+    told = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert told.stdout.strip() == "False"
+
+
+def test_the_end_of_a_graph_hands_back_the_gradient_it_was_given():
+    x, d = torch.randn(3, 4, dtype=torch.float64, requires_grad=True), torch.randn(3, 4, dtype=torch.float64)
+    (found,) = torch.autograd.grad(End.apply(x * x, d), x)
+    (expected,) = torch.autograd.grad(x * x, x, d)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(heap._library() is None, reason="the C library is not glibc")
+def test_a_later_batch_finds_its_memory_already_there():
+    model, samples = words(12 * 4 * BATCH)
+    faults = []
+
+    def report(stage: str, done: int, total: int) -> None:
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+
+    ic.sweep(model, samples, batch_size=4 * BATCH, on_progress=report)
+    each = [after - before for before, after in pairwise(faults[3:])]
+    outputs = 4 * BATCH * LENGTH * WORDS * 4 // 4096
+    assert statistics.median(each) < 1.5 * outputs, (
+        "the heap is given back between batches: pages are made anew in each"
+    )
+
+
+def test_columns_of_another_shape_are_named():
+    table = Table(4)
+    assert table.put(0, {"logits": torch.zeros(2, 3)}) == 2
+    with pytest.raises(InfluenceError, match=r"logits of samples 2 to 3 have shape \(1,\).*\(3,\)"):
+        table.put(2, {"logits": torch.zeros(2, 1)})
