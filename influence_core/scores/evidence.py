@@ -4,19 +4,14 @@ A model that has memorised its labels agrees with every one of them, so its own 
 of a view (features of a layer, or of the inputs themselves) leave each sample's own label out exactly, and those of its
 near-copies (twins.py):
 
-    probe        a ridge classifier on the one-hot given labels; leaving a group g out has a closed form,
-                 y_g - (I - H_gg)^-1 (y_g - f_g) with the hat matrix H, so n refits cost one eigendecomposition
-    kernel       the same ridge on a Gaussian kernel, seen from at most LANDMARKS samples (Nystroem): curved borders.
-                 Landmarks are chosen without labels, so leaving a group out stays exact
+    probe        a ridge classifier on the one-hot given labels (ridge.py): n refits cost one eigendecomposition
+    kernel       the same ridge on a Gaussian kernel, seen from some landmarks (kernel.py): curved borders
     neighbours   the labels of the 15 nearest samples by cosine, the sample's own group excluded
 
 Each is read for the training samples (own label left out) and for held-out samples, if there are any (no label of
 theirs was used). With validation labels a fourth reader is taught by those alone, as kernel: errors that training
 labels share, such as a class whose members often carry one other class's name, it has never seen. Probes on inner
-layers as in Alain and Bengio 2016 (arXiv 1610.01644); leaving one out is classical (PRESS).
-
-Cost: features in float32; Gram matrices and their eigendecompositions in float64, because the smallest ridge is below
-what float32 leaves of the smallest eigenvalues. A view is scaled once for all its readers.
+layers as in Alain and Bengio 2016 (arXiv 1610.01644). A view is scaled once for all its readers.
 """
 
 from dataclasses import dataclass
@@ -32,7 +27,7 @@ NEIGHBOURS = 15
 LARGEST = 5
 """Samples that are left out together, at most (twins.py)."""
 WIDEST = 1024
-"""Features beyond this are projected at random first: the eigendecomposition costs their cube (1 s at 1,024)."""
+"""Features beyond this are projected at random first: the eigendecomposition costs their cube."""
 VALIDATION_READER = "validation"
 FEWEST_LABELS = 20
 """Validation samples, and two a class, below which nobody is taught by them."""
@@ -83,7 +78,7 @@ def readings(
     near, nearest = neighbours(seen, labels, classes, groups)
     plain = (_with_constant(seen.train), _with_constant(seen.held_out))
     curved = kernel(seen.train, seed=seed)
-    found = fitted(curved.axes(), labels, classes, groups)
+    found = fitted(curved.axes, labels, classes, groups)
     return [
         probe("probe", view.name, *plain, labels, classes, groups),
         Evidence("kernel", view.name, found.left_out, curved.scores(seen.held_out, found.weights)),
@@ -100,7 +95,7 @@ def taught_by_validation(
         return []
     seen = scaled(view, seed)
     curved, alone = kernel(seen.held_out, seed=seed), {1: np.arange(m)[:, None]}
-    found = fitted(curved.axes(), held_out_labels, classes, alone)
+    found = fitted(curved.axes, held_out_labels, classes, alone)
     of_train = curved.scores(seen.train, found.weights)
     return [Evidence(VALIDATION_READER, view.name, of_train, found.left_out)]
 

@@ -90,7 +90,7 @@ def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tenso
 
 
 def _boxes(pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(height', height) and (width, width'): what takes means of all windows of `side` pixels, as average pooling would.
+    """(height', height) and (width, width'): what takes means of all windows of `side` pixels, as average pooling does.
 
     Two products of small matrices for both moments: a fifth of the time of pooling them.
     """

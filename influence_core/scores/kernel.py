@@ -2,18 +2,18 @@
 
 The kernel exp(-d^2 / width), width being the median squared distance, and a constant, CONSTANT^2. Among at most
 LANDMARKS samples it is taken as it is: its matrix is the samples' Gram matrix, so that one eigendecomposition is all
-there is to do. Among more it is seen from LANDMARKS of them (Nystroem): columns k(x, marks) L^-T with L L^T = K + JITTER,
-which are never written out. Landmarks are chosen without labels, so leaving a group out stays exact.
+there is to do. Among more it is seen from LANDMARKS of them (Nystroem): columns k(x, marks) L^-T, L L^T = K + JITTER.
+Landmarks are chosen without labels, so leaving a group out stays exact.
 
-The kernel of the landmarks is nearly singular: the columns' Gram matrix is made and reduced in float64 always.
+The kernel of the landmarks may be nearly singular, so L and its inverse are made in float64. What float32 then loses
+in the product with it is below 1e-3 of a column, and the eigendecomposition is that of the columns.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import block_diag, cholesky, eigh, solve_triangular
+from scipy.linalg import block_diag, cholesky, eigh, get_blas_funcs, get_lapack_funcs
 
 from influence_core.scores.ridge import ROWS, Axes, gram, positive
 
@@ -58,9 +58,9 @@ class Kernel:
         parts = [self.columns(rows[s : s + ROWS]) @ narrow for s in range(0, len(rows), ROWS)]
         return np.concatenate(parts or [np.zeros((0, weights.shape[1]))]).astype(np.float64)
 
-    def axes(self) -> Callable[[type], Axes]:
+    def axes(self, dtype: type) -> Axes:
         """For ridge.fitted."""
-        return self._whole if self.is_whole else self._seen_from_landmarks()
+        return self._whole(dtype) if self.is_whole else self._seen_from_landmarks(dtype)
 
     def _whole(self, dtype: type) -> Axes:
         inner = (np.exp(self._apart / -self.width) + CONSTANT**2).astype(dtype)
@@ -69,22 +69,23 @@ class Kernel:
         roots = np.sqrt(values + JITTER)  # as if seen from landmarks: K (K + JITTER)^-1 K
         rotated = (axes * (values / roots)).astype(dtype)
         values = (values / roots) ** 2
-        return Axes(values, rotated, axes / roots, float(values.sum()) / (len(roots) + 1))
+        mean = values.sum() / (len(roots) + 1)
+        return Axes(values, rotated, lambda weights: (axes / roots) @ weights, mean)
 
-    def _seen_from_landmarks(self) -> Callable[[type], Axes]:
-        columns = np.concatenate([self.columns(self.x[s : s + ROWS]) for s in range(0, len(self.x), ROWS)])
+    def _seen_from_landmarks(self, dtype: type) -> Axes:
         own = np.exp(self._apart / -self.width) + JITTER * np.eye(len(self.marks))
         root = cholesky(np.asarray(block_diag(own, 1.0)), lower=True, check_finite=False)
-        half = solve_triangular(root, gram(columns), lower=True, check_finite=False)
-        reduced = solve_triangular(root, half.T, lower=True, check_finite=False)
-
-        def axes(dtype: type) -> Axes:
-            values, turned = eigh(reduced.astype(dtype), driver="evd", check_finite=False)
-            onto = solve_triangular(root, turned, lower=True, trans=1, check_finite=False)
-            values = positive(values)
-            return Axes(values, columns @ onto.astype(columns.dtype), onto, float(values.mean()))
-
-        return axes
+        (inverted,) = get_lapack_funcs(("trtri",), (root,))
+        inverse = inverted(root, lower=1)[0].astype(dtype)
+        columns = np.empty((len(self.x), len(root)), dtype=dtype)
+        for start in range(0, len(columns), ROWS):
+            rows = slice(start, start + ROWS)
+            columns[rows] = self.columns(self.x[rows])
+        (product,) = get_blas_funcs(("trmm",), (inverse, columns))
+        white = product(1.0, inverse, columns.T, lower=1, overwrite_b=1).T  # half a product, and in place
+        values, axes = eigh(gram(white, dtype), driver="evd", check_finite=False)
+        values = positive(values)
+        return Axes(values, white @ axes, lambda weights: inverse.T @ (axes @ weights), values.mean())
 
 
 def kernel(x: np.ndarray, *, seed: int) -> Kernel:
@@ -94,7 +95,8 @@ def kernel(x: np.ndarray, *, seed: int) -> Kernel:
 
 
 def _square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    apart = a @ (-2 * b.T)
+    apart = a @ b.T  # of one matrix with itself NumPy makes half
+    apart *= -2
     apart += (a**2).sum(1)[:, None]
     apart += (b**2).sum(1)
     return np.maximum(apart, 0, out=apart)

@@ -5,11 +5,12 @@ On columns x (n, f) with one-hot labels as targets y. Leaving a group g out has 
 refits at all of RIDGES cost one of them. Leaving one out is classical (PRESS).
 
 The eigendecomposition is the dearest step, and takes half the time in float32. Its error is a rounding of the largest
-eigenvalue, up to 350 times the mean one here, and so nothing beside a ridge from RELIABLE on. Where one as small as that
-fits best (easy data, nearly all labels right), everything is done again in float64, with all of RIDGES.
+eigenvalue, up to 350 times the mean one here, and so nothing beside a ridge from RELIABLE on; of r axes and n samples,
+RELIABLE * r / n, because what one axis says of a sample counts less the more samples share it. Where the smallest of
+those fits best (easy data, nearly all labels right), everything is done again in float64, with all of RIDGES.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,25 +21,27 @@ RIDGES = 10.0 ** np.arange(-5, 2.1, 0.5)
 RELIABLE = 10**-2.25
 ROWS = 2048
 """Rows that are read at a time: what is made of them stays in the cache."""
+AT_ONCE = 2**24
+"""Residuals held at a time, 64 MB: of all ridges at once unless there are very many samples and classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
     """Samples in the axes of their Gram matrix: H = rotated diag(1 / (eigenvalues + ridge)) rotated.T.
 
-    eigenvalues (r,) positive, float64; rotated (n, r) in the samples' precision; onto (f, r) takes a new sample's
-    columns there. mean: what ridges are multiples of, the mean eigenvalue over all f columns.
+    eigenvalues (r,) positive, float64; rotated (n, r); back takes weights (r, c) of these axes to those (f, c) of a
+    sample's columns. mean: what ridges are multiples of, the mean eigenvalue over all f columns.
     """
 
     eigenvalues: np.ndarray
     rotated: np.ndarray
-    onto: np.ndarray
+    back: Callable[[np.ndarray], np.ndarray]
     mean: float
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """left_out (n, c): scores by a fit that has not seen the sample's group; weights (f, c) for new samples' columns."""
+    """left_out (n, c): scores by fits that have not seen a sample's group; weights (f, c) for new samples' columns."""
 
     left_out: np.ndarray
     weights: np.ndarray
@@ -52,10 +55,13 @@ def fitted(
 
     groups: positions of samples that are left out together, (g, size), by size; each sample in exactly one.
     """
-    safe = RIDGES[RIDGES > RELIABLE]
-    found = _fitted(axes(np.float32), labels, classes, groups, safe)
+    rough = axes(np.float32)
+    n, r = rough.rotated.shape
+    safe = RIDGES[RELIABLE * r / n < RIDGES]
+    found = _fitted(rough, labels, classes, groups, safe)
     if found.ridge > safe[0]:
         return found
+    del rough
     return _fitted(axes(np.float64), labels, classes, groups, RIDGES)
 
 
@@ -66,34 +72,43 @@ def _fitted(
     targets = (np.eye(classes)[labels] - 1 / classes).astype(x.dtype)
     moments = x.T @ targets
     shrinks = 1 / (axes.eigenvalues[:, None] + ridges * axes.mean)
-    errors = np.zeros(len(ridges))
-    for _, residual in _left_out(x, targets, moments, shrinks, groups):
-        errors += np.square(residual).sum((1, 2, 3), dtype=np.float64)
-    best = [int(errors.argmin())]
-    scores = targets.astype(np.float64)
-    for rows, residual in _left_out(x, targets, moments, shrinks[:, best], groups):
-        scores[rows] -= residual[0]
-    return Fitted(scores, axes.onto @ (moments * shrinks[:, best]), float(ridges[best[0]]))
+    lowest, best, residual = np.inf, 0, targets
+    step = max(1, AT_ONCE // max(1, targets.size))
+    for start in range(0, len(ridges), step):
+        some = slice(start, start + step)
+        for place, left_out in enumerate(_left_out(x, targets, moments, shrinks[:, some], groups), start):
+            error = float(np.square(left_out).mean(dtype=np.float64))
+            if error < lowest:
+                lowest, best, residual = error, place, left_out
+    weights = axes.back(moments * shrinks[:, [best]])
+    return Fitted((targets - residual).astype(np.float64), weights, float(ridges[best]))
 
 
 def _left_out(
-    x: np.ndarray, targets: np.ndarray, moments: np.ndarray, shrinks: np.ndarray, groups: dict[int, np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions (g, size) and (I - H_gg)^-1 (y_g - f_g) of these groups under k ridges, (k, g, size, c)."""
-    shrinks, classes = shrinks.astype(x.dtype), targets.shape[1]
-    weights = (moments[:, None] * shrinks[:, :, None]).reshape(len(x.T), -1)
-    for size, all_rows in groups.items():
-        for start in range(0, len(all_rows), max(1, ROWS // size)):
-            rows = all_rows[start : start + max(1, ROWS // size)]
-            members = x[rows]
-            said = (members.reshape(rows.size, -1) @ weights).reshape(*rows.shape, -1, classes)
-            residual = (targets[rows][:, :, None] - said).transpose(2, 0, 1, 3)
-            if size == 1:
-                kept = 1 - np.square(members[:, 0]) @ shrinks
-                yield rows, residual / np.maximum(kept, 1e-6).T[:, :, None, None]
-                continue
+    x: np.ndarray,
+    targets: np.ndarray,
+    moments: np.ndarray,
+    shrinks: np.ndarray,
+    groups: dict[int, np.ndarray],
+) -> np.ndarray:
+    """(k, n, c): (I - H_gg)^-1 (y_g - f_g) of every group g under k ridges, shrinks (r, k)."""
+    shrinks, (n, classes), count = shrinks.astype(x.dtype), targets.shape, shrinks.shape[1]
+    weights = (moments[:, None] * shrinks[:, :, None]).reshape(len(moments), -1)
+    found, kept = np.empty((count, n, classes), dtype=x.dtype), np.empty((count, n), dtype=x.dtype)
+    for start in range(0, n, ROWS):
+        rows = slice(start, start + ROWS)
+        residual = targets[rows, None] - (x[rows] @ weights).reshape(-1, count, classes)
+        found[:, rows], kept[:, rows] = residual.swapaxes(0, 1), 1 - (np.square(x[rows]) @ shrinks).T
+    larger = [rows for size, rows in groups.items() if size > 1]
+    for rows in larger:
+        kept[:, rows] = 1.0
+    found /= np.maximum(kept, 1e-6)[:, :, None]
+    for rows in larger:
+        for some in np.array_split(rows, -(-rows.size // ROWS)):
+            members, alone = x[some], (1 + 1e-6) * np.eye(rows.shape[1], dtype=x.dtype)
             inside = np.stack([(members * shrink) @ members.swapaxes(1, 2) for shrink in shrinks.T])
-            yield rows, np.linalg.solve((1 + 1e-6) * np.eye(size, dtype=x.dtype) - inside, residual)
+            found[:, some] = np.linalg.solve(alone - inside, found[:, some])
+    return found
 
 
 def of_columns(x: np.ndarray) -> Callable[[type], Axes]:
@@ -105,14 +120,16 @@ def of_samples(x: np.ndarray, dtype: type) -> Axes:
     """From the samples' Gram matrix (n, n): the same eigenvalues, and its axes are the rotated columns already."""
     inner = x.astype(dtype)
     values, axes = eigh(inner @ inner.T, driver="evd", check_finite=False)
-    roots = np.sqrt(positive(values))
-    return Axes(roots**2, (axes * roots).astype(dtype), x.T @ (axes / roots), float(np.sum(roots**2)) / x.shape[1])
+    values = positive(values)
+    roots = np.sqrt(values)
+    rotated = (axes * roots).astype(dtype)
+    return Axes(values, rotated, lambda weights: x.T @ ((axes / roots) @ weights), values.sum() / x.shape[1])
 
 
 def _of_features(x: np.ndarray, dtype: type) -> Axes:
     values, axes = eigh(gram(x, dtype), driver="evd", check_finite=False)
     values = positive(values)
-    return Axes(values, x @ axes.astype(x.dtype), axes, float(values.mean()))
+    return Axes(values, x @ axes.astype(x.dtype), lambda weights: axes @ weights, values.mean())
 
 
 def positive(values: np.ndarray) -> np.ndarray:
