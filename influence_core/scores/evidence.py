@@ -4,44 +4,33 @@ A model that has memorised its labels agrees with every one of them, so its own 
 of a view (features of a layer, or of the inputs themselves) leave each sample's own label out exactly, and those of its
 near-copies (twins.py):
 
-    probe        a ridge classifier on the one-hot given labels; leaving a group g out has a closed form,
-                 y_g - (I - H_gg)^-1 (y_g - f_g) with the hat matrix H, so n refits cost one eigendecomposition
-    kernel       the same ridge on a Gaussian kernel, seen from at most LANDMARKS samples (Nystroem): curved borders.
-                 Landmarks are chosen without labels, so leaving a group out stays exact
+    probe        a ridge classifier on the one-hot given labels (ridge.py): n refits cost one eigendecomposition
+    kernel       the same ridge on a Gaussian kernel, seen from some landmarks (kernel.py): curved borders
     neighbours   the labels of the 15 nearest samples by cosine, the sample's own group excluded
 
 Each is read for the training samples (own label left out) and for held-out samples, if there are any (no label of
 theirs was used). With validation labels a fourth reader is taught by those alone, as kernel: errors that training
 labels share, such as a class whose members often carry one other class's name, it has never seen. Probes on inner
-layers as in Alain and Bengio 2016 (arXiv 1610.01644); leaving one out is classical (PRESS).
-
-Cost: features in float32; Gram matrices and their eigendecompositions in float64, because the smallest ridge is below
-what float32 leaves of the smallest eigenvalues. A view is scaled once for all its readers.
+layers as in Alain and Bengio 2016 (arXiv 1610.01644). A view is scaled once for all its readers.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import block_diag, cholesky, eigh, solve_triangular
 
+from influence_core.scores.kernel import kernel
 from influence_core.scores.nearest import nearest_rows, unit
+from influence_core.scores.ridge import fitted, of_columns
 
 NEIGHBOURS = 15
 LARGEST = 5
 """Samples that are left out together, at most (twins.py)."""
 WIDEST = 1024
-"""Features beyond this are projected at random first: the eigendecomposition costs their cube (1 s at 1,024)."""
-LANDMARKS = 800
+"""Features beyond this are projected at random first: the eigendecomposition costs their cube."""
 VALIDATION_READER = "validation"
 FEWEST_LABELS = 20
 """Validation samples, and two a class, below which nobody is taught by them."""
-JITTER = 1e-5
-"""Added to the landmarks' kernel, whose diagonal is 1: two equal landmarks must not make it singular."""
-ROWS = 4096
-"""Rows of which a Gram matrix is made at a time."""
-RIDGES = 10.0 ** np.arange(-5, 2.1, 0.5)
-"""Ridge strengths tried, as multiples of the mean eigenvalue; the best leave-one-out squared error wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +77,11 @@ def readings(
     seen = scaled(view, seed)
     near, nearest = neighbours(seen, labels, classes, groups)
     plain = (_with_constant(seen.train), _with_constant(seen.held_out))
-    kernel = _kernel_columns(seen.train, seen.held_out, seed)
+    curved = kernel(seen.train, seed=seed)
+    found = fitted(curved.axes, labels, classes, groups)
     return [
         probe("probe", view.name, *plain, labels, classes, groups),
-        probe("kernel", view.name, *kernel[:2], labels, classes, groups, metric=kernel[2]),
+        Evidence("kernel", view.name, found.left_out, curved.scores(seen.held_out, found.weights)),
         near,
     ], nearest
 
@@ -104,10 +94,10 @@ def taught_by_validation(
     if m < max(FEWEST_LABELS, 2 * classes):
         return []
     seen = scaled(view, seed)
-    x, other, metric = _kernel_columns(seen.held_out, seen.train, seed)
-    alone = {1: np.arange(m)[:, None]}
-    found = probe(VALIDATION_READER, view.name, x, other, held_out_labels, classes, alone, metric=metric)
-    return [Evidence(VALIDATION_READER, view.name, train=found.held_out, held_out=found.train)]
+    curved, alone = kernel(seen.held_out, seed=seed), {1: np.arange(m)[:, None]}
+    found = fitted(curved.axes, held_out_labels, classes, alone)
+    of_train = curved.scores(seen.train, found.weights)
+    return [Evidence(VALIDATION_READER, view.name, of_train, found.left_out)]
 
 
 def probe(
@@ -118,74 +108,10 @@ def probe(
     labels: np.ndarray,
     classes: int,
     groups: dict[int, np.ndarray],
-    *,
-    metric: np.ndarray | None = None,
 ) -> Evidence:
-    """Leave-group-out scores of a ridge classifier on columns (n, f), and its scores on held-out columns (m, f).
-
-    metric K (f, f): the columns are x L^-T with L L^T = K, and never written out; None: they are x.
-    """
-    targets = (np.eye(classes)[labels] - 1 / classes).astype(x.dtype)
-    eigenvalues, rotated, axes = _rotated(x, metric)
-    moments = rotated.T @ targets
-    shrinks = 1 / (eigenvalues[:, None] + RIDGES * (eigenvalues.sum() / x.shape[1]))
-    leverages = rotated**2 @ shrinks.astype(x.dtype)
-    best = (np.inf, targets, moments)
-    for shrink, leverage in zip(shrinks.T.astype(x.dtype), leverages.T, strict=True):
-        weights = moments * shrink[:, None]
-        residual = _left_out(rotated, shrink, leverage, targets - rotated @ weights, groups)
-        error = float((residual**2).mean(dtype=np.float64))
-        if error < best[0]:
-            best = (error, targets - residual, weights)
-    return Evidence(reader, layer, best[1].astype(np.float64), (other @ (axes @ best[2])).astype(np.float64))
-
-
-def _rotated(x: np.ndarray, metric: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues (r,) of the columns' Gram matrix, the columns in its axes (n, r), and (f, r) that takes x there.
-
-    With fewer samples than columns the Gram matrix of the samples has the same eigenvalues, and its axes are the
-    rotated columns already.
-    """
-    if len(x) >= x.shape[1]:
-        # with a metric: G v = e K v, that is L^-1 G L^-T in its own axes, v already taken back by L^-T
-        values, axes = eigh(_gram(x), metric, check_finite=False)
-        axes = axes.astype(x.dtype)
-        return np.maximum(values, 1e-9), x @ axes, axes
-    root = None if metric is None else cholesky(metric, lower=True)
-    columns = x.T if root is None else solve_triangular(root, x.T, lower=True)
-    values, axes = eigh(_gram(columns), check_finite=False)
-    roots = np.sqrt(np.maximum(values, 1e-9))
-    onto = columns @ (axes / roots)
-    onto = onto if root is None else solve_triangular(root, onto, lower=True, trans=1)
-    return roots**2, (axes * roots).astype(x.dtype), np.asarray(onto, dtype=x.dtype)
-
-
-def _gram(x: np.ndarray) -> np.ndarray:
-    """x.T @ x in float64, some rows at a time."""
-    total = np.zeros((x.shape[1],) * 2)
-    for start in range(0, len(x), ROWS):
-        part = x[start : start + ROWS].astype(np.float64)
-        total += part.T @ part
-    return total
-
-
-def _left_out(
-    rotated: np.ndarray,
-    shrink: np.ndarray,
-    leverage: np.ndarray,
-    residual: np.ndarray,
-    groups: dict[int, np.ndarray],
-) -> np.ndarray:
-    """(I - H_gg)^-1 r_g for every group: the residuals (n, c) of fits that never saw the group. leverage: H_ii."""
-    found = np.empty_like(residual)
-    for size, rows in groups.items():
-        if size == 1:
-            alone = rows[:, 0]
-            found[alone] = residual[alone] / np.maximum(1 - leverage[alone], 1e-6)[:, None]
-            continue
-        inside = np.einsum("gif,gjf->gij", rotated[rows] * shrink, rotated[rows])
-        found[rows] = np.linalg.solve((1 + 1e-6) * np.eye(size) - inside, residual[rows])
-    return found
+    """Leave-group-out scores of a ridge classifier on columns (n, f), and its scores on held-out columns (m, f)."""
+    found = fitted(of_columns(x), labels, classes, groups)
+    return Evidence(reader, layer, found.left_out, (other @ found.weights.astype(x.dtype)).astype(np.float64))
 
 
 def neighbours(
@@ -226,30 +152,6 @@ def _log_shares(nearest: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> n
     return np.log((counts + prior + 1e-3) / ((seen >= 0).sum(1, keepdims=True) + 1))
 
 
-def _kernel_columns(x: np.ndarray, other: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns and the metric (f, f) in which their inner products are a Gaussian kernel as seen from the landmarks.
-
-    Its width is the median distance. Last column: a constant.
-    """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(x))[:LANDMARKS])
-    marks = x[chosen]
-    apart = _square_distances(*[marks.astype(np.float64)] * 2)
-    width = np.median(apart) + 1e-9
-    metric = np.asarray(block_diag(np.exp(-apart / width) + JITTER * np.eye(len(marks)), 1.0))
-    ours, theirs = (
-        _with_constant(np.exp(_square_distances(rows, marks) * -x.dtype.type(1 / width)), 0.3)
-        for rows in (x, other)
-    )
-    return ours, theirs, metric
-
-
-def _square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    apart = a @ (-2 * b.T)
-    apart += (a**2).sum(1)[:, None]
-    apart += (b**2).sum(1)
-    return np.maximum(apart, 0, out=apart)
-
-
 def scaled(view: View, seed: int) -> Scaled:
     """Projected to at most WIDEST columns, centred and scaled by the training split; constant columns become zero."""
     if isinstance(view, Scaled):
@@ -262,5 +164,5 @@ def scaled(view: View, seed: int) -> Scaled:
     return Scaled(view.name, *(((v - centre) / spread).astype(np.float32) for v in (train, held_out)))
 
 
-def _with_constant(x: np.ndarray, value: float = 1.0) -> np.ndarray:
-    return np.column_stack([x, np.full(len(x), value, dtype=x.dtype)])
+def _with_constant(x: np.ndarray) -> np.ndarray:
+    return np.column_stack([x, np.ones(len(x), dtype=x.dtype)])

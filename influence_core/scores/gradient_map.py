@@ -1,9 +1,9 @@
 """Which samples pull the model in the same direction? A flat map on which similar gradients lie together.
 
 UMAP (McInnes et al. 2018, arXiv 1802.03426) of the gradient sketches by cosine: direction, not length, so that
-one large gradient does not bend the map. Neighbours are exact (umap-learn's own search calls a Python function
-for every pair below 4,096 samples, 16 s instead of 0.3 s), the start is the first two principal axes, one thread
-and a seed make it reproducible. Fewer than 40 samples are shown on their principal axes: UMAP says nothing about
+one large gradient does not bend the map. Neighbours are those of nearest.py (umap-learn's own search calls a Python
+function for every pair below 4,096 samples, 16 s instead of 0.3 s), the start is the first two principal axes, one
+thread and a seed make it reproducible. Fewer than 40 samples are shown on their principal axes: UMAP says nothing about
 so few.
 
 umap-learn needs three seconds of import and, the first time, seven of compilation, so it runs beside the sweep in

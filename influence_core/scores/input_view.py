@@ -58,10 +58,11 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
     filters = centred[torch.from_numpy(rng.permutation(len(drawn))[:FILTERS]).to(drawn.device)] @ whitening
     filters = whitening @ functional.normalize(filters, dim=1).T
 
-    taps, quarters = torch.cat([filters, -(mean @ filters)[None]]), _quarters(shown, side)
+    taps = torch.cat([filters - filters.mean(0), -(mean @ filters)[None]])
+    quarters, boxes = _quarters(shown, side), _boxes(shown, side)
 
     def read(batch: Tensor) -> Tensor:
-        response = _patches(_shrunk(batch), side).transpose(1, 2) @ taps
+        response = _patches(_shrunk(batch), side, boxes).transpose(1, 2) @ taps
         # what lies beyond the threshold, with its sign: half its size plus or minus half of it is either side alone
         beyond = functional.softshrink(response, THRESHOLD)
         signed, size = quarters @ beyond, quarters @ beyond.abs_()
@@ -70,21 +71,34 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
     return read
 
 
-def _patches(pictures: Tensor, side: int) -> Tensor:
-    """Every patch (b, p + 1, positions), centred and divided by its contrast; last a row of ones for a constant.
+def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tensor:
+    """Every patch (b, p + 1, positions), divided by its contrast; last a row of ones for a constant.
 
-    One product of it with all filters takes a sixth of the time of a convolution of one channel with them.
+    One product of it with all filters takes a sixth of the time of a convolution of one channel with them. Patches
+    keep their mean: filters that sum to zero do not see it.
     """
-    centre = functional.avg_pool2d(pictures.mean(1, keepdim=True), side, 1)
-    power = functional.avg_pool2d(pictures.square().mean(1, keepdim=True), side, 1)
-    contrast = (power - centre.square()).clamp_min(0).add(FLAT).sqrt()
+    down, across = boxes
+    moments = torch.stack([pictures.mean(1), pictures.square().mean(1)], 1)
+    centre, power = (down @ moments @ across).unbind(1)
+    contrast = (power - centre.square()).clamp_min(0).add(FLAT).rsqrt()
     windows = pictures.unfold(2, side, 1).unfold(3, side, 1).permute(0, 1, 4, 5, 2, 3)
-    b, size, positions = len(pictures), windows[0, ..., 0, 0].numel(), centre[0].numel()
-    found = pictures.new_ones(b, size + 1, positions)
-    inner = found[:, :-1].view(windows.shape)
-    torch.sub(windows, centre[:, :, None, None], out=inner)
-    inner.div_(contrast[:, :, None, None])
+    b, size = len(pictures), windows[0, ..., 0, 0].numel()
+    found = pictures.new_empty(b, size + 1, contrast[0].numel())
+    torch.mul(windows, contrast[:, None, None, None], out=found[:, :-1].view(windows.shape))
+    found[:, -1] = 1
     return found
+
+
+def _boxes(pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """(height', height) and (width, width'): what takes means of all windows of `side` pixels, as average pooling does.
+
+    Two products of small matrices for both moments: a fifth of the time of pooling them.
+    """
+    down, across = (
+        torch.eye(length, dtype=pictures.dtype, device=pictures.device).unfold(0, side, 1).mean(2)
+        for length in pictures.shape[2:]
+    )
+    return down, across.T.contiguous()
 
 
 def _quarters(pictures: Tensor, side: int) -> Tensor:
