@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from influence_core.engine import batches as loop
 from influence_core.engine.kinks import Held, Seen
 from influence_core.engine.losses import Loss, checked
-from influence_core.engine.slopes import slope
+from influence_core.engine.slopes import change
 from influence_core.engine.trees import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
@@ -85,9 +85,7 @@ def differences(line: Line, e: float) -> Way:
                 return (line.losses_of(after, batch).double() - line.losses_of(before, batch).double()) / (
                     2 * e
                 )
-            change = after - before
-            middle = torch.add(before, change, alpha=0.5)
-            return slope(line.loss, middle, change, batch.labels).double() / (2 * e)
+            return change(line.loss, before, after, batch.labels).double() / (2 * e)
 
     return way
 
@@ -104,7 +102,7 @@ def held(line: Line, e: float) -> Way:
                 after = line.outputs(ahead, batch.inputs)
             if not line.sloped:
                 return (line.losses_of(after, batch).double() - line.losses_of(here, batch).double()) / e
-            return slope(line.loss, here, after - here, batch.labels).double() / e
+            return change(line.loss, here, after, batch.labels, at=0).double() / e
 
     return way
 

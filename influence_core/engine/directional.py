@@ -220,9 +220,15 @@ def _chosen(method: str, line: Line, probe: _Probe) -> tuple[Way, str, Agreement
     """The way to take, its name, how it agreed, and its step."""
     measured = ""
     for name in _differences_of(method, line, probe):
-        step = _step(line, probe, STEPPED[name])
-        way = STEPPED[name](line, step)
-        found = probe.judge(way)
+        try:
+            step = _step(line, probe, STEPPED[name])
+            way = STEPPED[name](line, step)
+            found = probe.judge(way)
+        except LayerError as error:  # another path at other weights: there is nothing to hold
+            if method == name:
+                raise
+            measured += f"{error} "
+            continue
         if found.good:
             return way, name, found, step
         measured += (

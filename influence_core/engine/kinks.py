@@ -34,7 +34,7 @@ class Rule:
 
 
 class Seen(TorchFunctionMode):
-    """Runs a forward pass as it is and notes in `sides` what was decided: one number a unit."""
+    """Runs a forward pass as it is and notes in `sides` what was decided: a byte a unit, eight a pooled one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,12 +72,15 @@ class Held(TorchFunctionMode):
 
 
 def _rectified(function: Callable[..., Tensor], again: Callable[..., Tensor]) -> Rule:
-    """Sides are floats, 1 above zero and else 0 (as autograd has it): torch multiplies by them 8 times as fast as by
-    booleans, and 40 times as fast as it fills where a mask says (0.09, 0.7 and 3.8 ms a million)."""
+    """Sides are whether a unit is above zero; zero itself is not, as autograd has it.
+
+    To multiply by them took 0.7 ms a million, to fill where a mask says 3.8. Floats took 0.1, but the four times larger
+    memory came fresh from the system in every batch: a wash on stock ResNet-18.
+    """
 
     def first(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         output = function(*args, **kwargs)
-        return output, output.sign() if again in (_relu, _relu_) else output.relu().sign_()
+        return output, output > 0
 
     return Rule(first, again)
 
@@ -91,17 +94,28 @@ def _relu_(sides: Tensor, input: Tensor) -> Tensor:
 
 
 def _leaky(sides: Tensor, input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    return _relu(sides * (1 - negative_slope) + negative_slope, input, inplace)
+    output = torch.where(sides, input, input * negative_slope)  # rounds as the first pass did
+    return input.copy_(output) if inplace else output
 
 
 def _pooled(function: Callable[..., Any], axes: int) -> Rule:
-    """Max pooling over the last axes: `function` also says where in them each winner stood."""
+    """Max pooling over the last axes: `function` also says where in them each winner stood.
 
-    def first(*args: Any, return_indices: bool = False, **kwargs: Any) -> Any:
-        return function(*args, return_indices=True, **kwargs)
+    Torch finds them four times as fast with channels last (8.0 and 1.8 ms for 64 pictures of 64 channels, 16x16: 0.1 of
+    an inference pass of stock ResNet-18). The output lies as it would without, so that the next layer rounds the same.
+    """
+
+    def first(
+        input: Tensor, *args: Any, return_indices: bool = False, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if axes == 2 and input.ndim == 4 and input.is_contiguous():
+            input = input.contiguous(memory_format=torch.channels_last)
+            output, winners = function(input, *args, return_indices=True, **kwargs)
+            return output.contiguous(), winners.contiguous()
+        return function(input, *args, return_indices=True, **kwargs)
 
     def again(winners: Tensor, input: Tensor, *_: Any, **__: Any) -> Tensor:
-        return input.flatten(-axes).gather(-1, winners.flatten(-axes)).view(winners.shape)
+        return input.flatten(-axes).gather(-1, winners.flatten(-axes)).reshape(winners.shape)
 
     return Rule(first, again)
 
