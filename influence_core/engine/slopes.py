@@ -22,10 +22,11 @@ from influence_core.engine.losses import IGNORED, LOSSES, Loss, checked
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 PIECE = 2**15
-"""Numbers of outputs looked at at once by a closed form: they stay in the cache, and take no fresh memory from the system in every batch.
+"""Numbers that a closed form looks at at once: they stay in the cache and take no fresh memory in every batch.
 
-Transformer, 64 texts of 64,000 numbers, in inference passes for both passes and the loss: 2.10; in pieces of 2^17 or as a
-whole 2.34 and 2.36."""
+Both passes and the loss of a transformer, 64 texts of 64,000 outputs, in inference passes: 2.10; in pieces of 2^17, or
+as a whole, 2.34 and 2.36.
+"""
 
 
 def change(loss: Loss, before: Tensor, after: Tensor, labels: Tensor, at: float = 0.5) -> Tensor:
