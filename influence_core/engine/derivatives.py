@@ -1,8 +1,12 @@
-"""How does every sample's loss change along a line theta + e v? Three ways to the same number <g_i, v>.
+"""How does every sample's loss change along a line theta + e v? Four ways to the same number <g_i, v>.
 
-    differences   (l_i(theta + e v) - l_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
+    differences   (z_i(theta + e v) - z_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
+    held          (z_i(theta + e v) - z_i(theta)) / e           two, units held on their sides; rounding, e of curvature
     tangents      forward mode: dual numbers theta + eps v      about 3.2 inference passes; exact
-    gradients     one-sample autograd, then the product         slowest; the definition, the other two are judged by it
+    gradients     one-sample autograd, then the product         slowest; the definition, the others are judged by it
+
+The first two are of the outputs z; the loss follows by its slope along their change (slopes.py), or, where it has none,
+is subtracted itself.
 
 The weights are never written to: a call gets its own tensors (torch.func.functional_call), made once for all batches.
 Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025); see science.md 6.
@@ -21,7 +25,9 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
+from influence_core.engine.kinks import Held, Seen
 from influence_core.engine.losses import Loss, checked
+from influence_core.engine.slopes import change
 from influence_core.engine.trees import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
@@ -33,14 +39,14 @@ class Line:
     """All points theta + e v of one model and one direction.
 
     theta, along: parameters and direction by name, only those that the direction names. buffers: copies, so that a
-    model that counts its calls is not changed. wide: whether the loss is computed from outputs in float64.
+    model that counts its calls is not changed. sloped: whether the loss is followed by its slope (slopes.has_slope).
     """
 
     model: nn.Module
     theta: Mapping[str, Tensor]
     along: Mapping[str, Tensor]
     loss: Loss
-    wide: bool = False
+    sloped: bool = False
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def at(self, e: float) -> dict[str, Tensor]:
@@ -61,24 +67,11 @@ class Line:
         return loop.forward(call, inputs)  # pyright: ignore[reportArgumentType]
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
-        """Losses (b,) with these parameters, float64 when wide.
+        """Losses (b,) with these parameters."""
+        return self.losses_of(self.outputs(parameters, batch.inputs), batch)
 
-        Widened outputs spare the loss its own rounding: log-softmax of a confident sample subtracts two numbers near 10
-        to find one near 1e-4. On a transformer at a step of 4e-6 the error of a difference fell from 2.7e-3 to 1.3e-3.
-        """
-        outputs = self.outputs(parameters, batch.inputs)
-        return checked(self.loss(outputs.double() if self.wide else outputs, batch.labels), len(batch))
-
-
-def widens(loss: Loss, outputs: Any, labels: Tensor) -> bool:
-    """Whether a loss accepts float64 outputs; one with float32 class weights does not, nor a device without float64."""
-    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
-        return False
-    try:
-        loss(outputs.double(), labels)
-    except (RuntimeError, TypeError):
-        return False  # its own error, if it has one, is raised by the narrow call that follows
-    return True
+    def losses_of(self, outputs: Any, batch: loop.Batch) -> Tensor:
+        return checked(self.loss(outputs, batch.labels), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:
@@ -87,9 +80,38 @@ def differences(line: Line, e: float) -> Way:
 
     def way(batch: loop.Batch) -> Tensor:
         with torch.no_grad():
-            return (line.losses(ahead, batch).double() - line.losses(behind, batch).double()) / (2 * e)
+            after, before = line.outputs(ahead, batch.inputs), line.outputs(behind, batch.inputs)
+            if not line.sloped:
+                return (line.losses_of(after, batch).double() - line.losses_of(before, batch).double()) / (
+                    2 * e
+                )
+            return change(line.loss, before, after, batch.labels).double() / (2 * e)
 
     return way
+
+
+def held(line: Line, e: float) -> Way:
+    """One-sided differences with step e, every unit on the side of its kink where the model has it; one copy."""
+    ahead = line.at(e)
+
+    def way(batch: loop.Batch) -> Tensor:
+        with torch.no_grad():
+            with Seen() as seen:
+                here = line.outputs({}, batch.inputs)
+            with Held(seen.sides):
+                after = line.outputs(ahead, batch.inputs)
+            if not line.sloped:
+                return (line.losses_of(after, batch).double() - line.losses_of(here, batch).double()) / e
+            return change(line.loss, here, after, batch.labels, at=0).double() / e
+
+    return way
+
+
+def kinked(line: Line, batch: loop.Batch) -> bool:
+    """Whether a forward pass meets a kink that can be held."""
+    with torch.no_grad(), Seen() as seen:
+        line.outputs({}, batch.inputs)
+    return bool(seen.sides)
 
 
 def tangents(line: Line) -> Way:

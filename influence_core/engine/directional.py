@@ -1,12 +1,13 @@
 """Which samples push the model along ONE direction? <g_i, v> for every sample, for any module, in two inference passes.
 
 <g_i, v> is the directional derivative of sample i's own loss, d/de l_i(theta + e v) at e = 0. No gradient is formed, so
-no layer needs a rule: derivatives.py has the ways. A central difference is fast but rounds, so 32 samples spread over
-the data are compared with autograd first (agreement.py); when it is not good enough, forward mode is taken, and judged.
+no layer needs a rule: derivatives.py has the ways. A difference is fast but rounds, so 32 samples spread over the data
+are compared with autograd first (agreement.py): a central one, or, for a network with kinks, one that holds every unit
+on its side; when neither is good enough, forward mode is taken, and judged.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,13 +29,15 @@ from influence_core.engine.derivatives import (
     Way,
     differences,
     gradients,
+    held,
+    kinked,
     one_function,
     tangents,
-    widens,
 )
 from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.precision import in_precision
+from influence_core.engine.slopes import has_slope
 from influence_core.engine.study import ROWS, WITHIN, _mixing
 from influence_core.engine.sweep import Progress
 from influence_core.engine.taps import scoring, trainable
@@ -42,14 +45,15 @@ from influence_core.errors import InfluenceError, LayerError
 
 AUTO_ROWS = 64
 """Samples a pass: a pass without gradients keeps little, and more rows gained nothing."""
-METHODS = ("auto", "difference", "forward")
+METHODS = ("auto", "difference", "held", "forward")
 
 PROBE = 32
 """Samples compared with autograd; at n = 4,000 about 0.1 inference passes with the search for a step."""
-LARGE = 4096
-"""Numbers of one sample's output from which on a loss in float64 costs more than a few hundredths of a pass."""
 STEP_ROWS = 16
 """Of these, the samples that the step is chosen on."""
+
+STEPPED = {"difference": differences, "held": held}
+SPOKEN = {"difference": "The central difference", "held": "The difference with held kinks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,13 @@ class Directional:
     values: Tensor
     """(n,) <g_i, v>, rows in dataset order. With an objective's gradient as v, positive = helpful."""
     method: str
-    """"difference" or "forward"; "none" where nothing had to be computed (no samples, or a direction of zeros)."""
+    """"difference", "held" or "forward"; "none" where nothing had to be computed: no samples, a direction of zeros."""
     agreement: float
     """Spearman's rank correlation with one-sample autograd on a sample of up to 32 rows."""
     relative_error: float
     """Error on these rows, as a share of the products' root mean square."""
     step: float
-    """The step e of the central difference; 0 for other methods."""
+    """The step e of the difference; 0 for forward mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,10 @@ def directional(
         samples: map-style dataset of (input, label), n rows, never shuffled.
         direction: parameter name -> tensor of the parameter's shape; missing names count as zero.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        method: "difference" (2 inference passes, rounded), "forward" (about 3.2, exact) or "auto": the difference when
-            it agrees with autograd on a sample (rank agreement 0.99, relative error 1e-2), else forward with a warning.
+        method: "difference" (central; 2 inference passes, rounded), "held" (one-sided, with every ReLU and max pooling
+            held on its side; 2 passes), "forward" (about 3.2, exact) or "auto": "held" first where the network has such
+            kinks, the difference where it has none, the other of the two next, each taken if it agrees with autograd on
+            a sample (rank agreement 0.99, relative error 1e-2); else forward with a warning.
         batch_size: samples a pass.
         precision: "float32" or "float64"; float64 scores a copy of the model.
         on_progress: called with ("directional", samples done, n).
@@ -189,7 +195,7 @@ def _check_statistics(model: nn.Module) -> None:
 
 
 def _probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, _Probe]:
-    """Samples spread over the data, each alone through autograd, and the line with its loss widened if that works.
+    """Samples spread over the data, each alone through autograd, and the line with its loss's slope if that works.
 
     Raises:
         LayerError: the losses of a batch are not those of its samples alone.
@@ -198,8 +204,9 @@ def _probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, _Pro
     few = Subset(samples, [row * n // r for row in range(r)])
     parts = list(loop.batches(few, min(rows, STEP_ROWS), like=line.model))
     with torch.no_grad():
-        line = replace(line, wide=widens(line.loss, line.outputs({}, parts[0].inputs), parts[0].labels))
-        together = line.losses({}, parts[0]).double()
+        outputs = line.outputs({}, parts[0].inputs)
+        line = replace(line, sloped=has_slope(line.loss, outputs, parts[0].labels))
+        together = line.losses_of(outputs, parts[0]).double()
     truth = [gradients(line, part) for part in parts]
     losses, products = (torch.cat(column) for column in zip(*truth, strict=True))
     alone = losses[: len(together)]
@@ -212,47 +219,46 @@ def _probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, _Pro
 def _chosen(method: str, line: Line, probe: _Probe) -> tuple[Way, str, Agreement, float]:
     """The way to take, its name, how it agreed, and its step."""
     measured = ""
-    if method != "forward":
-        step = _step(line, probe)
-        way = differences(line, step)
-        found = probe.judge(way)
+    for name in _differences_of(method, line, probe):
+        try:
+            step = _step(line, probe, STEPPED[name])
+            way = STEPPED[name](line, step)
+            found = probe.judge(way)
+        except LayerError as error:  # another path at other weights: there is nothing to hold
+            if method == name:
+                raise
+            measured += f"{error} "
+            continue
         if found.good:
-            return *_cheapest(line, step, probe, way, found), step
-        measured = f"The central difference agrees too little with autograd on {len(probe.products)} samples: {found}. "
-        if method == "difference":
+            return way, name, found, step
+        measured += (
+            f"{SPOKEN[name]} agrees too little with autograd on {len(probe.products)} samples: {found}. "
+        )
+        if method == name:
             warnings.warn(f"{measured}Expected {RANKS} and {ERROR:.0e}: use method='auto'.", stacklevel=4)
-            return way, "difference", found, step
-        del way  # two copies of the parameters
+            return way, name, found, step
+        del way  # copies of the parameters
     way, found = _forward(line, probe, measured)
     if measured:
         warnings.warn(f"{measured}Forward mode is used instead: slower, {found}.", stacklevel=4)
     return way, "forward", found, 0.0
 
 
-def _cheapest(
-    line: Line, step: float, probe: _Probe, way: Way, found: Agreement
-) -> tuple[Way, str, Agreement]:
-    """The difference with the loss as it is, where a widened one costs much and 10 times the needed digits are there.
-
-    Widening 64 words of 1,000 logits a sample took half an inference pass of a small transformer, twice.
-    """
-    with torch.no_grad():
-        outputs = line.outputs({}, probe.parts[0].inputs)
-    if line.wide and outputs.numel() > LARGE * len(outputs):
-        judged = probe.judge(plain := differences(replace(line, wide=False), step))
-        if judged.good and judged.error <= ERROR / 10:
-            return plain, "difference", judged
-    return way, "difference", found
+def _differences_of(method: str, line: Line, probe: _Probe) -> tuple[str, ...]:
+    """The differences to try, in order: a network without kinks has nothing to hold."""
+    if method != "auto":
+        return () if method == "forward" else (method,)
+    return ("held", "difference") if kinked(line, probe.parts[0]) else ("difference",)
 
 
-def _step(line: Line, probe: _Probe) -> float:
+def _step(line: Line, probe: _Probe, stepped: Callable[[Line, float], Way]) -> float:
     parts = probe.parts[: max(1, STEP_ROWS // len(probe.parts[0]))]
     true = probe.products[: sum(len(part) for part in parts)]
     eps = torch.finfo(loop.home(line.model)[1]).eps
     start = first_step(probe.losses[: len(true)], true, eps, _length(line.theta) / _length(line.along))
 
     def error_of(e: float) -> float:
-        way = differences(line, e)
+        way = stepped(line, e)
         return relative_error(torch.cat([way(part) for part in parts]), true)
 
     return best_step(error_of, start, enough=eps**0.5)
