@@ -189,7 +189,7 @@ def _with_costs(facts: Preflight, measured: Probe, n: int) -> Preflight:
     memory = None
     if measured.peak_bytes is not None:
         passing = max(0, measured.peak_bytes - measured.samples * measured.kept_bytes)
-        memory = (passing + 2 * n * measured.kept_bytes) / 1e6  # twice: a sweep's parts while they are joined
+        memory = (passing + n * measured.kept_bytes) / 1e6
     return replace(
         facts,
         samples=n,

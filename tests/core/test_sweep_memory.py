@@ -1,4 +1,4 @@
-"""What is alive while a sweep goes on, counted in the tensors themselves: 1.5 times a training pass at most, whole."""
+"""What is alive while a sweep goes on, counted in the tensors themselves, and what it makes the system do for them."""
 
 import resource
 import statistics
@@ -62,7 +62,8 @@ def peak(run) -> int:
     return largest
 
 
-def test_a_whole_sweep_holds_at_most_one_and_a_half_times_what_a_training_pass_holds():
+def test_a_whole_sweep_holds_hardly_more_than_a_training_pass():
+    """1.12 times in tensors; the promised 1.5 leave the rest to the heap between them."""
     model, samples = words(BATCH)
     directions, loss = random_directions(model, 8), loss_by_name("cross_entropy")
 
@@ -77,29 +78,29 @@ def test_a_whole_sweep_holds_at_most_one_and_a_half_times_what_a_training_pass_h
     model.zero_grad()
     swept = peak(sweeping)
     assert trained > 5e6, "the measure does not see tensors"
-    assert swept < 1.5 * trained, f"{swept / trained:.2f}: activations are kept longer than their contraction"
+    assert swept < 1.2 * trained, f"{swept / trained:.2f}: activations are kept longer than their contraction"
 
 
 def test_of_more_samples_only_their_rows_are_kept_and_once():
     peaks = []
-    for n in (4 * BATCH, 8 * BATCH):
+    for n in (16 * BATCH, 32 * BATCH):
         model, samples = words(n)
         study = studied(model, samples, loss_by_name("cross_entropy"))
         peaks.append(
             peak(lambda m=model, s=samples, k=study: ic.sweep(m, s, batch_size=BATCH, sketch=8, study=k))
         )
-    rows = 4 * BATCH * LENGTH * WORDS * 4
+    rows = 16 * BATCH * LENGTH * WORDS * 4
     assert peaks[1] - peaks[0] < 1.2 * rows, "parts of a sweep exist beside what they are joined to"
 
 
-def test_the_look_at_a_large_model_holds_two_gradients_of_one_sample():
+def test_the_look_at_a_large_model_holds_one_gradient_of_one_sample_and_one_of_a_parameter():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(1500, 1000), nn.ReLU(), nn.Linear(1000, 2))
-    samples = TensorDataset(torch.randn(3, 1500), torch.tensor([0, 1, 0]))
+    model = nn.Sequential(*(nn.Linear(600, 600) for _ in range(4)))  # too many numbers for three at once
+    samples = TensorDataset(torch.randn(3, 600), torch.tensor([0, 1, 0]))
     numbers = sum(value.numel() for value in model.parameters())
     found = peak(lambda: studied(model, samples, loss_by_name("cross_entropy")))
-    assert found < 2.3 * 4 * numbers, (
-        f"{found / (4 * numbers):.1f} gradients: the truth, the engine's, and what else?"
+    assert found < 1.4 * 4 * numbers, (
+        f"{found / (4 * numbers):.1f} gradients: the truth, a parameter's, and what else?"
     )
 
 
