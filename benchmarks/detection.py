@@ -1,7 +1,7 @@
 """How well are wrong labels found, in every regime?
 
     python benchmarks/detection.py --cells CACHE [--fashion FOLDER] [--adult FILE] [--seeds 0 1] [--first N]
-        [--tables] [--kept]
+        [--tables] [--unseen FOLDER] [--kept]
 
 Cells of detection_cells.py: data x noise x network x regime x validation labels. Each is trained once into CACHE and
 then scored by what the app itself calls; cells whose data is not given are left out and counted. Printed as Markdown:
@@ -22,7 +22,7 @@ from time import process_time
 import numpy as np
 import pandas as pd
 import torch
-from detection_cells import Cell, Trained, cells, is_kept, opened, table_cells
+from detection_cells import Cell, Trained, cells, is_kept, opened, table_cells, unseen_cells
 
 import influence_core as ic
 from influence_core.data import Samples, samples_from_arrays
@@ -202,13 +202,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--first", type=int, help="only the first N cells of each seed; they are well mixed")
     parser.add_argument("--tables", action="store_true", help="the cells of detection_tables.py instead")
+    parser.add_argument(
+        "--unseen", type=Path, help="the cells of detection_unseen.py instead, made of this folder"
+    )
     parser.add_argument("--kept", action="store_true", help="only cells that CACHE holds: nothing is trained")
     parser.add_argument("--json", type=Path, help="also write every number here, after each cell")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    sources = {name: path for name, path in (("fashion", asked.fashion), ("adult", asked.adult)) if path}
+    sources = {
+        name: path
+        for name, path in (("fashion", asked.fashion), ("adult", asked.adult), ("unseen", asked.unseen))
+        if path
+    }
     planned = [cell for seed in asked.seeds for cell in list(cells(seed))[: asked.first]]
     planned = list(table_cells())[: asked.first] if asked.tables else planned
+    planned = list(unseen_cells())[: asked.first] if asked.unseen else planned
     given = [cell for cell in planned if cell.data not in ("fashion", "adult") or cell.data in sources]
     given = [cell for cell in given if is_kept(cell, asked.cells)] if asked.kept else given
     rows: list[dict[str, object]] = []

@@ -15,6 +15,9 @@ from detection_data import MADE, Data, adult, fashion
 from detection_models import belief, fresh, learned
 from detection_noise import KINDS, plant
 from detection_tables import TABLES, table_settings
+from detection_unseen import unseen_settings
+from unseen_pictures import PICTURES as UNSEEN_PICTURES
+from unseen_tables import TABLES as UNSEEN_TABLES
 
 from influence_core.data import samples_from_arrays
 from influence_core.models import OpenedModel
@@ -22,6 +25,7 @@ from influence_core.models import OpenedModel
 TRAIN, HELD_OUT = 800, 200
 REGIMES = ("early", "converged", "memorised")
 NETWORKS = ("small_cnn", "resnet18", "vit_tiny")
+UNSEEN = UNSEEN_PICTURES | UNSEEN_TABLES
 PICTURES = ("digits", "fashion", "photos", "textures", "shapes", "fields", "pairs")
 
 
@@ -81,6 +85,11 @@ def table_cells() -> Iterator[Cell]:
     return (Cell(*settings) for settings in table_settings())
 
 
+def unseen_cells() -> Iterator[Cell]:
+    """Pictures, tables and networks that no choice about suspicion has seen."""
+    return (Cell(*settings) for settings in unseen_settings())
+
+
 def is_kept(cell: Cell, cache: Path) -> bool:
     return _stem(cell, cache).with_suffix(".pt").exists()
 
@@ -95,6 +104,8 @@ def data_of(name: str, sources: dict[str, Path]) -> Data:
         return fashion(count, sources["fashion"])
     if name == "adult":
         return adult(count, sources["adult"])
+    if name in UNSEEN:
+        return UNSEEN[name](sources["unseen"])
     return (MADE | TABLES)[name](count)
 
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from unseen_networks import NETWORKS as UNSEEN_NETWORKS
+from unseen_networks import unseen_recipes
 
 from influence_core.data import samples_from_arrays
 from influence_core.data.samples import Samples
@@ -68,6 +70,7 @@ RECIPES = {
     ("mlp", "early"): Recipe(epochs=6),
     ("mlp", "converged"): Recipe(epochs=25, weight_decay=0.05),
     ("mlp", "memorised"): Recipe(epochs=200, weight_decay=0.0),
+    **unseen_recipes(),
 }
 
 
@@ -80,6 +83,8 @@ def fresh(architecture: str, inputs: np.ndarray, classes: int, seed: int) -> Ope
         network = narrow_resnet18(classes, channels)
     elif architecture == "vit_tiny":
         network = TinyViT(classes, channels, inputs.shape[2])
+    elif architecture in UNSEEN_NETWORKS:
+        network = UNSEEN_NETWORKS[architecture](classes, channels, size)
     else:
         network = build_network(architecture, classes=classes, channels=channels, size=size)
     preprocessing = Preprocessing(channels=channels, size=size, mean=(0.5,), std=(0.3,))
