@@ -4,6 +4,8 @@ Every layer of a network that has memorised its labels remembers some of them; t
 taken as they are. Pictures become responses to small patches of the training pictures themselves, whitened, rectified
 and pooled to 2 x 2 regions: the single-layer network of Coates, Ng and Lee 2011 without its k-means, which costs
 about as much as one convolution. What we changed: random patches instead of centroids.
+Series (b, c, l), strips and volumes become their values and the size of their spectrum along the longest axis, each
+averaged to a few hundred numbers: the one knows when something happens, the other what, wherever it is.
 Token ids and nests of tensors have no such view: then the layers speak alone.
 """
 
@@ -25,16 +27,22 @@ SIDE_AT_MOST = 32
 THRESHOLD = 0.8
 FLAT = 0.01
 """Added to a patch's variance: one of less contrast is taken for flat."""
+NARROW = 6
+"""Pixels a side from which patches have two: what is narrower is read as a series."""
+HALF = 512
+"""Numbers of a series' values, and of its spectrum: together what a view is projected to anyway (evidence.WIDEST)."""
 BATCH = 8
 """Pictures at a time: their responses stay in the cache, a quarter of the time of 100 at a time."""
 
 
 def input_view(model: nn.Module, train: Dataset, held_out: Dataset | None, *, seed: int = 0) -> View | None:
-    """The inputs' own features of n training and m held-out samples; None for neither pictures nor tables."""
+    """The inputs' own features of n training and m held-out samples; None for anything but one tensor of numbers."""
     first = next(loop.batches(train, min(PICTURES, loop.count(train)), like=model)).inputs
-    if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim not in (2, 4):
+    if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim < 2:
         return None
-    read = patch_features(first, seed) if first.ndim == 4 else (lambda rows: rows)
+    read = series_features if first.ndim != 2 else (lambda rows: rows)
+    if first.ndim == 4 and min(first.shape[2:]) >= NARROW:
+        read = patch_features(first, seed)
     found = [_read_all(model, samples, read) for samples in (train, held_out) if samples is not None]
     return View(NAME, found[0], found[1] if len(found) > 1 else found[0][:0])
 
@@ -43,6 +51,21 @@ def _read_all(model: nn.Module, samples: Dataset, read: Callable[[Tensor], Tenso
     with torch.no_grad():
         parts = [read(batch.inputs).float().cpu() for batch in loop.batches(samples, BATCH, like=model)]
     return torch.cat(parts).numpy()
+
+
+def series_features(batch: Tensor) -> Tensor:
+    """(b, ...) of three axes or more -> (b, at most 2 * HALF): values, and log size of the spectrum."""
+    longest = max(range(1, batch.ndim), key=lambda axis: batch.shape[axis])
+    last = batch.float().movedim(longest, -1)
+    centred = last - last.mean(-1, keepdim=True)
+    return torch.cat([_averaged(last), _averaged(torch.fft.rfft(centred).abs().log1p())], 1)
+
+
+def _averaged(batch: Tensor) -> Tensor:
+    """(b, ..., l) -> (b, at most HALF): the last axis averaged in pieces first, then what is still too much."""
+    rows = batch.flatten(1, -2)
+    rows = functional.adaptive_avg_pool1d(rows, max(1, min(rows.shape[2], HALF // rows.shape[1]))).flatten(1)
+    return functional.adaptive_avg_pool1d(rows, min(HALF, rows.shape[1]))
 
 
 def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
