@@ -3,7 +3,8 @@
     python benchmarks/one_batch.py [--models vit resnet18] [--batch 32] [--threads 1] [--rounds 7] [--clock cpu]
 
 Norms of all layers, 8 directions and a sketch of 256 numbers in float32, against forward and backward of the mean loss
-on the same batch (no optimizer step), in turn in one process; median of the rounds, smallest and largest. A round
+on the same batch (no optimizer step), in turn in one process, three of each a round of which the first does not count;
+median of the rounds, smallest and largest. A round
 beside other work on the machine says little: look at the spread. `engine.py` measures whole sweeps and other libraries.
 """
 
@@ -59,12 +60,22 @@ def seconds(step: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - begun
 
 
+def settled(step: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Mean of two in a row, after one that finds the heap as the other step left it."""
+    step()
+    return (seconds(step, clock) + seconds(step, clock)) / 2
+
+
 def row(name: str, chosen: argparse.Namespace) -> str:
     three, clock = steps(name, chosen.batch), CLOCKS[chosen.clock]
-    with holding():  # as a sweep does: training passes gain by it too, so the ratio is not flattered
-        for step in three * 2:  # compiled loops, caches, the allocator
-            step()
-        rounds = [[seconds(step, clock) for step in three] for _ in range(chosen.rounds)]
+    training, sweeping, inference = three
+    for step in three * 2:  # compiled loops, caches
+        step()
+    rounds = []
+    for _ in range(chosen.rounds):
+        train, infer = settled(training, clock), settled(inference, clock)
+        with holding():  # as a sweep does, and nobody's training
+            rounds.append((train, settled(sweeping, clock), infer))
     ratios = [sweep / train for train, sweep, _ in rounds]
     inference = statistics.median(infer / train for train, _, infer in rounds)
     middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
