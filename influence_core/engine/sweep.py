@@ -57,7 +57,7 @@ class Sweep:
     losses: Tensor
     """(n,) each sample's own loss."""
     logits: Tensor
-    """(n, c) the model's outputs, in evaluation mode."""
+    """(n, c) the model's outputs, in evaluation mode; (n, 0) where they are not one row a sample (sequences, nests)."""
     grad_norms: Tensor
     """(n,) L2 norm of the gradient over all trainable parameters."""
     grad_norms_l1: Tensor
