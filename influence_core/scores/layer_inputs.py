@@ -33,10 +33,18 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One layer's inputs of one batch: mean (b, f), and tokens (b, t, f) where it has several positions."""
+    """One layer's inputs of one batch: rows (b, f), or (b, t, f) where it has several positions."""
 
-    mean: Tensor
-    tokens: Tensor | None
+    rows: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """(b, f), over positions."""
+        return self.rows if self.rows.ndim == 2 else self.rows.mean(1)
+
+    def has(self, positions: int) -> bool:
+        """Whether it has so many positions of its own."""
+        return self.rows.ndim == 3 and self.rows.shape[1] == positions
 
 
 class LayerInputs:
@@ -148,16 +156,15 @@ def _read(module: nn.Module, x: Tensor) -> Heard:
         tokens = x.reshape(len(x), -1, x.shape[-1])
         if module.bias is not None:
             tokens = functional.pad(tokens, (0, 1), value=1.0)
-        several = tokens.shape[1] > 1
-        return Heard(tokens.mean(1) if several else tokens[:, 0], tokens if several else None)
+        return Heard(tokens if tokens.shape[1] > 1 else tokens[:, 0])
     assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     mean = mean_window(module, x)
-    return Heard(functional.pad(mean, (0, 1), value=1.0) if module.bias is not None else mean, None)
+    return Heard(functional.pad(mean, (0, 1), value=1.0) if module.bias is not None else mean)
 
 
 def _added(one: Heard, other: Heard) -> Heard:
-    both = one.tokens is not None and other.tokens is not None and one.tokens.shape == other.tokens.shape
-    return Heard(one.mean + other.mean, one.tokens + other.tokens if both else None)  # pyright: ignore
+    alike = one.rows.shape == other.rows.shape
+    return Heard(one.rows + other.rows if alike else one.mean + other.mean)
 
 
 def mean_window(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:

@@ -6,10 +6,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from influence_core.errors import DataError, LayerError
+from influence_core.engine.losses import IGNORED, loss_by_name
+from influence_core.errors import DataError, InfluenceError, LayerError
 from influence_core.scores import layer_inputs
-from influence_core.scores.layer_aware import layer_aware_influence, leave_one_out, output_gradient, pairs
-from influence_core.scores.layer_inputs import LayerInputs, mean_window
+from influence_core.scores.layer_aware import (
+    folded,
+    layer_aware_influence,
+    leave_one_out,
+    output_gradient,
+    pairs,
+)
+from influence_core.scores.layer_inputs import Heard, LayerInputs, mean_window
 from tests.oracles import dataset, flat_gradients, settled
 
 TOLERANCE = 1e-9
@@ -167,6 +174,44 @@ def test_sequences_multiply_over_all_pairs_of_tokens():
         truth,
         "tokens were matched one to one or flattened instead of paired with all others",
     )
+
+
+def test_the_gradient_at_the_outputs_is_that_of_autograd():
+    """Also where a position is left out, and for one row a sample."""
+    loss = loss_by_name("cross_entropy")
+    for shape in ((5, 4), (5, 3, 4)):
+        outputs = torch.randn(shape, dtype=torch.float64)
+        labels = torch.randint(4, shape[:-1])
+        labels[0] = IGNORED
+        found = output_gradient(outputs, labels, loss)
+        expected = output_gradient(outputs, labels, lambda z, y: loss(z, y))
+        close(found, expected, "an ignored position was counted, or the mean over positions was not taken")
+    with pytest.raises(InfluenceError, match="NaN or infinite"):
+        output_gradient(torch.full((2, 3), torch.nan), torch.tensor([0, 1]), loss)
+
+
+def test_folded_inputs_keep_their_products_without_bias():
+    """One map is off by its noise; over many the products are those of all layers' inputs, and none of one layer's."""
+    torch.manual_seed(0)
+    tokens = {f"layer {n}": torch.randn(2, 6, f, dtype=torch.float64) for n, f in enumerate((40, 9, 65))}
+    true = sum(rows.flatten(0, 1) @ rows.flatten(0, 1).T for rows in tokens.values())
+    errors = []
+    for turn in range(200):
+        flat = folded({f"{turn} {path}": rows for path, rows in tokens.items()}, 16).flatten(0, 1)
+        errors.append(flat @ flat.T - true)
+    off = torch.stack(errors)
+    spread = off.std(0) / len(off) ** 0.5
+    assert float((off.mean(0).abs() / spread.clamp_min(1e-9)).max()) < 5, "a bias: signs are not independent"
+    assert float(off.std()) < 1.5 * float(true.diagonal().mean()) / 16**0.5, "noise beyond that of 16 buckets"
+
+
+def test_a_sequence_is_folded_where_that_is_cheaper_and_exact_on_request():
+    torch.manual_seed(0)
+    seen = {"one": Heard(torch.randn(3, 5, 200)), "pooled": Heard(torch.randn(3, 7))}
+    d = torch.randn(3, 5, 4)
+    assert [pair.a.shape[2] for pair in pairs(d, seen)] == [7, 200]
+    assert [pair.a.shape[2] for pair in pairs(d, seen, fold=64)] == [7, 64]
+    assert [pair.a.shape[2] for pair in pairs(d, seen, fold=150)] == [7, 200], "folding would not pay"
 
 
 def test_leave_one_out_drops_exactly_the_self_term():
