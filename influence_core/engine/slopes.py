@@ -45,7 +45,7 @@ def _moved(loss: Loss, before: Tensor, after: Tensor, labels: Tensor, at: float)
 
 
 def slope(loss: Loss, outputs: Tensor, change: Tensor, labels: Tensor) -> Tensor:
-    """Derivative (b,) of every sample's loss at `outputs` (b, ...) along `change`, of the same shape and dtype.
+    """Derivative (b,) of every sample's loss at `outputs`, (b,) or (b, ...), along `change` of the same shape.
 
     Raises:
         InfluenceError: losses that are averaged or not finite (where there is a closed form, the slope says it).
@@ -59,7 +59,7 @@ def slope(loss: Loss, outputs: Tensor, change: Tensor, labels: Tensor) -> Tensor
         if not values.requires_grad:
             return torch.zeros_like(values)
         (found,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-    return torch.zeros_like(values) if found is None else (found * change).flatten(1).sum(1)
+    return torch.zeros_like(values) if found is None else (found * change).reshape(len(values), -1).sum(1)
 
 
 def has_slope(loss: Loss, outputs: Any, labels: Tensor) -> bool:

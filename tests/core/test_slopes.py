@@ -37,6 +37,7 @@ CASES = {
     ),
     "shares of classes": (ENTROPY, (7, 5), lambda: torch.rand(7, 5, dtype=torch.float64).softmax(1)),
     "regression": (SQUARED, (7, 2, 3), lambda: torch.randn(7, 2, 3, dtype=torch.float64)),
+    "regression of one number": (SQUARED, (7,), lambda: torch.randn(7, dtype=torch.float64)),
     "one's own": (hinge, (7, 5), lambda: _labels(7)),
 }
 

@@ -108,6 +108,15 @@ def test_of_sequences_the_outputs_are_not_kept():
     assert ic.sweep(*words(3), batch_size=2, sketch=8).logits.shape == (3, 0)
 
 
+def test_one_number_a_sample_is_kept():
+    model, samples = (
+        nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)),
+        TensorDataset(torch.randn(5, 4), torch.randn(5)),
+    )
+    found = ic.sweep(model, samples, loss="squared_error", batch_size=2, sketch=8)
+    assert torch.allclose(found.logits, model(samples.tensors[0])), "predictions of a regression are gone"
+
+
 def test_the_look_at_a_large_model_holds_one_gradient_of_one_sample_and_one_of_a_parameter():
     torch.manual_seed(0)
     model = nn.Sequential(*(nn.Linear(600, 600) for _ in range(4)))  # too many numbers for three at once
