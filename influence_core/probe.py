@@ -102,7 +102,7 @@ def _kept_bytes(model: nn.Module, samples: Dataset, width: int, features: Sequen
     (batch,) = loop.batches(Subset(samples, [0]), 1, like=model)
     with heard(model, features) as seen, scoring(model), torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
-    logits = outputs.numel() if in_rows(outputs) else 0
+    logits = outputs.numel() if in_rows(outputs, 1) else 0
     layers = len({name.rpartition(".")[0] for name in trainable(model)})
     numbers = width + logits + layers + 5 + sum(value.numel() for value in seen.values())
     return numbers * loop.home(model)[1].itemsize

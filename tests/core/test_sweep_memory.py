@@ -20,6 +20,7 @@ from influence_core.engine.study import studied
 from influence_core.engine.table import Table
 from influence_core.errors import InfluenceError
 from tests.oracles import random_directions
+from tests.zoo import Made
 
 WIDTH, WORDS, LENGTH, BATCH = 64, 200, 32, 16
 
@@ -115,6 +116,14 @@ def test_one_number_a_sample_is_kept():
     )
     found = ic.sweep(model, samples, loss="squared_error", batch_size=2, sketch=8)
     assert torch.allclose(found.logits, model(samples.tensors[0])), "predictions of a regression are gone"
+
+
+def test_outputs_whose_rows_are_steps_are_not_taken_for_samples():
+    """(t, b): row i is step i of all samples."""
+    model = Made(lambda m, x: m.head(x)[..., 0].T, head=nn.Linear(4, 1))
+    samples = TensorDataset(torch.randn(5, 3, 4), torch.randn(5, 3))
+    found = ic.sweep(model, samples, loss=lambda z, y: (z.T - y).square().mean(1), batch_size=2, sketch=8)
+    assert found.logits.shape == (5, 0) and found.losses.shape == (5,)
 
 
 def test_the_look_at_a_large_model_holds_one_gradient_of_one_sample_and_one_of_a_parameter():
