@@ -1,5 +1,7 @@
 """Which cells did no choice about suspicion see? Other pictures, tables, networks; measured after all was chosen.
 
+That is so of version 0.4. FREQUENT (suspicion.py) was chosen with their first numbers in view: see README.
+
 `python benchmarks/detection.py --cells CACHE --unseen FOLDER`. FOLDER holds unpacked packages, nothing is installed:
 
     apt-get download PACKAGES && for file in *.deb; do dpkg -x $file FOLDER; done

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.features import heard
 from influence_core.engine.losses import Loss
-from influence_core.engine.one_batch import classifies
+from influence_core.engine.one_batch import in_rows
 from influence_core.engine.sweep import sweep
 from influence_core.engine.taps import scoring, trainable
 from influence_core.errors import Cancelled
@@ -102,7 +102,7 @@ def _kept_bytes(model: nn.Module, samples: Dataset, width: int, features: Sequen
     (batch,) = loop.batches(Subset(samples, [0]), 1, like=model)
     with heard(model, features) as seen, scoring(model), torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
-    logits = outputs.numel() if classifies(outputs) else 0
+    logits = outputs.numel() if in_rows(outputs, 1) else 0
     layers = len({name.rpartition(".")[0] for name in trainable(model)})
     numbers = width + logits + layers + 5 + sum(value.numel() for value in seen.values())
     return numbers * loop.home(model)[1].itemsize

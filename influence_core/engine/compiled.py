@@ -155,7 +155,10 @@ def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-de
         out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
         for p in range(t):
             skip, first = size * columns * ids[i, p], 0
-            g = carray(pointer(zero, task[0] + size * columns * (i * t + p)), length)
+            own = size * columns * (i * t + p)
+            g = carray(pointer(zero, task[0] + own), length)
+            if not task[20]:  # their place holds g, far shorter than the table
+                skip = own
             v0 = carray(pointer(zero, task[12] + skip), length)
             if width == 8:
                 v1 = carray(pointer(zero, task[13] + skip), length)

@@ -73,6 +73,12 @@ class Line:
     def losses_of(self, outputs: Any, batch: loop.Batch) -> Tensor:
         return checked(self.loss(outputs, batch.labels), len(batch))
 
+    def change(self, before: Any, after: Any, batch: loop.Batch, *, at: float) -> Tensor:
+        """Changes (b,), float64, of the losses from outputs to others; `at`: where a slope is taken (slopes.change)."""
+        if self.sloped:
+            return change(self.loss, before, after, batch.labels, at).double()
+        return self.losses_of(after, batch).double() - self.losses_of(before, batch).double()
+
 
 def differences(line: Line, e: float) -> Way:
     """Central differences with step e; holds two copies of the parameters."""
@@ -81,11 +87,7 @@ def differences(line: Line, e: float) -> Way:
     def way(batch: loop.Batch) -> Tensor:
         with torch.no_grad():
             after, before = line.outputs(ahead, batch.inputs), line.outputs(behind, batch.inputs)
-            if not line.sloped:
-                return (line.losses_of(after, batch).double() - line.losses_of(before, batch).double()) / (
-                    2 * e
-                )
-            return change(line.loss, before, after, batch.labels).double() / (2 * e)
+            return line.change(before, after, batch, at=0.5) / (2 * e)
 
     return way
 
@@ -100,9 +102,7 @@ def held(line: Line, e: float) -> Way:
                 here = line.outputs({}, batch.inputs)
             with Held(seen.sides):
                 after = line.outputs(ahead, batch.inputs)
-            if not line.sloped:
-                return (line.losses_of(after, batch).double() - line.losses_of(here, batch).double()) / e
-            return change(line.loss, here, after, batch.labels, at=0).double() / e
+            return line.change(here, after, batch, at=0) / e
 
     return way
 
@@ -150,7 +150,7 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def one_function(model: nn.Module) -> Iterator[None]:
-    """The model means the same in all three ways, and its attributes are put back at the end, also after an error.
+    """The model means the same in all four ways, and its attributes are put back at the end, also after an error.
 
     Without gradients nn.TransformerEncoderLayer takes another path, which has no forward derivative and writes zeros at
     padded positions. Attributes: functional_call leaves its own weights in the list of an nn.LSTM, old-style

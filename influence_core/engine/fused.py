@@ -1,6 +1,6 @@
 """Can a gradient be read while it is still in registers? Where there are 32 of 512 bits (AVX-512), yes.
 
-    made_read    6 rows of G = sum_t d_t a_t^T, 32 columns, are made in 12 registers; their square, L1 norm,
+    made_read    6 rows of G = sum_t d_t a_t^T, 32 columns (float64: 16), made in 12 registers; square, L1 norm,
                  products and sketch are taken from there into 10 more. Nothing of G is ever written.
 
 With 16 registers of 256 bits (AVX2) this does not fit: made.py then makes a block in the innermost cache and reads

@@ -26,7 +26,10 @@ def give_back() -> None:
 @contextmanager
 def holding() -> Iterator[None]:
     """Meanwhile freed memory stays with the process; then it is given back, and glibc's own limits hold (those it ends
-    at in any process that frees large blocks)."""
+    at in any process that frees large blocks).
+
+    The limits are the process's: of two sweeps in threads the first to end gives them back, and the other is slower.
+    """
     library = _library()
     if library is None:
         yield

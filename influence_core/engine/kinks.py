@@ -72,15 +72,16 @@ class Held(TorchFunctionMode):
 
 
 def _rectified(function: Callable[..., Tensor], again: Callable[..., Tensor]) -> Rule:
-    """Sides are whether a unit is above zero; zero itself is not, as autograd has it.
+    """Sides are whether a unit is above zero; zero itself is not, as autograd has it. Read before the operation: it may
+    write over its input, and a leaky one of negative slope makes what is above zero of what is below.
 
     To multiply by them took 0.7 ms a million, to fill where a mask says 3.8. Floats took 0.1, but the four times larger
     memory came fresh from the system in every batch: a wash on stock ResNet-18.
     """
 
-    def first(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        output = function(*args, **kwargs)
-        return output, output > 0
+    def first(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        sides = input > 0
+        return function(input, *args, **kwargs), sides
 
     return Rule(first, again)
 

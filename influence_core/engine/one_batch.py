@@ -52,16 +52,16 @@ def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tens
         single = _alone(model, batch, plan)
     for name, g in single.items():
         account.read(name, Dense(g), 0)
-    logits = outputs if classifies(outputs) else losses.new_zeros(len(batch), 0)
+    logits = outputs if in_rows(outputs, len(batch)) else losses.new_zeros(len(batch), 0)
     found = _entries(account, book.last, plan, losses)
     kept = {f"feature.{path}": wide(features[path]) for path in plan.keep}
     return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **found, **kept}
 
 
-def classifies(outputs: object) -> TypeGuard[Tensor]:
-    """Whether outputs are one row of numbers a sample, as margin and EL2N ask for. Those of 64 words among 1,000 would
-    be 0.25 MB of each sample, kept to the end."""
-    return isinstance(outputs, Tensor) and outputs.ndim == 2
+def in_rows(outputs: object, b: int) -> TypeGuard[Tensor]:
+    """Whether outputs of b samples are one row of numbers each, as margin and EL2N ask for, or one number. Those of 64
+    words among 1,000 would be 0.25 MB of each sample, kept to the end."""
+    return isinstance(outputs, Tensor) and outputs.ndim in (1, 2) and len(outputs) == b
 
 
 def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:

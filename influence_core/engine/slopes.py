@@ -45,7 +45,7 @@ def _moved(loss: Loss, before: Tensor, after: Tensor, labels: Tensor, at: float)
 
 
 def slope(loss: Loss, outputs: Tensor, change: Tensor, labels: Tensor) -> Tensor:
-    """Derivative (b,) of every sample's loss at `outputs` (b, ...) along `change`, of the same shape and dtype.
+    """Derivative (b,) of every sample's loss at `outputs`, (b,) or (b, ...), along `change` of the same shape.
 
     Raises:
         InfluenceError: losses that are averaged or not finite (where there is a closed form, the slope says it).
@@ -59,18 +59,32 @@ def slope(loss: Loss, outputs: Tensor, change: Tensor, labels: Tensor) -> Tensor
         if not values.requires_grad:
             return torch.zeros_like(values)
         (found,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-    return torch.zeros_like(values) if found is None else (found * change).flatten(1).sum(1)
+    return torch.zeros_like(values) if found is None else (found * change).reshape(len(values), -1).sum(1)
 
 
 def has_slope(loss: Loss, outputs: Any, labels: Tensor) -> bool:
-    """Whether a loss can be differentiated by its outputs: one tensor, not overwritten in place, not sent to NumPy."""
-    if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or outputs.ndim == 0:
+    """Whether a loss can be differentiated by its outputs: one tensor, samples first, not overwritten in place, not
+    sent to NumPy."""
+    if (
+        not isinstance(outputs, Tensor)
+        or not outputs.is_floating_point()
+        or outputs.shape[:1] != labels.shape[:1]
+    ):
         return False
     try:
         slope(loss, outputs, torch.zeros_like(outputs), labels)
+        return _by_rows(loss, outputs, labels)
     except (RuntimeError, TypeError):
         return False  # its own error, if it has one, is raised by the call that follows
-    return True
+
+
+def _by_rows(loss: Loss, outputs: Tensor, labels: Tensor) -> bool:
+    """Whether the first sample's loss depends on the first row alone: as many steps as samples may stand there."""
+    leaf = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        first = loss(leaf, labels)[0]
+        found = torch.autograd.grad(first, leaf, allow_unused=True)[0] if first.requires_grad else None
+    return found is None or not found[1:].any()
 
 
 def _cross_entropy(outputs: Tensor, change: Tensor, labels: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Sweep:
     losses: Tensor
     """(n,) each sample's own loss."""
     logits: Tensor
-    """(n, c) the model's outputs, in evaluation mode; (n, 0) where they are not one row a sample (sequences, nests)."""
+    """(n, c) the model's outputs, in evaluation mode; (n,) of a single number, (n, 0) of sequences and nests."""
     grad_norms: Tensor
     """(n,) L2 norm of the gradient over all trainable parameters."""
     grad_norms_l1: Tensor
@@ -192,7 +192,7 @@ def _fill(table: Table, start: int, pieces: Iterator[dict[str, Tensor]]) -> None
         if found["losses"].device.type != "cpu":
             found = _joined(chain([found], pieces))
         start = table.put(start, found)
-        del found  # before the next batch: outputs of a language model are 8 MB
+        del found  # its rows are written: they need not live beside the next batch
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Where do the rows of finished batches go? Into tensors of all n rows, made at the first batch.
 
-Parts that are kept apart and joined at the end exist twice for a moment: of a language model (64 words, 1,000 outputs)
-that is a quarter of a megabyte a sample. Here a row is written where it stays; rows not yet written take no memory.
+Parts that are kept apart and joined at the end exist twice for a moment. Here a row is written where it stays; rows not
+yet written take no memory.
 """
 
 from collections.abc import Mapping

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
+from influence_core.engine.factors import wide
 from influence_core.scores.evidence import View
 
 NAME = "the inputs"
@@ -139,6 +140,7 @@ def _contrast(windows: Tensor) -> Tensor:
 
 
 def _shrunk(pictures: Tensor) -> Tensor:
+    pictures = wide(pictures)  # torch decomposes no matrix in half precision
     size = [min(SIDE_AT_MOST, side) for side in pictures.shape[2:]]
     return (
         pictures if list(pictures.shape[2:]) == size else functional.interpolate(pictures, size, mode="area")

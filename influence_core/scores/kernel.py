@@ -43,7 +43,7 @@ class Kernel:
         return float(np.median(self._apart)) + 1e-9
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
-        """What Axes.onto and weights apply to: (m, l) for a whole kernel, else (m, l + 1), last a constant."""
+        """What the weights of ridge.Fitted apply to: (m, l) for a whole kernel, else (m, l + 1), last a constant."""
         found = _square_distances(rows, self.marks)
         found *= -found.dtype.type(1 / self.width)
         np.exp(found, out=found)

@@ -142,8 +142,11 @@ def _odds_against(given: np.ndarray) -> np.ndarray:
 def _log_drawn(beliefs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Log probability (n,) of the given label, were it wrong and drawn from the others as often as each is said.
 
-    Were t right, a wrong label would be y with probability f_y / (1 - f_t); beliefs (n, c) tell what may be right.
+    Were t right, a wrong label would be y with probability f_y / (1 - f_t); beliefs (n, c) tell what may be right. Of a
+    single class no label is wrong, and nothing is weighed.
     """
+    if beliefs.shape[1] == 1:
+        return np.zeros(len(labels))
     said = np.bincount(labels, minlength=beliefs.shape[1]) / len(labels)
     others = beliefs + 1e-12  # of a belief of 1 something must be left for the others
     others[np.arange(len(labels)), labels] = 0.0

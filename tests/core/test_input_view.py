@@ -42,6 +42,14 @@ def test_every_tensor_of_numbers_has_a_view_that_tells_samples_apart(shape):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_model_in_half_precision_has_a_view(dtype):
+    inputs = torch.randn(9, 1, 12, 12, generator=torch.Generator().manual_seed(0)).to(dtype)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 2)).to(dtype)
+    view = input_view(model, TensorDataset(inputs, torch.zeros(9, dtype=torch.long)), None)
+    assert view is not None and view.train.dtype == np.float32 and np.isfinite(view.train).all()
+
+
 def test_token_ids_have_none():
     assert seen(torch.zeros(4, 9, dtype=torch.long)) is None
 

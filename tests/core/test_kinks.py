@@ -24,6 +24,7 @@ KINKED = {
     "Tensor.relu_": torch.Tensor.relu_,
     "nn.LeakyReLU": nn.LeakyReLU(0.3),
     "nn.LeakyReLU in place": nn.LeakyReLU(0.3, inplace=True),
+    "nn.LeakyReLU that folds": nn.LeakyReLU(-0.3),
     "functional.leaky_relu_": functional.leaky_relu_,
     "nn.MaxPool2d": nn.MaxPool2d(3, 2, 1),
     "nn.MaxPool2d of one": lambda x: nn.MaxPool2d(2, ceil_mode=True)(x.flatten(0, 1)).unflatten(

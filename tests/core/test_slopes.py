@@ -37,6 +37,7 @@ CASES = {
     ),
     "shares of classes": (ENTROPY, (7, 5), lambda: torch.rand(7, 5, dtype=torch.float64).softmax(1)),
     "regression": (SQUARED, (7, 2, 3), lambda: torch.randn(7, 2, 3, dtype=torch.float64)),
+    "regression of one number": (SQUARED, (7,), lambda: torch.randn(7, dtype=torch.float64)),
     "one's own": (hinge, (7, 5), lambda: _labels(7)),
 }
 
@@ -84,6 +85,31 @@ def test_positions_laid_end_to_end_are_those_of_moved_classes():
         y.view(-1)[1] = -100
         moved = functional.cross_entropy(z.movedim(-1, 1), y, reduction="none").flatten(1).mean(1)
         assert torch.allclose(ENTROPY(z, y), moved), "positions were mixed with samples"
+
+
+def test_labels_of_other_positions_are_refused():
+    """(t, b, c) laid end to end has as many rows as labels (b, t), in another order."""
+    with pytest.raises(InfluenceError, match=r"\(3, 4\).*\(4, 3, 5\).*\(4, 3\)"):
+        ENTROPY(torch.randn(4, 3, 5), _labels(3, 4))
+
+
+@pytest.mark.parametrize("steps", [5, 9, 16])
+def test_outputs_with_steps_first_are_subtracted(steps):
+    """Samples on the second axis, also as many as there are steps: row i of the outputs is not sample i."""
+
+    def own(z, y):
+        return ENTROPY(z.movedim(1, 0), y)
+
+    torch.manual_seed(0)
+    model = Made(lambda m, x: m.head(x.transpose(0, 1)).tanh(), head=nn.Linear(4, 5)).double()
+    samples = TensorDataset(torch.randn(20, steps, 4, dtype=torch.float64), _labels(20, steps))
+    (v,) = random_directions(model, 1)
+    with torch.no_grad():
+        few = samples.tensors[0][:16]
+        assert not has_slope(own, model(few), samples.tensors[1][:16])
+    got = ic.directional(model, samples, v, loss=own, precision="float64")
+    expected = ic.directional(model, samples, v, loss=own, method="forward", precision="float64")
+    assert torch.allclose(got, expected, rtol=1e-5, atol=1e-8)
 
 
 def in_place(z, y):

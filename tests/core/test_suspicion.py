@@ -401,6 +401,13 @@ def test_any_number_of_classes_gives_numbers(classes, n):
         assert (found.suggested != given).all()
 
 
+def test_where_there_is_one_class_alone_nothing_is_suspected():
+    logits = np.random.default_rng(0).normal(size=(30, 1))
+    evidence = [Evidence(reader, "v", logits, logits[:0]) for reader in ("probe", "kernel", "neighbours")]
+    found = suspicion(evidence, np.zeros(30, dtype=int), np.zeros(0, dtype=int), anchor=1).suspicion
+    assert (found < 1e-3).all(), f"{found.max()}: no other label is left that could be the right one"
+
+
 def test_a_class_of_one_sample_and_features_that_never_change():
     views, logits, given, truth, _ = planted("early", 2, n=100, classes=3)
     given = np.where(given == 2, 0, given)

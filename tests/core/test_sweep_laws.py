@@ -378,6 +378,25 @@ def test_a_gradient_made_and_read_at_once_is_the_one_written_out(
     assert torch.allclose(found.folded, expected.folded, **near), "the sketch put numbers into other buckets"
 
 
+FAR = """
+import torch
+from influence_core.engine.tiles import read_rows, totals
+
+g, ids = torch.ones(2, 3, 4), torch.full((2, 3), 2**40)
+found = totals(g, 2, 0, None)
+read_rows(ids, g, 2**41, [], None, found)
+print(found.sums[0, :, :2].tolist())
+"""
+
+
+def test_without_directions_a_table_is_read_nowhere_but_at_its_gradient():
+    """The place of a missing direction held the few rows of g, and was read at the ids of a whole table: now and then a
+    sweep of a model with an embedding ended the process. So this one has a process of its own."""
+    told = subprocess.run([sys.executable, "-c", FAR], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, f"ended by signal {-told.returncode}: read beyond the rows of the gradient"
+    assert told.stdout.strip() == "[[12.0, 12.0], [12.0, 12.0]]"
+
+
 def test_processors_with_few_registers_read_the_same():
     """The loop for the other kind of processor is compiled nowhere else here: users would see a fault first."""
     law = f"{__file__}::{test_a_gradient_made_and_read_at_once_is_the_one_written_out.__name__}"

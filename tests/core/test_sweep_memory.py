@@ -20,6 +20,7 @@ from influence_core.engine.study import studied
 from influence_core.engine.table import Table
 from influence_core.errors import InfluenceError
 from tests.oracles import random_directions
+from tests.zoo import Made
 
 WIDTH, WORDS, LENGTH, BATCH = 64, 200, 32, 16
 
@@ -106,6 +107,23 @@ def test_of_sequences_the_outputs_are_not_kept():
     """Memory that grows by 64 words times 1,000 outputs a sample would end a sweep of 100,000 sentences at 26 GB."""
     assert grown(words) < 0.01 * LENGTH * WORDS * 4
     assert ic.sweep(*words(3), batch_size=2, sketch=8).logits.shape == (3, 0)
+
+
+def test_one_number_a_sample_is_kept():
+    model, samples = (
+        nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)),
+        TensorDataset(torch.randn(5, 4), torch.randn(5)),
+    )
+    found = ic.sweep(model, samples, loss="squared_error", batch_size=2, sketch=8)
+    assert torch.allclose(found.logits, model(samples.tensors[0])), "predictions of a regression are gone"
+
+
+def test_outputs_whose_rows_are_steps_are_not_taken_for_samples():
+    """(t, b): row i is step i of all samples."""
+    model = Made(lambda m, x: m.head(x)[..., 0].T, head=nn.Linear(4, 1))
+    samples = TensorDataset(torch.randn(5, 3, 4), torch.randn(5, 3))
+    found = ic.sweep(model, samples, loss=lambda z, y: (z.T - y).square().mean(1), batch_size=2, sketch=8)
+    assert found.logits.shape == (5, 0) and found.losses.shape == (5,)
 
 
 def test_the_look_at_a_large_model_holds_one_gradient_of_one_sample_and_one_of_a_parameter():
