@@ -47,7 +47,8 @@ class Pair:
 
 def output_gradient(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """d = gradient of each sample's own loss at the outputs, in their shape; the network is not differentiated."""
-    if loss is LOSSES["cross_entropy"] and not labels.is_floating_point():
+    fits = labels.shape == outputs.shape[:-1] and not labels.is_floating_point()
+    if loss is LOSSES["cross_entropy"] and fits:  # else the loss itself says what does not fit
         return _missed(outputs.detach(), labels)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()

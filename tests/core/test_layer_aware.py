@@ -188,6 +188,8 @@ def test_the_gradient_at_the_outputs_is_that_of_autograd():
         close(found, expected, "an ignored position was counted, or the mean over positions was not taken")
     with pytest.raises(InfluenceError, match="NaN or infinite"):
         output_gradient(torch.full((2, 3), torch.nan), torch.tensor([0, 1]), loss)
+    with pytest.raises(InfluenceError, match="do not fit"):
+        output_gradient(torch.randn(4, 5, 9), torch.zeros(4, 3, dtype=torch.long), loss)
 
 
 def test_folded_inputs_keep_their_products_without_bias():
