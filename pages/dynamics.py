@@ -19,6 +19,7 @@ from pages.ui import (
     job_panel,
     learned,
     learned_charts,
+    more_work,
     reading,
     selection,
     state,
@@ -56,7 +57,7 @@ def page() -> None:
 def start(chosen: Chosen) -> None:
     """A callback; what it refuses is shown on the page."""
     try:
-        learned.record(chosen.run)
+        more_work.record(chosen.run)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from influence_core import jobs
 from influence_core.adversarial_examples import Examples, read_examples
 from influence_core.errors import InfluenceError
+from influence_core.jobs import JobSpec
 from influence_core.runs import Run
 from pages.ui import (
     cached,
@@ -17,6 +17,7 @@ from pages.ui import (
     explained,
     fragility,
     frame,
+    more_work,
     pixels,
     reading,
     robustness_charts,
@@ -25,7 +26,6 @@ from pages.ui import (
     words,
 )
 from pages.ui.components.gallery import gallery
-from pages.ui.routes import runs_root
 from pages.ui.state import Chosen
 
 PROBLEM = "_robustness_problem"
@@ -90,7 +90,7 @@ def metrics(facts: dict[str, Any]) -> None:
 
 def not_measured(chosen: Chosen) -> None:
     """What to do when the run did not look: the same analysis once more, as a job, or the call that does it."""
-    spec = fragility.spec_with_robustness(chosen.run)
+    spec = more_work.spec_with_robustness(chosen.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
         st.subheader("This run did not measure robustness", anchor=False, text_alignment="center")
@@ -119,10 +119,10 @@ def not_measured(chosen: Chosen) -> None:
         st.space("medium")
 
 
-def measure(spec: jobs.JobSpec) -> None:
+def measure(spec: JobSpec) -> None:
     """Start the job and watch it here."""
     try:
-        state.open_run_named(jobs.submit(runs_root(), spec))
+        state.open_run_named(more_work.analyse(spec))
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 

@@ -14,7 +14,17 @@ from influence_core.jobs import status
 from influence_core.recipe import Recipe, suggested
 from influence_core.repair import Repair
 from influence_core.verifications import FOLDER, RESULT, Verification, list_verifications
-from pages.ui import downloads, frame, job_panel, state, verify_charts, verify_words, what_if, words
+from pages.ui import (
+    downloads,
+    frame,
+    job_panel,
+    more_work,
+    state,
+    verify_charts,
+    verify_words,
+    what_if,
+    words,
+)
 from pages.ui.state import Chosen
 
 GROUPS = "Groups of samples that are left out, one training each, to see whether predictions come true."
@@ -211,7 +221,7 @@ def start(chosen: Chosen, repair: Repair) -> None:
     """A callback: what cannot be trained on is said before any time is spent."""
     try:
         recipe, seeds, groups = asked(chosen)
-        repair_jobs.submit_verification(
+        more_work.verify(
             chosen.run,
             repair,
             recipe=recipe.to_json(),

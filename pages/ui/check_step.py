@@ -6,12 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from influence_core import jobs
-from influence_core.errors import InfluenceError
 from influence_core.jobs import JobSpec
 from influence_core.uploads import Upload
-from pages.ui import check_panel, data_step, frame, plan, state, visitor, words
-from pages.ui.routes import runs_root
+from pages.ui import check_panel, data_step, frame, more_work, plan, state, words
 
 
 def draw(upload: Upload, found: dict[str, Any]) -> None:
@@ -56,6 +53,7 @@ def own(upload: Upload) -> bool:
     return bool(upload.plan.get("sent") or upload.plan.get("weights_sent"))
 
 
+@plan.change
 def check(upload: Upload) -> None:
     options = {name.replace("_", "-"): value for name, value in plan.options(upload).items()}
     check_panel.begin(
@@ -68,15 +66,11 @@ def button(upload: Upload) -> None:
     st.button("Analyse", type="primary", icon=":material/play_arrow:", on_click=analyse, args=(upload,))
 
 
+@plan.change
 def analyse(upload: Upload) -> None:
     """Start the work and go where it can be watched."""
-    try:
-        visitor.require("owner", "start an analysis")
-        check_panel.forget()
-        name = jobs.submit(runs_root(), job(upload))
-    except InfluenceError as error:
-        st.session_state[data_step.PROBLEM] = str(error)
-        return
+    name = more_work.analyse(job(upload))
+    check_panel.forget()
     state.open_run_named(name)
     frame.go("overview")
 

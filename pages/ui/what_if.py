@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from influence_core import repair as repairs
-from influence_core import repair_jobs
 from influence_core.advice import FLOOR, Advice, read_advice
 from influence_core.effects import Effects, predicted_effects
 from influence_core.errors import InfluenceError
@@ -13,7 +12,7 @@ from influence_core.jobs import status
 from influence_core.narrowing import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
 from influence_core.repair import Repair
 from influence_core.verifications import calibration_of
-from pages.ui import frame, job_panel, state, verify_words, words
+from pages.ui import frame, job_panel, more_work, state, verify_words, words
 from pages.ui.state import Chosen
 
 DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One class", "Everything decided"
@@ -128,7 +127,7 @@ def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
 
 def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:
     try:
-        repair_jobs.submit_prediction(chosen.run, also=also)
+        more_work.predict(chosen.run, also=also)
     except InfluenceError as error:
         st.session_state[ASKED] = str(error)
 

@@ -9,7 +9,7 @@ import pytest
 from influence_core import jobs
 from influence_core.recording import Recorder, recording_folder
 from influence_core.runs import Run
-from pages.ui import learned, learned_charts
+from pages.ui import learned, learned_charts, more_work
 from tests.app.conftest import Open, texts
 
 
@@ -88,7 +88,7 @@ def test_recording_starts_a_job_of_its_own_kind(
     asked = []
     monkeypatch.setattr(jobs, "submit", lambda root, spec: asked.append((root, spec)) or "training")
     monkeypatch.setattr(
-        learned, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
+        more_work, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
     )
     app = open_app("dynamics", run="small")
     next(button for button in app.button if button.label == "Record a training").click().run()
@@ -100,7 +100,7 @@ def test_recording_starts_a_job_of_its_own_kind(
 def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None:
     run.description["inputs"]["model"].pop("path")
     with pytest.raises(Exception, match="Record its training from Python"):
-        learned.record(run)
+        more_work.record(run)
 
 
 def test_charts_show_the_numbers_they_were_given() -> None:
