@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from influence_core import exports, jobs
+from influence_core import exports
 from influence_core.decisions import DecisionLog
 from influence_core.exports import ExportCounts
 from influence_core.image_folder import write_image_folder
@@ -175,12 +175,11 @@ def _parquet(run: Run, log: DecisionLog) -> bytes:
 
 
 def _images(run: Run, log: DecisionLog) -> bytes:
-    """The dataset as the run saw it: opened with the options of its job."""
-    from influence_core.data import open_dataset  # brings torch: only this download pays for it
+    """The dataset as the run saw it."""
+    from influence_core.reopened import reopen_dataset  # brings torch: only this download pays for it
 
-    asked = jobs.read_job(run.path).dataset_options if (run.path / "job.json").exists() else {}
     target = BytesIO()
-    write_image_folder(run, log, open_dataset(_dataset_path(run), **asked), target)
+    write_image_folder(run, log, reopen_dataset(run), target)
     return target.getvalue()
 
 
