@@ -128,13 +128,11 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
 def repaired(run: Run, found: Verification) -> bytes:
     """The training data as it was verified, with validation and test samples, as Parquet."""
     from influence_core.reopened import reopen  # brings torch: only this download pays for it
-    from influence_core.repair import Repair
     from influence_core.repair import repaired as version_of
     from influence_core.version_files import version_bytes
 
-    inputs, facts = reopen(run), found.content["repair"]
-    repair = Repair(facts["name"], facts["run"], found.changes(), made=facts["made"], undone=facts["undone"])
-    return version_bytes(version_of(inputs.train, repair), inputs.val, inputs.test)
+    inputs = reopen(run)
+    return version_bytes(version_of(inputs.train, found.repair()), inputs.val, inputs.test)
 
 
 def report(run: Run, log: DecisionLog) -> bytes:
