@@ -7,7 +7,7 @@ import streamlit as st
 from influence_core import uploads
 from influence_core.errors import UploadError
 from pages.ui import check_step, data_step, frame, model_step, plan, visitor, words
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 TITLES = {"data": "Data", "model": "Model", "check": "Check"}
 

@@ -9,7 +9,7 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs import JobSpec
 from influence_core.runs import RunSummary
 from pages.ui import frame, job_panel, more_work, places, state, story, words
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"

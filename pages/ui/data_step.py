@@ -13,7 +13,7 @@ from influence_core import uploads
 from influence_core.uploads import Upload
 from pages.ui import frame, label_question, places, plan, receiving, sample_sheet, state, visitor, words
 from pages.ui.components import sender
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 PATH = "own_dataset"
 AGREED = "own_skip"

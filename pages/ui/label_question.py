@@ -11,7 +11,7 @@ import streamlit as st
 from influence_core import uploads
 from influence_core.uploads import Upload
 from pages.ui import frame, plan, visitor, words
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 COLUMN = "own_label"
 

@@ -17,7 +17,7 @@ from influence_core.errors import InfluenceError
 from influence_core.runs import RunSummary
 from pages.ui import cached, frame, job_panel, reviewer, state, visitor, words
 from pages.ui.components import outbox
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 ICON = Path(__file__).with_name("icon.png")
 

@@ -21,7 +21,7 @@ from pages.ui import (
     visitor,
     words,
 )
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 from pages.ui.trial_panel import NAMES, ORDER, OTHER_ORDER
 
 PATH = "own_model"

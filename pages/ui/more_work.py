@@ -19,7 +19,7 @@ from influence_core.recording import FOLDER, recordings_of
 from influence_core.repair import Repair
 from influence_core.runs import Run
 from pages.ui import visitor
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

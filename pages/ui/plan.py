@@ -18,7 +18,7 @@ from influence_core.errors import InfluenceError, UploadError
 from influence_core.uploads import Upload
 from pages.ui import asking, frame, visitor, words
 from pages.ui.asking import Asked
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 UPLOAD, STEP = "upload", "step"
 STEPS = ("data", "model", "check")

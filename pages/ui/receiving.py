@@ -20,7 +20,8 @@ from starlette.routing import Route
 from influence_core import uploads
 from influence_core.errors import UploadError
 from influence_core.uploads import Upload
-from pages.ui.routes import prefix, runs_root, token
+from pages.ui.places import runs_root
+from pages.ui.routes import prefix, token
 
 PIECE = 1024**2
 """Bytes that are collected before they are written."""

@@ -18,7 +18,7 @@ from influence_core.runs import Run, RunSummary, list_runs, run_path
 from pages.ui import cached, cards, frame, job_panel, visitor
 from pages.ui.charts import Theme
 from pages.ui.components.gallery import Event
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 RUN = "run"
 SAMPLE = "sample"

@@ -9,7 +9,7 @@ import streamlit as st
 from influence_core import atomic, uploads
 from influence_core.uploads import Upload
 from pages.ui import frame, plan, preprocessing_form, visitor, words
-from pages.ui.routes import runs_root
+from pages.ui.places import runs_root
 
 ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"
 TALL = 200
