@@ -12,11 +12,12 @@ from influence_core.analysis_job import Job
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.sweep import Sweep
 from influence_core.held_out_table import held_out_table
+from influence_core.intervals import share
 from influence_core.robustness import robustness
 from influence_core.runs import (
     update_run,
 )
-from influence_core.tables import CUT, wilson
+from influence_core.tables import CUT
 
 
 def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
@@ -28,11 +29,11 @@ def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]
         "cut": CUT,
     }
     if held_out is not None:
-        facts["validation_accuracy"] = wilson(right(held_out.logits, job.val))
+        facts["validation_accuracy"] = share(right(held_out.logits, job.val)).to_json()
         write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
     if job.test is not None and len(job.test):
         logits = identity.logits_of(job.model, job.test)
-        facts["test_accuracy"] = wilson(right(logits, job.test))
+        facts["test_accuracy"] = share(right(logits, job.test)).to_json()
         write_held_out(job, "test", job.test, logits, None)
     return facts
 

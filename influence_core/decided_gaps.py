@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from influence_core.group_levels import FEWEST, levels
-from influence_core.paired import Estimate, bootstrapped
+from influence_core.intervals import Estimate
+from influence_core.paired import bootstrapped
 from influence_core.runs import Run
 
 if TYPE_CHECKING:  # these bring torch, which a page that only shows gaps need not wait for

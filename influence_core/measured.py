@@ -12,8 +12,8 @@ from influence_core import decided_gaps
 from influence_core.data.samples import Samples
 from influence_core.decided_gaps import DecidedGap
 from influence_core.group_levels import FEWEST, MOST_LEVELS, levels
+from influence_core.intervals import Estimate
 from influence_core.paired import (
-    Estimate,
     bootstrapped,
     paired_mean,
     rank_correlation,

@@ -18,11 +18,11 @@ from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.taps import scoring
+from influence_core.intervals import share
 from influence_core.objectives.attacks import STEPS, attacked
 from influence_core.objectives.corruptions import corrupted, kinds
 from influence_core.objectives.input_space import input_space
 from influence_core.objectives.objective import Seen
-from influence_core.tables import wilson
 
 ROWS = 400
 """Held-out samples that are attacked at most: an accuracy of 0.8 is then known to within 4 points."""
@@ -116,7 +116,7 @@ def _predicted_of(seen: list[Seen], inputs: list[Tensor]) -> Tensor:
 
 
 def _share(right: Tensor) -> dict[str, float]:
-    return wilson(right.numpy())
+    return share(right.numpy()).to_json()
 
 
 def _keep(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from influence_core import atomic
 from influence_core.errors import RunError
-from influence_core.paired import Estimate, estimate_from
+from influence_core.intervals import Estimate, estimate_from
 from influence_core.repair import Repair
 from influence_core.runs import Run
 

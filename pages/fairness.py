@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from influence_core.errors import InfluenceError, RunError
+from influence_core.ranks import rank_correlation
 from pages.ui import cached, frame, gap_charts, gaps, more_work, reading, state, trade_off_chart, words
 from pages.ui.gaps import Aim
 from pages.ui.sample_grid import grid
@@ -153,15 +154,11 @@ def trade_off(chosen: Chosen, aim: Aim) -> None:
             alt="Influence of each training sample on validation loss and on the gap",
             key=f"trade_{aim.name}",
         )
-        rho = words.number(float(np.corrcoef(_ranks(utility), _ranks(fair))[0, 1]))
+        rho = words.number(rank_correlation(utility, fair))
         st.caption(
             f"Each point is a training sample. Rank correlation of the two influences: {rho} (1: what helps accuracy "
             "narrows the gap as well, -1: it widens it). The axes end where 99.5 % of the samples lie."
         )
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
 
 
 # ---------------------------------------------------------------------------------------------- the samples

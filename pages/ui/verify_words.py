@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from influence_core.effects import Effects
-from influence_core.paired import Estimate
+from influence_core.intervals import Estimate
 from influence_core.repair import each
 from influence_core.verifications import NONE, Verification
 from pages.ui import words
