@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from influence_core.runs import Run
-from pages.ui import routes
-from tests.small_run import make_small_run
+from influence_core.run_files.tables import Run
+from pages.ui.server import routes
+from tests.making.drawn_run import make_small_run
 
 
 @pytest.fixture
