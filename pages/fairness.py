@@ -6,11 +6,16 @@ import numpy as np
 import streamlit as st
 
 from influence_core.errors import InfluenceError, RunError
-from influence_core.ranks import rank_correlation
-from pages.ui import cached, frame, gap_charts, gaps, more_work, reading, state, trade_off_chart, words
-from pages.ui.gaps import Aim
-from pages.ui.sample_grid import grid
-from pages.ui.state import Chosen
+from influence_core.judging.ranks import rank_correlation
+from pages.ui.charts import fairness as gap_charts
+from pages.ui.charts import trade_off as trade_off_chart
+from pages.ui.samples.grid import grid
+from pages.ui.shell import cached, frame, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import fairness as gaps
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words.fairness import Aim
 
 OBJECTIVE, SPLIT, GROUP, LABEL, CORNER = "objective", "split", "group", "class", "corner"
 SHOWN = 60

@@ -7,26 +7,20 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from influence_core.adversarial_examples import Examples, read_examples
+from influence_core.analysis.adversarial_examples import Examples, read_examples
 from influence_core.errors import InfluenceError
-from influence_core.jobs import JobSpec
-from influence_core.runs import Run
-from pages.ui import (
-    cached,
-    cards,
-    explained,
-    fragility,
-    frame,
-    more_work,
-    pixels,
-    reading,
-    robustness_charts,
-    state,
-    trade_off_chart,
-    words,
-)
+from influence_core.jobs.submission import JobSpec
+from influence_core.run_files.tables import Run
+from pages.ui.charts import robustness as robustness_charts
+from pages.ui.charts import trade_off as trade_off_chart
 from pages.ui.components.gallery import gallery
-from pages.ui.state import Chosen
+from pages.ui.samples import attacked_inputs as pixels
+from pages.ui.samples import cards, explained
+from pages.ui.shell import cached, frame, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words import robustness as fragility
 
 PROBLEM = "_robustness_problem"
 SHOWN, WORST = 8, 24

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core import jobs
 from influence_core.errors import InfluenceError
-from influence_core.jobs import JobSpec
-from influence_core.runs import RunSummary
-from pages.ui import frame, job_panel, more_work, places, state, story, words
-from pages.ui.places import runs_root
+from influence_core.jobs import submission as jobs
+from influence_core.jobs.submission import JobSpec
+from influence_core.run_files.tables import RunSummary
+from pages.ui.reports import story
+from pages.ui.shell import frame, job_panel, more_work, places, state
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"

@@ -7,9 +7,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from influence_core.runs import Run
-from pages.ui import visitor
-from tests.small_run import make_small_run
+from influence_core.run_files.tables import Run
+from pages.ui.shell import visitor
+from tests.making.drawn_run import make_small_run
 
 MAIN = Path(__file__).resolve().parents[2] / "pages" / "ui" / "main.py"
 PAGES = tuple(sorted(page.stem for page in MAIN.parents[1].glob("*.py")))

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from influence_core import jobs
-from influence_core.recording import Recorder, recording_folder
-from influence_core.runs import Run
-from pages.ui import learned, learned_charts, more_work
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run
+from influence_core.training.recorder import Recorder, recording_folder
+from pages.ui.charts import dynamics as learned_charts
+from pages.ui.shell import more_work
+from pages.ui.words import dynamics as learned
 from tests.app.conftest import Open, texts
 
 

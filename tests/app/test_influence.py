@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from influence_core import jobs
-from influence_core.runs import Run
-from pages.ui import fragility, more_work
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run
+from pages.ui.shell import more_work
+from pages.ui.words import robustness as fragility
 from tests.app.conftest import Open, texts
-from tests.explained_run import dataset_of, make_explained_run, write_weights
+from tests.making.real_run import dataset_of, make_explained_run, write_weights
 
 
 @pytest.fixture(scope="module")

@@ -8,22 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from influence_core import job_lock, job_process, job_status, jobs, repair_jobs
 from influence_core.errors import AccessError
-from influence_core.progress import write_progress
-from pages.ui import (
-    asking,
+from influence_core.jobs import process as job_process
+from influence_core.jobs import repair_jobs
+from influence_core.jobs import status as job_status
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.progress import write_progress
+from influence_core.system import locks as job_lock
+from pages.ui.bring import (
     check_step,
     data_step,
     label_question,
     model_step,
-    more_work,
     plan,
     trial_panel,
 )
+from pages.ui.bring import (
+    child_question as asking,
+)
+from pages.ui.shell import more_work
 from tests.app.brought import bring
 from tests.app.conftest import MAIN, PAGES, Open, SignIn, texts
-from tests.small_run import make_small_run
+from tests.making.drawn_run import make_small_run
 
 SOURCES = sorted([*MAIN.parents[1].rglob("*.py"), *MAIN.parents[2].glob("app.py")])
 DOOR = Path(more_work.__file__)

@@ -11,10 +11,11 @@ import pytest
 from starlette.applications import Starlette
 
 from influence_core.errors import RunError
-from influence_core.runs import Run, list_runs, run_path
-from pages.ui import places, routes
+from influence_core.run_files.tables import Run, list_runs, run_path
+from pages.ui.server import routes
+from pages.ui.shell import places
 from tests.app.conftest import MAIN
-from tests.small_run import make_small_run
+from tests.making.drawn_run import make_small_run
 
 
 @pytest.fixture

@@ -11,18 +11,24 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from influence_core import job_lock, jobs, repair_jobs
-from influence_core.advice import Advice, Aim
-from influence_core.decisions import Vote, decision_log_for
-from influence_core.progress import write_progress
-from influence_core.runs import Run, open_run
-from influence_core.verifications import RESULT, list_verifications, open_verification
-from influence_core.version_files import KEY
-from pages.ui import downloads, report, sample_advice, verify_charts, verify_words
+from influence_core.decisions.log import Vote, decision_log_for
+from influence_core.exports.version_file import KEY
+from influence_core.jobs import repair_jobs
+from influence_core.jobs import submission as jobs
+from influence_core.repair.label_influence import Advice, Aim
+from influence_core.run_files.progress import write_progress
+from influence_core.run_files.tables import Run, open_run
+from influence_core.system import locks as job_lock
+from influence_core.verification.results import RESULT, list_verifications, open_verification
+from pages.ui.charts import verify as verify_charts
+from pages.ui.repairs import sample_advice
+from pages.ui.reports import downloads
+from pages.ui.reports import html_report as report
+from pages.ui.words import verify as verify_words
 from tests.app.conftest import texts
-from tests.explained_run import make_explained_run
-from tests.small_run import make_small_run
-from tests.small_verification import add_verification
+from tests.making.drawn_run import make_small_run
+from tests.making.drawn_verification import add_verification
+from tests.making.real_run import make_explained_run
 
 
 def test_before_anything_was_verified_the_page_says_what_to_do(run: Run, open_app):

@@ -3,8 +3,8 @@
 import pytest
 
 from influence_core.errors import AccessError
-from influence_core.runs import Run
-from pages.ui import state, visitor
+from influence_core.run_files.tables import Run
+from pages.ui.shell import state, visitor
 from tests.app.conftest import Open, texts
 
 

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core import exports
-from influence_core.decisions import DecisionLog, decision_log_for
+from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.errors import DecisionError
-from influence_core.runs import Run
-from pages.ui import cards, downloads, selection, words
+from influence_core.exports import decided as exports
+from influence_core.run_files.tables import Run
 from pages.ui.components.outbox import Event
+from pages.ui.reports import downloads
+from pages.ui.samples import cards, selection
+from pages.ui.words import formats as words
 from tests.app.conftest import Open, texts
-from tests.small_run import dataset_of, make_small_run
+from tests.making.drawn_run import dataset_of, make_small_run
 
 NUMBERS = itertools.count()
 

@@ -1,0 +1,208 @@
+"""Which few of n samples are worth an exact product with a direction v, and how many of the extremes may be missed?
+
+A stored sketch estimates <g_i, v> with a standard error of about |g_i| |v| / sqrt(q), and |<g_i, v>| <= |g_i| |v| holds
+always (Cauchy-Schwarz). So a sample can reach the top only if
+
+    min(estimate_i + z |g_i| |v| / sqrt(q),  |g_i| |v|)   is above the k-th best exact product found so far.
+
+Samples are scored exactly in the order of this bound until nothing unscored reaches the k-th best, or the budget is
+spent. Beside them a uniform random control is scored: the measured error of the sketch, its rank agreement, and an
+unbiased estimate of the sum over all samples (stratified: what was chosen is known, the rest is sampled) come from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from influence_core.judging.ranks import rank_correlation
+
+Exact = Callable[[np.ndarray], np.ndarray]
+"""Rows (r,) -> exact products (r,)."""
+
+FIRST = 160
+"""Rows of the first round, for both ends together."""
+CONTROL = 96
+ALL = 320
+"""Up to so many samples all are scored: a shortlist would hardly be shorter."""
+ROUNDS = 4
+BUDGET = 1024
+"""Rows scored exactly at most, control included: a quarter of the demo's 4,000."""
+SURE = 3.0
+"""Standard errors above the estimate up to which a sample may still lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share in [0, 1] with its 95 % interval; exact when both ends are the value."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far a shortlist can be trusted. `missed` are expected numbers among the k most helpful and harmful."""
+
+    n: int
+    scored: int
+    """Rows with an exact product, control included."""
+    missed_helpful: float
+    missed_harmful: float
+    rank_agreement: float
+    """Spearman's correlation of sketch and exact products on the random control; NaN for fewer than 3 rows."""
+    sketch_error: float
+    """Root mean square error of the sketch on the control, in units of |g_i| |v|; 1/sqrt(q) is expected."""
+    top_helpful: Share
+    """Sum of the k most helpful as a share of everything that helps."""
+    top_harmful: Share
+    """Sum of the k most harmful as a share of everything that hurts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """Rows (r,) with exact products (r,), most helpful first, and how good the choice was."""
+
+    rows: np.ndarray
+    products: np.ndarray
+    quality: Quality
+
+
+def shortlist(
+    estimates: np.ndarray,
+    bounds: np.ndarray,
+    exact: Exact,
+    *,
+    q: int,
+    k: int = 50,
+    budget: int = BUDGET,
+    control: int = CONTROL,
+    seed: int = 0,
+) -> Shortlist:
+    """Find the k most helpful and the k most harmful of n samples by few exact products.
+
+    Args:
+        estimates: (n,) inner products of sketches, estimates of <g_i, v>.
+        bounds: (n,) |g_i| |v|.
+        exact: called with rows, a few times.
+        q: length of the sketches.
+        budget: rows that may be scored exactly; n of them when there are no more.
+    """
+    n = len(estimates)
+    sd = bounds / np.sqrt(q)
+    picked = np.sort(np.random.default_rng(seed).choice(n, min(control, n), replace=False))
+    known = np.full(n, np.nan)
+    chosen = np.zeros(n, dtype=bool)
+    fresh = np.arange(n) if n <= ALL else _first(estimates, bounds, sd, max(FIRST, 3 * k))
+    for _ in range(ROUNDS):
+        chosen[fresh] = True
+        wanted = np.union1d(fresh, picked)
+        wanted = wanted[np.isnan(known[wanted])]
+        known[wanted] = exact(wanted)
+        spent = int(np.count_nonzero(~np.isnan(known)))
+        fresh = _next(estimates, bounds, sd, known, chosen, k, max(0, budget - spent))
+        if not len(fresh):
+            break
+    return _result(estimates, bounds, known, chosen, picked, k)
+
+
+def _first(estimates: np.ndarray, bounds: np.ndarray, sd: np.ndarray, size: int) -> np.ndarray:
+    """Half of the rows from each end, by what they can reach at most."""
+    up = np.minimum(estimates + SURE * sd, bounds)
+    down = np.minimum(SURE * sd - estimates, bounds)
+    half = size // 2
+    return np.union1d(np.argsort(-up, kind="stable")[:half], np.argsort(-down, kind="stable")[:half])
+
+
+def _next(
+    estimates: np.ndarray,
+    bounds: np.ndarray,
+    sd: np.ndarray,
+    known: np.ndarray,
+    chosen: np.ndarray,
+    k: int,
+    budget: int,
+) -> np.ndarray:
+    """Unscored rows that may still belong to one of the two ends, likeliest first, as many as the budget allows."""
+    excess = np.full(len(known), -np.inf)
+    for sign in (1.0, -1.0):
+        bar = _bar(sign * known[chosen], k)
+        reach = np.minimum(sign * estimates + SURE * sd, bounds)
+        excess = np.maximum(excess, np.where(reach > bar, reach - bar, -np.inf))
+    excess[~np.isnan(known)] = -np.inf
+    order = np.argsort(-excess, kind="stable")[:budget]
+    return np.sort(order[np.isfinite(excess[order])])
+
+
+def _bar(products: np.ndarray, k: int) -> float:
+    """The k-th best product, never below zero: a sample that hurts is not among the most helpful."""
+    best = np.sort(products[~np.isnan(products)])[::-1]
+    return max(0.0, float(best[k - 1])) if len(best) >= k else 0.0
+
+
+def _result(
+    estimates: np.ndarray,
+    bounds: np.ndarray,
+    known: np.ndarray,
+    chosen: np.ndarray,
+    picked: np.ndarray,
+    k: int,
+) -> Shortlist:
+    rows = np.flatnonzero(~np.isnan(known))
+    rows = rows[np.argsort(-known[rows], kind="stable")]
+    error, agreement = _agreement(estimates[picked], known[picked], bounds[picked])
+    rest = picked[~chosen[picked]]
+    quality = Quality(
+        n=len(known),
+        scored=len(rows),
+        missed_helpful=_missed(estimates, bounds, known, k, error**2),
+        missed_harmful=_missed(-estimates, bounds, -known, k, error**2),
+        rank_agreement=agreement,
+        sketch_error=error,
+        top_helpful=_share(known, chosen, rest, k),
+        top_harmful=_share(-known, chosen, rest, k),
+    )
+    return Shortlist(rows, known[rows], quality)
+
+
+def _missed(estimates: np.ndarray, bounds: np.ndarray, known: np.ndarray, k: int, noise: float) -> float:
+    """Expected number of unscored rows above the k-th best; none beyond the certain bound.
+
+    Among the rows that could reach it, in units of |g_i| |v|, products have a mean and a variance s^2 and sketches the
+    same mean and the variance s^2 + noise, so an estimate far from the mean is partly luck and is drawn back to it by
+    s^2 / (s^2 + noise). `noise` is what the control measured. Errors are taken to be normal.
+    """
+    bar = _bar(known, k)
+    able = (bounds > bar) & (bounds > 0)
+    if not (able & np.isnan(known)).any():
+        return 0.0
+    cosine = estimates[able] / bounds[able]
+    mean, variance = float(cosine.mean()), max(0.0, float(cosine.var()) - noise)
+    weight = variance / (variance + noise) if variance + noise > 0 else 1.0
+    open_ones = np.isnan(known[able])
+    length = bounds[able][open_ones]
+    expected = length * (mean + weight * (cosine[open_ones] - mean))
+    return float(norm.sf((bar - expected) / np.maximum(length * np.sqrt(weight * noise), 1e-30)).sum())
+
+
+def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
+    """Root mean square error of the sketch in units of |g_i| |v|, and Spearman's rank correlation."""
+    length = np.sqrt(np.mean(bounds**2)) if len(bounds) else 0.0
+    error = float(np.sqrt(np.mean((estimates - exact) ** 2)) / length) if length > 0 else 0.0
+    return error, rank_correlation(estimates, exact) if len(exact) > 2 else float("nan")
+
+
+def _share(known: np.ndarray, chosen: np.ndarray, rest: np.ndarray, k: int) -> Share:
+    """Sum of the k largest over the sum of all that is positive; unchosen rows through the random sample of them."""
+    found = np.sort(np.maximum(known[~np.isnan(known)], 0))[::-1]
+    top, certain = float(found[:k].sum()), float(np.maximum(known[chosen], 0).sum())
+    unseen, sample = int((~chosen).sum()), np.maximum(known[rest], 0)
+    if unseen and len(sample) < 2:
+        return Share(float("nan"), 0.0, 1.0)
+    mean = float(sample.mean()) if unseen else 0.0
+    spread = float(sample.std(ddof=1)) / np.sqrt(len(sample)) if unseen else 0.0
+    spread *= np.sqrt(max(0.0, 1 - len(sample) / unseen)) if unseen else 0.0
+    totals = [certain + unseen * max(0.0, mean + sign * 1.96 * spread) for sign in (0, 1, -1)]
+    return Share(*(float(top / max(total, top)) if max(total, top) > 0 else 0.0 for total in totals))
