@@ -12,6 +12,7 @@ share tried (7e-3 and 2e-2).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,4 +93,5 @@ def rank_correlation(found: Tensor, true: Tensor) -> float:
         return 0.0  # one value for all finds nothing of the order
     from scipy.stats import spearmanr  # up to a second to load, which not every sweep needs to wait for
 
-    return float(spearmanr(found.double().cpu().numpy(), true.double().cpu().numpy()).statistic)
+    result: Any = spearmanr(found.double().cpu().numpy(), true.double().cpu().numpy())
+    return float(result.statistic)
