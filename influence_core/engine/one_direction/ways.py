@@ -9,7 +9,8 @@ The first two are of the outputs z; the loss follows by its slope along their ch
 has none, is subtracted itself.
 
 The weights are never written to: a call gets its own tensors (torch.func.functional_call), made once for all batches.
-Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025); see science.md 6.
+Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025).
+Costs: docs/cost.md, "One direction".
 """
 
 import warnings

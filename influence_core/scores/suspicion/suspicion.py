@@ -40,7 +40,8 @@ FREQUENT = 0.5
 often as classes are said. Mean AUROC beside 0: over 43 trainings of run.py with more than two classes
 0.002 higher, never lower by more than 0.0006; over 20 of benchmarks/detection/unseen.py 0.005 and 0.0022."""
 HESITANT = 0.5
-"""When it was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %; now see README."""
+"""When it was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %.
+Today: docs/detection.md, "Clean labels and calibration"."""
 FLOOR = 1e-4
 """No reader alone is surer than this: one overconfident vote must not outweigh all others."""
 

@@ -130,9 +130,7 @@ def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
         on_click=_predict,
         args=(chosen, samples),
     )
-    row.caption(
-        f"{text} Tries every candidate label of the samples in doubt; about half a minute for the demo."
-    )
+    row.caption(f"{text} Tries every candidate label of the samples in doubt.")
 
 
 def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:

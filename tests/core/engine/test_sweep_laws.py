@@ -1,4 +1,4 @@
-"""The laws of science.md section 2: what a per-sample gradient score must satisfy, whatever the layer."""
+"""The identities of docs/method.md: what a per-sample gradient score must satisfy, whatever the layer."""
 
 import copy
 import os

@@ -8,7 +8,8 @@ Validation labels are often as bad as the training labels: then nothing is missi
 thrown at random among them are seen by the free fit (fits.py) of readers that training labels taught, and none of
 whose errors they share. That share r' enters the same equations. Where both agreements differ by no more than chance,
 the training labels are taken to be as wrong as the validation labels: r is drawn towards r' by 1 - e^2 / (r - r')^2, e
-being the standard error of r (James and Stein 1961, the positive part). Measured: README, "On other data".
+being the standard error of r (James and Stein 1961, the positive part). Measured: docs/detection.md, "Clean labels and
+calibration".
 Noise among validation labels that is not random goes unseen, and then the estimate is too low, as it is without.
 """
 
