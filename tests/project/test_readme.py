@@ -106,6 +106,23 @@ def test_every_path_in_the_map_exists():
     assert len(paths) > 40 and not missing, f"docs/map.md names {missing}: moved or deleted?"
 
 
+def test_documents_named_in_the_code_exist():
+    """A comment that says where a number was measured, and the heading has since been renamed."""
+    folders = ("influence_core", "pages", "benchmarks", "tests")
+    code = named([path for folder in folders for path in (ROOT / folder).rglob("*.py")])
+    mentions = re.compile(r"docs/(\w+\.md)(?:, \"([^\"]+)\")?")
+    found = 0
+    for name, text in code.items():
+        for document, heading in mentions.findall(re.sub(r"\s*\n[# ]*", " ", text)):
+            found += 1
+            headings = re.findall(r"^#+ (.+)$", TEXTS.get(f"docs/{document}", ""), flags=re.MULTILINE)
+            assert headings, f"{name} names docs/{document}, which is not there"
+            assert not heading or heading in headings, (
+                f"{name} names {heading!r}, not a heading of {document}"
+            )
+    assert found >= 8
+
+
 def test_make_targets_named_in_the_documents_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = list(each(r"(?:`|^ {4})make (\w+)"))
