@@ -15,7 +15,7 @@ from influence_core.training.recorder import Recording, recordings_of
 from pages.ui.charts import dynamics as learned_charts
 from pages.ui.samples import explained, selection
 from pages.ui.samples.grid import grid
-from pages.ui.shell import cached, frame, job_panel, state
+from pages.ui.shell import cached, frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import dynamics as learned
 from pages.ui.words import formats as words
@@ -50,7 +50,7 @@ def page() -> None:
 def start(chosen: Chosen) -> None:
     """A callback; what it refuses is shown on the page."""
     try:
-        learned.record(chosen.run)
+        more_work.record(chosen.run)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 

@@ -32,7 +32,7 @@ def page() -> None:
         return
     step = plan.step()
     steps(step)
-    if problem := st.session_state.pop(data_step.PROBLEM, None):
+    if problem := st.session_state.pop(plan.PROBLEM, None):
         st.error(words.escaped(problem), icon=":material/error:")
     if step == "data" or upload is None:
         data_step.draw(upload)

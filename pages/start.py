@@ -10,7 +10,7 @@ from influence_core.jobs.submission import JobSpec
 from influence_core.run_files.tables import RunSummary
 from pages.ui.reports import story
 from pages.ui.server.routes import runs_root
-from pages.ui.shell import frame, job_panel, places, state, visitor
+from pages.ui.shell import frame, job_panel, more_work, places, state
 from pages.ui.words import formats as words
 
 PROBLEM = "_start_problem"
@@ -104,8 +104,7 @@ def open_run(name: str) -> None:
 def submit(spec: JobSpec) -> None:
     """Start the work and go where it can be watched; what cannot start says so on this page."""
     try:
-        visitor.require("owner", "start an analysis")
-        name = jobs.submit(runs_root(), spec)
+        name = more_work.analyse(spec)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
         return
@@ -156,8 +155,7 @@ def facts(summary: RunSummary) -> str:
 
 def resume(name: str) -> None:
     try:
-        visitor.require("owner", "start an analysis")
-        jobs.launch(runs_root() / name)
+        more_work.resume(runs_root() / name)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
         return

@@ -17,7 +17,7 @@ from influence_core.verification.results import FOLDER, RESULT, Verification, li
 from pages.ui.charts import verify as verify_charts
 from pages.ui.repairs import what_if
 from pages.ui.reports import downloads
-from pages.ui.shell import frame, job_panel, state
+from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 from pages.ui.words import verify as verify_words
@@ -216,7 +216,7 @@ def start(chosen: Chosen, repair: Repair) -> None:
     """A callback: what cannot be trained on is said before any time is spent."""
     try:
         recipe, seeds, groups = asked(chosen)
-        repair_jobs.submit_verification(
+        more_work.verify(
             chosen.run,
             repair,
             recipe=recipe.to_json(),

@@ -10,6 +10,7 @@ from influence_core.jobs import submission as jobs
 from influence_core.run_files.tables import Run
 from influence_core.training.recorder import Recorder, recording_folder
 from pages.ui.charts import dynamics as learned_charts
+from pages.ui.shell import more_work
 from pages.ui.words import dynamics as learned
 from tests.app.conftest import Open, texts
 
@@ -91,7 +92,7 @@ def test_recording_starts_a_job_of_its_own_kind(
     asked = []
     monkeypatch.setattr(jobs, "submit", lambda root, spec: asked.append((root, spec)) or "training")
     monkeypatch.setattr(
-        learned, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
+        more_work, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
     )
     app = open_app("dynamics", run="small")
     next(button for button in app.button if button.label == "Record a training").click().run()
@@ -103,7 +104,7 @@ def test_recording_starts_a_job_of_its_own_kind(
 def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None:
     run.description["inputs"]["model"].pop("path")
     with pytest.raises(Exception, match="Record its training from Python"):
-        learned.record(run)
+        more_work.record(run)
 
 
 def test_charts_show_the_numbers_they_were_given() -> None:

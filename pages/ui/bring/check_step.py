@@ -6,13 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from influence_core.errors import InfluenceError
 from influence_core.intake.uploads import Upload
-from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobSpec
 from pages.ui.bring import check_panel, data_step, plan
-from pages.ui.server.routes import runs_root
-from pages.ui.shell import frame, state, visitor
+from pages.ui.shell import frame, more_work, state
 from pages.ui.words import formats as words
 
 
@@ -58,6 +55,7 @@ def own(upload: Upload) -> bool:
     return bool(upload.plan.get("sent") or upload.plan.get("weights_sent"))
 
 
+@plan.change
 def check(upload: Upload) -> None:
     options = {name.replace("_", "-"): value for name, value in plan.options(upload).items()}
     check_panel.begin(
@@ -70,15 +68,11 @@ def button(upload: Upload) -> None:
     st.button("Analyse", type="primary", icon=":material/play_arrow:", on_click=analyse, args=(upload,))
 
 
+@plan.change
 def analyse(upload: Upload) -> None:
     """Start the work and go where it can be watched."""
-    try:
-        visitor.require("owner", "start an analysis")
-        check_panel.forget()
-        name = jobs.submit(runs_root(), job(upload))
-    except InfluenceError as error:
-        st.session_state[data_step.PROBLEM] = str(error)
-        return
+    name = more_work.analyse(job(upload))
+    check_panel.forget()
     state.open_run_named(name)
     frame.go("overview")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from influence_core.jobs import submission as jobs
-from pages.ui.shell import places
+from pages.ui.shell import more_work, places
 
 LONGEST_ANSWER = 8 * 1024**2
 LAST_WORDS = 512
@@ -39,7 +39,12 @@ class Asked:
 
 
 def ask(title: str, command: Sequence[str]) -> Asked:
-    """Start the process; it reads nothing, and what it says goes to a file, for a pipe would fill up."""
+    """Start the process, for an owner."""
+    return more_work.start(_ask, title, command)
+
+
+def _ask(title: str, command: Sequence[str]) -> Asked:
+    """The process reads nothing, and what it says goes to a file, for a pipe would fill up."""
     output = tempfile.TemporaryFile()  # noqa: SIM115  read when the process has ended
     process = subprocess.Popen(
         list(command),

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from influence_core.errors import InfluenceError
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from pages.ui.bring import label_question, plan
@@ -22,7 +21,6 @@ from pages.ui.words import formats as words
 
 PATH = "own_dataset"
 AGREED = "own_skip"
-PROBLEM = "_plan_problem"
 HEIGHT = 620
 Take = Callable[[Upload, Sequence[tuple[Path, str]]], object]
 LAYOUTS = """
@@ -89,12 +87,10 @@ def uploader(kind: str, label: str, take: Take, *, several: bool = False) -> Non
     """A zone to drop files on, which go straight to disk; `take` gets the upload, and path and name of each."""
     upload = plan.current()
 
+    @plan.change
     def arrived(sent: Sequence[tuple[str, str]]) -> None:
-        try:
-            own = plan.ensure()
-            take(own, [(uploads.stored_file(own, stored), name) for stored, name in sent])
-        except InfluenceError as error:
-            st.session_state[PROBLEM] = str(error)
+        own = plan.ensure()
+        take(own, [(uploads.stored_file(own, stored), name) for stored, name in sent])
 
     sender.sender(
         f"send_{kind}",
@@ -121,14 +117,11 @@ def use(upload: Upload, path: Path, name: str, *, sent: bool) -> None:
     uploads.remember(upload, dataset=str(path), name=name, sent=sent or None, **forgotten)
 
 
+@plan.change
 def take_path() -> None:
     """The path on the server, if this server may read it."""
-    try:
-        visitor.require("owner", "bring data")
-        path = places.permitted(str(st.session_state.get(PATH) or ""), "dataset")
-        use(plan.ensure(), path, path.stem[:80], sent=False)
-    except InfluenceError as error:
-        st.session_state[PROBLEM] = str(error)
+    path = places.permitted(str(st.session_state.get(PATH) or ""), "dataset")
+    use(plan.ensure(), path, path.stem[:80], sent=False)
 
 
 def earlier() -> None:
@@ -164,6 +157,7 @@ def reopen(name: str) -> None:
     st.query_params[plan.UPLOAD] = name
 
 
+@plan.change
 def share(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     uploads.share(upload, bool(st.session_state[f"share_{name}"]))
@@ -185,15 +179,11 @@ def deletion(upload: Upload) -> None:
         )
 
 
+@plan.change
 def delete(name: str) -> None:
-    try:
-        visitor.require("owner", "delete data")
-        upload = uploads.open_upload(runs_root(), name, visitor.owners())
-        plan.forget_question()
-        gone = uploads.delete(runs_root(), upload)
-    except InfluenceError as error:
-        st.session_state[PROBLEM] = str(error)
-        return
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    plan.forget_question()
+    gone = uploads.delete(runs_root(), upload)
     if st.query_params.get(plan.UPLOAD) == name:
         st.query_params.clear()
     if state.run_name() in gone.runs:
@@ -270,6 +260,7 @@ def troubles(upload: Upload, found: dict[str, Any]) -> None:
     st.markdown("\n".join(f"- {words.escaped(note)}" for note in notes))
 
 
+@plan.change
 def agree(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     uploads.remember(upload, skip=True if st.session_state.get(AGREED) else None)

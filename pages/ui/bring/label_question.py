@@ -73,6 +73,7 @@ def table(columns: Sequence[dict[str, Any]]) -> None:
     )
 
 
+@plan.change
 def answered(name: str, columns: Sequence[str]) -> None:
     """Look at the data again, with this label."""
     chosen = st.session_state.get(COLUMN)

@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from influence_core.errors import InfluenceError
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from pages.ui.bring import class_order, data_step, plan, preprocessing_form, trial_panel
@@ -75,6 +74,7 @@ def ways_in(upload: Upload, found: dict[str, Any]) -> None:
         )
 
 
+@plan.change
 def train_one(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     uploads.remember(upload, train=True, weights=None, spec=None)
@@ -97,6 +97,7 @@ def other_model(upload: Upload) -> None:
     )
 
 
+@plan.change
 def forget(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "weights", "trial")
@@ -130,15 +131,13 @@ def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
     uploads.remember(upload, **named, train=None, spec=None)
 
 
+@plan.change
 def take_path() -> None:
-    try:
-        visitor.require("owner", "bring a model")
-        path = places.permitted(str(st.session_state.get(PATH) or ""), "model")
-        take(plan.ensure(), path, path.name, sent=False)
-    except InfluenceError as error:
-        st.session_state[data_step.PROBLEM] = str(error)
+    path = places.permitted(str(st.session_state.get(PATH) or ""), "model")
+    take(plan.ensure(), path, path.name, sent=False)
 
 
+@plan.change
 def take_named(name: str, path: str) -> None:
     take(uploads.open_upload(runs_root(), name, visitor.owners()), Path(path), Path(path).name, sent=False)
 

@@ -6,13 +6,14 @@ says that this upload is not theirs. Answers of the child that looked at the fil
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
 
 import streamlit as st
 
-from influence_core.errors import UploadError
+from influence_core.errors import InfluenceError, UploadError
 from influence_core.intake import inspection, uploads
 from influence_core.intake.uploads import Upload
 from influence_core.system import atomic
@@ -26,7 +27,23 @@ UPLOAD, STEP = "upload", "step"
 STEPS = ("data", "model", "check")
 LONGEST = 1_800.0
 ADVICE = "Is the file very large, or the machine short of memory? Open large data by its path on the server."
+PROBLEM = "_plan_problem"
 _ASKED = "_plan_asked"
+Arguments = ParamSpec("Arguments")
+
+
+def change(callback: Callable[Arguments, object]) -> Callable[Arguments, None]:
+    """A callback that changes what was brought: for owners only; what it refuses is shown on the page."""
+
+    @functools.wraps(callback)
+    def checked(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
+        try:
+            visitor.require("owner", "bring, change or delete data")
+            callback(*arguments, **keywords)
+        except InfluenceError as error:
+            st.session_state[PROBLEM] = str(error)
+
+    return checked
 
 
 def current() -> Upload | None:

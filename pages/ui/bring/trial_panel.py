@@ -51,6 +51,7 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
             result(upload, found)
 
 
+@plan.change
 def begin(name: str, spec: dict[str, Any]) -> None:
     """Keep what was chosen as model.json beside the weights: from here on, everybody reads that."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
@@ -93,6 +94,7 @@ def result(upload: Upload, found: dict[str, Any]) -> None:
         )
 
 
+@plan.change
 def use(name: str, way: dict[str, Any]) -> None:
     """Take one alternative over into the choices, and try it."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())

@@ -5,22 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from influence_core.errors import InfluenceError
-from influence_core.jobs import repair_jobs
-from influence_core.jobs.status import status
-from influence_core.repair import repairs
-from influence_core.repair.gap_repair import (
-    DEAREST,
-    ENOUGH,
-    SIZE,
-    SIZES,
-    fairness_objectives,
-    narrowing,
-)
+from influence_core.jobs.submission import status
+from influence_core.repair import repairs as repairs
+from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
 from influence_core.repair.label_influence import FLOOR, Advice, read_advice
 from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
 from influence_core.verification.results import calibration_of
-from pages.ui.shell import frame, job_panel, state
+from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 from pages.ui.words import verify as verify_words
@@ -135,7 +127,7 @@ def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
 
 def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:
     try:
-        repair_jobs.submit_prediction(chosen.run, also=also)
+        more_work.predict(chosen.run, also=also)
     except InfluenceError as error:
         st.session_state[ASKED] = str(error)
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
-from influence_core.jobs import submission as jobs
-from influence_core.jobs.submission import JobSpec
 from influence_core.run_files.tables import Run
-from influence_core.training.recorded_training import recording_recipe
-from influence_core.training.recorder import FOLDER, Recording, open_recording, recordings_of
+from influence_core.training.recorder import Recording, open_recording
 from pages.ui.words import formats as words
 from pages.ui.words.overview import Fact
 
@@ -150,33 +147,6 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
 
 def _share(title: str, chosen: np.ndarray, help: str) -> Fact:
     return Fact(title, words.count(chosen.sum()), f"{words.percent(chosen.mean())} of all samples", help)
-
-
-# ---------------------------------------------------------------------------------------------- recording one
-
-
-def record_spec(run: Run) -> JobSpec | None:
-    """The job that trains the run's model again and records it; None when the run does not know where its files are."""
-    inputs = run.description["inputs"]
-    recipe = recording_recipe(inputs["model"]["parameters"], inputs["dataset"]["n_train"])
-    if (run.path / "job.json").exists():
-        return replace(jobs.read_job(run.path), name="training", work="record", settings=recipe.to_json())
-    dataset, model = inputs["dataset"].get("path"), inputs["model"].get("path")
-    if not dataset or not model:
-        return None
-    return JobSpec(dataset, model, "training", work="record", settings=recipe.to_json())
-
-
-def record(run: Run) -> None:
-    """Start the job, unless one is at work; what cannot start raises a sentence."""
-    if (spec := record_spec(run)) is None:
-        raise RunError(
-            "This run was made in Python and does not say where its files are. Record its training from Python."
-        )
-    if not any(
-        (folder / "job.json").exists() and jobs.status(folder).active for folder in recordings_of(run.path)
-    ):
-        jobs.submit(run.path / FOLDER, spec)
 
 
 FROM_PYTHON = """

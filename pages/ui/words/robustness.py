@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from influence_core.jobs import submission as jobs
-from influence_core.jobs.submission import JobSpec
 from influence_core.run_files.tables import Run
 from pages.ui.words import formats as words
 
@@ -123,28 +121,3 @@ def worst(run: Run, column: str, k: int) -> np.ndarray:
     values = run.samples[column].to_numpy(dtype=float)
     order = np.argsort(values, kind="stable")[:k]
     return order[values[order] < 0]
-
-
-def spec_with_robustness(run: Run) -> JobSpec | None:
-    """The same analysis with robustness among its objectives; None when the run cannot find its inputs."""
-    spec = jobs.read_job(run.path) if (run.path / "job.json").exists() else _spec(run)
-    if spec is None:
-        return None
-    objectives = [*spec.settings.get("objectives", ["utility"]), "robustness"]
-    settings = {**spec.settings, "objectives": list(dict.fromkeys(objectives))}
-    return replace(spec, name=f"{run.path.name}-robustness", settings=settings)
-
-
-def _spec(run: Run) -> JobSpec | None:
-    """The job that would have made a run that was made without one."""
-    inputs, settings = run.description["inputs"], run.description["settings"]
-    if not inputs["dataset"].get("path") or not inputs["model"].get("path"):
-        return None
-    return JobSpec(
-        dataset=inputs["dataset"]["path"],
-        model=inputs["model"]["path"],
-        name=run.path.name,
-        settings={"precision": settings.get("precision", "float32"), "seed": run.description.get("seed", 0)},
-        dataset_options=dict(inputs["dataset"].get("options") or {}),
-        model_options={"architecture": inputs["model"].get("architecture")},
-    )
