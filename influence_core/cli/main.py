@@ -213,9 +213,9 @@ def _bar(titles: dict[str, str]) -> Callable[[str, int, int], None]:
 
 
 def _export(chosen: argparse.Namespace) -> int:
-    from influence_core.data import open_dataset
     from influence_core.decisions.log import decision_log_for
     from influence_core.exports import decided as exports
+    from influence_core.inputs.reopened import reopen_dataset
     from influence_core.run_files.tables import open_run
 
     run = open_run(chosen.folder)
@@ -232,9 +232,8 @@ def _export(chosen: argparse.Namespace) -> int:
         ),
         "log.csv": exports.write_log(run, log, chosen.out / "log.csv"),
     }
-    place = run.description["inputs"]["dataset"].get("path")
-    if place and run.has_thumbnails:
-        dataset = open_dataset(place).with_classes(run.classes)
+    if run.description["inputs"]["dataset"].get("path") and run.has_thumbnails:
+        dataset = reopen_dataset(run)
         written["images.zip"] = exports.write_image_folder(run, log, dataset, chosen.out / "images.zip")
     for name, rows in written.items():
         print(f"{rows:>8,}  {chosen.out / name}")

@@ -19,6 +19,7 @@ from influence_core.inputs import facts as identity
 from influence_core.system import atomic
 
 if TYPE_CHECKING:
+    from influence_core.data.dataset import Dataset
     from influence_core.run_files.tables import Run
 
 
@@ -50,7 +51,6 @@ def reopen(run: "Run") -> Inputs:
         RunError: their place is not known, or what lies there now has another fingerprint.
         InfluenceError: a file cannot be read.
     """
-    from influence_core.data import open_dataset
     from influence_core.models import open_model
     from influence_core.models.model_json import read_preprocessing
 
@@ -62,10 +62,16 @@ def reopen(run: "Run") -> Inputs:
         preprocessing=read_preprocessing(facts["model"].get("preprocessing"), run.path / "run.json"),
     )
     check_model(run, model)
-    dataset = open_dataset(_place(run, "dataset"), **_options(run))
-    if set(dataset.classes) == set(run.classes):
-        dataset = dataset.with_classes(run.classes)
+    dataset = reopen_dataset(run)
     return adopt(run, model, dataset.train, dataset.val, dataset.test, loss=_loss(run), shared=False)
+
+
+def reopen_dataset(run: "Run") -> "Dataset":
+    """Open the dataset of a run again from where it was: with the options and the class order of that time."""
+    from influence_core.data import open_dataset
+
+    dataset = open_dataset(_place(run, "dataset"), **_options(run))
+    return dataset.with_classes(run.classes) if set(dataset.classes) == set(run.classes) else dataset
 
 
 def adopt(

@@ -43,9 +43,11 @@ def make_small_run(
     *,
     pictures: bool = False,
     gap: bool | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Run:
     """Write a finished run of n samples and open it; with its dataset as a folder of pictures when asked.
 
+    `options` are the keywords with which its dataset is opened.
     With `gap` the samples are rows of a table with a group column, and a fairness objective whose gap is there or not.
     """
     folder, rng = Path(folder), np.random.default_rng(seed)
@@ -64,7 +66,7 @@ def make_small_run(
         folder.mkdir(parents=True)
         samples, more = _fair(rng, folder, samples, names, gap)
 
-    start_run(folder, description=_description(folder, names, n, seed))
+    start_run(folder, description=_description(folder, names, n, seed, options))
     samples.to_parquet(folder / "samples.parquet", index=False)
     _layers(samples).to_parquet(folder / "layers.parquet", index=False)
     np.save(folder / "sketches.npy", rng.normal(size=(n, 16)).astype(np.float16))
@@ -217,13 +219,17 @@ def _neighbours(samples: pd.DataFrame) -> np.ndarray:
     return np.argsort(distance, axis=1)[:, :10].astype(np.int32)
 
 
-def _description(folder: Path, names: tuple[str, ...], n: int, seed: int) -> dict[str, Any]:
+def _description(
+    folder: Path, names: tuple[str, ...], n: int, seed: int, options: dict[str, Any] | None
+) -> dict[str, Any]:
     dataset = {
         "path": str(dataset_of(folder)),
         "name": "small",
         "fingerprint": f"{seed:064x}",
         "classes": names,
     }
+    if options is not None:
+        dataset["options"] = options
     counts = {
         "n_train": n,
         "n_val": n // 4,

@@ -19,7 +19,6 @@ from influence_core.exports import decided as exports
 from influence_core.exports.annotation_tools import label_issues, label_studio_tasks
 from influence_core.exports.decided import ExportCounts
 from influence_core.exports.image_folder import write_image_folder
-from influence_core.jobs import submission as jobs
 from influence_core.run_files.tables import Run
 from influence_core.verification.results import Verification
 from pages.ui.server.routes import thumbnail_base
@@ -176,12 +175,11 @@ def _parquet(run: Run, log: DecisionLog) -> bytes:
 
 
 def _images(run: Run, log: DecisionLog) -> bytes:
-    """The dataset as the run saw it: opened with the options of its job."""
-    from influence_core.data import open_dataset  # brings torch: only this download pays for it
+    """The dataset as the run saw it."""
+    from influence_core.inputs.reopened import reopen_dataset  # brings torch: only this download pays for it
 
-    asked = jobs.read_job(run.path).dataset_options if (run.path / "job.json").exists() else {}
     target = BytesIO()
-    write_image_folder(run, log, open_dataset(_dataset_path(run), **asked), target)
+    write_image_folder(run, log, reopen_dataset(run), target)
     return target.getvalue()
 
 

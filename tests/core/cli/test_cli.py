@@ -9,7 +9,7 @@ from influence_core.cli import main as cli
 from influence_core.decisions.log import Vote, decision_log_for
 from influence_core.run_files import tables as runs
 from tests.making.clouds import fewer_pictures
-from tests.making.drawn_run import make_small_run
+from tests.making.drawn_run import dataset_of, make_small_run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -38,6 +38,15 @@ def test_export_writes_exactly_what_was_decided(tmp_path, capsys):
     assert len((tmp_path / "out" / "decisions.csv").read_text().splitlines()) == 1 + 2
     assert len((tmp_path / "out" / "labels.csv").read_text().splitlines()) == 1 + 39
     assert "39" in said
+
+
+def test_export_opens_the_dataset_as_the_analysis_did(tmp_path, capsys):
+    """A picture that the run was told to leave out must not stop its export."""
+    run = make_small_run(tmp_path / "runs" / "small", n=40, pictures=True, options={"skip_unreadable": True})
+    damaged = dataset_of(run.path) / "train" / run.classes[0] / "zzz.png"
+    damaged.write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    assert cli.main(["export", str(run.path), "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().err
+    assert (tmp_path / "out" / "images.zip").exists()
 
 
 @pytest.mark.parametrize(
