@@ -11,15 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from influence_core.jobs import submission as jobs
 from influence_core.repair.repairs import Repair
 from influence_core.run_files.folder import utc_now
 from influence_core.run_files.tables import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.safe_tables import write_parquet
-from influence_core.verification.results import CHANGES, new_folder
+from influence_core.verification.results import CHANGES, frozen_repair, new_folder
 
 PREDICT, VERIFY = "predict", "verify"
 PREDICT_STAGES = (
@@ -94,17 +92,8 @@ def verify(folder: Path, on_progress: OnProgress) -> None:
     settings = dict(content["settings"])
     if settings.get("recipe") is not None:
         settings["recipe"] = recipe_from(settings["recipe"])
-    verified(
-        folder.parents[1], frozen_repair(folder, content), out=folder, on_progress=on_progress, **settings
-    )
-
-
-def frozen_repair(folder: Path, content: dict[str, Any]) -> Repair:
-    """The repair as it was when the job was asked for."""
-    changes = pd.read_parquet(folder / CHANGES).set_index("sample_id")
-    facts = content["repair"]
-    kept = {"made": facts["made"], "undone": facts["undone"], "aim": facts.get("aim")}
-    return Repair(facts["name"], facts["run"], changes, **kept)
+    repair = frozen_repair(folder, content["repair"])
+    verified(folder.parents[1], repair, out=folder, on_progress=on_progress, **settings)
 
 
 def _job(kind: str, **content: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from influence_core.errors import RunError
 from influence_core.judging.paired import Estimate, estimate_from
+from influence_core.repair.repairs import Repair
 from influence_core.run_files.tables import Run
 from influence_core.system import atomic
 
@@ -64,9 +65,9 @@ class Verification:
     def calibration(self) -> dict[str, Any] | None:
         return self.content.get("calibration")
 
-    def changes(self) -> pd.DataFrame:
-        """The changes that were verified, index sample_id."""
-        return pd.read_parquet(self.folder / CHANGES).set_index("sample_id")
+    def repair(self) -> Repair:
+        """The repair that was verified."""
+        return frozen_repair(self.folder, self.content["repair"])
 
     def model_folder(self) -> Path:
         """Where the model trained on the repaired data lies: model.safetensors and model.json."""
@@ -182,6 +183,13 @@ def open_verification(folder: Path | str) -> Verification:
     if content.get("format") != 1:
         raise RunError(f"{path} has format {content.get('format')}; this version reads 1. Verify again.")
     return Verification(Path(folder), content)
+
+
+def frozen_repair(folder: Path, facts: dict[str, Any]) -> Repair:
+    """A repair with the changes that were frozen in `folder`; `facts` is what its job or its result says of it."""
+    changes = pd.read_parquet(folder / CHANGES).set_index("sample_id")
+    told = {name: facts[name] for name in ("made", "undone", "aim") if name in facts}
+    return Repair(facts["name"], facts["run"], changes, **told)
 
 
 def new_folder(run: Run) -> Path:

@@ -129,12 +129,10 @@ def repaired(run: Run, found: Verification) -> bytes:
     """The training data as it was verified, with validation and test samples, as Parquet."""
     from influence_core.exports.version_file import version_bytes
     from influence_core.inputs.reopened import reopen  # brings torch: only this download pays for it
-    from influence_core.repair.repairs import Repair
     from influence_core.repair.repairs import repaired as version_of
 
-    inputs, facts = reopen(run), found.content["repair"]
-    repair = Repair(facts["name"], facts["run"], found.changes(), made=facts["made"], undone=facts["undone"])
-    return version_bytes(version_of(inputs.train, repair), inputs.val, inputs.test)
+    inputs = reopen(run)
+    return version_bytes(version_of(inputs.train, found.repair()), inputs.val, inputs.test)
 
 
 def report(run: Run, log: DecisionLog) -> bytes:

@@ -122,7 +122,7 @@ def _verified(each: Verification) -> Iterable[str]:
     if each.finished and each.content["points"]:
         yield f"<p>{escape(verify_words.fidelity_sentence(each))}</p>"
         yield chart(verify_charts.fidelity(each, theme="light"), f"fidelity-{key}")
-    changes = each.changes()
+    changes = each.repair().changes
     yield f"<p>{words.plural(len(changes), 'change')}, by {escape(', '.join(map(str, changes['by'].unique())))}:</p>"
     yield table(changes.reset_index().head(LISTED).astype(object).fillna(""))
     yield _rest(len(changes), "changes")
