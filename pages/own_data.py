@@ -7,8 +7,8 @@ import streamlit as st
 from influence_core.errors import UploadError
 from influence_core.intake import uploads
 from pages.ui.bring import check_step, data_step, model_step, plan
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 TITLES = {"data": "Data", "model": "Model", "check": "Check"}

@@ -9,8 +9,8 @@ from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobSpec
 from influence_core.run_files.tables import RunSummary
 from pages.ui.reports import story
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, job_panel, more_work, places, state
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 PROBLEM = "_start_problem"

@@ -17,8 +17,8 @@ from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.run_files.tables import RunSummary
 from pages.ui.components import outbox
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 ICON = Path(__file__).with_name("icon.png")

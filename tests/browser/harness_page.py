@@ -18,7 +18,8 @@ from pages.ui.components.gallery import gallery
 from pages.ui.components.map import CIVIDIS, Categories, Hover, inside, scatter_map, shade
 from pages.ui.components.outbox import courier
 from pages.ui.samples.cards import apply, cards
-from pages.ui.server.routes import points_url, runs_root, thumbnail_base
+from pages.ui.server.routes import points_url, thumbnail_base
+from pages.ui.shell.places import runs_root
 
 COLOURS = (
     "#E69F00",

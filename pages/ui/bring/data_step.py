@@ -15,8 +15,8 @@ from pages.ui.bring import label_question, plan
 from pages.ui.bring import sheet as sample_sheet
 from pages.ui.components import sender
 from pages.ui.server import receiving
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, places, state, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 PATH = "own_dataset"

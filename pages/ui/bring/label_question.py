@@ -11,8 +11,8 @@ import streamlit as st
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from pages.ui.bring import plan
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 COLUMN = "own_label"

@@ -12,8 +12,8 @@ from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from pages.ui.bring import class_order, data_step, plan, preprocessing_form, trial_panel
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, places, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 PATH = "own_model"

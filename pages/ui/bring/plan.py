@@ -19,8 +19,8 @@ from influence_core.intake.uploads import Upload
 from influence_core.system import atomic
 from pages.ui.bring import child_question as asking
 from pages.ui.bring.child_question import Asked
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 UPLOAD, STEP = "upload", "step"

@@ -10,8 +10,8 @@ from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from influence_core.system import atomic
 from pages.ui.bring import plan, preprocessing_form
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
 from pages.ui.words import formats as words
 
 ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"

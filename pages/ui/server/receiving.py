@@ -20,7 +20,8 @@ from starlette.routing import Route
 from influence_core.errors import UploadError
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.server.routes import prefix, runs_root, token
+from pages.ui.server.routes import prefix, token
+from pages.ui.shell.places import runs_root
 
 PIECE = 1024**2
 """Bytes that are collected before they are written."""

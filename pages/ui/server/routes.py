@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import threading
 from functools import lru_cache
@@ -29,10 +28,11 @@ from starlette.routing import Route
 from streamlit import config
 
 from influence_core.errors import RunError
+from influence_core.run_files.folder import FOLDER_NAME
 from influence_core.run_files.tables import Run, open_run
 from influence_core.run_files.thumbnails import FILES
+from pages.ui.shell.places import runs_root
 
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 _opening = threading.Lock()
 
@@ -87,11 +87,6 @@ async def points(request: Request) -> Response:
     return Response(content, media_type="application/octet-stream", headers=HEADERS)
 
 
-def runs_root() -> Path:
-    """Where runs live: INFLUENCE_RUNS, or `runs` in the folder the server was started in."""
-    return Path(os.environ.get("INFLUENCE_RUNS") or "runs").resolve()
-
-
 def token(run_id: str) -> str:
     """The unguessable part of a run's addresses: 128 bits of HMAC-SHA256, as hexadecimal."""
     return hmac.new(_secret(runs_root()), run_id.encode(), hashlib.sha256).hexdigest()[:32]
@@ -111,7 +106,7 @@ def _trusted_run(request: Request) -> Run:
 
 def _folder_inside_root(name: str) -> Path:
     """A plain name, resolved: neither `..` nor a link can name a folder elsewhere."""
-    if not FOLDER.fullmatch(name):
+    if not FOLDER_NAME.fullmatch(name):
         raise HTTPException(404)
     root = runs_root()
     folder = (root / name).resolve()

@@ -19,8 +19,8 @@ from influence_core.repair.repairs import Repair
 from influence_core.run_files.tables import Run
 from influence_core.training.recorded_training import recording_recipe
 from influence_core.training.recorder import FOLDER, recordings_of
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import visitor
+from pages.ui.shell.places import runs_root
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

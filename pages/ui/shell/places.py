@@ -20,8 +20,8 @@ FAIRNESS_DEMO = APP / "sample_data" / "adult"
 
 
 def runs_root() -> Path:
-    """The folder of all run folders; it need not exist yet."""
-    return Path(os.environ.get("INFLUENCE_RUNS", "runs")).resolve()
+    """The folder of all run folders; it need not exist yet. Set but empty counts as not set."""
+    return Path(os.environ.get("INFLUENCE_RUNS") or "runs").resolve()
 
 
 def data_roots() -> tuple[Path, ...]:

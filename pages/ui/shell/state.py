@@ -19,8 +19,8 @@ from influence_core.run_files.tables import Run, RunSummary, list_runs, run_path
 from pages.ui.charts.base import Theme
 from pages.ui.components.gallery import Event
 from pages.ui.samples import cards
-from pages.ui.server.routes import runs_root
 from pages.ui.shell import cached, frame, job_panel, visitor
+from pages.ui.shell.places import runs_root
 
 RUN = "run"
 SAMPLE = "sample"
