@@ -40,7 +40,6 @@ class Job:
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
     checkpoints: tuple[Member, ...]
-    aum: np.ndarray | None
 
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:

@@ -10,10 +10,10 @@
    q_y: how often a wrong label of this sample would be y, were it drawn from the other classes as often as each is
    said. Else all of a small class that is hard to tell is accused, and errors that made one class large are believed.
    With two classes a wrong label is always the other one, and q_y = 1.
-4. Calibrate. suspicion = sigmoid(a + s * (STEEPNESS * z + TRAINING * t)), with t the standardised training evidence
-   (low AUM) where training was seen; a makes the mean equal to the estimated noise rate (rate.py). s is the root
-   of how much sharper the readers are than noise lets them seem, times HESITANT where class overlap would explain the
-   noise as well: then doubt is spread over the hard samples, and none of them counts as wrong. The order is the same.
+4. Calibrate. suspicion = sigmoid(a + s * STEEPNESS * z); a makes the mean equal to the estimated noise rate
+   (noise_level.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
+   class overlap would explain the noise as well: then doubt is spread over the hard samples, and none of them counts as
+   wrong. The order is the same.
 
 Noise-rate estimation as in confident learning (arXiv 1911.00068), out-of-fold probabilities of many views instead
 of one model; STEEPNESS was measured over all cells of benchmarks/detection/run.py, never on one dataset.
@@ -24,7 +24,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import norm, rankdata
 
 from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
@@ -32,9 +31,6 @@ from influence_core.scores.suspicion.noise.rate import Noise, noise, witness
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
-TRAINING = 0.17
-"""In proportion to STEEPNESS, which therefore sets the level alone, never the order. A light vote: over 44 cells mean
-AUROC was 0.934 without it, 0.933 with a tenth and 0.926 with half of STEEPNESS; where it is right the readers are."""
 FREQUENT = 0.5
 """Half-way between two kinds of noise: 0 is right where a wrong label is any other class alike, 1 where it is drawn as
 often as classes are said. Mean AUROC beside 0: over 43 trainings of run.py with more than two classes
@@ -70,12 +66,10 @@ def suspicion(
     held_out_labels: np.ndarray,
     *,
     anchor: int,
-    aum: np.ndarray | None = None,
 ) -> Suspicion:
     """Combine evidence of n training samples with given labels (n,); m held-out labels, m may be 0.
 
     anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves.
-    aum: (n,) area under the margin, where training was observed; low = learnt late or never.
     """
     read = [as_log_probabilities(e, labels, held_out_labels) for e in evidence]
     trust = trusted(read, labels, held_out_labels, anchor)
@@ -85,8 +79,6 @@ def suspicion(
     compared = [asked, *(e for e in read if e.reader == VALIDATION_READER and e.layer == asked.layer)]
     found = noise(compared, _unseen(read, trust, asked.layer), labels, held_out_labels)
     doubt = STEEPNESS * (_odds_against(beliefs[rows, labels]) + FREQUENT * _log_drawn(beliefs, labels))
-    if aum is not None:
-        doubt = doubt + TRAINING * norm.ppf((rankdata(-aum) - 0.5) / len(aum))
     slope = np.sqrt(found.sharpness) * (HESITANT + (1 - HESITANT) * found.support)
     level = _levelled(slope * doubt, found.rate)
     others = beliefs.copy()
