@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
+from influence_core.scores.suspicion.evidence import Evidence
 from influence_core.scores.suspicion.noise.fits import Fit, free, knows, likeliest, ramp, room
 from influence_core.scores.suspicion.noise.from_validation import Told, held_out_level
 from influence_core.scores.suspicion.noise.out_of_class import strangers
