@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from influence_core.cli.repairs import add_commands
 from influence_core.errors import InfluenceError
-from influence_core.run_files.stages import STAGES
 
 if TYPE_CHECKING:
     from influence_core.run_files.tables import Run
@@ -160,7 +159,7 @@ def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
     from influence_core.analysis.analyze import analyze
     from influence_core.data import open_dataset
     from influence_core.models import open_model
-    from influence_core.run_files.progress import ProgressWriter
+    from influence_core.run_files.progress import STAGES, ProgressWriter
 
     dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable, label=chosen.label)
     weights = chosen.model or Path(chosen.dataset) / "model.safetensors"
