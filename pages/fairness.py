@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from influence_core.errors import InfluenceError, RunError
+from influence_core.judging.ranks import rank_correlation
 from pages.ui.charts import fairness as gap_charts
 from pages.ui.charts import trade_off as trade_off_chart
 from pages.ui.samples.grid import grid
@@ -158,15 +159,11 @@ def trade_off(chosen: Chosen, aim: Aim) -> None:
             alt="Influence of each training sample on validation loss and on the gap",
             key=f"trade_{aim.name}",
         )
-        rho = words.number(float(np.corrcoef(_ranks(utility), _ranks(fair))[0, 1]))
+        rho = words.number(rank_correlation(utility, fair))
         st.caption(
             f"Each point is a training sample. Rank correlation of the two influences: {rho} (1: what helps accuracy "
             "narrows the gap as well, -1: it widens it). The axes end where 99.5 % of the samples lie."
         )
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
 
 
 # ---------------------------------------------------------------------------------------------- the samples

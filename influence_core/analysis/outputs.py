@@ -10,10 +10,11 @@ from torch import Tensor
 from influence_core.analysis.adversarial_examples import write_examples
 from influence_core.analysis.request import Job
 from influence_core.analysis.robustness_curve import robustness
-from influence_core.analysis.sample_table import CUT, wilson
+from influence_core.analysis.sample_table import CUT
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.sweep import Sweep
 from influence_core.inputs import facts as identity
+from influence_core.judging.intervals import share
 from influence_core.run_files.tables import update_run
 from influence_core.scores.plain.outputs import baselines
 
@@ -27,11 +28,11 @@ def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]
         "cut": CUT,
     }
     if held_out is not None:
-        facts["validation_accuracy"] = wilson(right(held_out.logits, job.val))
+        facts["validation_accuracy"] = share(right(held_out.logits, job.val)).to_json()
         write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
     if job.test is not None and len(job.test):
         logits = identity.logits_of(job.model, job.test)
-        facts["test_accuracy"] = wilson(right(logits, job.test))
+        facts["test_accuracy"] = share(right(logits, job.test)).to_json()
         write_held_out(job, "test", job.test, logits, None)
     return facts
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
+from influence_core.engine.agreement import rank_correlation
 from influence_core.engine.kernels.availability import uncompiled
 from influence_core.engine.losses import Loss
 from influence_core.engine.sweep import Direction, Sweep, sweep
@@ -123,7 +124,7 @@ def _in_double(
         "state": "checked",
         "samples": len(order),
         "largest_difference": float(_differences(near, truth, first).max()),
-        "rank_agreement": float(min(_rank_agreement(*pair) for pair in zip(near.T, truth.T, strict=True))),
+        "rank_agreement": float(min(rank_correlation(*pair) for pair in zip(near.T, truth.T, strict=True))),
     }
     if decide:
         with uncompiled():
@@ -140,14 +141,6 @@ def _differences(again: Tensor, first: Tensor, whole: Tensor) -> np.ndarray:
     """Largest |difference| of each row (r, columns), as a share of the largest |value| of that column in `whole`."""
     reach = whole.abs().amax(0).clamp_min(1e-30)
     return ((again - first).abs() / reach).amax(1).numpy()
-
-
-def _rank_agreement(some: Tensor, others: Tensor) -> float:
-    """Spearman's correlation; 1 for fewer than two rows, or where all are the same."""
-    ranks = [values.argsort().argsort().double() for values in (some, others)]
-    if len(some) < 2 or torch.equal(*ranks):
-        return 1.0
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 def _sentence(found: dict[str, Any]) -> str:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.analysis.adversarial_examples import Examples
-from influence_core.analysis.sample_table import wilson
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
+from influence_core.judging.intervals import share
 from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed.attacks import STEPS, attacked
 from influence_core.objectives.perturbed.corruptions import corrupted, kinds
@@ -116,7 +116,7 @@ def _predicted_of(seen: list[Seen], inputs: list[Tensor]) -> Tensor:
 
 
 def _share(right: Tensor) -> dict[str, float]:
-    return wilson(right.numpy())
+    return share(right.numpy()).to_json()
 
 
 def _keep(

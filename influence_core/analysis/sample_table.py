@@ -175,11 +175,3 @@ def _evidence(
 
 def _deepest_probe(evidence: Sequence[Evidence]) -> Evidence:
     return [e for e in evidence if e.reader == "probe"][-1]
-
-
-def wilson(right: np.ndarray) -> dict[str, float]:
-    """A share with its 95 % Wilson interval: {"value", "low", "high"}."""
-    n, share, z = len(right), float(np.mean(right)), 1.959964
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return {"value": share, "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from influence_core.analysis.sample_table import wilson
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.rows import Report
+from influence_core.judging.intervals import share
 from influence_core.models import OpenedModel, Preprocessing, check_fits, open_model
 from influence_core.training.train import predict
 
@@ -72,14 +72,14 @@ def trial(
     held_out = spread(dataset.val, SAMPLES)
     found = predict(model, held_out).numpy()
     right = found.argmax(1) == held_out.labels
-    facts = wilson(right)
+    accuracy = share(right)
     largest = float(np.bincount(held_out.labels).max() / len(held_out))
-    at_chance = facts["low"] <= max(largest, 1.5 / len(model.classes))
+    at_chance = accuracy.low <= max(largest, 1.5 / len(model.classes))
     better = sorted(alternatives(model, dataset, held_out, found), key=lambda way: -way.gain)
     return {
-        "accuracy": float(right.mean()),
-        "low": facts["low"],
-        "high": facts["high"],
+        "accuracy": accuracy.value,
+        "low": accuracy.low,
+        "high": accuracy.high,
         "samples": len(held_out),
         "chance": largest,
         "at_chance": bool(at_chance),

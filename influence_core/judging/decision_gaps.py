@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from influence_core.judging.group_levels import FEWEST, levels
-from influence_core.judging.paired import Estimate, bootstrapped
+from influence_core.judging.intervals import Estimate
+from influence_core.judging.paired import bootstrapped
 from influence_core.run_files.tables import Run
 
 if TYPE_CHECKING:  # these bring torch, which a page that only shows gaps need not wait for

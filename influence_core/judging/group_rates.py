@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, count
 
-from influence_core.analysis.sample_table import wilson
+from influence_core.judging.intervals import share
 
 Counted = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(labels, predictions) -> one 0 or 1 a sample that is counted."""
@@ -56,7 +56,7 @@ def rate_intervals(table: pd.DataFrame, column: str, positive: str, metric: str)
         inside = groups == group
         counted = counter(labels[inside], predicted[inside])
         if len(counted):
-            rows[group] = {**wilson(counted), "n": len(counted)}
+            rows[group] = {**share(counted).to_json(), "n": len(counted)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"])
 
 

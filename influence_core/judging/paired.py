@@ -9,33 +9,13 @@ rather too wide than too narrow. A quantity that is no mean (a gap) gets a boots
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from influence_core.judging import ranks
+from influence_core.judging.intervals import Estimate
+
 BOOTSTRAPS = 1000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def measurable(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
-
-    def to_json(self) -> dict[str, float]:
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-def estimate_from(content: dict[str, Any]) -> Estimate:
-    return Estimate(float(content["value"]), float(content["low"]), float(content["high"]))
 
 
 def paired_mean(differences: np.ndarray) -> Estimate:
@@ -71,22 +51,13 @@ def bootstrapped(
 
 def rank_correlation(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -> Estimate | None:
     """Spearman's correlation with a bootstrap interval over groups; None below four groups, or without variety."""
-    from scipy import stats
-
     if len(predicted) < 4 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
-    generator = np.random.default_rng(seed)
-
-    def correlation(rows: np.ndarray) -> float:
-        first, second = (stats.rankdata(values[rows]) for values in (predicted, measured))
-        if np.ptp(first) == 0 or np.ptp(second) == 0:
-            return float("nan")
-        return float(np.corrcoef(first, second)[0, 1])
-
-    n = len(predicted)
-    drawn = [correlation(generator.integers(n, size=n)) for _ in range(BOOTSTRAPS)]
+    generator, n = np.random.default_rng(seed), len(predicted)
+    draws = (generator.integers(n, size=n) for _ in range(BOOTSTRAPS))
+    drawn = [ranks.rank_correlation(predicted[rows], measured[rows]) for rows in draws]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Estimate(correlation(np.arange(n)), float(low), float(high))
+    return Estimate(ranks.rank_correlation(predicted, measured), float(low), float(high))
 
 
 def slope_through_zero(predicted: np.ndarray, measured: np.ndarray) -> float | None:

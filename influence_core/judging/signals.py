@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence_core.judging.ranks import rank_correlations
+
 CONFIRMING = ("relabel", "remove")
 
 
@@ -47,11 +49,7 @@ def agreement(doubts: pd.DataFrame) -> pd.DataFrame:
 
     A signal that is the same for all samples has no order: its correlations are NaN.
     """
-    ranks = doubts.rank().to_numpy()
-    ranks = ranks - ranks.mean(0)
-    length = np.linalg.norm(ranks, axis=0)
-    length[length == 0] = np.nan
-    return pd.DataFrame((ranks / length).T @ (ranks / length), index=doubts.columns, columns=doubts.columns)
+    return pd.DataFrame(rank_correlations(doubts.to_numpy()), index=doubts.columns, columns=doubts.columns)
 
 
 def overlap(doubts: pd.DataFrame, k: int) -> pd.DataFrame:

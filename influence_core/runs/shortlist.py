@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
+
+from influence_core.judging.ranks import rank_correlation
 
 Exact = Callable[[np.ndarray], np.ndarray]
 """Rows (r,) -> exact products (r,)."""
@@ -189,8 +191,7 @@ def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> 
     """Root mean square error of the sketch in units of |g_i| |v|, and Spearman's rank correlation."""
     length = np.sqrt(np.mean(bounds**2)) if len(bounds) else 0.0
     error = float(np.sqrt(np.mean((estimates - exact) ** 2)) / length) if length > 0 else 0.0
-    varied = len(exact) > 2 and np.ptp(exact) > 0 and np.ptp(estimates) > 0
-    return error, float(np.corrcoef(rankdata(estimates), rankdata(exact))[0, 1]) if varied else float("nan")
+    return error, rank_correlation(estimates, exact) if len(exact) > 2 else float("nan")
 
 
 def _share(known: np.ndarray, chosen: np.ndarray, rest: np.ndarray, k: int) -> Share:

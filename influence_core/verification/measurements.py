@@ -12,13 +12,8 @@ from influence_core.data.samples import Samples
 from influence_core.judging import decision_gaps as decided_gaps
 from influence_core.judging.decision_gaps import DecidedGap
 from influence_core.judging.group_levels import FEWEST, MOST_LEVELS, levels
-from influence_core.judging.paired import (
-    Estimate,
-    bootstrapped,
-    paired_mean,
-    rank_correlation,
-    slope_through_zero,
-)
+from influence_core.judging.intervals import Estimate
+from influence_core.judging.paired import bootstrapped, paired_mean, rank_correlation, slope_through_zero
 from influence_core.repair.repairs import Version
 from influence_core.verification.trainings import Outcome
 

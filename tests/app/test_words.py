@@ -8,6 +8,7 @@ import pytest
 
 from influence_core.errors import DataError
 from influence_core.jobs.submission import JobStatus
+from influence_core.judging.intervals import wilson
 from influence_core.run_files.tables import Run
 from pages.ui.shell import job_panel, places
 from pages.ui.words import (
@@ -22,7 +23,7 @@ from pages.ui.words import (
 from pages.ui.words import (
     why_in_doubt as evidence,
 )
-from pages.ui.words.review import tally, wilson
+from pages.ui.words.review import tally
 
 THIN = "\u202f"
 
@@ -90,11 +91,10 @@ def test_every_state_of_a_job_has_a_badge_and_words(state: str) -> None:
 
 def test_wilson_is_the_published_interval() -> None:
     """Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662."""
-    low, high = wilson(81, 263)
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == pytest.approx(1.0)
+    found = wilson(81, 263)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+    assert wilson(0, 10).low == 0.0 and wilson(10, 10).high == 1.0
 
 
 def test_a_tally_counts_only_the_queue() -> None:

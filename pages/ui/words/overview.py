@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence_core.judging.intervals import wilson
 from influence_core.run_files.tables import Run
 from pages.ui.words import formats as words
-from pages.ui.words.review import wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,8 @@ def _accuracy(title: str, record: Mapping[str, float] | None, help: str) -> Fact
 
 
 def _bracket(worst: ClassShare) -> str:
-    return words.interval(*wilson(worst.flagged, worst.total))
+    found = wilson(worst.flagged, worst.total)
+    return words.interval(found.low, found.high)
 
 
 def next_steps(found: Findings) -> list[str]:

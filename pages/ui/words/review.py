@@ -7,11 +7,12 @@ suspicion, which is an estimated probability: its sum over the undecided samples
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from influence_core.judging.intervals import wilson
 
 CONFIRMING = ("relabel", "remove")
 
@@ -37,7 +38,8 @@ class Tally:
 
     @property
     def precision_interval(self) -> tuple[float, float]:
-        return wilson(self.confirmed, self.decided)
+        found = wilson(self.confirmed, self.decided)
+        return found.low, found.high
 
 
 def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarray) -> Tally:
@@ -57,13 +59,3 @@ def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarra
         expected_left_in_queue=float(suspicion[queue][undecided[queue]].sum()),
         expected_left=float(suspicion[undecided].sum()),
     )
-
-
-def wilson(hits: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share: (low, high); (0, 1) when nothing was tried."""
-    if trials == 0:
-        return 0.0, 1.0
-    share, weight = hits / trials, z * z / trials
-    middle = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from influence_core.judging.ranks import rank_correlation
 from influence_core.run_files.tables import Run
 from pages.ui.words import formats as words
 
@@ -45,12 +45,12 @@ class Relation:
 def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) -> Relation:
     """Compare two influences (n,), positive = helpful."""
     rng, n = np.random.default_rng(seed), len(robust)
-    draws = [_spearman(robust[rows], utility[rows]) for rows in rng.integers(0, n, (DRAWS, n))]
+    draws = [rank_correlation(robust[rows], utility[rows]) for rows in rng.integers(0, n, (DRAWS, n))]
     low, high = np.nanquantile(draws, [0.025, 0.975])
     hurts = robust < 0, utility < 0
     same = set(np.argsort(robust, kind="stable")[:k]) & set(np.argsort(utility, kind="stable")[:k])
     return Relation(
-        rank=_spearman(robust, utility),
+        rank=rank_correlation(robust, utility),
         low=float(low),
         high=float(high),
         both=int((hurts[0] & hurts[1]).sum()),
@@ -61,11 +61,6 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
         overlap=len(same),
         by_chance=k * k / n,
     )
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    first, second = (pd.Series(values).rank().to_numpy() for values in (a, b))
-    return float(np.corrcoef(first, second)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else float("nan")
 
 
 def relation_sentences(found: Relation) -> list[str]:

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from influence_core.judging.paired import Estimate
+from influence_core.judging.intervals import Estimate
 from influence_core.repair.predicted_effects import Effects
 from influence_core.repair.repairs import each
 from influence_core.verification.results import NONE, Verification

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core.analysis.sample_table import wilson
 from influence_core.errors import InfluenceError
 from influence_core.judging.detection import detection_table
+from influence_core.judging.intervals import share
 from influence_core.scores.gradient_map import gradient_map
 from influence_core.scores.neighbours.nearest import distances, nearest_rows
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
@@ -78,5 +78,5 @@ def test_detection_table_puts_random_beside_and_knows_the_signs():
 
 
 def test_wilson_interval_by_hand():
-    found = wilson(np.array([True] * 8 + [False] * 2))
+    found = share(np.array([True] * 8 + [False] * 2)).to_json()
     assert found == pytest.approx({"value": 0.8, "low": 0.4902, "high": 0.9433}, abs=1e-3)
