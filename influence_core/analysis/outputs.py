@@ -12,7 +12,7 @@ from influence_core.analysis.request import Job
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.analysis.sample_table import CUT
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.inputs import facts as identity
 from influence_core.judging.intervals import share
 from influence_core.run_files.tables import update_run

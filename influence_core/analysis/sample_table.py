@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
