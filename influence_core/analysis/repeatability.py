@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
+from influence_core.engine.agreement import rank_correlation
 from influence_core.engine.directions import Direction
 from influence_core.engine.kernels.availability import uncompiled
 from influence_core.engine.losses import Loss

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,6 +91,7 @@ def rank_correlation(found: Tensor, true: Tensor) -> float:
         return 1.0  # all the same: there is no order to disagree with
     if bool((found == found[0]).all()):
         return 0.0  # one value for all finds nothing of the order
-    from scipy.stats import spearmanr  # up to a second to load, which not every sweep needs to wait for
+    from scipy.stats import rankdata  # up to a second to load, which not every sweep needs to wait for
 
-    return float(spearmanr(found.double().cpu().numpy(), true.double().cpu().numpy()).statistic)
+    ranks = [rankdata(values.double().cpu().numpy()) for values in (found, true)]
+    return float(np.corrcoef(ranks)[0, 1])

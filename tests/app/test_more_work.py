@@ -73,7 +73,9 @@ def test_only_the_door_starts_or_stops_work(path: Path) -> None:
         if path != DOOR and of_jobs(name) and name not in ROOMS:
             assert last in READING, f"{path.name}:{line} uses {name}: a role check would be forgotten here"
         if path != Path(asking.__file__):
-            assert not name.startswith(PROCESSES), f"{path.name}:{line} uses {name}; only child_question.py may"
+            assert not name.startswith(PROCESSES), (
+                f"{path.name}:{line} uses {name}; only child_question.py may"
+            )
 
 
 def test_the_law_sees_what_it_forbids() -> None:

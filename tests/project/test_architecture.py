@@ -1,4 +1,4 @@
-"""Every file has a room, imports go to lower floors, the core never meets the UI, and the public names are all there."""
+"""Every file has a room, imports go to lower floors, the core never meets the UI, and public names are all there."""
 
 import ast
 import importlib
@@ -36,7 +36,6 @@ UPWARD = {
     ("run_files", "runs"),
     ("repair", "training"),
     ("repair", "verification"),
-    ("judging", "analysis"),
     ("judging", "verification"),
     ("training", "intake"),
 }
