@@ -104,7 +104,6 @@ def measured(model: Any, train: Any, val: Samples) -> dict[str, float]:
             classes=tuple(model.classes),
             objectives=["utility"],
             groups=None,
-            aum=None,
             seed=0,
             on_progress=lambda stage, done, total: None,
         )

@@ -78,7 +78,6 @@ def scored(made: Trained) -> tuple[pd.DataFrame, dict, dict[str, float]]:
         classes=names,
         objectives=["utility"] if validated else [],
         groups=None,
-        aum=None,
         seed=0,
         on_progress=lambda stage, done, total: None,
     )

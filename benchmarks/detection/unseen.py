@@ -1,6 +1,7 @@
 """Which cells did no choice about suspicion see? Other pictures, tables, networks; measured after all was chosen.
 
-That is so of version 0.4. FREQUENT (suspicion.py) was chosen with their first numbers in view: see README.
+That is so of version 0.4. FREQUENT (suspicion.py) was chosen with their first numbers in view:
+docs/detection.md, "Unseen pictures, tables and networks".
 
 `python -m benchmarks.detection.run --cells CACHE --unseen FOLDER`. FOLDER holds unpacked packages, nothing is
     installed:

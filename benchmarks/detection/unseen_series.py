@@ -89,7 +89,6 @@ def measured(name: str, network: nn.Module, inputs: np.ndarray, truth: np.ndarra
                 classes=[f"c{c}" for c in range(8)],
                 objectives=[],
                 groups=None,
-                aum=None,
                 seed=0,
                 on_progress=lambda stage, done, total: None,
             ).table

@@ -5,9 +5,15 @@
 Digits or Fashion-MNIST, 400 samples, one hidden layer. Every ensemble costs as many sweeps as it has members; trainings
 are counted beside it. LDS (lds.py): influence on the loss of 20 test samples against trainings on half-subsets, clean
 labels. Detection: AUROC for 20 % flipped labels of minus influence on validation loss, of self-influence and of loss.
+
+Members that only this file makes, of one model's own weights, w_k = 1/K:
+    masks   a random share p ~ U(0, most) of the weights set to zero: Yang et al., TMLR 2026 (arXiv 2405.17490), with
+            masks on weights, so that all samples meet the same member
+    noise   plus N(0, (deviation * standard deviation of the tensor)^2)
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +26,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from benchmarks.fidelity.lds import half_subsets, lds, measured, with_interval
 from benchmarks.small_pictures import digits, fashion, flipped
-from influence_core.scores.influence.ensembles import (
-    Member,
-    checkpoints,
-    ensemble_influence,
-    masks,
-    noise,
-    seeds,
-)
+from influence_core.scores.influence.ensembles import Member, Weights, checkpoints, ensemble_influence, seeds
 
 N, TARGETS, EPOCHS, BATCH, RATE = 400, 20, 15, 40, 0.1
 
@@ -57,6 +56,37 @@ def trained(inputs: Tensor, labels: Tensor, seed: int) -> Training:
         saved.append({name: value.detach().clone() for name, value in model.state_dict().items()})
         rates.append(float(schedule.get_last_lr()[0]))
     return Training(model, saved, rates)
+
+
+def masks(count: int, *, most: float = 0.01, seed: int = 0) -> list[Member]:
+    """Members that each lack a random share of the weights, p ~ U(0, most); the rest is scaled by 1 / (1 - p)."""
+
+    def masked(generator: torch.Generator, value: Tensor) -> Tensor:
+        share = most * float(torch.rand((), generator=generator))
+        kept = torch.rand(value.shape, generator=generator) >= share
+        return value * kept.to(value) / (1 - share)
+
+    return _changed(count, seed, masked)
+
+
+def noise(count: int, *, deviation: float = 0.01, seed: int = 0) -> list[Member]:
+    """Members whose weights are moved a little, each tensor by `deviation` of its own standard deviation."""
+
+    def moved(generator: torch.Generator, value: Tensor) -> Tensor:
+        spread = value.std() if value.numel() > 1 else value.abs().mean()
+        return value + deviation * spread * torch.randn(value.shape, generator=generator).to(value)
+
+    return _changed(count, seed, moved)
+
+
+def _changed(count: int, seed: int, change: Callable[[torch.Generator, Tensor], Tensor]) -> list[Member]:
+    """Members made of the model's own weights, each by a generator of its own, so that more members change no other."""
+
+    def weights(model: nn.Module, number: int) -> Weights:
+        generator = torch.Generator().manual_seed(1_000_003 * seed + number)
+        return {name: change(generator, value.detach()) for name, value in model.named_parameters()}
+
+    return [Member(lambda model, own=number: weights(model, own), 1 / count) for number in range(count)]
 
 
 def kinds(inputs: Tensor, labels: Tensor, base: Training, count: int) -> dict[str, tuple[list[Member], int]]:

@@ -74,7 +74,6 @@ def analyze(
     out: str | Path | None = None,
     source: Any = None,
     drawing: MapProcess | None = None,
-    aum: np.ndarray | None = None,
     on_progress: Progress | None = None,
 ) -> Run:
     """Score every training sample and write what was found to a run folder.
@@ -90,7 +89,6 @@ def analyze(
             them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
         out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
-        aum: (n,) area under the margin, where training was watched: low = learnt late; it then counts in suspicion.
         drawing: a MapProcess started earlier, while slow imports went on; it is closed here.
         on_progress: called as on_progress(stage, done, total) with the names of STAGES.
 
@@ -120,7 +118,6 @@ def analyze(
         classes=classes,
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
-        aum=aum,
     )
     check_free(identity.group_names(job.train), job.objectives)
     if job.val is not None:
@@ -178,7 +175,6 @@ def _finish(job: Job, drawing: MapProcess) -> Run:
         classes=job.classes,
         objectives=[o.name for o in aimed.objectives],
         groups=identity.groups_of(job.train),
-        aum=job.aum,
         seed=job.seed,
         on_progress=job.report,
     )

@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from influence_core.analysis.adversarial_examples import write_examples
-from influence_core.analysis.held_out_table import held_out_table
 from influence_core.analysis.request import Job
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.analysis.sample_table import CUT
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.inputs import facts as identity
 from influence_core.judging.intervals import share
 from influence_core.run_files.tables import update_run
+from influence_core.scores.plain.outputs import baselines
 
 
 def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
@@ -49,6 +50,36 @@ def write_held_out(
 ) -> None:
     table = held_out_table(samples, logits, job.classes, identity.groups_of(samples), norms)
     table.to_parquet(job.folder / f"{split}.parquet", index=False)
+
+
+def held_out_table(
+    samples: Any,
+    logits: Tensor,
+    classes: tuple[str, ...],
+    groups: pd.DataFrame | None,
+    grad_norms: Tensor | None = None,
+) -> pd.DataFrame:
+    """sample_id, label, predicted, confidence, loss (cross-entropy, nats) and the group columns, m rows.
+
+    grad_norm is there where the samples were swept: each one's gradient norm (m,), all layers.
+    """
+    labels = identity.labels_of(samples)
+    plain = baselines(logits.numpy(), labels)
+    losses = torch.nn.functional.cross_entropy(logits.double(), torch.from_numpy(labels), reduction="none")
+    table = pd.DataFrame(
+        {
+            "sample_id": list(identity.ids_of(samples)),
+            "label": [classes[label] for label in labels],
+            "predicted": [classes[int(label)] for label in plain.predicted],
+            "confidence": plain.confidence,
+            "loss": losses.numpy().astype("float32"),
+        }
+    )
+    if grad_norms is not None:
+        table["grad_norm"] = grad_norms.numpy()
+    if groups is not None:
+        table = table.assign(**{str(name): groups[name].to_numpy() for name in groups.columns})
+    return table
 
 
 def write_tables(

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from influence_core.engine import batches as loop
@@ -40,7 +39,6 @@ class Job:
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
     checkpoints: tuple[Member, ...]
-    aum: np.ndarray | None
 
 
 def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:

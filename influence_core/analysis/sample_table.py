@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
@@ -51,7 +51,6 @@ def sample_table(
     classes: tuple[str, ...],
     objectives: Sequence[str],
     groups: pd.DataFrame | None,
-    aum: np.ndarray | None,
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> Found:
@@ -61,7 +60,6 @@ def sample_table(
         swept: with the k objectives' products first, then one product a class (for the worst of them).
         held_out: None without validation samples; then nothing is said about influence.
         inputs: the inputs' own view, None where they have none; then the first layer is trusted most.
-        aum: (n,) where training was watched, else None.
     """
     names = np.asarray(classes, dtype=object)
     plain = baselines(swept.logits.numpy(), labels)
@@ -72,7 +70,7 @@ def sample_table(
     outputs = held_out.logits if held_out is not None else swept.logits[:0]
     own = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
-    doubt = suspicion([*evidence, own], labels, held_out_labels, anchor=anchor, aum=aum)
+    doubt = suspicion([*evidence, own], labels, held_out_labels, anchor=anchor)
     deepest = as_log_probabilities(_deepest_probe(evidence), labels, held_out_labels)
     confident = confident_learning(labels, softmax(deepest.train))
     table = pd.DataFrame(
@@ -88,7 +86,6 @@ def sample_table(
             **_of_influence(swept, objectives),
             **_of_validation(deepest_view, labels, held_out_labels, seed),
             "confident_learning": confident.quality,
-            **({"aum": aum} if aum is not None else {}),
             "suspicion": doubt.suspicion,
             **{f"suspicion_{name}": values for name, values in doubt.parts.items()},
             "suggested_label": names[doubt.suggested],

@@ -12,8 +12,10 @@ from influence_core.analysis.derived_groups import CLUSTER_COLUMN, Assign, gradi
 from influence_core.analysis.measured_objectives import Aims, aims
 from influence_core.analysis.request import SKETCH, Job
 from influence_core.data import Samples
+from influence_core.engine.directions import Direction
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.sweep import Direction, Sweep, sweep
+from influence_core.engine.result import Sweep
+from influence_core.engine.sweep import sweep
 from influence_core.errors import LayerError
 from influence_core.inputs import facts as identity
 from influence_core.objectives import Objective

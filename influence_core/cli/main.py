@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from influence_core.cli.repairs import add_commands
 from influence_core.errors import InfluenceError
-from influence_core.run_files.stages import STAGES
 
 if TYPE_CHECKING:
     from influence_core.run_files.tables import Run
@@ -108,7 +107,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="influence on what: utility, utility:class, fairness:COLUMN[:KIND[:CLASS]]; all in one sweep",
     )
-    parser.add_argument("--precision", choices=("float32", "float64", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a pass; does not change a score")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out damaged pictures, listed in run.json"
@@ -160,7 +159,7 @@ def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
     from influence_core.analysis.analyze import analyze
     from influence_core.data import open_dataset
     from influence_core.models import open_model
-    from influence_core.run_files.progress import ProgressWriter
+    from influence_core.run_files.progress import STAGES, ProgressWriter
 
     dataset = open_dataset(chosen.dataset, skip_unreadable=chosen.skip_unreadable, label=chosen.label)
     weights = chosen.model or Path(chosen.dataset) / "model.safetensors"

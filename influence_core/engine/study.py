@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.kernels.glibc_heap import give_back
 from influence_core.engine.losses import Loss, checked
 from influence_core.engine.readings.contract import per_sample_gradients
 from influence_core.engine.readings.parameter_totals import Book
@@ -146,7 +145,6 @@ def _compared(
             within = WITHIN.get(dtype, 1e-2)
             wrong.update({name: share for name, share in shares.items() if not share <= within})
             del truth  # before the next sample's is written out: both at once were 86 MB of stock ResNet-18
-            give_back()
     return ways, wrong
 
 

@@ -14,6 +14,7 @@ outlives its source.
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 import shutil
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from influence_core.errors import UploadError
-from influence_core.intake.quotas import keep_days, quota
 from influence_core.jobs import submission as jobs
 from influence_core.run_files.folder import FOLDER_NAME, utc_now
 from influence_core.system import atomic
@@ -287,3 +287,24 @@ def _size(folder: Path) -> tuple[int, int]:
     """Files and bytes below a folder."""
     sizes = [file.lstat().st_size for file in folder.rglob("*") if file.is_file()]
     return len(sizes), sum(sizes)
+
+
+def quota() -> int:
+    """Bytes that one owner may keep here: INFLUENCE_QUOTA_GB, or 5 GB."""
+    return int(_number("INFLUENCE_QUOTA_GB", 5) * 1e9)
+
+
+def keep_days() -> float:
+    """Days after its last use that an upload is kept: INFLUENCE_KEEP_DAYS, or 30."""
+    return _number("INFLUENCE_KEEP_DAYS", 30)
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise UploadError(f"{name} is {text!r}; expected a number above 0, such as {default}.")
+    return value

@@ -1,4 +1,4 @@
-"""How far is the work, and how long will it take?
+"""The stages of long work, how far it is and how long it will take. Known without torch.
 
 One small file, `progress.json`, replaced a few times a second by the process that works and read by
 any number of pages. The time left is estimated from the work done since this launch only: shards
@@ -22,6 +22,22 @@ SETTLING = 3.0  # seconds of measured work before a time left is worth saying
 TELLING = 0.04  # share of the whole run from which a stage, and what is done, tell how fast the rest will be
 
 Stage = tuple[str, str, float]  # name, title, share of the whole run's time
+
+STAGES: tuple[Stage, ...] = (
+    ("thumbnails", "Making thumbnails", 0.05),
+    ("validation", "Reading the validation samples", 0.1),
+    ("objective", "Measuring the validation gradient", 0.07),
+    ("sweep", "Scoring every training sample", 0.45),
+    ("scores", "Weighing the evidence", 0.15),
+    ("map", "Drawing the map of gradients", 0.15),
+    ("check", "Checking that the numbers repeat", 0.03),
+)
+"""Name, title and share of the time of each stage, in order."""
+
+TRAINING: Stage = ("train", "Training a small model", 0.5)
+"""The stage before all others when a person has no model yet."""
+RECORDING: tuple[Stage, ...] = (("train", "Training, and writing down every sample", 1.0),)
+"""The same of a recorded training."""
 
 
 def write_progress(folder: Path | str, progress: Mapping[str, Any]) -> None:

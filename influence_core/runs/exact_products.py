@@ -9,11 +9,12 @@ once and kept with the opened model, whose weights a run compares again before i
 import numpy as np
 import torch
 
+from influence_core.engine.directions import Direction
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.one_direction.directional import measured_directional
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.study import WITHIN, Study, studied
-from influence_core.engine.sweep import Direction, sweep
+from influence_core.engine.sweep import sweep
 from influence_core.engine.watching.watch import trainable
 from influence_core.errors import LayerError
 from influence_core.inputs.reopened import Inputs

@@ -14,7 +14,7 @@ import torch
 from influence_core.data import Dataset
 from influence_core.intake.preview import measured
 from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
-from influence_core.run_files.stages import TRAINING
+from influence_core.run_files.progress import TRAINING
 from influence_core.training.train import Recipe, train
 
 SMALLEST, LARGEST = 16, 64

@@ -1,7 +1,8 @@
 """How is a model trained here? A recipe: every choice that decides the weights, stored with what it made.
 
 `suggested` chooses for a model and a number of samples. Its 320 steps at a high rate were chosen by validation accuracy
-on datasets of different kind (README), not on the demo alone; every field can be changed.
+on datasets of different kind, not on the demo alone: docs/detection.md, "The recipe of our own trainings". Every field
+can be changed.
 """
 
 from collections.abc import Mapping

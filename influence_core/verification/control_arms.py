@@ -1,4 +1,6 @@
-"""What is a repair compared with? Versions of the same training data that differ from it in one respect each.
+"""Versions of the training data that a repair, or a prediction, is held against.
+
+Beside a repair stand versions that differ from it in one respect each:
 
     nothing     the labels as they were given
     repair      the change under test
@@ -10,9 +12,14 @@
 
 The same size and class mix (science: a random-trim control); the random arm never looks easier than it is, because
 it gets the true label where that is known and the tool's best guess elsewhere.
+
+Beside predictions stand groups of samples that are removed. For networks that are not convex the effect of one sample
+drowns in the noise of training, so groups are judged: the samples that hurt most, that help most, that are most
+suspicious, and random ones, at 2.5, 5 and 10 % of the data.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,6 +28,7 @@ from influence_core.repair.repairs import Repair, changes_of, each
 from influence_core.run_files.tables import Run
 
 ARMS = ("nothing", "repair", "random", "oracle")
+SIZES = (0.05, 0.10, 0.025)
 
 
 def nothing(run: Run) -> Repair:
@@ -85,3 +93,44 @@ def _best_label(run: Run, sample: str, truth: pd.Series | None) -> str:
     row = run.samples.loc[sample]
     doubted = row["suspicion"] >= run.description["results"]["cut"]
     return str(row["suggested_label"] if doubted else row["label"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Training samples that are removed together; positions (g,) int64."""
+
+    name: str
+    positions: np.ndarray
+
+    def weights(self, n: int) -> np.ndarray:
+        """(n,) float32: 0 for members, 1 for the others."""
+        weights = np.ones(n, np.float32)
+        weights[self.positions] = 0
+        return weights
+
+
+def groups_of(run: Run, count: int, *, seed: int) -> list[Group]:
+    """The first `count` groups of a fixed order: every kind at 5 %, then at 10 %, then at 2.5 %."""
+    n = len(run.samples)
+    influence = (
+        run.samples["influence_utility"].to_numpy(float) if "influence_utility" in run.samples else None
+    )
+    suspicion = run.samples["suspicion"].to_numpy(float)
+    orders = {"most suspicious": np.argsort(-suspicion, kind="stable")}
+    if influence is not None:
+        orders["hurting most"] = np.argsort(influence, kind="stable")
+        orders["helping most"] = np.argsort(-influence, kind="stable")
+    found = []
+    for at, share in enumerate(SIZES):
+        size = max(1, round(share * n))
+        orders["random"] = np.random.default_rng((seed, 3, at)).permutation(n)
+        found += [
+            Group(f"{name}, {100 * share:g} %", np.sort(order[:size])) for name, order in orders.items()
+        ]
+    return [group for group in found if _keeps_every_class(run, group)][:count]
+
+
+def _keeps_every_class(run: Run, group: Group) -> bool:
+    """A group that is a whole class says nothing about a prediction; nothing could be trained without it."""
+    left = run.samples["label"].drop(run.samples.index[group.positions]).value_counts()
+    return all(int(left.get(str(name), 0) or 0) > 1 for name in run.samples["label"].unique())

@@ -4,6 +4,9 @@ A training is known by everything that decides its weights (recipe with seed, la
 by what is measured; its result lies in `trainings/<key>.npz` of the run. So a resumed verification repeats nothing
 that was finished, another repair of the same run shares the arms it has in common, and one that was stopped goes on
 after its last whole epoch. Every training uses one thread: the bits do not depend on how many run side by side.
+
+Each trained model is attacked anew: one step of FGSM (objectives/attacks.py) in its own input range. Adversarial
+samples of one model are no attack on another.
 """
 
 import hashlib
@@ -23,17 +26,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from influence_core.data.samples import Samples
+from influence_core.engine.batches import batches
+from influence_core.engine.losses import loss_by_name
+from influence_core.engine.watching.watch import scoring
 from influence_core.errors import Cancelled
 from influence_core.inputs.reopened import Inputs, reopen
+from influence_core.models.opened import OpenedModel
+from influence_core.models.preprocessing import fitted
+from influence_core.objectives.objective import Seen
+from influence_core.objectives.perturbed import attacks
+from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.run_files.tables import open_run
 from influence_core.system import atomic
 from influence_core.training.recipe import Recipe, starting_model
 from influence_core.training.train import predict, train
-from influence_core.verification.fresh_attack import attacked
 
 FOLDER = "trainings"
 LOOK = 0.25  # seconds between two looks at the progress of the workers
 OnProgress = Callable[[str, int, int], None]
+EPSILON = 8 / 255
+"""Share of the pixel range, as is customary; of a standard deviation for the features of a table."""
 
 
 @dataclass(frozen=True)
@@ -214,3 +227,17 @@ def _work(index: int, task: Task, folder: str, key: str) -> None:
             raise Cancelled("Stopped from outside; the last whole epoch is kept.")
 
     train_one(_shared["inputs"], task, Path(folder), key, report)
+
+
+def attacked(model: OpenedModel, samples: Samples, epsilon: float = EPSILON) -> np.ndarray:
+    """Class probabilities (m, c) float32 on samples moved by epsilon in every coordinate against this model."""
+    samples = fitted(samples, model.preprocessing)
+    space, loss, found = input_space(model, samples), loss_by_name("cross_entropy"), []
+    with scoring(model):
+        for batch in batches(samples, 256, like=model):
+            rows = torch.arange(batch.start, batch.stop)
+            seen = Seen(model, batch.inputs, batch.labels, rows, loss)
+            moved = attacks.attacked(seen, space, "fgsm", epsilon)
+            with torch.no_grad():
+                found.append(model(moved).softmax(1).cpu())
+    return torch.cat(found).numpy()

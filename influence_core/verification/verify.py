@@ -33,17 +33,10 @@ from influence_core.training.recipe import Recipe
 from influence_core.training.recipe import suggested as suggested_recipe
 from influence_core.verification import control_arms as compared
 from influence_core.verification import measurements as measured
-from influence_core.verification.fresh_attack import EPSILON
-from influence_core.verification.removed_groups import Group, groups_of
-from influence_core.verification.results import (
-    CHANGES,
-    RESULT,
-    Verification,
-    new_folder,
-    open_verification,
-)
+from influence_core.verification.control_arms import Group, groups_of
+from influence_core.verification.results import CHANGES, RESULT, Verification, new_folder, open_verification
+from influence_core.verification.trainings import EPSILON, Outcome, Task, cores, evaluation, run_all
 from influence_core.verification.trainings import FOLDER as TRAININGS
-from influence_core.verification.trainings import Outcome, Task, cores, evaluation, run_all
 
 STAGES = (
     ("inputs", "Opening model and data", 0.03),

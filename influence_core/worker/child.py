@@ -21,8 +21,15 @@ from influence_core.errors import Cancelled, InfluenceError, RunError
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.status import run_state, runs_root_of
 from influence_core.run_files.folder import cancel_run, fail_run, utc_now
-from influence_core.run_files.progress import ProgressWriter, Stage, read_progress, write_progress
-from influence_core.run_files.stages import RECORDING, STAGES, TRAINING
+from influence_core.run_files.progress import (
+    RECORDING,
+    STAGES,
+    TRAINING,
+    ProgressWriter,
+    Stage,
+    read_progress,
+    write_progress,
+)
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.system import atomic
 from influence_core.system import locks as job_lock

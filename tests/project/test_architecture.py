@@ -1,4 +1,4 @@
-"""Imports go one way, the core never meets the UI, and the public names are all there."""
+"""Every file has a room, imports go to lower floors, the core never meets the UI, and public names are all there."""
 
 import ast
 import importlib
@@ -15,54 +15,102 @@ CORE = sorted((ROOT / "influence_core").rglob("*.py"))
 PAGES = sorted((ROOT / "pages").rglob("*.py"))
 UI = {"streamlit", "plotly"}
 
-LEVELS = {
-    "errors": 0,
-    "data": 1,
-    "models": 2,
-    "engine": 3,
-    "scores": 4,
-    "objectives": 4,
-    "analysis": 6,
-    "training": 4,
-    "repair": 5,
-    "verification": 6,
-    "worker": 7,
-    "jobs": 7,
-    "cli": 8,
+FLOORS = (
+    ("errors",),
+    ("system", "data"),
+    ("models", "engine", "run_files"),
+    ("objectives", "inputs", "judging", "decisions"),
+    ("scores", "runs", "repair"),
+    ("training", "analysis", "exports"),
+    ("verification",),
+    ("jobs", "cli"),
+    ("intake", "worker"),
+)
+"""The rooms of influence_core, lowest floor first. A room imports rooms of lower floors only."""
+
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MOST_ROOMS = 21
+
+UPWARD = {
+    ("run_files", "inputs"),
+    ("run_files", "runs"),
+    ("repair", "training"),
+    ("repair", "verification"),
+    ("judging", "verification"),
+    ("training", "intake"),
 }
-"""Rooms that may be imported only by rooms of the same or a higher number."""
+"""Imports that still go up: each pair goes with the split that opens it, and no pair may be added."""
 
 
 def imports(path: Path) -> set[str]:
-    found = set()
+    """Every dotted name that a file imports, at its top, within a function or for types alone."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-def room(dotted: str) -> str | None:
+def room_of(dotted: str) -> str | None:
+    """The room a dotted name lies in; none outside the core and for the package itself."""
     parts = dotted.split(".")
-    return parts[1] if parts[0] == "influence_core" and len(parts) > 1 else None
+    return parts[1] if parts[0] == "influence_core" and len(parts) > 1 and parts[1] != "__init__" else None
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms a file imports from; public names of the package are no room."""
+    rooms = {room_of(name) for name in imports(path)}
+    return {room for room in rooms if room and room not in influence_core.__all__}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def upward_imports() -> dict[tuple[str, str], list[str]]:
+    """The pairs of rooms (from, to) whose import does not go down, each with the files that make it."""
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for path in CORE:
+        own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for other in rooms_imported(path) - {own} if own else ():
+            if FLOOR[other] >= FLOOR[own]:
+                pairs.setdefault((own, other), []).append(relative(path))
+    return pairs
+
+
+@pytest.mark.parametrize("path", CORE, ids=relative)
 def test_the_core_never_imports_the_ui_or_a_page(path):
     heads = {name.split(".")[0] for name in imports(path)}
     assert not heads & (UI | {"pages", "app"}), "the core must stay usable from a notebook"
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_one_way(path):
-    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    if own not in LEVELS:
-        return
-    for name in imports(path):
-        other = room(name)
-        if other in LEVELS:
-            assert LEVELS[other] <= LEVELS[own], f"{own} imports {other}, which is above it"
+@pytest.mark.parametrize("path", CORE, ids=relative)
+def test_every_file_has_a_room(path):
+    own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    assert own is None or own in FLOOR, f"{relative(path)} lies in no room of FLOORS: move it into one"
+
+
+def test_the_rooms_are_those_on_disk_and_few():
+    """A room that lost its last file must leave the plan too."""
+    on_disk = {path.relative_to(ROOT).with_suffix("").parts[1] for path in CORE} - {"__init__"}
+    assert on_disk == set(FLOOR) and len(FLOOR) <= MOST_ROOMS
+
+
+def test_imports_go_to_lower_floors():
+    found = upward_imports()
+    added = {pair: files for pair, files in found.items() if pair not in UPWARD}
+    assert not added, f"imports that go up or sideways: {added}"
+    assert not UPWARD - set(found), f"{UPWARD - set(found)} go up no longer: take them off the list"
+
+
+@pytest.mark.parametrize("room", ["words", "charts"])
+def test_sentences_and_charts_know_neither_streamlit_nor_jobs(room):
+    """They are drawn in tests and reports too, where no browser waits and nothing may be started."""
+    for path in sorted((ROOT / "pages" / "ui" / room).glob("*.py")):
+        heads = {".".join(name.split(".")[:2]) for name in imports(path)}
+        assert not heads & {"streamlit", "influence_core.jobs"}, f"{relative(path)} imports one of them"
 
 
 def test_only_the_engine_loops_over_batches():
@@ -81,18 +129,19 @@ def test_public_names_are_sorted_complete_and_real():
         influence_core.no_such_name  # noqa: B018
 
 
-def test_importing_the_package_is_light():
-    """A page that only watches a job must not wait for torch."""
-    code = "import sys, influence_core.jobs.submission, influence_core.run_files.tables; print('torch' in sys.modules)"
+def test_importing_what_shows_a_run_is_light():
+    """A page that shows a run or watches a job must not wait for torch."""
+    code = (
+        "import sys, influence_core.jobs.submission, influence_core.run_files.tables, "
+        "influence_core.decisions.log; print('torch' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert said.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("path", CORE + PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_file_says_what_it_is_for(path):
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), (
-        "give the file its question as a docstring"
-    )
+@pytest.mark.parametrize("path", CORE + PAGES, ids=relative)
+def test_every_file_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "state in a docstring what it is"
 
 
 def test_every_error_is_in_the_family():

@@ -5,28 +5,23 @@ corruption is the same whatever the batch. Inputs are brought to [0, 1] by the b
 Features of tables know no blur: they only get noise, in standard deviations.
 """
 
-import math
+import io
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from influence_core.data.storage.pictures import decode_picture, to_picture
 from influence_core.objectives.perturbed.input_space import InputSpace
 
 NOISE = 0.1
 """Standard deviation, in units of the input space."""
 BRIGHTER, FLATTER, BLUR = 0.2, 0.4, 1.0
 """Added brightness (share of the range); contrast that is left; standard deviation of the blur in pixels."""
-BLOCK = 8
-LUMINANCE = (
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
-    14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
-)  # fmt: skip
-"""The quantisation table of the JPEG standard (ITU T.81, table K.1)."""
-COARSER = 2.0
-"""Times the table: quality 25."""
+QUALITY = 25
+"""Of JPEG, from 1 to 100: its table of steps is taken twice as coarse as the standard's."""
 
 
 def noise(inputs: Tensor, rows: Tensor) -> Tensor:
@@ -60,23 +55,16 @@ def contrast(inputs: Tensor, rows: Tensor) -> Tensor:
 
 
 def jpeg(inputs: Tensor, rows: Tensor) -> Tensor:
-    """Blocks of 8 x 8 pixels, their cosine coefficients rounded as JPEG of quality 25 rounds them; no colour model."""
-    b, c, h, w = inputs.shape
-    padded = functional.pad(inputs, (0, -w % BLOCK, 0, -h % BLOCK), mode="replicate")
-    basis = _cosines().to(inputs)
-    blocks = padded.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
-    step = torch.tensor(LUMINANCE).to(inputs).view(BLOCK, BLOCK) * COARSER / 255
-    kept = torch.round(basis @ blocks @ basis.T / step) * step
-    back = (basis.T @ kept @ basis).permute(0, 1, 2, 4, 3, 5)
-    return back.reshape(b, c, padded.shape[2], padded.shape[3])[:, :, :h, :w]
+    """Each channel encoded and decoded as a grey picture of 8 bits: any number of channels, no colour model."""
+    grey = (inputs.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    read = np.stack([_encoded_and_decoded(channel) for channel in grey.flatten(0, 1).numpy()])
+    return (torch.from_numpy(read).to(inputs) / 255).reshape(inputs.shape)
 
 
-def _cosines() -> Tensor:
-    """The orthonormal discrete cosine transform, (8, 8)."""
-    place = torch.arange(BLOCK).double()
-    basis = torch.cos((2 * place + 1) * place[:, None] * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-    basis[0] /= math.sqrt(2)
-    return basis
+def _encoded_and_decoded(grey: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    to_picture(grey[None]).save(buffer, format="JPEG", quality=QUALITY)
+    return np.asarray(decode_picture(buffer.getvalue()))
 
 
 CORRUPTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,4 +1,4 @@
-"""Does influence become steadier when several models are asked? One interface for every kind of ensemble.
+"""Influence summed over several weights of one network: checkpoints of one training, or trainings from other starts.
 
     score_i = sum_k w_k < g_i(theta_k), grad f(theta_k) >
 
@@ -8,12 +8,8 @@ of different members live in different places and their product means nothing.
     checkpoints   weights saved while training, w_k = learning rate at that time: TracInCP, Pruthi et al. 2020
                   (arXiv 2002.08484)
     seeds         trainings from other starts, w_k = 1/K
-    masks         the same weights, a random share p ~ U(0, most) of them set to zero, w_k = 1/K: Yang et al., TMLR 2026
-                  (arXiv 2405.17490), with masks on weights, so that all samples meet the same member
-    noise         the same weights plus N(0, (deviation * standard deviation of the tensor)^2), w_k = 1/K
 
-What is trimmed is a share of the SAMPLES, chosen once from the summed scores: a threshold made from the sum but applied
-to one member (as published) lets the number of members decide how much is thrown away.
+Masks and noise on one model's weights brought nothing at the published sizes: benchmarks/ensembles.py.
 """
 
 import hashlib
@@ -21,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -90,39 +85,6 @@ def seeds(models: Sequence[nn.Module]) -> list[Member]:
     return checkpoints([dict(model.state_dict()) for model in models])
 
 
-def masks(count: int, *, most: float = 0.01, seed: int = 0) -> list[Member]:
-    """Members that each lack a random share of the weights, p ~ U(0, most); the rest is scaled by 1 / (1 - p)."""
-
-    def masked(generator: torch.Generator, value: Tensor) -> Tensor:
-        share = most * float(torch.rand((), generator=generator))
-        kept = torch.rand(value.shape, generator=generator) >= share
-        return value * kept.to(value) / (1 - share)
-
-    return _changed(count, seed, masked)
-
-
-def noise(count: int, *, deviation: float = 0.01, seed: int = 0) -> list[Member]:
-    """Members whose weights are moved a little, each tensor by `deviation` of its own standard deviation."""
-
-    def moved(generator: torch.Generator, value: Tensor) -> Tensor:
-        spread = value.std() if value.numel() > 1 else value.abs().mean()
-        return value + deviation * spread * torch.randn(value.shape, generator=generator).to(value)
-
-    return _changed(count, seed, moved)
-
-
-def _changed(count: int, seed: int, change: Callable[[torch.Generator, Tensor], Tensor]) -> list[Member]:
-    """Members made of the model's own weights, each by a generator of its own, so that more members change no other."""
-    if count < 1:
-        raise InfluenceError(f"An ensemble of {count} members was asked for; expected one or more.")
-
-    def weights(model: nn.Module, number: int) -> Weights:
-        generator = torch.Generator().manual_seed(1_000_003 * seed + number)
-        return {name: change(generator, value.detach()) for name, value in model.named_parameters()}
-
-    return [Member(lambda model, own=number: weights(model, own), 1 / count) for number in range(count)]
-
-
 @contextmanager
 def as_member(model: nn.Module, member: Member) -> Iterator[nn.Module]:
     """The model under a member's weights; its own come back at the end, bit for bit, also after an error."""
@@ -156,7 +118,7 @@ def ensemble_influence(
     Args:
         targets: k pairs of an objective and the samples it is measured on.
         on_progress: called as (members done, members in all) before each.
-        members: from checkpoints, seeds, masks or noise; kinds may be joined, factors are used as they are.
+        members: from checkpoints or seeds; kinds may be joined, factors are used as they are.
     """
     if not members:
         raise InfluenceError("An ensemble without members has no scores. Give at least one member.")
@@ -172,14 +134,3 @@ def ensemble_influence(
         own = own + member.factor * found.grad_norms.square()
         losses = losses + member.factor * found.losses
     return EnsembleScores(products, own, losses / sum(member.factor for member in members), len(members))
-
-
-def most_harmful(scores: Tensor | np.ndarray, share: float) -> np.ndarray:
-    """Positions of the `share` of samples with the lowest scores, lowest first; ties keep the order of the samples.
-
-    Always round(share * n) of them, however many members made the scores.
-    """
-    if not 0 <= share <= 1:
-        raise InfluenceError(f"The share to trim is {share}; expected a number from 0 to 1.")
-    values = np.asarray(scores)
-    return np.argsort(values, kind="stable")[: round(share * len(values))]

@@ -15,7 +15,7 @@ AT_ONCE, LOOKED_AT = 2**24, 2**20
 """Cosines made at a time, 64 MB: of up to 4,096 rows all, and then NumPy makes half of them. And looked at, 4 MB."""
 BLOCK = 16
 EXACT = 4096
-"""Among 20,000 pictures of clothes AUROC of suspicion moved by 0.00002 against all pairs; README, "What it costs"."""
+"""Among 20,000 pictures of clothes AUROC of suspicion moved by 0.00002 against all pairs: docs/cost.md, "Suspicion"."""
 
 
 def unit(values: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@
    q_y: how often a wrong label of this sample would be y, were it drawn from the other classes as often as each is
    said. Else all of a small class that is hard to tell is accused, and errors that made one class large are believed.
    With two classes a wrong label is always the other one, and q_y = 1.
-4. Calibrate. suspicion = sigmoid(a + s * (STEEPNESS * z + TRAINING * t)), with t the standardised training evidence
-   (low AUM) where training was seen; a makes the mean equal to the estimated noise rate (rate.py). s is the root
-   of how much sharper the readers are than noise lets them seem, times HESITANT where class overlap would explain the
-   noise as well: then doubt is spread over the hard samples, and none of them counts as wrong. The order is the same.
+4. Calibrate. suspicion = sigmoid(a + s * STEEPNESS * z); a makes the mean equal to the estimated noise rate
+   (noise_level.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
+   class overlap would explain the noise as well: then doubt is spread over the hard samples, and none of them counts as
+   wrong. The order is the same.
 
 Noise-rate estimation as in confident learning (arXiv 1911.00068), out-of-fold probabilities of many views instead
 of one model; STEEPNESS was measured over all cells of benchmarks/detection/run.py, never on one dataset.
@@ -24,23 +24,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import norm, rankdata
 
 from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
-from influence_core.scores.suspicion.noise.rate import Noise, noise, witness
+from influence_core.scores.suspicion.noise.rate import Noise, noise
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
-TRAINING = 0.17
-"""In proportion to STEEPNESS, which therefore sets the level alone, never the order. A light vote: over 44 cells mean
-AUROC was 0.934 without it, 0.933 with a tenth and 0.926 with half of STEEPNESS; where it is right the readers are."""
 FREQUENT = 0.5
 """Half-way between two kinds of noise: 0 is right where a wrong label is any other class alike, 1 where it is drawn as
 often as classes are said. Mean AUROC beside 0: over 43 trainings of run.py with more than two classes
 0.002 higher, never lower by more than 0.0006; over 20 of benchmarks/detection/unseen.py 0.005 and 0.0022."""
 HESITANT = 0.5
-"""When it was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %; now see README."""
+"""When it was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %.
+Today: docs/detection.md, "Clean labels and calibration"."""
 FLOOR = 1e-4
 """No reader alone is surer than this: one overconfident vote must not outweigh all others."""
 
@@ -69,23 +66,20 @@ def suspicion(
     held_out_labels: np.ndarray,
     *,
     anchor: int,
-    aum: np.ndarray | None = None,
 ) -> Suspicion:
     """Combine evidence of n training samples with given labels (n,); m held-out labels, m may be 0.
 
-    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves.
-    aum: (n,) area under the margin, where training was observed; low = learnt late or never.
+    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves. It alone
+        tells the noise rate: where it is blind the rate is 0, and only the order of suspicion says anything.
     """
     read = [as_log_probabilities(e, labels, held_out_labels) for e in evidence]
     trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
     beliefs = softmax(pooled(read, trust))
-    asked = witness(read, trust, labels, anchor)
+    asked = read[anchor]
     compared = [asked, *(e for e in read if e.reader == VALIDATION_READER and e.layer == asked.layer)]
     found = noise(compared, _unseen(read, trust, asked.layer), labels, held_out_labels)
     doubt = STEEPNESS * (_odds_against(beliefs[rows, labels]) + FREQUENT * _log_drawn(beliefs, labels))
-    if aum is not None:
-        doubt = doubt + TRAINING * norm.ppf((rankdata(-aum) - 0.5) / len(aum))
     slope = np.sqrt(found.sharpness) * (HESITANT + (1 - HESITANT) * found.support)
     level = _levelled(slope * doubt, found.rate)
     others = beliefs.copy()

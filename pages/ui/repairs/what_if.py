@@ -5,16 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from influence_core.errors import InfluenceError
-from influence_core.jobs.status import status
-from influence_core.repair import repairs
-from influence_core.repair.gap_repair import (
-    DEAREST,
-    ENOUGH,
-    SIZE,
-    SIZES,
-    fairness_objectives,
-    narrowing,
-)
+from influence_core.jobs.submission import status
+from influence_core.repair import repairs as repairs
+from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
 from influence_core.repair.label_influence import FLOOR, Advice, read_advice
 from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
@@ -129,9 +122,7 @@ def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
         on_click=_predict,
         args=(chosen, samples),
     )
-    row.caption(
-        f"{text} Tries every candidate label of the samples in doubt; about half a minute for the demo."
-    )
+    row.caption(f"{text} Tries every candidate label of the samples in doubt.")
 
 
 def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:

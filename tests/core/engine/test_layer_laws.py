@@ -1,6 +1,6 @@
 """Each layer alone, whatever its settings and shapes: the sweep is one-sample autograd, from zero samples on.
 
-Law (science.md 2, identity 4): norms, products and losses of every sample agree with autograd to 1e-9 in float64.
+Law (docs/method.md, identity 4): norms, products and losses of every sample agree with autograd to 1e-9 in float64.
 Attention, recurrent and home-made layers: test_sequence_laws.py.
 """
 

@@ -12,7 +12,7 @@ from influence_core.errors import InfluenceError, ObjectiveError
 from influence_core.objectives import bind, measured
 from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed.attacks import attacked
-from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted
+from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, jpeg
 from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.objectives.perturbed.robustness import past_boundary
 from tests.making.oracles import flat, flat_gradients
@@ -181,12 +181,21 @@ def test_corruptions_change_pictures_within_their_range_and_repeat():
         torch.testing.assert_close(corrupted(inputs[4:], rows[4:], space, kind), once[4:], rtol=0, atol=1e-12)
 
 
-def test_a_transformed_block_without_rounding_comes_back():
-    """The cosine transform is orthonormal: JPEG's loss comes from its rounding alone."""
-    from influence_core.objectives.perturbed.corruptions import _cosines
-
-    torch.testing.assert_close(
-        _cosines() @ _cosines().T, torch.eye(8, dtype=torch.float64), atol=1e-12, rtol=0
+@pytest.mark.parametrize("shape", [(3, 1, 28, 28), (2, 5, 9, 12), (1, 2, 1, 1)])
+def test_jpeg_reads_any_channels_each_alone_and_leaves_what_is_flat(shape):
+    inputs, rows = (
+        torch.rand(shape, generator=torch.Generator().manual_seed(0)).double(),
+        torch.arange(shape[0]),
+    )
+    found = jpeg(inputs, rows)
+    for channel in range(shape[1]):
+        alone = jpeg(inputs[:, channel : channel + 1], rows)
+        assert torch.equal(found[:, channel : channel + 1], alone), (
+            "channels were mixed, or taken for colours"
+        )
+    flat = torch.full(shape, 0.5).double()
+    assert float((jpeg(flat, rows) - flat).abs().max()) < 0.02, (
+        "a flat picture has nothing to lose but its rounding"
     )
 
 

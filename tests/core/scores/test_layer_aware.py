@@ -217,7 +217,7 @@ def test_a_sequence_is_folded_where_that_is_cheaper_and_exact_on_request():
 
 
 def test_leave_one_out_drops_exactly_the_self_term():
-    """science.md 2.8: b/(b-1) (LAI - self/b)."""
+    """docs/method.md, identity 8: b/(b-1) (LAI - self/b)."""
     model, b = nn.Linear(5, 3, dtype=torch.float64), 8
     train = dataset(5, n=b, classes=3)
     gradients = flat_gradients(model, train)

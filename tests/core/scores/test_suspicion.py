@@ -143,7 +143,7 @@ def planted(regime: str, seed: int, n: int = 500, classes: int = 4, rate: float 
     return views, logits, given[:n], truth, wrong[:n]
 
 
-def read(views, logits, given, held_out_labels, classes, **more) -> Suspicion:
+def read(views, logits, given, held_out_labels, classes) -> Suspicion:
     n, m = len(given), len(held_out_labels)
     evidence = []
     for view in views:
@@ -151,7 +151,7 @@ def read(views, logits, given, held_out_labels, classes, **more) -> Suspicion:
         evidence += readings(seen, given, classes, alone(n))[0]
         evidence += taught_by_validation(seen, held_out_labels, classes)
     own = Evidence("outputs", "the model", logits[:n], logits[n : n + m])
-    return suspicion([*evidence, own], given, held_out_labels, anchor=1, **more)
+    return suspicion([*evidence, own], given, held_out_labels, anchor=1)
 
 
 @pytest.mark.parametrize("regime_", ["early", "memorised"])
@@ -323,17 +323,18 @@ def test_validation_labels_that_fit_much_better_support_noise_and_chance_does_no
         )
 
 
-def test_inputs_that_tell_nothing_leave_the_level_to_a_layer():
-    """Where the view without a network is blind, a layer that predicts unseen labels says how many are wrong."""
+def test_inputs_that_tell_nothing_flag_nothing_and_leave_the_order_to_a_layer():
+    """Where the view without a network is blind, nobody says how many are wrong; a layer says which come first."""
     views, logits, given, truth, wrong = planted("early", 3, rate=0.2)
     rng = np.random.default_rng(0)
     blind = View(
         views[0].name, *(rng.normal(size=side.shape) for side in (views[0].train, views[0].held_out))
     )
     found = read([blind, *views[1:]], logits, given, truth[len(given) :], 4)
-    assert found.noise.rate == pytest.approx(wrong.mean(), abs=0.1), (
-        "a blind view was asked, and nothing was flagged"
+    assert found.noise.rate == 0 and not (found.suspicion >= 0.5).any(), (
+        "a blind view told a share of wrong labels"
     )
+    assert roc_auc_score(wrong, found.suspicion) > 0.95, "the order was lost together with the level"
 
 
 def test_labels_that_mean_nothing_are_not_flagged():
@@ -358,15 +359,6 @@ def test_permuted_evidence_flags_nothing():
         assert flagged <= 0.01, (
             f"{flagged:.1%} flagged by the evidence of other samples, {m} validation labels"
         )
-
-
-def test_training_evidence_counts_where_it_was_seen():
-    views, logits, given, truth, wrong = planted("memorised", 7, rate=0.3)
-    aum = np.random.default_rng(0).normal(size=len(given)) - 3 * wrong
-    held = truth[:0]
-    with_it = roc_auc_score(wrong, read(views, logits, given, held, 4, aum=aum).suspicion)
-    without = roc_auc_score(wrong, read(views, logits, given, held, 4).suspicion)
-    assert with_it > without, f"AUM was ignored: {with_it:.3f} with, {without:.3f} without"
 
 
 @pytest.mark.parametrize("sizes", [(160, 30, 10), (150, 50)], ids=["three classes", "two classes"])
