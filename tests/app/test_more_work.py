@@ -9,22 +9,17 @@ from pathlib import Path
 import pytest
 
 from influence_core.errors import AccessError
-from influence_core.jobs import process as job_process
-from influence_core.jobs import repair_jobs
-from influence_core.jobs import status as job_status
-from influence_core.jobs import submission as jobs
+from influence_core.jobs import process, repair_jobs, status, submission
 from influence_core.run_files.progress import write_progress
-from influence_core.system import locks as job_lock
+from influence_core.system import locks
 from pages.ui.bring import (
     check_step,
+    child_question,
     data_step,
     label_question,
     model_step,
     plan,
     trial_panel,
-)
-from pages.ui.bring import (
-    child_question as asking,
 )
 from pages.ui.shell import more_work
 from tests.app.brought import bring
@@ -33,7 +28,7 @@ from tests.making.drawn_run import make_small_run
 
 SOURCES = sorted([*MAIN.parents[1].rglob("*.py"), *MAIN.parents[2].glob("app.py")])
 DOOR = Path(more_work.__file__)
-ROOMS = tuple(module.__name__ for module in (jobs, job_process, job_status, repair_jobs))
+ROOMS = tuple(module.__name__ for module in (submission, process, status, repair_jobs))
 READING = {
     "JAIL", "JobSpec", "JobStatus", "active", "kind_of", "limit", "name_of", "read_job", "status", "title_of",
 }  # fmt: skip
@@ -72,18 +67,18 @@ def test_only_the_door_starts_or_stops_work(path: Path) -> None:
         last = name.rpartition(".")[2]
         if path != DOOR and of_jobs(name) and name not in ROOMS:
             assert last in READING, f"{path.name}:{line} uses {name}: a role check would be forgotten here"
-        if path != Path(asking.__file__):
+        if path != Path(child_question.__file__):
             assert not name.startswith(PROCESSES), (
                 f"{path.name}:{line} uses {name}; only child_question.py may"
             )
 
 
 def test_the_law_sees_what_it_forbids() -> None:
-    seen = {name for _, name in named(DOOR) if of_jobs(name) and name not in ROOMS}
-    assert {name.rpartition(".")[2] for name in seen} - READING == {
+    names = {name for _, name in named(DOOR) if of_jobs(name)} - set(ROOMS)
+    assert {name.rpartition(".")[2] for name in names} - READING == {
         "submit", "launch", "cancel", "kill", "submit_prediction", "submit_verification",
     }  # fmt: skip
-    assert any(name.startswith(PROCESSES) for _, name in named(Path(asking.__file__)))
+    assert any(name.startswith(PROCESSES) for _, name in named(Path(child_question.__file__)))
 
 
 # ---------------------------------------------------------------------------------------------- on the pages
@@ -154,7 +149,7 @@ def test_no_button_of_any_page_lets_a_viewer_start_or_stop_work(
 
 def test_a_viewer_cannot_stop_work_either(open_app: Open, server: Path, sign_in: SignIn) -> None:
     folder = server / "stopped"
-    descriptor = job_lock.take(folder / "lock")  # a process that works on it
+    descriptor = locks.take(folder / "lock")  # a process that works on it
     write_progress(folder, {"state": "running", "done": 3, "total": 9, "stage_index": 0, "stage_count": 5})
     sign_in("eve@lab.org")
     try:
@@ -171,7 +166,7 @@ def test_a_viewer_cannot_stop_work_either(open_app: Open, server: Path, sign_in:
         lambda run: more_work.resume(run),
         lambda run: more_work.cancel(run),
         lambda run: more_work.stop_at_once(run),
-        lambda run: asking.ask("a check", ["true"]),
+        lambda run: child_question.ask("a check", ["true"]),
     ],
 )
 def test_the_door_itself_refuses(server: Path, sign_in: SignIn, attempt: Callable[[Path], object]) -> None:

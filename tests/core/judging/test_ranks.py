@@ -10,12 +10,11 @@ import torch
 from scipy import stats
 
 from influence_core.engine import agreement
-from influence_core.judging import intervals, paired, ranks
-from influence_core.judging import signals as comparison
+from influence_core.judging import intervals, paired, ranks, signals
 from influence_core.runs import shortlist
-from pages.ui.words import robustness as fragility
+from pages.ui.words import robustness
 
-ROOT = Path(ranks.__file__).resolve().parents[1]
+ROOT = Path(ranks.__file__).resolve().parents[2]
 SOURCES = sorted([*ROOT.glob("influence_core/**/*.py"), *ROOT.glob("pages/**/*.py")])
 TIED = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 2.0, 3.0, 3.0, 3.0, 4.0])
 OTHER = np.array([5.0, 1.0, 1.0, 2.0, 2.0, 0.0, 7.0, 7.0, 7.0, 7.0])
@@ -32,8 +31,8 @@ CORRELATIONS = {
     "agreement": lambda a, b: agreement.rank_correlation(torch.tensor(a), torch.tensor(b)),
     "shortlist": lambda a, b: shortlist._agreement(a, b, np.ones(len(a)))[1],
     "paired": of_paired,
-    "comparison": lambda a, b: comparison.agreement(pd.DataFrame({"a": a, "b": b})).loc["a", "b"],
-    "fragility": lambda a, b: fragility.relation(a, b, k=3).rank,
+    "signals": lambda a, b: signals.agreement(pd.DataFrame({"a": a, "b": b})).loc["a", "b"],
+    "robustness": lambda a, b: robustness.relation(a, b, k=3).rank,
 }
 
 
