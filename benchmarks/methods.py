@@ -152,15 +152,6 @@ def looked_at(task: Task) -> Run:
     return lambda: studied(task.model, task.train, loss_by_name("cross_entropy")) and None
 
 
-def sweep_bfloat16(task: Task) -> Run:
-    """Ours: everything in bfloat16, its comparison with float32 on 64 samples included."""
-    import influence_core as ic
-
-    directions = [own_gradient(task, row) for row in range(len(task.held_out))]
-    settings = {"directions": directions, "sketch": 256, "batch_size": task.batch, "precision": "bfloat16"}
-    return lambda: ic.sweep(task.model, task.train, **settings).products[:, 0]
-
-
 def sweep_one(task: Task) -> Run:
     """Ours: norms of all layers and one direction."""
     import influence_core as ic
@@ -198,12 +189,6 @@ METHODS = [
     ),
     Method(
         "ours: looking at the model", "influence_core.engine", looked_at, "part of each sweep, once, any n"
-    ),
-    Method(
-        "ours: sweep, bfloat16",
-        "influence_core.engine",
-        sweep_bfloat16,
-        "as everything, with its check",
     ),
     Method("ours: sweep, one direction", "influence_core.engine", sweep_one, "all norms, 1 direction"),
     Method("ours: directional", "influence_core.engine", directional, "one direction, no norms"),

@@ -10,7 +10,7 @@ from influence_core import identity
 from influence_core.adversarial_examples import write_examples
 from influence_core.analysis_job import Job
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.held_out_table import held_out_table
 from influence_core.robustness import robustness
 from influence_core.runs import (

@@ -12,8 +12,10 @@ from influence_core.aims import Aims, aims
 from influence_core.analysis_job import SKETCH, Job
 from influence_core.data import Samples
 from influence_core.derived_groups import CLUSTER_COLUMN, Assign, gradient_clusters
+from influence_core.engine.directions import Direction
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.sweep import Direction, Sweep, sweep
+from influence_core.engine.result import Sweep
+from influence_core.engine.sweep import sweep
 from influence_core.errors import LayerError
 from influence_core.meanings import CHECKPOINTS
 from influence_core.objectives import Objective

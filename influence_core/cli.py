@@ -108,7 +108,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="influence on what: utility, utility:class, fairness:COLUMN[:KIND[:CLASS]]; all in one sweep",
     )
-    parser.add_argument("--precision", choices=("float32", "float64", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "float64"), default="float32")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a pass; does not change a score")
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out damaged pictures, listed in run.json"

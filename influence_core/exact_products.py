@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from influence_core.engine.directional import measured_directional
+from influence_core.engine.directions import Direction
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.study import WITHIN, Study, studied
-from influence_core.engine.sweep import Direction, sweep
+from influence_core.engine.sweep import sweep
 from influence_core.engine.taps import trainable
 from influence_core.errors import LayerError
 from influence_core.reopened import Inputs

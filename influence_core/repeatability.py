@@ -20,8 +20,10 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.compilable import uncompiled
+from influence_core.engine.directions import Direction
 from influence_core.engine.losses import Loss
-from influence_core.engine.sweep import Direction, Sweep, sweep
+from influence_core.engine.result import Sweep
+from influence_core.engine.sweep import sweep
 
 CHECKED = 64
 OTHER_BATCH = 7

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.engine.sweep import Sweep
+from influence_core.engine.result import Sweep
 from influence_core.scores.baselines import baselines, softmax
 from influence_core.scores.confident_learning import confident_learning
 from influence_core.scores.evidence import Evidence, Scaled, View, readings, scaled, taught_by_validation

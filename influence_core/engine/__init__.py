@@ -2,6 +2,7 @@
 
 from influence_core.engine.contractions import per_sample_gradients
 from influence_core.engine.directional import Directional, directional, measured_directional
-from influence_core.engine.sweep import Sweep, sweep
+from influence_core.engine.result import Sweep
+from influence_core.engine.sweep import sweep
 
 __all__ = ["Directional", "Sweep", "directional", "measured_directional", "per_sample_gradients", "sweep"]

@@ -1,4 +1,4 @@
-"""How well does a fast derivative agree with the true one? Measured on a sample of the data, against autograd.
+"""How well a fast derivative agrees with the true one, measured on a sample of the data against autograd.
 
     agreement        Spearman's rank correlation, ties at their mean rank; 1 = the same order
     relative_error   sqrt(sum_i (found_i - true_i)^2 / sum_i true_i^2)

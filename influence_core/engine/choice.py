@@ -1,12 +1,12 @@
-"""Which way to the products <g_i, v> may be trusted, for this model and this direction? The first that agrees.
+"""The way to the products <g_i, v> that may be trusted for this model and this direction: the first that agrees.
 
-A few samples are taken through autograd one by one, and every way is judged by them (agreement.py): the difference with
-held kinks where the network has such kinks, the central one, forward mode. A difference's step is found on them too.
+A few samples are taken through autograd one by one, and each way is judged by them (agreement.py): the central
+difference, whose step is found on them too, then forward mode.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,19 +27,13 @@ from influence_core.engine.derivatives import (
     Way,
     differences,
     gradients,
-    held,
-    kinked,
     tangents,
 )
-from influence_core.engine.slopes import has_slope
 from influence_core.engine.study import ROWS, WITHIN, _mixing
 from influence_core.errors import LayerError
 
 STEP_ROWS = 16
 """Of the samples compared with autograd, those that the step is chosen on."""
-
-STEPPED = {"difference": differences, "held": held}
-SPOKEN = {"difference": "The central difference", "held": "The difference with held kinks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +48,8 @@ class Probe:
         return compared(torch.cat([way(part) for part in self.parts]), self.products)
 
 
-def probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, Probe]:
-    """Samples spread over the data, each alone through autograd, and the line with its loss's slope if that works.
+def probed(line: Line, samples: Dataset, r: int, rows: int) -> Probe:
+    """Samples spread over the data, each alone through autograd.
 
     Raises:
         LayerError: the losses of a batch are not those of its samples alone.
@@ -64,39 +58,32 @@ def probed(line: Line, samples: Dataset, r: int, rows: int) -> tuple[Line, Probe
     few = Subset(samples, [row * n // r for row in range(r)])
     parts = list(loop.batches(few, min(rows, STEP_ROWS), like=line.model))
     with torch.no_grad():
-        outputs = line.outputs({}, parts[0].inputs)
-        line = replace(line, sloped=has_slope(line.loss, outputs, parts[0].labels))
-        together = line.losses_of(outputs, parts[0]).double()
+        together = line.losses({}, parts[0]).double()
     truth = [gradients(line, part) for part in parts]
     losses, products = (torch.cat(column) for column in zip(*truth, strict=True))
     alone = losses[: len(together)]
     apart = float(((together - alone).abs() / (1 + alone.abs())).max())
     if not apart <= WITHIN[loop.home(line.model)[1]]:
         raise LayerError(_mixing(line.model, Subset(few, [row % r for row in range(ROWS)]), apart))
-    return line, Probe(parts, losses, products)
+    return Probe(parts, losses, products)
 
 
 def chosen(method: str, line: Line, probe: Probe) -> tuple[Way, str, Agreement, float]:
     """The way to take, its name, how it agreed, and its step."""
     measured = ""
-    for name in _differences_of(method, line, probe):
-        try:
-            step = _step(line, probe, STEPPED[name])
-            way = STEPPED[name](line, step)
-            found = probe.judge(way)
-        except LayerError as error:  # another path at other weights: there is nothing to hold
-            if method == name:
-                raise
-            measured += f"{error} "
-            continue
+    if method != "forward":
+        step = _step(line, probe)
+        way = differences(line, step)
+        found = probe.judge(way)
         if found.good:
-            return way, name, found, step
-        measured += (
-            f"{SPOKEN[name]} agrees too little with autograd on {len(probe.products)} samples: {found}. "
+            return way, "difference", found, step
+        measured = (
+            "The central difference agrees too little with autograd on "
+            f"{len(probe.products)} samples: {found}. "
         )
-        if method == name:
+        if method == "difference":
             warnings.warn(f"{measured}Expected {RANKS} and {ERROR:.0e}: use method='auto'.", stacklevel=4)
-            return way, name, found, step
+            return way, "difference", found, step
         del way  # copies of the parameters
     way, found = _forward(line, probe, measured)
     if measured:
@@ -104,21 +91,14 @@ def chosen(method: str, line: Line, probe: Probe) -> tuple[Way, str, Agreement, 
     return way, "forward", found, 0.0
 
 
-def _differences_of(method: str, line: Line, probe: Probe) -> tuple[str, ...]:
-    """The differences to try, in order: a network without kinks has nothing to hold."""
-    if method != "auto":
-        return () if method == "forward" else (method,)
-    return ("held", "difference") if kinked(line, probe.parts[0]) else ("difference",)
-
-
-def _step(line: Line, probe: Probe, stepped: Callable[[Line, float], Way]) -> float:
+def _step(line: Line, probe: Probe) -> float:
     parts = probe.parts[: max(1, STEP_ROWS // len(probe.parts[0]))]
     true = probe.products[: sum(len(part) for part in parts)]
     eps = torch.finfo(loop.home(line.model)[1]).eps
     start = first_step(probe.losses[: len(true)], true, eps, _length(line.theta) / _length(line.along))
 
     def error_of(e: float) -> float:
-        way = stepped(line, e)
+        way = differences(line, e)
         return relative_error(torch.cat([way(part) for part in parts]), true)
 
     return best_step(error_of, start, enough=eps**0.5)

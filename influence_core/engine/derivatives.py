@@ -1,12 +1,8 @@
-"""How does every sample's loss change along a line theta + e v? Four ways to the same number <g_i, v>.
+"""Three ways to the same number <g_i, v>: how every sample's loss changes along a line theta + e v.
 
-    differences   (z_i(theta + e v) - z_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
-    held          (z_i(theta + e v) - z_i(theta)) / e           two, units held on their sides; rounding, e of curvature
+    differences   (l_i(theta + e v) - l_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
     tangents      forward mode: dual numbers theta + eps v      about 3.2 inference passes; exact
     gradients     one-sample autograd, then the product         slowest; the definition, the others are judged by it
-
-The first two are of the outputs z; the loss follows by its slope along their change (slopes.py), or, where it has none,
-is subtracted itself.
 
 The weights are never written to: a call gets its own tensors (torch.func.functional_call), made once for all batches.
 Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025); see science.md 6.
@@ -25,9 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
-from influence_core.engine.kinks import Held, Seen
 from influence_core.engine.losses import Loss, checked
-from influence_core.engine.slopes import change
 from influence_core.engine.trees import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
@@ -39,14 +33,13 @@ class Line:
     """All points theta + e v of one model and one direction.
 
     theta, along: parameters and direction by name, only those that the direction names. buffers: copies, so that a
-    model that counts its calls is not changed. sloped: whether the loss is followed by its slope (slopes.has_slope).
+    model that counts its calls is not changed.
     """
 
     model: nn.Module
     theta: Mapping[str, Tensor]
     along: Mapping[str, Tensor]
     loss: Loss
-    sloped: bool = False
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def at(self, e: float) -> dict[str, Tensor]:
@@ -68,16 +61,7 @@ class Line:
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
         """Losses (b,) with these parameters."""
-        return self.losses_of(self.outputs(parameters, batch.inputs), batch)
-
-    def losses_of(self, outputs: Any, batch: loop.Batch) -> Tensor:
-        return checked(self.loss(outputs, batch.labels), len(batch))
-
-    def change(self, before: Any, after: Any, batch: loop.Batch, *, at: float) -> Tensor:
-        """Changes (b,), float64, of the losses from outputs to others; `at`: where a slope is taken (slopes.change)."""
-        if self.sloped:
-            return change(self.loss, before, after, batch.labels, at).double()
-        return self.losses_of(after, batch).double() - self.losses_of(before, batch).double()
+        return checked(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:
@@ -86,32 +70,9 @@ def differences(line: Line, e: float) -> Way:
 
     def way(batch: loop.Batch) -> Tensor:
         with torch.no_grad():
-            after, before = line.outputs(ahead, batch.inputs), line.outputs(behind, batch.inputs)
-            return line.change(before, after, batch, at=0.5) / (2 * e)
+            return (line.losses(ahead, batch).double() - line.losses(behind, batch).double()) / (2 * e)
 
     return way
-
-
-def held(line: Line, e: float) -> Way:
-    """One-sided differences with step e, every unit on the side of its kink where the model has it; one copy."""
-    ahead = line.at(e)
-
-    def way(batch: loop.Batch) -> Tensor:
-        with torch.no_grad():
-            with Seen() as seen:
-                here = line.outputs({}, batch.inputs)
-            with Held(seen.sides):
-                after = line.outputs(ahead, batch.inputs)
-            return line.change(here, after, batch, at=0) / e
-
-    return way
-
-
-def kinked(line: Line, batch: loop.Batch) -> bool:
-    """Whether a forward pass meets a kink that can be held."""
-    with torch.no_grad(), Seen() as seen:
-        line.outputs({}, batch.inputs)
-    return bool(seen.sides)
 
 
 def tangents(line: Line) -> Way:
@@ -150,7 +111,7 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def one_function(model: nn.Module) -> Iterator[None]:
-    """The model means the same in all four ways, and its attributes are put back at the end, also after an error.
+    """The model means the same in all three ways, and its attributes are put back at the end, also after an error.
 
     Without gradients nn.TransformerEncoderLayer takes another path, which has no forward derivative and writes zeros at
     padded positions. Attributes: functional_call leaves its own weights in the list of an nn.LSTM, old-style

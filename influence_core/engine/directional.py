@@ -1,9 +1,8 @@
-"""Which samples push the model along ONE direction? <g_i, v> for every sample, for any module, in two inference passes.
+"""Products <g_i, v> of every sample's gradient with ONE direction, for any module, in two inference passes.
 
 <g_i, v> is the directional derivative of sample i's own loss, d/de l_i(theta + e v) at e = 0. No gradient is formed, so
-no layer needs a rule: derivatives.py has the ways. A difference is fast but rounds, so 32 samples spread over the data
-are compared with autograd first (choice.py): a central one, or, for a network with kinks, one that holds every unit
-on its side; when neither is good enough, forward mode is taken, and judged.
+no layer needs a rule: derivatives.py has the ways. A central difference is fast but rounds, so 32 samples spread over
+the data are compared with autograd first (choice.py); where it is not good enough, forward mode is taken, and judged.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from influence_core.errors import InfluenceError, LayerError
 
 AUTO_ROWS = 64
 """Samples a pass: a pass without gradients keeps little, and more rows gained nothing."""
-METHODS = ("auto", "difference", "held", "forward")
+METHODS = ("auto", "difference", "forward")
 
 PROBE = 32
 """Samples compared with autograd; at n = 4,000 about 0.1 inference passes with the search for a step."""
@@ -37,7 +36,7 @@ class Directional:
     values: Tensor
     """(n,) <g_i, v>, rows in dataset order. With an objective's gradient as v, positive = helpful."""
     method: str
-    """"difference", "held" or "forward"; "none" where nothing had to be computed: no samples, a direction of zeros."""
+    """"difference" or "forward"; "none" where nothing had to be computed: no samples, a direction of zeros."""
     agreement: float
     """Spearman's rank correlation with one-sample autograd on a sample of up to 32 rows."""
     relative_error: float
@@ -66,10 +65,9 @@ def directional(
         samples: map-style dataset of (input, label), n rows, never shuffled.
         direction: parameter name -> tensor of the parameter's shape; missing names count as zero.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        method: "difference" (central; 2 inference passes, rounded), "held" (one-sided, with every ReLU and max pooling
-            held on its side; 2 passes), "forward" (about 3.2, exact) or "auto": "held" first where the network has such
-            kinks, the difference where it has none, the other of the two next, each taken if it agrees with autograd on
-            a sample (rank agreement 0.99, relative error 1e-2); else forward with a warning.
+        method: "difference" (central; 2 inference passes, rounded), "forward" (about 3.2, exact) or "auto": the
+            difference if it agrees with autograd on a sample (rank agreement 0.99, relative error 1e-2), else forward
+            with a warning.
         batch_size: samples a pass.
         precision: "float32" or "float64"; float64 scores a copy of the model.
         on_progress: called with ("directional", samples done, n).
@@ -116,7 +114,7 @@ def measured_directional(
     if n == 0 or not line.along:
         return Directional(torch.zeros(n, dtype=loop.home(scored)[1]), "none", 1.0, 0.0, 0.0)
     with scoring(scored), one_function(scored):
-        line, truth = probed(line, samples, min(n, probe), rows)
+        truth = probed(line, samples, min(n, probe), rows)
         way, taken, found, step = chosen(method, line, truth)
         parts = []
         for batch in loop.batches(samples, rows, like=scored):

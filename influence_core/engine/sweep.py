@@ -8,7 +8,6 @@ Finished row ranges go to disk when a folder is given (shards.py). What is kept 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from influence_core.engine.precision import (
     on_wide_outputs,
     spread_over,
 )
+from influence_core.engine.result import Sweep
 from influence_core.engine.shards import read_shard, write_shard
 from influence_core.engine.sketch import folding_map
 from influence_core.engine.study import Study, studied
@@ -44,38 +44,6 @@ Progress = Callable[[str, int, int], None]
 
 SHARD_ROWS = 512
 """Rows of one file on disk, rounded to whole batches: what a killed run can lose."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """Per-sample quantities of n samples, rows in dataset order, float32 unless the sweep ran in float64.
-
-    Norms are not signed and positive means unusual. A product is positive when a gradient step on the sample moves
-    the parameters against the direction: with an objective's gradient as direction, positive = helpful.
-    """
-
-    losses: Tensor
-    """(n,) each sample's own loss."""
-    logits: Tensor
-    """(n, c) the model's outputs, in evaluation mode; (n,) of a single number, (n, 0) of sequences and nests."""
-    grad_norms: Tensor
-    """(n,) L2 norm of the gradient over all trainable parameters."""
-    grad_norms_l1: Tensor
-    """(n,) L1 norm of the same."""
-    layer_norms: dict[str, Tensor]
-    """L2 norm by layer path, each (n,)."""
-    last_layer: str
-    """Path of the layer used last: the head of a classifier."""
-    last_norm_l1: Tensor
-    """(n,) L1 norm over the last layer alone."""
-    products: Tensor
-    """(n, k) inner product with each direction."""
-    sketches: Tensor
-    """(n, q) folded gradients: inner products of rows estimate those of the gradients, without bias."""
-    features: dict[str, Tensor]
-    """Inputs of the layers asked for, pooled to at most 2 x 2 positions, each (n, f)."""
-    ways: dict[str, str]
-    """How each parameter's gradient was found: a key of `engine.uses.HOW`."""
 
 
 def sweep(
@@ -102,8 +70,8 @@ def sweep(
         directions: k mappings parameter name -> tensor of the parameter's shape (missing names count as zero).
         sketch: q, the length of each sketch; 0 for none.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        precision: "float32"; "float64" scores a copy of the model; "bfloat16" too, if its order of samples is that of
-            float32 (rank agreement 0.99 in every norm and product on 64 samples), else it is refused.
+        precision: "float32"; "float64" scores a copy of the model; "bfloat16" too, for a model on a GPU, if its order
+            of samples is that of float32 (rank agreement 0.99 in every norm and product on 64), else it is refused.
         batch_size: samples a pass, "auto" for what fits (batch_size.py); does not change a score.
         features: module paths whose pooled inputs are kept.
         shards: folder for finished row ranges; a second call with the same inputs continues there.

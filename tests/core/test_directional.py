@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -13,11 +14,13 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.engine import measured_directional
 from influence_core.engine.agreement import Agreement, best_step, compared, first_step
+from influence_core.engine.losses import LOSSES
 from influence_core.errors import InfluenceError, LayerError
 from tests.oracles import dataset, flat, flat_gradients, random_directions, settled
 from tests.zoo import Made, ids, shaken, snapshot
 
-WITHIN = {"forward": 1e-9, "difference": 1e-6, "held": 1e-5}
+ENTROPY = LOSSES["cross_entropy"]
+WITHIN = {"forward": 1e-9, "difference": 1e-6}
 
 
 def truth(model, samples, direction, loss="cross_entropy"):
@@ -175,7 +178,7 @@ def test_linear_in_the_direction(a, b, method):
 @settings(max_examples=12, deadline=None)
 @given(
     scale=st.sampled_from([1e-38, 1e-8, 1e-3, 1.0, 1e4, 1e30]),
-    method=st.sampled_from(["difference", "held", "forward"]),
+    method=st.sampled_from(list(WITHIN)),
 )
 def test_the_length_of_the_direction_does_not_matter_to_the_accuracy(scale, method):
     """A step not divided by |v| leaves the line where the loss is straight, or does not leave rounding."""
@@ -197,7 +200,7 @@ def test_agrees_with_the_sweep_and_its_sign():
     assert got.mean() > 0, "the mean product with the mean gradient is its squared length"
 
 
-@pytest.mark.parametrize("method", ["auto", "forward", "difference", "held"])
+@pytest.mark.parametrize("method", ["auto", *WITHIN])
 def test_a_direction_of_zeros_gives_exact_zeros(method):
     model, samples = nn.Linear(4, 3), dataset(4, n=5, classes=3, dtype=torch.float32)
     for v in ({}, {"weight": torch.zeros(3, 4)}):
@@ -224,6 +227,7 @@ def test_missing_names_count_as_zero(method):
         ({"weight": torch.zeros(4, 3)}, {}, r"shape \(4, 3\)"),
         ({"weight": torch.full((3, 4), torch.nan)}, {}, "direction holds NaN"),
         ({}, {"method": "magic"}, "'magic' is not known; expected one of auto"),
+        ({}, {"method": "held"}, "'held' is not known; expected one of auto, difference, forward"),
         ({}, {"batch_size": 0}, "from 1 on"),
         ({}, {"precision": "float8"}, "'float8'"),
         ({"weight": torch.ones(3, 4)}, {"loss": lambda z, y: z.mean()}, "one loss a sample"),
@@ -391,6 +395,62 @@ def test_losses_of_ones_own():
     (v,) = random_directions(model, 1)
     got, expected = ic.directional(model, samples, v, loss=weighted), truth(model, samples, v, weighted)
     assert (got - expected).norm() <= 1e-2 * expected.norm()
+
+
+@pytest.mark.parametrize("steps", [5, 9, 16])
+def test_outputs_with_steps_first(steps):
+    """Samples on the second axis, also as many as there are steps: row i of the outputs is not sample i."""
+
+    def own(z, y):
+        return ENTROPY(z.movedim(1, 0), y)
+
+    torch.manual_seed(0)
+    model = Made(lambda m, x: m.head(x.transpose(0, 1)).tanh(), head=nn.Linear(4, 5)).double()
+    samples = TensorDataset(torch.randn(20, steps, 4, dtype=torch.float64), torch.randint(5, (20, steps)))
+    (v,) = random_directions(model, 1)
+    got = ic.directional(model, samples, v, loss=own, precision="float64")
+    expected = ic.directional(model, samples, v, loss=own, method="forward", precision="float64")
+    assert torch.allclose(got, expected, rtol=1e-5, atol=1e-8)
+
+
+def in_place(z, y):
+    z *= 1.0
+    return ENTROPY(z, y)
+
+
+@dataclass
+class Answer:
+    """What a model may return instead of a tensor."""
+
+    logits: torch.Tensor
+
+
+def of_an_answer(answer, y):
+    return ENTROPY(answer.logits, y)
+
+
+@pytest.mark.parametrize("method", ["difference", "auto"])
+@pytest.mark.parametrize("own", [in_place, of_an_answer])
+def test_a_loss_may_write_over_its_outputs_and_take_any_answer(own, method):
+    torch.manual_seed(0)
+    parts = dict(first=nn.Linear(4, 6), head=nn.Linear(6, 3))
+    plain = Made(lambda m, x: m.head(m.first(x).relu()), **parts).double()
+    model = Made(lambda m, x: Answer(m.head(m.first(x).relu())), **parts) if own is of_an_answer else plain
+    samples = dataset(4, n=9, classes=3)
+    (v,) = random_directions(plain, 1)
+    got = ic.directional(model, samples, v, loss=own, method=method, precision="float64")
+    expected = ic.directional(plain, samples, v, method="forward", precision="float64")
+    assert torch.allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_regression_of_several_outputs_in_float32():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    samples = TensorDataset(torch.randn(40, 4), torch.randn(40, 2))
+    (v,) = random_directions(model, 1)
+    got = ic.directional(model, samples, v, loss="squared_error")
+    true = ic.directional(model, samples, v, loss="squared_error", method="forward", precision="float64")
+    assert (got - true).norm() <= 1e-2 * true.norm(), "beyond the bar that the check promises"
 
 
 def test_inputs_by_name_and_progress():
