@@ -20,7 +20,6 @@ from methods import own_gradient
 from models import DIRECTIONS, SUBJECTS, build_task, sample_losses
 
 from influence_core.engine import batches
-from influence_core.engine.heap import holding
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.one_batch import one_batch
 from influence_core.engine.study import studied
@@ -74,8 +73,7 @@ def row(name: str, chosen: argparse.Namespace) -> str:
     rounds = []
     for _ in range(chosen.rounds):
         train, infer = settled(training, clock), settled(inference, clock)
-        with holding():  # as a sweep does, and nobody's training
-            rounds.append((train, settled(sweeping, clock), infer))
+        rounds.append((train, settled(sweeping, clock), infer))
     ratios = [sweep / train for train, sweep, _ in rounds]
     inference = statistics.median(infer / train for train, _, infer in rounds)
     middle, low, high = statistics.median(ratios), min(ratios), max(ratios)

@@ -16,8 +16,7 @@ def main() -> None:
     os.nice(10)
     for of in ("written", "made", "rows"):
         loop(torch.float32, of)
-    for name in ("scaled", "depthwise"):
-        positions.loop(torch.float32, name)
+    positions.loop(torch.float32)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from influence_core.engine import positions
-from influence_core.engine.compilable import compiles
 from influence_core.engine.convolutions import convolved, transposed
 from influence_core.engine.factors import Dense, Factor, Outer, merged_rows
 
@@ -180,9 +178,6 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Made:
     def scaled() -> Dense:
-        if len(normalized_shape) == 1 and compiles(d, input):
-            rows, given = (x.reshape(len(d), -1, x.shape[-1]) for x in (d, input))
-            return Dense(positions.scaled(rows, given, eps))
         return _over_positions(d * functional.layer_norm(input, normalized_shape, eps=eps), normalized_shape)
 
     return {

@@ -12,7 +12,6 @@ import numpy as np
 from numba import carray, njit
 
 from influence_core.engine.compiled import SETTLED, TASK, settled
-from influence_core.engine.fused import WIDE, fits, made_read
 from influence_core.engine.threads import QUICK, THREAD, THREADS, kept
 from influence_core.engine.vectors import BITS, COLUMNS, ROWS, copier, fetch, make, pointer, reader, turn
 
@@ -20,12 +19,9 @@ BAND = 48
 """Rows after which the next columns are taken."""
 APART = 64
 """Bytes between blocks, so that they do not all fall into one set of the cache."""
-FUSED = fits()
-VECTOR = (WIDE if FUSED else BITS) // 8
+VECTOR = BITS // 8
 copy, copy_8 = copier(COLUMNS), copier(8)
 eight, eight_folded, one, one_folded = reader(8, False), reader(8, True), reader(1, False), reader(1, True)
-eight_made, eight_made_folded = made_read(8, False), made_read(8, True)
-one_made, one_made_folded = made_read(1, False), made_read(1, True)
 
 
 def room(n: int, rows: int, columns: int, t: int, threads: int) -> int:
@@ -129,26 +125,8 @@ def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
 
 @kept
 @njit(**QUICK)
-def _read_in_registers(  # type: ignore[no-untyped-def]
-    task, zero, size, d, a, apart, v, signs, into, places, rows, sums, made
-):
-    t = task[22]
-    if task[4] == 8:
-        if task[5]:
-            eight_made_folded(zero, d, a, t, apart, v, signs, into, places, rows, sums)
-        else:
-            eight_made(zero, d, a, t, apart, v, signs, into, places, rows, sums)
-    elif task[5]:
-        one_made_folded(zero, d, a, t, apart, v, signs, into, places, rows, sums)
-    else:
-        one_made(zero, d, a, t, apart, v, signs, into, places, rows, sums)
-
-
-@kept
-@njit(**QUICK)
-def _read_in_cache(  # type: ignore[no-untyped-def]
-    task, zero, size, d, a, apart, v, signs, into, places, rows, sums, made
-):
+def _read(task, zero, size, d, a, apart, v, signs, into, places, rows, sums, made):  # type: ignore[no-untyped-def]
+    """Add one sample's gradient at `rows` rows and 64 columns to its sums; `made` is room for the block."""
     for r in range(0, rows, ROWS):
         make(zero, d + apart * (r // ROWS), a, made + size * COLUMNS * r, task[22])
     if task[4] == 8:
@@ -160,10 +138,6 @@ def _read_in_cache(  # type: ignore[no-untyped-def]
         one_folded(zero, made, v, signs, into, places, rows, sums)
     else:
         one(zero, made, v, signs, into, places, rows, sums)
-
-
-_read = _read_in_registers if FUSED else _read_in_cache
-"""One sample's gradient at `rows` rows and 64 columns, added to its sums; `made` is room for it where it is needed."""
 
 
 @kept

@@ -23,7 +23,6 @@ from influence_core.engine import batches as loop
 from influence_core.engine.book import Book
 from influence_core.engine.contractions import per_sample_gradients
 from influence_core.engine.factors import Dense, Factor, samples_of, written_out
-from influence_core.engine.heap import give_back
 from influence_core.engine.layouts import Key, Layouts, compared
 from influence_core.engine.losses import Loss, checked
 from influence_core.engine.taps import Watch, scoring, trainable
@@ -146,7 +145,6 @@ def _compared(
             within = WITHIN.get(dtype, 1e-2)
             wrong.update({name: share for name, share in shares.items() if not share <= within})
             del truth  # before the next sample's is written out: both at once were 86 MB of stock ResNet-18
-            give_back()
     return ways, wrong
 
 

@@ -20,7 +20,6 @@ from influence_core.engine.batch_size import halved, probed_batch_size
 from influence_core.engine.contractions import Buffer, Wanted
 from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.factors import wide
-from influence_core.engine.heap import holding
 from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_batch import Plan, fetched, one_batch
@@ -92,7 +91,7 @@ def sweep(
     rows = _rows(scored, samples, plan, batch_size)
     settings = (sketch, seed, rows, precision, tuple(features))
     key = key_of(scored, directions or (), function, settings, fingerprint) if shards else ""
-    with holding(), scoring(scored):
+    with scoring(scored):
         n = loop.count(samples)
         span, table = max(1, SHARD_ROWS // rows) * rows, Table(n)
         for start in range(0, n, span):
