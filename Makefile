@@ -22,7 +22,7 @@ check: .venv/test  ## lint, format and types, exactly as in CI
 	$(BIN)/pyright
 
 bench: $(PEERS)/done  ## the engine beside other libraries, a long run: make bench ARGS="--models vit --markdown"
-	$(PEERS)/bin/python benchmarks/engine.py $(ARGS)
+	$(PEERS)/bin/python -m benchmarks.cost.engine $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info
@@ -30,7 +30,7 @@ clean:
 .venv/app: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
-	$(BIN)/python -m influence_core.engine.ahead
+	$(BIN)/python -m influence_core.engine.kernels.compile_ahead
 	touch $@
 
 .venv/test: .venv/app

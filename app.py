@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from pages.ui import receiving, routes  # noqa: E402  (needs the line above)
+from pages.ui.server import receiving, routes  # noqa: E402  (needs the line above)
 
 app = st.App(HERE / "pages" / "ui" / "main.py", routes=[*routes.routes(), *receiving.routes()])
 

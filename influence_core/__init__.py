@@ -18,9 +18,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from influence_core.analysis import analyze
+    from influence_core.analysis.analyze import analyze
     from influence_core.data import Dataset, Samples, open_dataset
-    from influence_core.dynamics import training_dynamics
     from influence_core.engine import (
         Directional,
         Sweep,
@@ -29,52 +28,53 @@ if TYPE_CHECKING:
         per_sample_gradients,
         sweep,
     )
-    from influence_core.evaluation import detection_table
+    from influence_core.judging.detection import detection_table
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
-    from influence_core.online import OnlineValuation
-    from influence_core.recipe import Recipe
-    from influence_core.recording import Recorder, Recording, open_recording, recording_folder
-    from influence_core.repair import Repair, repaired
-    from influence_core.runs import Run, list_runs, open_run
-    from influence_core.scores.layer_aware import layer_aware_influence
-    from influence_core.verification import verify
-    from influence_core.verifications import Verification, list_verifications, open_verification
+    from influence_core.repair.repairs import Repair, repaired
+    from influence_core.run_files.tables import Run, list_runs, open_run
+    from influence_core.scores.influence.layer_aware import layer_aware_influence
+    from influence_core.training.dynamics import training_dynamics
+    from influence_core.training.online_valuation import OnlineValuation
+    from influence_core.training.recipe import Recipe
+    from influence_core.training.recorder import Recorder, Recording, open_recording, recording_folder
+    from influence_core.verification.results import Verification, list_verifications, open_verification
+    from influence_core.verification.verify import verify
 
 _HOMES = {
     "Dataset": "data",
     "Directional": "engine",
     "Objective": "objectives",
-    "OnlineValuation": "online",
+    "OnlineValuation": "training.online_valuation",
     "OpenedModel": "models",
     "Preprocessing": "models",
-    "Recipe": "recipe",
-    "Recorder": "recording",
-    "Recording": "recording",
-    "Repair": "repair",
-    "Run": "runs",
+    "Recipe": "training.recipe",
+    "Recorder": "training.recorder",
+    "Recording": "training.recorder",
+    "Repair": "repair.repairs",
+    "Run": "run_files.tables",
     "Samples": "data",
     "Sweep": "engine",
-    "Verification": "verifications",
-    "analyze": "analysis",
-    "detection_table": "evaluation",
+    "Verification": "verification.results",
+    "analyze": "analysis.analyze",
+    "detection_table": "judging.detection",
     "directional": "engine",
-    "layer_aware_influence": "scores.layer_aware",
-    "list_runs": "runs",
-    "list_verifications": "verifications",
+    "layer_aware_influence": "scores.influence.layer_aware",
+    "list_runs": "run_files.tables",
+    "list_verifications": "verification.results",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
     "open_dataset": "data",
     "open_model": "models",
-    "open_recording": "recording",
-    "open_run": "runs",
-    "open_verification": "verifications",
+    "open_recording": "training.recorder",
+    "open_run": "run_files.tables",
+    "open_verification": "verification.results",
     "per_sample_gradients": "engine",
-    "recording_folder": "recording",
-    "repaired": "repair",
+    "recording_folder": "training.recorder",
+    "repaired": "repair.repairs",
     "sweep": "engine",
-    "training_dynamics": "dynamics",
-    "verify": "verification",
+    "training_dynamics": "training.dynamics",
+    "verify": "verification.verify",
 }
 
 __all__ = [

@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence_core import comparison
-from influence_core.evaluation import doubts
-from pages.ui import cached, comparison_charts, findings, frame, reading, selection, state, trust, words
-from pages.ui.state import Chosen
+from influence_core.judging import signals as comparison
+from influence_core.judging.detection import doubts
+from pages.ui.charts import compare as comparison_charts
+from pages.ui.samples import selection
+from pages.ui.shell import cached, frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import compare as trust
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words import overview as findings
 
 NEXT = 50
 AT_MOST_CURVES = 4

@@ -8,24 +8,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence_core import jobs
-from influence_core.dynamics import FEWEST
 from influence_core.errors import InfluenceError
-from influence_core.recording import Recording, recordings_of
-from pages.ui import (
-    cached,
-    explained,
-    frame,
-    job_panel,
-    learned,
-    learned_charts,
-    reading,
-    selection,
-    state,
-    words,
-)
-from pages.ui.sample_grid import grid
-from pages.ui.state import Chosen
+from influence_core.jobs import submission as jobs
+from influence_core.training.dynamics import FEWEST
+from influence_core.training.recorder import Recording, recordings_of
+from pages.ui.charts import dynamics as learned_charts
+from pages.ui.samples import explained, selection
+from pages.ui.samples.grid import grid
+from pages.ui.shell import cached, frame, job_panel, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import dynamics as learned
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
 
 PROBLEM = "_dynamics_problem"
 LINES = 8
@@ -56,7 +50,7 @@ def page() -> None:
 def start(chosen: Chosen) -> None:
     """A callback; what it refuses is shown on the page."""
     try:
-        learned.record(chosen.run)
+        more_work.record(chosen.run)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core.exports import ExportCounts
-from pages.ui import downloads, frame, state, words
-from pages.ui.downloads import File, Offer
-from pages.ui.state import Chosen
+from influence_core.exports.decided import ExportCounts
+from pages.ui.reports import downloads
+from pages.ui.reports.downloads import File, Offer
+from pages.ui.shell import frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
 
 PREVIEWED = 200
 COLUMNS = 3

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import streamlit as st
 
-from influence_core import jobs
-from influence_core.errors import InfluenceError
-from pages.ui import cached, frame, gap_charts, gaps, reading, state, trade_off_chart, words
-from pages.ui.gaps import Aim
-from pages.ui.routes import runs_root
-from pages.ui.sample_grid import grid
-from pages.ui.state import Chosen
+from influence_core.errors import InfluenceError, RunError
+from pages.ui.charts import fairness as gap_charts
+from pages.ui.charts import trade_off as trade_off_chart
+from pages.ui.samples.grid import grid
+from pages.ui.shell import cached, frame, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import fairness as gaps
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words.fairness import Aim
 
 OBJECTIVE, SPLIT, GROUP, LABEL, CORNER = "objective", "split", "group", "class", "corner"
 SHOWN = 60
@@ -251,14 +252,14 @@ def measure(chosen: Chosen) -> None:
 
 def submit(chosen: Chosen, objective: str) -> None:
     try:
-        spec = jobs.read_job(chosen.run.path)
-        asked = [*spec.settings.get("objectives", ["utility"]), objective]
-        name = jobs.submit(runs_root(), replace(spec, settings={**spec.settings, "objectives": asked}))
-    except (InfluenceError, OSError) as error:
-        st.session_state[PROBLEM] = (
-            f"This run cannot be started again from here ({error}). Analyse on the command line with --objectives "
-            f"utility {objective}."
-        )
+        if (spec := more_work.spec_with(chosen.run, objective)) is None:
+            raise RunError(
+                "This run was made in Python and does not say where its files are. Analyse again with "
+                f'objectives=["utility", "{objective}"].'
+            )
+        name = more_work.analyse(spec)
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
         return
     state.open_run_named(name)
     frame.go("overview")

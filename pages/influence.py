@@ -8,23 +8,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence_core.explanations import Explanation
-from influence_core.runs import HELD_OUT
-from pages.ui import (
-    cached,
-    cards,
-    charts,
-    contradiction,
-    explained,
-    frame,
-    reading,
-    rows,
-    sample_advice,
-    state,
-    words,
-)
+from influence_core.run_files.tables import HELD_OUT
+from influence_core.runs.explanations import Explanation
+from pages.ui.charts import base as charts
 from pages.ui.components.gallery import Card, gallery
-from pages.ui.state import Chosen
+from pages.ui.repairs import sample_advice
+from pages.ui.samples import cards, contradiction, explained
+from pages.ui.samples import table_rows as rows
+from pages.ui.shell import cached, frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
 
 UPLOAD = "Upload"
 CHOICES = 24

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from pages.ui import cached, charts, explained, frame, reading, state, words
-from pages.ui.charts import class_colour
+from pages.ui.charts import base as charts
+from pages.ui.charts.base import class_colour
 from pages.ui.components.map import CIVIDIS, Categories, Hover, Polygon, Scale, inside, scatter_map, shade
-from pages.ui.routes import points_url, thumbnail_base
-from pages.ui.sample_grid import deciding
-from pages.ui.state import Chosen
+from pages.ui.samples import explained
+from pages.ui.samples.grid import deciding
+from pages.ui.server.routes import points_url, thumbnail_base
+from pages.ui.shell import cached, frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
 
 HEIGHT = 640
 SHOWN = 60

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.ui import charts, explained, frame, reading, selection, state, words
-from pages.ui.sample_grid import grid
-from pages.ui.state import Chosen
-from pages.ui.words import Order
+from pages.ui.charts import base as charts
+from pages.ui.samples import explained, selection
+from pages.ui.samples.grid import grid
+from pages.ui.shell import frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words.formats import Order
 
 SIZES = (60, 120, 200)
 

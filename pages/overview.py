@@ -7,9 +7,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from pages.ui import cached, cards, charts, explained, findings, frame, gaps, reading, state, words
+from pages.ui.charts import base as charts
 from pages.ui.components.gallery import Card, gallery
-from pages.ui.state import Chosen
+from pages.ui.samples import cards, explained
+from pages.ui.shell import cached, frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import fairness as gaps
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words import overview as findings
 
 STRIP = 12
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core import uploads
 from influence_core.errors import UploadError
-from pages.ui import check_step, data_step, frame, model_step, plan, visitor, words
-from pages.ui.routes import runs_root
+from influence_core.intake import uploads
+from pages.ui.bring import check_step, data_step, model_step, plan
+from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
 
 TITLES = {"data": "Data", "model": "Model", "check": "Check"}
 
@@ -30,7 +32,7 @@ def page() -> None:
         return
     step = plan.step()
     steps(step)
-    if problem := st.session_state.pop(data_step.PROBLEM, None):
+    if problem := st.session_state.pop(plan.PROBLEM, None):
         st.error(words.escaped(problem), icon=":material/error:")
     if step == "data" or upload is None:
         data_step.draw(upload)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from pages.ui import cached, frame, reading, selection, state, words
-from pages.ui.sample_grid import deciding
-from pages.ui.state import Chosen
-from pages.ui.tally import Tally, tally
+from pages.ui.samples import selection
+from pages.ui.samples.grid import deciding
+from pages.ui.shell import cached, frame, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words.review import Tally, tally
 
 PAGE_SIZE = 100
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery

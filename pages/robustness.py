@@ -7,26 +7,20 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from influence_core import jobs
-from influence_core.adversarial_examples import Examples, read_examples
+from influence_core.analysis.adversarial_examples import Examples, read_examples
 from influence_core.errors import InfluenceError
-from influence_core.runs import Run
-from pages.ui import (
-    cached,
-    cards,
-    explained,
-    fragility,
-    frame,
-    pixels,
-    reading,
-    robustness_charts,
-    state,
-    trade_off_chart,
-    words,
-)
+from influence_core.jobs.submission import JobSpec
+from influence_core.run_files.tables import Run
+from pages.ui.charts import robustness as robustness_charts
+from pages.ui.charts import trade_off as trade_off_chart
 from pages.ui.components.gallery import gallery
-from pages.ui.routes import runs_root
-from pages.ui.state import Chosen
+from pages.ui.samples import attacked_inputs as pixels
+from pages.ui.samples import cards, explained
+from pages.ui.shell import cached, frame, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words import robustness as fragility
 
 PROBLEM = "_robustness_problem"
 SHOWN, WORST = 8, 24
@@ -90,7 +84,7 @@ def metrics(facts: dict[str, Any]) -> None:
 
 def not_measured(chosen: Chosen) -> None:
     """What to do when the run did not look: the same analysis once more, as a job, or the call that does it."""
-    spec = fragility.spec_with_robustness(chosen.run)
+    spec = more_work.spec_with_robustness(chosen.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
         st.subheader("This run did not measure robustness", anchor=False, text_alignment="center")
@@ -119,10 +113,10 @@ def not_measured(chosen: Chosen) -> None:
         st.space("medium")
 
 
-def measure(spec: jobs.JobSpec) -> None:
+def measure(spec: JobSpec) -> None:
     """Start the job and watch it here."""
     try:
-        state.open_run_named(jobs.submit(runs_root(), spec))
+        state.open_run_named(more_work.analyse(spec))
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core import jobs
 from influence_core.errors import InfluenceError
-from influence_core.jobs import JobSpec
-from influence_core.runs import RunSummary
-from pages.ui import frame, job_panel, places, state, story, visitor, words
-from pages.ui.routes import runs_root
+from influence_core.jobs import submission as jobs
+from influence_core.jobs.submission import JobSpec
+from influence_core.run_files.tables import RunSummary
+from pages.ui.reports import story
+from pages.ui.shell import frame, job_panel, more_work, places, state
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
@@ -102,8 +104,7 @@ def open_run(name: str) -> None:
 def submit(spec: JobSpec) -> None:
     """Start the work and go where it can be watched; what cannot start says so on this page."""
     try:
-        visitor.require("owner", "start an analysis")
-        name = jobs.submit(runs_root(), spec)
+        name = more_work.analyse(spec)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
         return
@@ -154,8 +155,7 @@ def facts(summary: RunSummary) -> str:
 
 def resume(name: str) -> None:
     try:
-        visitor.require("owner", "start an analysis")
-        jobs.launch(runs_root() / name)
+        more_work.resume(runs_root() / name)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
         return

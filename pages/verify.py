@@ -8,14 +8,19 @@ from functools import partial
 
 import streamlit as st
 
-from influence_core import repair_jobs
 from influence_core.errors import InfluenceError
-from influence_core.jobs import status
-from influence_core.recipe import Recipe, suggested
-from influence_core.repair import Repair
-from influence_core.verifications import FOLDER, RESULT, Verification, list_verifications
-from pages.ui import downloads, frame, job_panel, state, verify_charts, verify_words, what_if, words
-from pages.ui.state import Chosen
+from influence_core.jobs import repair_jobs
+from influence_core.jobs.status import status
+from influence_core.repair.repairs import Repair
+from influence_core.training.recipe import Recipe, suggested
+from influence_core.verification.results import FOLDER, RESULT, Verification, list_verifications
+from pages.ui.charts import verify as verify_charts
+from pages.ui.repairs import what_if
+from pages.ui.reports import downloads
+from pages.ui.shell import frame, job_panel, more_work, state
+from pages.ui.shell.state import Chosen
+from pages.ui.words import formats as words
+from pages.ui.words import verify as verify_words
 
 GROUPS = "Groups of samples that are left out, one training each, to see whether predictions come true."
 
@@ -211,7 +216,7 @@ def start(chosen: Chosen, repair: Repair) -> None:
     """A callback: what cannot be trained on is said before any time is spent."""
     try:
         recipe, seeds, groups = asked(chosen)
-        repair_jobs.submit_verification(
+        more_work.verify(
             chosen.run,
             repair,
             recipe=recipe.to_json(),

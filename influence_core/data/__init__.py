@@ -4,30 +4,30 @@ dataset.py    open_dataset, Dataset: the one way in
 samples.py    Samples: one split, with ids, labels, classes, groups and a fingerprint
 rows.py       what a reader found, before it is checked
 splits.py     the checks that hold for every format; carving out a validation set
-folder.py, parquet.py, arrays.py    one reader per format
-torchvision_layouts.py, shards.py   MNIST and CIFAR on disk; several Parquet files
-metadata.py, class_names.py         what lies beside the pictures and says more about them
-archive.py    safe unpacking of a zip, into a store
-store.py      the pictures of an unpacked archive, packed in one file
-content.py    where inputs live and how they are cached
-pictures.py   the only place where image files are decoded
+data/readers/folder.py, data/readers/parquet.py, data/readers/arrays.py    one reader per format
+data/readers/torchvision_files.py, data/readers/parquet_shards.py   MNIST and CIFAR on disk; several Parquet files
+data/readers/metadata.py, data/readers/class_names.py         what lies beside the pictures and says more about them
+data/readers/archive.py    safe unpacking of a zip, into a store
+data/storage/store.py      the pictures of an unpacked archive, packed in one file
+data/storage/content.py    where inputs live and how they are cached
+data/storage/pictures.py   the only place where image files are decoded
 
-Who asks for one file only, as a page does for pictures.py, does not wait for torch.
+Who asks for one file only, as a page does for data/storage/pictures.py, does not wait for torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from influence_core.data.arrays import samples_from_arrays
     from influence_core.data.dataset import Dataset, open_dataset
+    from influence_core.data.readers.arrays import samples_from_arrays
     from influence_core.data.samples import Samples
 
 _HOMES = {
     "Dataset": "dataset",
     "Samples": "samples",
     "open_dataset": "dataset",
-    "samples_from_arrays": "arrays",
+    "samples_from_arrays": "readers.arrays",
 }
 
 __all__ = ["Dataset", "Samples", "open_dataset", "samples_from_arrays"]

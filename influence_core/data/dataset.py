@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from influence_core.data.archive import unpack
-from influence_core.data.arrays import read_npz
-from influence_core.data.class_names import named_by_file
 from influence_core.data.encoding import Encoding, fit_encoding
-from influence_core.data.folder import read_folder, unwrapped
-from influence_core.data.parquet import read_parquet
+from influence_core.data.readers.archive import unpack
+from influence_core.data.readers.arrays import read_npz
+from influence_core.data.readers.class_names import named_by_file
+from influence_core.data.readers.folder import read_folder, unwrapped
+from influence_core.data.readers.parquet import read_parquet
+from influence_core.data.readers.parquet_shards import read_shards, shards
+from influence_core.data.readers.table import is_table, read_table
+from influence_core.data.readers.torchvision_files import read_layout
 from influence_core.data.rows import Report, Rows, some
 from influence_core.data.samples import Samples, Split
-from influence_core.data.shards import read_shards, shards
 from influence_core.data.splits import divide
-from influence_core.data.store import Store, is_store
-from influence_core.data.table import is_table, read_table
-from influence_core.data.torchvision_layouts import read_layout
+from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError
 
 READ_TODAY = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from influence_core.data.content import Content
 from influence_core.data.samples import Split
+from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 
 Report = Callable[[str, int, int], None]

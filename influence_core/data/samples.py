@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from influence_core.data.cells import TableRows
-from influence_core.data.content import Content, Size
 from influence_core.data.encoding import Encoding
+from influence_core.data.storage.content import Content, Size
+from influence_core.data.storage.table_rows import TableRows
 from influence_core.errors import DataError
 
 Split = Literal["train", "val", "test"]

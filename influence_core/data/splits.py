@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from influence_core.data.content import Content
 from influence_core.data.rows import Report, Rows, counted, some
 from influence_core.data.samples import Samples, Split, repeated
+from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 
 SHOWN_FAULTS = 5

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.layouts import Layouts
 from influence_core.engine.losses import Loss
-from influence_core.engine.taps import Use, Watch, scoring, trainable
-from influence_core.engine.trees import tensors_in
+from influence_core.engine.watching.nested import tensors_in
+from influence_core.engine.watching.sample_axes import Layouts
+from influence_core.engine.watching.watch import Use, Watch, scoring, trainable
 
 LARGEST = 64
 """More samples a pass gain nothing: 128 and 256 were as fast or slower on five models, since tiles leave the cache."""

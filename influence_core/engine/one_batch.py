@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from influence_core.engine import batches as loop
-from influence_core.engine.account import Account
-from influence_core.engine.book import Book
-from influence_core.engine.contractions import Buffer, Wanted
-from influence_core.engine.factors import Dense, Factor, wide
 from influence_core.engine.features import heard
 from influence_core.engine.losses import Loss, finite, shaped
+from influence_core.engine.readings.batch_totals import Account
+from influence_core.engine.readings.contract import Buffer, Wanted
+from influence_core.engine.readings.parameter_totals import Book
+from influence_core.engine.rules.factors import Dense, Factor, wide
 from influence_core.engine.study import Study
-from influence_core.engine.taps import Watch
+from influence_core.engine.watching.watch import Watch
 from influence_core.errors import InfluenceError, LayerError
 
 

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.agreement import RANKS, rank_correlation
-from influence_core.engine.factors import wide
 from influence_core.engine.losses import Loss
 from influence_core.engine.result import Sweep
+from influence_core.engine.rules.factors import wide
 from influence_core.errors import InfluenceError
 
 PRECISIONS = ("float32", "float64", "bfloat16")

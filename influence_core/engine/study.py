@@ -2,10 +2,10 @@
 
 The engine cannot know that an operation hides its parameters (compiled code, an autograd function of one's own), or
 that samples of a batch influence each other. So the model is run on two and three samples to find the axes that count
-them (layouts.py), each of three samples is run alone (another loss means that samples mix: refused), and the engine's
-gradients are compared with autograd's, parameter by parameter. A parameter that differs is scored by one backward pass
-a sample: exact, slowest, and reported. So is every parameter of a model that decides by what its batch holds
-(`if x.mean() > 0`): it is scored with batches of one. In float32 a difference is judged again in float64, since
+them (sample_axes.py), each of three samples is run alone (another loss means that samples mix: refused), and the
+engine's gradients are compared with autograd's, parameter by parameter. A parameter that differs is scored by one
+backward pass a sample: exact, slowest, and reported. So is every parameter of a model that decides by what its batch
+holds (`if x.mean() > 0`): it is scored with batches of one. In float32 a difference is judged again in float64, since
 rounding alone may turn a ReLU over: one unit of 512 is several per cent of a gradient.
 """
 
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.book import Book
-from influence_core.engine.contractions import per_sample_gradients
-from influence_core.engine.factors import Dense, Factor, samples_of, written_out
-from influence_core.engine.layouts import Key, Layouts, compared
 from influence_core.engine.losses import Loss, checked
-from influence_core.engine.taps import Watch, scoring, trainable
-from influence_core.engine.trees import tensors_in
+from influence_core.engine.readings.contract import per_sample_gradients
+from influence_core.engine.readings.parameter_totals import Book
+from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
+from influence_core.engine.watching.nested import tensors_in
+from influence_core.engine.watching.sample_axes import Key, Layouts, compared
+from influence_core.engine.watching.watch import Watch, scoring, trainable
 from influence_core.errors import LayerError
 
 ROWS = 3

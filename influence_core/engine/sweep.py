@@ -1,7 +1,7 @@
 """What does every training sample's gradient look like? One forward and one backward pass over the data, in order.
 
 For each batch: forward; backward of the summed per-sample losses to the activations only; at every operation that uses
-a parameter the per-sample gradient is contracted to norms, products and a sketch (contractions.py) and forgotten.
+a parameter the per-sample gradient is contracted to norms, products and a sketch (contract.py) and forgotten.
 Samples do not meet in evaluation mode, so row i of an output gradient is the gradient of sample i's own loss.
 Finished row ranges go to disk when a folder is given (shards.py). What is kept of a sample is a few hundred numbers
 (q, k, one a layer, and the features asked for), never its gradient.
@@ -17,9 +17,7 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.batch_size import halved, probed_batch_size
-from influence_core.engine.contractions import Buffer, Wanted
 from influence_core.engine.directions import Direction, check_directions
-from influence_core.engine.factors import wide
 from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_batch import Plan, fetched, one_batch
@@ -31,12 +29,14 @@ from influence_core.engine.precision import (
     on_wide_outputs,
     spread_over,
 )
+from influence_core.engine.readings.contract import Buffer, Wanted
+from influence_core.engine.readings.row_table import Table
+from influence_core.engine.readings.sketch import folding_map
 from influence_core.engine.result import Sweep
+from influence_core.engine.rules.factors import wide
 from influence_core.engine.shards import read_shard, write_shard
-from influence_core.engine.sketch import folding_map
 from influence_core.engine.study import Study, studied
-from influence_core.engine.table import Table
-from influence_core.engine.taps import scoring, trainable
+from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError
 
 Progress = Callable[[str, int, int], None]

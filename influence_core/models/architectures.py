@@ -9,7 +9,7 @@ import math
 from torch import nn
 
 from influence_core.errors import ModelError
-from influence_core.models.small import MLP, Logistic, SmallCNN
+from influence_core.models.small_networks import MLP, Logistic, SmallCNN
 
 Size = tuple[int, int] | None
 BUILT_IN = ("small_cnn", "mlp", "logistic")

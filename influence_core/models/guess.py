@@ -19,7 +19,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from influence_core.models.architectures import BUILT_IN, Size, architectures, build_network
-from influence_core.models.weights import PREFIXES
+from influence_core.models.weight_files.weights import PREFIXES
 
 Shapes = Mapping[str, tuple[int, ...]]
 # A name that only one family of networks has, and how the members of the family are called.

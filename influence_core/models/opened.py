@@ -13,9 +13,9 @@ from torch import nn
 from influence_core.data.dataset import Dataset
 from influence_core.errors import ModelError
 from influence_core.models.architectures import architectures, build_network
+from influence_core.models.model_json import EXAMPLE, Spec, check_classes, read_spec, write_spec
 from influence_core.models.preprocessing import Preprocessing, described
-from influence_core.models.spec import EXAMPLE, Spec, check_classes, read_spec, write_spec
-from influence_core.models.weights import load_into, read_weights
+from influence_core.models.weight_files.weights import load_into, read_weights
 
 WEIGHT_NAMES = ("model.safetensors", "model.pt", "model.pth")
 

@@ -4,28 +4,28 @@ objective.py   what every objective is: readings of single samples, and one numb
 held_out.py    what an objective may look at before it is measured: labels, groups, classes
 utility.py     mean loss, and mean loss of one class
 gaps.py        fairness: equal opportunity, demographic parity, equalized odds, as the SIZE of a gap between groups
-worst_group.py fairness: the mean loss of the group that fares worst
+objectives/groups/worst_group.py fairness: the mean loss of the group that fares worst
 robustness.py  loss under attack (attacks.py), corruption (corruptions.py) or the closed step of a linear head
-input_space.py the range and unit in which an input may be changed
-membership.py  which group is each held-out sample in, and what is wrong with the column
+objectives/perturbed/input_space.py the range and unit in which an input may be changed
+objectives/groups/membership.py  which group is each held-out sample in, and what is wrong with the column
 margin.py      one prediction: the lead of one class over another
-own.py         a function of one's own
+custom.py         a function of one's own
 names.py       "fairness:sex:demographic_parity" -> objectives
 gradients.py   the gradient, from ordinary batches
-chance.py      bootstrap interval and permutation test: is the gap there at all?
+significance.py      bootstrap interval and permutation test: is the gap there at all?
 """
 
-from influence_core.objectives.chance import judged
-from influence_core.objectives.gaps import Gap
+from influence_core.objectives.custom import Own
 from influence_core.objectives.gradients import Measured, bind, measured, measured_all, objective_gradient
+from influence_core.objectives.groups.gaps import Gap
+from influence_core.objectives.groups.worst_group import WorstGroup
 from influence_core.objectives.held_out import HeldOut
 from influence_core.objectives.margin import Margin
 from influence_core.objectives.names import objective_by_name, resolved
 from influence_core.objectives.objective import Objective, Seen
-from influence_core.objectives.own import Own
-from influence_core.objectives.robustness import ROBUSTNESS, Adversarial, Corrupted, LinearStep
+from influence_core.objectives.perturbed.robustness import ROBUSTNESS, Adversarial, Corrupted, LinearStep
+from influence_core.objectives.significance import judged
 from influence_core.objectives.utility import ClassUtility, Utility
-from influence_core.objectives.worst_group import WorstGroup
 
 __all__ = [
     "ROBUSTNESS",

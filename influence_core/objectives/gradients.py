@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
-from influence_core.engine.taps import scoring
+from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut, named_classes
 from influence_core.objectives.names import objective_by_name

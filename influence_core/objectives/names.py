@@ -14,12 +14,12 @@ Another family is another function in FAMILIES. An Objective passes through; a p
 from collections.abc import Callable, Sequence
 
 from influence_core.errors import InfluenceError
-from influence_core.objectives import robustness
-from influence_core.objectives.gaps import KINDS, Gap
+from influence_core.objectives.custom import Function, Own
+from influence_core.objectives.groups.gaps import KINDS, Gap
+from influence_core.objectives.groups.worst_group import WorstGroup
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.own import Function, Own
+from influence_core.objectives.perturbed import robustness
 from influence_core.objectives.utility import ClassUtility, Utility
-from influence_core.objectives.worst_group import WorstGroup
 
 Family = Callable[[list[str], tuple[str, ...]], list[Objective]]
 """(the parts after the first colon, class names) -> objectives; raises ValueError with what it expects."""

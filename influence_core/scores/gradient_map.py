@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from influence_core.errors import InfluenceError
-from influence_core.scores.nearest import distances, nearest_rows, unit
+from influence_core.scores.neighbours.nearest import distances, nearest_rows, unit
 
 NEIGHBOURS = 15
 FEWEST = 40

@@ -12,12 +12,14 @@ if (
 ) not in sys.path:  # run as a script: `pages` is next to app.py
     sys.path.insert(0, root)
 
-from influence_core import jobs, repair_jobs
 from influence_core.errors import InfluenceError
-from influence_core.runs import RunSummary
-from pages.ui import cached, frame, job_panel, reviewer, state, visitor, words
+from influence_core.jobs import repair_jobs
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import RunSummary
 from pages.ui.components import outbox
-from pages.ui.routes import runs_root
+from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
 
 ICON = Path(__file__).with_name("icon.png")
 

@@ -17,7 +17,7 @@ import torch
 
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.models import OpenedModel, build_network, save_model, table_preprocessing
-from influence_core.training import Recipe, accuracy, train
+from influence_core.training.train import Recipe, accuracy, train
 
 SEED = 20260102
 COLUMNS = (

@@ -5,7 +5,7 @@
     model.safetensors    small_cnn trained on the faulty labels; model.json says what it expects
 
 Everything is seeded. The tables come out byte for byte the same with the same versions of torch, Pillow and
-PyArrow; the weights on the same machine with the training.py of version 0.1.0, which rounded in another order.
+PyArrow; the weights on the same machine with the training/train.py of version 0.1.0, which rounded in another order.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset, samples_from_arrays
 from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
-from influence_core.training import Recipe, accuracy, predict, train
+from influence_core.training.train import Recipe, accuracy, predict, train
 
 SEED = 20260101
 CLASSES = (

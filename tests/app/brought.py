@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from influence_core import uploads
-from influence_core.uploads import Upload
-from pages.ui import asking, places
-from pages.ui.asking import Asked
+from influence_core.intake import uploads
+from influence_core.intake.uploads import Upload
+from pages.ui.bring import child_question as asking
+from pages.ui.bring.child_question import Asked
+from pages.ui.shell import places
 from tests.app.conftest import MAIN
 
 KEY = "0123456789abcdef" * 2

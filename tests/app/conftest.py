@@ -7,13 +7,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from influence_core.runs import Run
-from tests.small_run import make_small_run
+from influence_core.run_files.tables import Run
+from pages.ui.shell import visitor
+from tests.making.drawn_run import make_small_run
 
 MAIN = Path(__file__).resolve().parents[2] / "pages" / "ui" / "main.py"
 PAGES = tuple(sorted(page.stem for page in MAIN.parents[1].glob("*.py")))
 
 Open = Callable[..., AppTest]
+SignIn = Callable[..., None]
+ROLES = "owner: ada@lab.org; annotator: *@labels.org, bob@lab.org; viewer: *@lab.org"
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,19 @@ def open_app() -> Open:
         return app if page == "start" else app.switch_page(f"../{page}.py").run()
 
     return open_page
+
+
+@pytest.fixture
+def sign_in(monkeypatch: pytest.MonkeyPatch) -> SignIn:
+    """A server with sign-in, and somebody at the browser: sign_in("ada@lab.org")."""
+    monkeypatch.setattr(visitor, "_secrets", lambda: {"auth": {}})
+    monkeypatch.setenv("INFLUENCE_ROLES", ROLES)
+
+    def user(email: str | None, **more: object) -> None:
+        facts = {"is_logged_in": False} if email is None else {"is_logged_in": True, "email": email, **more}
+        monkeypatch.setattr(visitor, "_user", lambda: facts)
+
+    return user
 
 
 def texts(app: AppTest) -> str:

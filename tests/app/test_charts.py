@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from pages.ui import charts
+from pages.ui.charts import base as charts
 
 CLASSES = ("coat", "dress", "sandal")
 COUNTS = pd.DataFrame([[0, 7, 1], [0, 0, 0], [3, 0, 0]], index=CLASSES, columns=CLASSES)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from influence_core.engine.uses import HOW
-from pages.ui import check_panel, findings, places
+from influence_core.engine.rules.dispatch import HOW
+from pages.ui.bring import check_panel
+from pages.ui.shell import places
+from pages.ui.words import overview as findings
 from tests.app.brought import SPEC, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from influence_core import jobs
-from influence_core.recording import Recorder, recording_folder
-from influence_core.runs import Run
-from pages.ui import learned, learned_charts
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run
+from influence_core.training.recorder import Recorder, recording_folder
+from pages.ui.charts import dynamics as learned_charts
+from pages.ui.shell import more_work
+from pages.ui.words import dynamics as learned
 from tests.app.conftest import Open, texts
 
 
@@ -36,7 +38,9 @@ def test_without_a_recording_it_says_how_to_make_one(open_app: Open, run: Run) -
     assert "Nothing is recorded yet" in texts(app)
     assert "ic.Recorder" in app.code[0].value
     assert any(expander.label == "Leave harmful samples out while training?" for expander in app.expander)
-    assert "it is worse" in texts(app), "what filtering costs must be said where it is offered"
+    said = " ".join(texts(app).split())
+    for effect in ("helps a network that memorises", "hurts one that does not", "`docs/online.md`"):
+        assert effect in said, "what filtering costs must be said where it is offered"
 
 
 def test_a_finished_recording_is_told_in_one_sentence_and_shown(open_app: Open, run: Run) -> None:
@@ -88,7 +92,7 @@ def test_recording_starts_a_job_of_its_own_kind(
     asked = []
     monkeypatch.setattr(jobs, "submit", lambda root, spec: asked.append((root, spec)) or "training")
     monkeypatch.setattr(
-        learned, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
+        more_work, "record_spec", lambda run: jobs.JobSpec("data", "model", "training", work="record")
     )
     app = open_app("dynamics", run="small")
     next(button for button in app.button if button.label == "Record a training").click().run()
@@ -100,7 +104,7 @@ def test_recording_starts_a_job_of_its_own_kind(
 def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None:
     run.description["inputs"]["model"].pop("path")
     with pytest.raises(Exception, match="Record its training from Python"):
-        learned.record(run)
+        more_work.record(run)
 
 
 def test_charts_show_the_numbers_they_were_given() -> None:

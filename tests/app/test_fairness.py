@@ -7,11 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core.group_metrics import group_metrics, rate_intervals
-from influence_core.unusual import RARE, rarity
-from pages.ui import cached, gap_charts, gaps, rows, trade_off_chart, words
+from influence_core.data.rarity import RARE, rarity
+from influence_core.judging.group_rates import group_metrics, rate_intervals
+from pages.ui.charts import fairness as gap_charts
+from pages.ui.charts import trade_off as trade_off_chart
+from pages.ui.samples import table_rows as rows
+from pages.ui.shell import cached
+from pages.ui.words import fairness as gaps
+from pages.ui.words import formats as words
 from tests.app.conftest import PAGES, Open, texts
-from tests.small_run import make_small_run
+from tests.making.drawn_run import make_small_run
 
 
 def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, root: Path) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from influence_core import jobs
-from influence_core.runs import Run
-from pages.ui import fragility
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run
+from pages.ui.shell import more_work
+from pages.ui.words import robustness as fragility
 from tests.app.conftest import Open, texts
-from tests.explained_run import dataset_of, make_explained_run, write_weights
+from tests.making.real_run import dataset_of, make_explained_run, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_robustness_shows_the_fall_and_who_makes_it(open_app: Open, real: Run) -
 
 def test_a_run_that_did_not_look_offers_to(open_app: Open, root: Path) -> None:
     run = make_explained_run(root / "own", per_class=4, objectives=("utility",))
-    spec = fragility.spec_with_robustness(run)
+    spec = more_work.spec_with_robustness(run)
     assert spec is not None and spec.settings["objectives"] == ["utility", "robustness"]
     app = open_app("robustness", run="own")
     assert "did not measure robustness" in texts(app)

@@ -11,24 +11,29 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from influence_core import jobs, uploads
 from influence_core.data import open_dataset
-from influence_core.data.store import is_store
+from influence_core.data.storage.store import is_store
 from influence_core.errors import DataError
-from pages.ui import (
-    asking,
+from influence_core.intake import uploads
+from influence_core.jobs import submission as jobs
+from pages.ui.bring import (
     check_step,
     data_step,
     model_step,
-    places,
     plan,
     preprocessing_form,
-    receiving,
-    sample_sheet,
 )
+from pages.ui.bring import (
+    child_question as asking,
+)
+from pages.ui.bring import (
+    sheet as sample_sheet,
+)
+from pages.ui.server import receiving
+from pages.ui.shell import places
 from tests.app.brought import KEY, PREVIEW, SPEC, TRIAL, WEIGHTS, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
-from tests.pictures import write_split_folder, zip_folder
+from tests.making.pictures import write_split_folder, zip_folder
 
 
 @pytest.fixture(autouse=True)

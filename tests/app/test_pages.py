@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from influence_core import jobs
-from influence_core.runs import Run, start_run
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run, start_run
 from tests.app.conftest import PAGES, Open, texts
-from tests.small_run import make_small_run
+from tests.making.drawn_run import make_small_run
 
 WITH_RUN = tuple(page for page in PAGES if page not in ("start", "own_data"))
 

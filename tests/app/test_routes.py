@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from influence_core.runs import Run
-from pages.ui import routes
-from tests.small_run import make_small_run
+from influence_core.errors import RunError
+from influence_core.run_files.tables import Run, list_runs, run_path
+from pages.ui.server import routes
+from pages.ui.shell import places
+from tests.app.conftest import MAIN
+from tests.making.drawn_run import make_small_run
 
 
 @pytest.fixture
@@ -117,3 +120,27 @@ def test_the_secret_is_private_and_outlives_the_process(root, run):
 def test_routes_lie_under_the_base_path(monkeypatch):
     monkeypatch.setattr("streamlit.config.get_option", lambda name: "tools/influence/")
     assert all(route.path.startswith("/tools/influence/") for route in routes.routes())
+
+
+@pytest.mark.parametrize("name", ["a", "run.2_b-c", "a" * 100, "a" * 101, "a" * 128, "-a", "_a", "aé"])
+def test_a_folder_has_pictures_exactly_when_it_can_be_opened_as_a_run(root, client, name):
+    """One rule for names: a run that the list does not show must not be served, and the other way round."""
+    run = make_small_run(root / name, n=12)
+    try:
+        known = run_path(root, name).is_dir()
+    except RunError:
+        known = False
+    assert (client.get("/" + routes.thumbnail_url(run, name, 0)).status_code == 200) == known
+    assert (name in [summary.name for summary in list_runs(root)]) == known
+
+
+def test_no_file_of_the_pages_has_a_second_answer_to_where_runs_live(monkeypatch):
+    """Set but empty is not set: the folder of the server itself must never become the folder of runs."""
+    monkeypatch.setenv("INFLUENCE_RUNS", "")
+    assert places.runs_root() == Path("runs").resolve()
+    homes = [
+        path.name
+        for path in MAIN.parents[1].rglob("*.py")
+        if 'environ.get("INFLUENCE_RUNS"' in path.read_text()
+    ]
+    assert homes == ["places.py"]

@@ -1,5 +1,6 @@
 """The Verify page in each of its states, and the report: what was measured is said, and text stays text."""
 
+import io
 import json
 import os
 import re
@@ -7,18 +8,27 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 import pytest
 
-from influence_core import job_lock, jobs, repair_jobs
-from influence_core.advice import Advice, Aim
-from influence_core.decisions import Vote, decision_log_for
-from influence_core.progress import write_progress
-from influence_core.runs import Run, open_run
-from influence_core.verifications import list_verifications, open_verification
-from pages.ui import report, sample_advice, verify_charts, verify_words
+from influence_core.decisions.log import Vote, decision_log_for
+from influence_core.exports.version_file import KEY
+from influence_core.jobs import repair_jobs
+from influence_core.jobs import submission as jobs
+from influence_core.repair.label_influence import Advice, Aim
+from influence_core.run_files.progress import write_progress
+from influence_core.run_files.tables import Run, open_run
+from influence_core.system import locks as job_lock
+from influence_core.verification.results import RESULT, list_verifications, open_verification
+from pages.ui.charts import verify as verify_charts
+from pages.ui.repairs import sample_advice
+from pages.ui.reports import downloads
+from pages.ui.reports import html_report as report
+from pages.ui.words import verify as verify_words
 from tests.app.conftest import texts
-from tests.small_run import make_small_run
-from tests.small_verification import add_verification
+from tests.making.drawn_run import make_small_run
+from tests.making.drawn_verification import add_verification
+from tests.making.real_run import make_explained_run
 
 
 def test_before_anything_was_verified_the_page_says_what_to_do(run: Run, open_app):
@@ -195,3 +205,16 @@ def test_advice_for_one_sample_names_every_action_its_effect_and_who_pays(run: R
     assert "Relabel to" in sample_advice.sentence(shown)
     scaled, _ = sample_advice.rows(SimpleNamespace(run=run), sample, advice, 0.1)  # type: ignore[arg-type]
     assert scaled.iloc[0]["Validation loss"] == f"{verify_words.signed(-0.5)}, falls (better)"
+
+
+def test_the_repaired_data_say_what_the_repair_aimed_at(root):
+    """A repair that narrows a gap must not leave as one for accuracy."""
+    run = make_explained_run(root / "real", per_class=4, objectives=("utility",))
+    folder = add_verification(run)
+    content = json.loads((folder / RESULT).read_text())
+    content["repair"] |= {"aim": "fairness_sex", "undone": 2}
+    (folder / RESULT).write_text(json.dumps(content))
+    made = downloads.repaired(run, open_verification(folder))
+    told = json.loads(parquet.read_schema(io.BytesIO(made)).metadata[KEY])
+    assert (told["aim"], told["undone"]) == ("fairness_sex", 2)
+    assert told["made"] == content["repair"]["made"] and told["run"] == run.id

@@ -3,24 +3,9 @@
 import pytest
 
 from influence_core.errors import AccessError
-from influence_core.runs import Run
-from pages.ui import state, visitor
+from influence_core.run_files.tables import Run
+from pages.ui.shell import state, visitor
 from tests.app.conftest import Open, texts
-
-LIST = "owner: ada@lab.org; annotator: *@labels.org, bob@lab.org; viewer: *@lab.org"
-
-
-@pytest.fixture
-def sign_in(monkeypatch: pytest.MonkeyPatch):
-    """A server with sign-in, and somebody at the browser."""
-    monkeypatch.setattr(visitor, "_secrets", lambda: {"auth": {}})
-    monkeypatch.setenv("INFLUENCE_ROLES", LIST)
-
-    def user(email: str | None, **more: object) -> None:
-        facts = {"is_logged_in": False} if email is None else {"is_logged_in": True, "email": email, **more}
-        monkeypatch.setattr(visitor, "_user", lambda: facts)
-
-    return user
 
 
 @pytest.mark.parametrize(

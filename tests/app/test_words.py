@@ -7,10 +7,22 @@ import numpy as np
 import pytest
 
 from influence_core.errors import DataError
-from influence_core.jobs import JobStatus
-from influence_core.runs import Run
-from pages.ui import evidence, findings, job_panel, places, reading, words
-from pages.ui.tally import tally, wilson
+from influence_core.jobs.submission import JobStatus
+from influence_core.run_files.tables import Run
+from pages.ui.shell import job_panel, places
+from pages.ui.words import (
+    formats as words,
+)
+from pages.ui.words import (
+    how_to_read as reading,
+)
+from pages.ui.words import (
+    overview as findings,
+)
+from pages.ui.words import (
+    why_in_doubt as evidence,
+)
+from pages.ui.words.review import tally, wilson
 
 THIN = "\u202f"
 

@@ -2,19 +2,23 @@
 
 import io
 import itertools
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core import exports
-from influence_core.decisions import DecisionLog, decision_log_for
+from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.errors import DecisionError
-from influence_core.runs import Run
-from pages.ui import cards, downloads, selection, words
+from influence_core.exports import decided as exports
+from influence_core.run_files.tables import Run
 from pages.ui.components.outbox import Event
+from pages.ui.reports import downloads
+from pages.ui.samples import cards, selection
+from pages.ui.words import formats as words
 from tests.app.conftest import Open, texts
+from tests.making.drawn_run import dataset_of, make_small_run
 
 NUMBERS = itertools.count()
 
@@ -219,6 +223,15 @@ def test_a_file_is_made_from_what_is_decided_at_the_click(run: Run, log: Decisio
 def test_images_that_are_gone_say_so(run: Run, log: DecisionLog) -> None:
     offers = {offer.title: offer for offer in downloads.offers(run, "small", log, "http://here/")}
     assert "no longer at" in (offers["Corrected image folder"].obstacle or "")
+
+
+def test_images_of_a_run_without_a_job_are_opened_with_its_own_options(root: Path, log: DecisionLog) -> None:
+    run = make_small_run(root / "cli", n=40, pictures=True, options={"skip_unreadable": True})
+    (dataset_of(run.path) / "train" / run.classes[0] / "zzz.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    offers = {offer.title: offer for offer in downloads.offers(run, "cli", log, "http://here/")}
+    content = offers["Corrected image folder"].files[0].make()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert sum(name.startswith("train/") and name.endswith(".png") for name in archive.namelist()) == 40
 
 
 def test_counts_on_the_page_are_those_of_the_core(run: Run, log: DecisionLog) -> None:

@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from influence_core.decisions import DecisionLog, decision_log_for
-from influence_core.runs import Run
-from tests.explained_run import make_explained_run
-from tests.small_run import make_small_run
+from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.run_files.tables import Run
+from tests.making.drawn_run import make_small_run
+from tests.making.real_run import make_explained_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")

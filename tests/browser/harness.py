@@ -7,6 +7,6 @@ import streamlit as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pages.ui.routes import routes
+from pages.ui.server.routes import routes
 
 app = st.App(Path(__file__).with_name("harness_page.py"), routes=routes())

@@ -12,13 +12,14 @@ from functools import lru_cache
 import numpy as np
 import streamlit as st
 
-from influence_core.decisions import DecisionLog, decision_log_for
-from influence_core.runs import Run, open_run
-from pages.ui.cards import apply, cards
+from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.run_files.tables import Run, open_run
 from pages.ui.components.gallery import gallery
 from pages.ui.components.map import CIVIDIS, Categories, Hover, inside, scatter_map, shade
 from pages.ui.components.outbox import courier
-from pages.ui.routes import points_url, runs_root, thumbnail_base
+from pages.ui.samples.cards import apply, cards
+from pages.ui.server.routes import points_url, thumbnail_base
+from pages.ui.shell.places import runs_root
 
 COLOURS = (
     "#E69F00",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from influence_core.decisions import decision_log_for
-from influence_core.runs import Run
+from influence_core.decisions.log import decision_log_for
+from influence_core.run_files.tables import Run
 
 pytestmark = pytest.mark.browser
 

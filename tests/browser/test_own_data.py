@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.pictures import write_split_folder, zip_folder
+from tests.making.pictures import write_split_folder, zip_folder
 
 pytestmark = pytest.mark.browser
 

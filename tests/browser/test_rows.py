@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from influence_core.decisions import decision_log_for
+from influence_core.decisions.log import decision_log_for
 from tests.browser.test_gallery import wait_for
-from tests.small_run import make_small_run
+from tests.making.drawn_run import make_small_run
 
 pytestmark = pytest.mark.browser
 

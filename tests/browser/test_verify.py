@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from influence_core.runs import Run
-from influence_core.verifications import list_verifications
+from influence_core.run_files.tables import Run
+from influence_core.verification.results import list_verifications
 from tests.browser.conftest import serving
-from tests.small_data import make_run
+from tests.making.clouds import make_run
 
 pytestmark = pytest.mark.browser
 PATIENCE = 240_000  # milliseconds; no wait here is a measurement

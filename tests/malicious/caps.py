@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import torch
 
-from influence_core.probe import Memory
+from influence_core.engine.batch_cost import Memory
 
 SECONDS = 60.0  # of a wall clock on a busy machine
 BYTES = 150e6

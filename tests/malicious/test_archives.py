@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 from influence_core.data import open_dataset
-from influence_core.data.archive import MAX_MEMBERS, unpack_into
+from influence_core.data.readers.archive import MAX_MEMBERS, unpack_into
 from influence_core.errors import DataError
+from tests.making.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
 from tests.malicious.caps import capped
-from tests.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def patch_headers(content: bytes, method: int, size: int, crc: int) -> bytes:
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("influence_core.data.archive.MAX_MEMBERS", 20)
+    monkeypatch.setattr("influence_core.data.readers.archive.MAX_MEMBERS", 20)
     path = zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "a.zip")
     refused(path, "36 entries", "at most 20")
     assert MAX_MEMBERS >= 100_000, "real datasets are large"

@@ -18,17 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from influence_core.data import open_dataset
-from influence_core.data.class_names import read_names
-from influence_core.data.metadata import read_one
-from influence_core.data.pictures import decode_picture
-from influence_core.data.torchvision_layouts import read_idx, read_rows
+from influence_core.data.readers.class_names import read_names
+from influence_core.data.readers.metadata import read_one
+from influence_core.data.readers.torchvision_files import read_idx, read_rows
+from influence_core.data.storage.pictures import decode_picture
 from influence_core.errors import InfluenceError
 from influence_core.models.guess import guess_architecture
-from influence_core.models.sniffing import found_in
-from influence_core.models.spec import read_spec
-from influence_core.models.weights import parse_safetensors
-from tests.core.test_layouts import idx
-from tests.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
+from influence_core.models.model_json import read_spec
+from influence_core.models.weight_files.sniffing import found_in
+from influence_core.models.weight_files.weights import parse_safetensors
+from tests.core.data.test_real_layouts import idx
+from tests.making.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
 
 QUICK, SLOW = 25, 10_000
 SMALL = st.binary(max_size=6)

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from influence_core import inspection, jobs
 from influence_core.errors import ModelError
-from influence_core.models import quarantine
-from pages.ui import check_panel
+from influence_core.intake import inspection
+from influence_core.jobs import submission as jobs
+from influence_core.models.weight_files import quarantine
+from pages.ui.bring import check_panel
 
 MODELS = Path(quarantine.__file__).parent
 INSIDE = """
@@ -106,7 +107,7 @@ def test_the_parent_survives_whatever_becomes_of_the_child(tmp_path, monkeypatch
     monkeypatch.setattr(quarantine, "CHILD", child)
     torch.save({"x": torch.zeros(2)}, tmp_path / "m.pt")
     with pytest.raises(ModelError) as caught:
-        from influence_core.models.weights import parse_safetensors
+        from influence_core.models.weight_files.weights import parse_safetensors
 
         parse_safetensors(quarantine.convert_state_dict(tmp_path / "m.pt", seconds=0.5 if how == "endless" else 60),
                           tmp_path / "m.pt")  # fmt: skip

@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from influence_core import inspection
 from influence_core.data import open_dataset
-from influence_core.data.pictures import decode_picture
+from influence_core.data.storage.pictures import decode_picture
 from influence_core.errors import DataError
-from influence_core.table_files import write_csv
-from pages.ui import sample_sheet, words
+from influence_core.intake import inspection
+from influence_core.system.safe_tables import write_csv
+from pages.ui.bring import sheet as sample_sheet
+from pages.ui.words import formats as words
+from tests.making.pictures import encoded, pixels, write_split_folder, zip_folder
 from tests.malicious.caps import capped
-from tests.pictures import encoded, pixels, write_split_folder, zip_folder
 
 NASTY = (
     "<img src=x onerror=alert(1)>",

@@ -20,7 +20,7 @@ import torchvision  # noqa: F401  its first import makes a cache in the temporar
 
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models import Preprocessing, open_model
-from influence_core.models.quarantine import run_child
+from influence_core.models.weight_files.quarantine import run_child
 from tests.malicious.caps import capped
 
 KNOWN = {
@@ -266,7 +266,7 @@ def test_the_versions_with_known_holes_are_excluded():
 def test_the_child_is_a_script_that_needs_nothing_of_ours(tmp_path):
     """It must run under -I, where this package may not even be found."""
     torch.save(GOOD, tmp_path / "m.pt")
-    child = Path(__file__).parents[2] / "influence_core/models/unpickle.py"
+    child = Path(__file__).parents[2] / "influence_core/models/weight_files/unpickle.py"
     with (tmp_path / "m.pt").open("rb") as file, (tmp_path / "out").open("xb") as target:
         done = subprocess.run(
             [sys.executable, "-I", str(child), str(target.fileno()), "60"],

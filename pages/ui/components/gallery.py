@@ -15,8 +15,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui import frame
 from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
+from pages.ui.shell import frame
 
 __all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "Vote", "gallery"]
 

@@ -27,7 +27,7 @@ _EVENT_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 class Vote(TypedDict):
     """One sample of an event: what the browser saw and, for a relabel, the new label.
 
-    That is a revision of the server's and, on top of it, the ids of events of its own (decisions.py says why).
+    That is a revision of the server's and, on top of it, the ids of events of its own (decisions/log.py says why).
     """
 
     id: str

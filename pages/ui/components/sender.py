@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui import words
+from pages.ui.words import formats as words
 
 _HERE = Path(__file__).parent
 HTML = """

@@ -1,0 +1,158 @@
+"""What would an analysis of these files do, and what would it cost? The preflight of a model with its dataset.
+
+    whole = sweep(train) + sweep(validation) + k gradients of the validation loss + the rest
+    rest  = 6 s + 1 ms a training sample: starting, thumbnails, scores, the map; the demo on two cores
+
+Only the sweeps are measured; the rest is a rule of thumb, and said to be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from influence_core.analysis.request import SKETCH, check_inputs
+from influence_core.data import open_dataset
+from influence_core.engine.preflight import Preflight, preflight
+from influence_core.inputs import facts as identity
+from influence_core.models import check_fits, open_model
+from influence_core.objectives import resolved
+from influence_core.scores.suspicion.evidence_layers import evidence_layers
+
+REST, REST_A_SAMPLE = 6.0, 0.001
+SHOWN = 3
+"""Frozen parameters that are named; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A preflight, whose it is, and the whole analysis around the sweep."""
+
+    model: str
+    dataset: str
+    train: int
+    held_out: int
+    preflight: Preflight
+    notes: tuple[str, ...]
+    seconds_sweeps: float
+    """Expected for train and validation together."""
+    seconds_analysis: float
+    """Expected for everything, from the click to the Overview."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, for another process."""
+        return {**asdict(self), "preflight": self.preflight.to_json()}
+
+
+def checked(
+    model: str | Path,
+    dataset: str | Path,
+    *,
+    architecture: str | None = None,
+    classes: Sequence[str] | None = None,
+    objectives: Sequence[str] = ("utility",),
+    precision: str = "float32",
+    batch_size: int | str = "auto",
+    skip_unreadable: bool = False,
+    label: str | None = None,
+) -> Check:
+    """Open both as an analysis would, and look.
+
+    Raises:
+        InfluenceError: what an analysis would refuse, in the same words.
+    """
+    network = open_model(model, architecture=architecture, classes=classes)
+    data = open_dataset(dataset, skip_unreadable=skip_unreadable, label=label)
+    if set(data.classes) == set(network.classes):
+        data = data.with_classes(network.classes)
+    check_fits(network, data)
+    named = resolved(objectives, data.classes)
+    train, held_out, test = (identity.fitted(split, network) for split in (data.train, data.val, data.test))
+    check_inputs(network, train, held_out, test)
+    found = preflight(
+        network,
+        train,
+        directions=len(named),
+        sketch=SKETCH,
+        precision=precision,
+        batch_size=batch_size,
+        features=evidence_layers(network, train),
+    )
+    sweeps, whole = _seconds(found, len(train), len(held_out), len(named))
+    return Check(
+        model=network.architecture,
+        dataset=data.name,
+        train=len(train),
+        held_out=len(held_out),
+        preflight=found,
+        notes=tuple(data.notes),
+        seconds_sweeps=sweeps,
+        seconds_analysis=whole,
+    )
+
+
+def _seconds(found: Preflight, n: int, m: int, k: int) -> tuple[float, float]:
+    """Expected for the two sweeps, and for all of it."""
+    start, each = found.seconds_start or 0.0, found.seconds_per_sample or 0.0
+    sweeps = 2 * start + (n + m) * each
+    return sweeps, sweeps + k * m * each + REST + n * REST_A_SAMPLE
+
+
+def report(check: Check) -> str:
+    """The check as plain text: what comes first, then a table of layers."""
+    found = check.preflight
+    lines = [
+        (
+            "Model",
+            f"{check.model}, {found.parameters:,} trainable parameters on {found.device}, {found.dtype}",
+        ),
+        ("Dataset", f"{check.dataset}, {check.train:,} training and {check.held_out:,} validation samples"),
+        (
+            "Gradients",
+            f"{found.to_sentence()} {100 * found.share_covered:.0f} % of the trainable parameters count.",
+        ),
+        ("Left out", left_out(found)),
+        ("BatchNorm", found.batch_norm),
+        ("Batch size", f"{found.batch_size}"),
+        (
+            "Time",
+            f"about {check.seconds_sweeps:.0f} s to score all samples, "
+            f"about {check.seconds_analysis:.0f} s for the whole analysis",
+        ),
+        ("Memory", memory(found)),
+        *(("Note", note) for note in check.notes),
+    ]
+    head = [f"{title:<11} {text}" for title, text in lines]
+    return "\n".join([*head, "", *_table(found)])
+
+
+def left_out(found: Preflight) -> str:
+    """'nothing', or the frozen parameters by name."""
+    if not found.frozen:
+        return "nothing"
+    more = len(found.frozen) - SHOWN
+    names = ", ".join(found.frozen[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"{found.frozen_parameters:,} frozen parameters: {names}"
+
+
+def memory(found: Preflight) -> str:
+    """'about 130 MB above the loaded process'."""
+    if found.memory_expected_mb is None:
+        return "not measured: this system does not tell"
+    return f"about {found.memory_expected_mb:,.0f} MB above the loaded process"
+
+
+def _table(found: Preflight) -> list[str]:
+    rows = [("layer", "type", "operation", "parameters", "gradient")]
+    rows += [
+        (x.name or "(the model itself)", x.kind, x.operations, f"{x.parameters:,}", x.covered)
+        for x in found.layers
+    ]
+    wide = [max(len(row[at]) for row in rows) for at in range(5)]
+    return [
+        "  ".join(
+            cell.rjust(w) if at == 3 else cell.ljust(w)
+            for at, (cell, w) in enumerate(zip(row, wide, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

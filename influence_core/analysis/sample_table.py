@@ -1,0 +1,185 @@
+"""Which numbers does a run keep of each training sample? The table behind every page, from two sweeps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.engine.result import Sweep
+from influence_core.scores.plain.confident_learning import confident_learning
+from influence_core.scores.plain.knn_shapley import knn_shapley
+from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
+from influence_core.scores.plain.outputs import baselines, softmax
+from influence_core.scores.suspicion.evidence import (
+    Evidence,
+    Scaled,
+    View,
+    readings,
+    scaled,
+    taught_by_validation,
+)
+from influence_core.scores.suspicion.near_copies import members, twin_groups
+from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
+from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
+
+CUT = 0.5
+"""Suspicion from which a label counts as probably wrong: more likely wrong than right."""
+SHOWN_NEIGHBOURS = 10
+FEWEST_FEATURES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The table (one row a sample, no map yet), class probabilities (n, c), up to 10 neighbours, facts for run.json."""
+
+    table: pd.DataFrame
+    probabilities: np.ndarray
+    neighbours: np.ndarray
+    results: dict[str, Any]
+
+
+def sample_table(
+    swept: Sweep,
+    held_out: Sweep | None,
+    inputs: View | None,
+    *,
+    ids: Sequence[str],
+    labels: np.ndarray,
+    held_out_labels: np.ndarray,
+    classes: tuple[str, ...],
+    objectives: Sequence[str],
+    groups: pd.DataFrame | None,
+    seed: int,
+    on_progress: Callable[[str, int, int], None],
+) -> Found:
+    """Turn the sweeps of n training and m validation samples into scores. Signs and units: column_meanings.py.
+
+    Args:
+        swept: with the k objectives' products first, then one product a class (for the worst of them).
+        held_out: None without validation samples; then nothing is said about influence.
+        inputs: the inputs' own view, None where they have none; then the first layer is trusted most.
+    """
+    names = np.asarray(classes, dtype=object)
+    plain = baselines(swept.logits.numpy(), labels)
+    views = _views(swept, held_out, inputs)
+    evidence, nearest, copies, deepest_view = _evidence(
+        views, labels, held_out_labels, len(classes), seed, on_progress
+    )
+    outputs = held_out.logits if held_out is not None else swept.logits[:0]
+    own = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
+    anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
+    doubt = suspicion([*evidence, own], labels, held_out_labels, anchor=anchor)
+    deepest = as_log_probabilities(_deepest_probe(evidence), labels, held_out_labels)
+    confident = confident_learning(labels, softmax(deepest.train))
+    table = pd.DataFrame(
+        {
+            "sample_id": list(ids),
+            "label": names[labels],
+            "predicted": names[plain.predicted],
+            "confidence": plain.confidence,
+            "loss": swept.losses.numpy(),
+            "margin": plain.margin,
+            "el2n": plain.el2n,
+            **_of_gradients(swept, seed),
+            **_of_influence(swept, objectives),
+            **_of_validation(deepest_view, labels, held_out_labels, seed),
+            "confident_learning": confident.quality,
+            "suspicion": doubt.suspicion,
+            **{f"suspicion_{name}": values for name, values in doubt.parts.items()},
+            "suggested_label": names[doubt.suggested],
+            "suggested_probability": doubt.suggested_probability,
+        }
+    )
+    if groups is not None:
+        table = table.assign(**{str(name): groups[name].to_numpy() for name in groups.columns})
+    on_progress("scores", len(views) + 1, len(views) + 1)
+    results = {
+        "expected_errors": float(doubt.suspicion.sum()),
+        "flagged": int((doubt.suspicion >= CUT).sum()),
+        "noise_rate": doubt.noise.rate,
+        "noise_support": doubt.noise.support,
+        "noise_possible": doubt.noise.possible,
+        "near_copies": copies,
+        "confident_learning_issues": confident.flagged,
+        "regime": regime(doubt.trust),
+        "evidence": [
+            {"name": t.evidence, "share": round(t.share, 4), "remembers": t.remembers, "why": t.why()}
+            for t in doubt.trust
+        ],
+    }
+    return Found(table, plain.probabilities, nearest[:, :SHOWN_NEIGHBOURS], results)
+
+
+def _of_gradients(swept: Sweep, seed: int) -> dict[str, np.ndarray]:
+    last = swept.layer_norms[swept.last_layer].numpy()
+    return {
+        "grad_norm": swept.grad_norms.numpy(),
+        "grad_norm_l1": swept.grad_norms_l1.numpy(),
+        "grad_norm_last": last,
+        "self_influence": swept.grad_norms.numpy() ** 2,
+        "outlier_forest": forest_outlierness(swept.sketches.numpy(), seed=seed),
+        "outlier_l1": share_below(swept.last_norm_l1.numpy()),
+        "outlier_l2": share_below(last),
+    }
+
+
+def _of_influence(swept: Sweep, objectives: Sequence[str]) -> dict[str, np.ndarray]:
+    """One column an objective, and the worst of the products that follow them."""
+    products = swept.products.numpy()
+    found = {f"influence_{name}": products[:, k] for k, name in enumerate(objectives)}
+    classes = products[:, len(objectives) :]
+    return found | ({"influence_worst_class": classes.min(1)} if classes.shape[1] else {})
+
+
+def _of_validation(
+    view: View, labels: np.ndarray, held_out_labels: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    if not len(held_out_labels):
+        return {}
+    return {"knn_shapley": knn_shapley(view, labels, held_out_labels, seed=seed)}
+
+
+def _views(swept: Sweep, held_out: Sweep | None, inputs: View | None) -> list[View]:
+    """The inputs where they can be seen, then the kept layers, shallow to deep."""
+    layers = [name for name, f in swept.features.items() if f.shape[1] >= FEWEST_FEATURES]
+    layers = layers or list(swept.features)
+    seen = held_out.features if held_out is not None else {name: f[:0] for name, f in swept.features.items()}
+    views = [View(name, swept.features[name].numpy(), seen[name].numpy()) for name in layers]
+    return views if inputs is None else [inputs, *views]
+
+
+def _evidence(
+    views: Sequence[View],
+    labels: np.ndarray,
+    held_out_labels: np.ndarray,
+    classes: int,
+    seed: int,
+    on_progress: Callable[[str, int, int], None],
+) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
+    """Three readers a view, four with validation labels; the neighbours are the deepest view's.
+
+    Third: the number of samples with near-copies; last the deepest view, scaled.
+    """
+    seen = scaled(views[0], seed)
+    groups = members(twin_groups(seen, seed=seed))
+    evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
+    for step, view in enumerate(views):
+        on_progress("scores", step, len(views) + 1)
+        seen = seen if step == 0 else scaled(view, seed)
+        found, nearest = readings(seen, labels, classes, groups, seed=seed)
+        evidence += [*found, *taught_by_validation(seen, held_out_labels, classes, seed=seed)]
+    return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), seen
+
+
+def _deepest_probe(evidence: Sequence[Evidence]) -> Evidence:
+    return [e for e in evidence if e.reader == "probe"][-1]
+
+
+def wilson(right: np.ndarray) -> dict[str, float]:
+    """A share with its 95 % Wilson interval: {"value", "low", "high"}."""
+    n, share, z = len(right), float(np.mean(right)), 1.959964
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return {"value": share, "low": float(max(0.0, centre - half)), "high": float(min(1.0, centre + half))}

@@ -1,0 +1,8 @@
+"""Start the command: python -m influence_core.cli.main."""
+
+import sys
+
+from influence_core.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""influence verify and influence report: close the loop from a shell.
+
+influence verify runs/fashion --seeds 5                 what the run proposes from its own cut on
+influence verify runs/fashion --decided                 what people decided
+influence verify runs/fashion --top 50 --label shirt
+influence verify runs/adult --gap                      remove what widens a gap between groups and hurts accuracy
+influence report runs/fashion --out report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from influence_core.errors import InfluenceError
+
+if TYPE_CHECKING:
+    from influence_core.repair.repairs import Repair
+    from influence_core.run_files.tables import Run
+    from influence_core.verification.results import Verification
+
+Bar = Callable[[dict[str, str]], Callable[[str, int, int], None]]
+
+
+def add_commands(commands: Any, bar: Bar) -> None:
+    """Add verify and report to the parser of main.py, which brings its progress bar."""
+    verify = commands.add_parser("verify", help="retrain with a repair and without, and say what it changed")
+    verify.add_argument("folder", type=Path, metavar="RUN")
+    which = verify.add_mutually_exclusive_group()
+    which.add_argument("--decided", action="store_true", help="everything people decided")
+    which.add_argument("--top", type=int, metavar="K", help="the K most suspicious samples")
+    which.add_argument("--cut", type=float, metavar="S", help="everything from this suspicion on")
+    which.add_argument(
+        "--gap",
+        nargs="?",
+        const="",
+        metavar="OBJECTIVE",
+        help="the samples that widen a gap between groups most; default: the run's first fairness objective",
+    )
+    verify.add_argument("--label", help="only samples of this given label; with --top or --cut")
+    verify.add_argument("--seeds", type=int, default=5, help="trainings an arm")
+    verify.add_argument(
+        "--groups", type=int, default=8, help="groups removed to judge the predictions; 0 = none"
+    )
+    verify.add_argument("--epochs", type=int, help="default: by the size of the data")
+    verify.add_argument("--scrambled", action="store_true", help="add the harsher control arm")
+    verify.add_argument("--workers", type=int, help="trainings side by side; default: one a processor")
+    verify.set_defaults(run=lambda chosen: _verify(chosen, bar))
+
+    report = commands.add_parser(
+        "report", help="one HTML file that tells what was found, changed and measured"
+    )
+    report.add_argument("folder", type=Path, metavar="RUN")
+    report.add_argument("--out", required=True, type=Path, metavar="FILE")
+    report.set_defaults(run=_report)
+
+
+def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
+    print("Loading torch, the dataset and the model.", file=sys.stderr)
+    from dataclasses import replace
+
+    from influence_core.run_files.tables import open_run
+    from influence_core.training.recipe import suggested
+    from influence_core.verification.control_arms import ARMS
+    from influence_core.verification.verify import STAGES, verify
+
+    run = open_run(chosen.folder)
+    facts = run.description["inputs"]
+    recipe = suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
+    found = verify(
+        run,
+        _repair(chosen, run),
+        seeds=chosen.seeds,
+        recipe=replace(recipe, epochs=chosen.epochs) if chosen.epochs else recipe,
+        arms=(*ARMS, "scrambled") if chosen.scrambled else ARMS,
+        groups=chosen.groups,
+        workers=chosen.workers,
+        sized=chosen.gap is not None,
+        on_progress=bar({name: title for name, title, _ in STAGES}),
+    )
+    print(table_of(found))
+    print(f"\n{found.sentence()}\nThe verification is in {found.folder}.")
+    return 0
+
+
+def table_of(found: Verification) -> str:
+    """Arms and their numbers, for a terminal."""
+    lines = [f"{'arm':<12}{'changed':>9}{'accuracy':>10}  {'difference in points':<24}{'loss':>8}"]
+    for name, arm in found.arms.items():
+        effect = found.difference(arm=name)
+        band = (
+            ""
+            if effect is None
+            else f"{100 * effect.value:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
+        )
+        levels = arm["levels"]
+        lines.append(
+            f"{name:<12}{arm['changed']:>9,.0f}{levels['accuracy']:>10.4f}  {band:<24}{levels['loss']:>8.4f}"
+        )
+    for metric in found.content.get("gaps", {}).values():
+        sizes = ", ".join(f"{name} {100 * arm['levels'][metric]:.1f}" for name, arm in found.arms.items())
+        lines.append(f"{metric}, points: {sizes}")
+    if (share := found.recovered) is not None:
+        lines.append(
+            f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the accuracy lost to wrong labels"
+        )
+    if (share := found.recovered_loss) is not None:
+        lines.append(
+            f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of what they cost in loss"
+        )
+    if (rank := found.rank_correlation) is not None:
+        lines.append(
+            f"predicted beside measured: rank correlation {rank.value:.2f} [{rank.low:.2f}, {rank.high:.2f}]"
+        )
+    return "\n".join(lines)
+
+
+def _repair(chosen: argparse.Namespace, run: Run) -> Repair:
+    from influence_core.decisions.log import decision_log_for
+    from influence_core.repair import repairs as repair
+    from influence_core.repair.gap_repair import narrowing
+
+    if chosen.label is not None and chosen.top is None and chosen.cut is None:
+        raise InfluenceError("--label narrows --top or --cut down: give one of them with it.")
+    if chosen.decided:
+        return repair.decided(run, decision_log_for(chosen.folder.resolve().parent))
+    if chosen.gap is not None:
+        return narrowing(run, chosen.gap or None)
+    if chosen.top is not None:
+        return repair.most_suspicious(run, chosen.top, label=chosen.label)
+    if chosen.cut is not None:
+        return repair.above(run, chosen.cut, label=chosen.label)
+    return repair.suggested(run)
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    """The report draws charts, and the core knows none: the app's own writer makes it, in a process of its own."""
+    here = Path(__file__).resolve().parent.parent
+    app = next((place for place in (here / "_app", here.parent) if (place / "app.py").exists()), None)
+    if app is None:
+        raise InfluenceError(
+            "The app is not beside the package. Install it again: pip install influence-explorer"
+        )
+    paths = [str(app), str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-m", "pages.ui.reports.html_report", str(chosen.folder), str(chosen.out)]
+    return subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False
+    ).returncode

@@ -1,0 +1,243 @@
+"""How is a zip from a stranger unpacked without harm?
+
+Member by member, as a stream, into a fresh store: pictures into its one pack, other files below its folder. Names that
+could leave the folder, links, devices, repeated names and encrypted members are refused before anything is written.
+Bytes are counted as they come out: the sizes an archive states about itself are only its own claim.
+"""
+
+import os
+import re
+import stat
+import struct
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden
+from influence_core.data.rows import Report
+from influence_core.data.storage.store import FILES, Packing, TemporaryStore
+from influence_core.errors import DataError
+
+MAX_MEMBERS = 300_000
+MAX_BYTES = 8 * 1024**3
+MAX_RATIO = 100
+FREE_BYTES = 20 * 1024**2  # below this, a high ratio is harmless
+CHUNK = 1024**2
+DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises on damaged archives; a name that is no UTF-8 is a ValueError."""
+REPORTED = 500
+"""Members between two reports of progress."""
+# Control characters, and those that turn the direction of writing so that a name shows as another.
+FORBIDDEN = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def unpack(
+    path: Path, *, within: Path | None = None, limit: int = MAX_BYTES, report: Report | None = None
+) -> TemporaryStore:
+    """Unpack a zip safely into a store.
+
+    Args:
+        path: The zip.
+        within: The folder the store is made in. Default: that of temporary files.
+        limit: Bytes that may come out, at most MAX_BYTES.
+        report: Is told what is done, how many files so far, and of how many.
+
+    Raises:
+        DataError: anything about it is wrong; nothing is left behind.
+    """
+    target = TemporaryStore(within)
+    try:
+        with zipfile.ZipFile(path) as archive, Packing(target.path) as packing:
+            members = checked_members(archive, path)
+            copy_members(archive, members, target.path / FILES, packing, Allowance(path, limit), report)
+            packing.finish()
+    except DAMAGES as error:
+        target.remove()
+        raise DataError(
+            f"{path.name} cannot be unpacked: {error}. Pack the folder anew as a plain zip."
+        ) from error
+    except BaseException:
+        target.remove()
+        raise
+    return target
+
+
+def unpack_into(folder: Path, path: Path, *, limit: int, report: Report | None = None) -> Path:
+    """Unpack a zip into a store that stays, in a new folder of `folder` and under the name of the zip; see `unpack`."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    own = Path(tempfile.mkdtemp(prefix="unpacked-", dir=folder))
+    try:
+        unpacked = unpack(path, within=own, limit=limit, report=report)
+    except BaseException:
+        own.rmdir()
+        raise
+    unpacked.remove.detach()
+    return unpacked.path.rename(own / path.stem)
+
+
+def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """Return the files to write, after every entry has been judged by its name and kind."""
+    entries = archive.infolist()
+    if len(entries) > MAX_MEMBERS:
+        raise DataError(f"{path.name} holds {len(entries):,} entries; at most {MAX_MEMBERS:,} are unpacked.")
+    for entry in entries:
+        fault = entry_fault(entry)
+        if fault:
+            raise DataError(
+                f"{path.name} was refused: its entry {printable(entry.orig_filename)} {fault}. Nothing was "
+                "unpacked. Pack the folder anew with ordinary files and relative names only."
+            )
+    files = [
+        entry
+        for entry in entries
+        if not entry.is_dir() and not any(map(is_hidden, entry.filename.split("/")))
+    ]
+    names = [entry.filename for entry in files]
+    check_distinct(names, path)
+    check_no_file_is_a_folder(names, path)
+    return files
+
+
+def check_distinct(names: list[str], path: Path) -> None:
+    """No name twice, also where case or the spelling of an accent makes no difference to a file system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = folded(name)
+        other = seen.get(key)
+        seen[key] = name
+        if other is None:
+            continue
+        if other == name:
+            raise DataError(f"{path.name} was refused: it holds {printable(name)} more than once.")
+        raise DataError(
+            f"{path.name} was refused: {printable(other)} and {printable(name)} are one name on some systems. "
+            "Rename one of them."
+        )
+
+
+def check_no_file_is_a_folder(names: list[str], path: Path) -> None:
+    """No file lies below another file: a pack would hold both, a folder could not."""
+    files = {folded(name) for name in names}
+    folders = {parent for parent in {name.rpartition("/")[0] for name in names} if parent}
+    while folders:
+        for folder in folders:
+            if folded(folder) in files:
+                raise DataError(
+                    f"{path.name} cannot be unpacked: {printable(folder)} is both a file and a folder. Rename one of "
+                    "them."
+                )
+        folders = {parent for parent in {folder.rpartition("/")[0] for folder in folders} if parent}
+
+
+def folded(name: str) -> str:
+    """A name without what makes no difference to some file systems: case, and the spelling of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def entry_fault(entry: zipfile.ZipInfo) -> str | None:
+    """Say what is wrong with an entry, judged by the name as written in the archive; None when nothing is."""
+    name = entry.orig_filename
+    parts = name.rstrip("/").split("/")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    faults = (
+        (FORBIDDEN.search(name), "has control characters in its name"),
+        ("\\" in name, "has a backslash in its name"),
+        (name.startswith("/"), "is an absolute path"),
+        (re.match(r"[A-Za-z]:", name), "begins with a drive letter"),
+        (".." in parts, "points outside the folder"),
+        ("" in parts or "." in parts, "has an empty part in its path"),
+        (
+            any(len(part.encode("utf-8", "replace")) > 255 for part in parts),
+            "has a name longer than 255 bytes",
+        ),
+        (kind == stat.S_IFLNK, "is a symbolic link"),
+        (kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK), "is neither a file nor a folder"),
+        (entry.flag_bits & 1, "is encrypted"),
+        (
+            entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED),
+            "uses an uncommon compression",
+        ),
+    )
+    return next((text for wrong, text in faults if wrong), None)
+
+
+class Allowance:
+    """How many bytes may still come out of an archive, whatever it says about itself."""
+
+    def __init__(self, path: Path, limit: int):
+        self._path, self._packed = path, path.stat().st_size
+        self._limit = min(limit, MAX_BYTES, max(FREE_BYTES, MAX_RATIO * self._packed))
+        self._left = self._limit
+
+    def take(self, count: int) -> None:
+        """Raise DataError at the first byte that is too much."""
+        self._left -= count
+        if self._left < 0:
+            raise DataError(
+                f"{self._path.name} was refused: it unpacks to more than {self._limit:,} bytes, from "
+                f"{self._packed:,} packed ones. At most {MAX_RATIO} times the packed size, {MAX_BYTES:,} bytes, and "
+                "what is left of your share of the disk are unpacked."
+            )
+
+
+def copy_members(
+    archive: zipfile.ZipFile,
+    members: list[zipfile.ZipInfo],
+    root: Path,
+    packing: Packing,
+    allowance: Allowance,
+    report: Report | None,
+) -> None:
+    """Pictures into the pack, other files below root; the folders of both are made, for readers look at them."""
+    made: set[Path] = set()
+    top = os.path.join(root.resolve(), "")
+    for done, member in enumerate(members):
+        # The folder is new and holds no link, so the text of a path is the path: asking the system for each of its
+        # parts took longer than writing a small picture.
+        target = Path(os.path.normpath(top + member.filename))
+        if not str(target).startswith(top):
+            raise DataError(
+                f"{archive.filename} was refused: {printable(member.filename)} points outside the folder."
+            )
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        if is_picture(member.filename):
+            copy_member(archive, member, packing.sink, allowance)
+            packing.finished(member.filename, member.CRC)
+        else:
+            with target.open("xb") as sink:
+                copy_member(archive, member, sink, allowance)
+        if report and done % REPORTED == 0:
+            report("Unpacking", done, len(members))
+
+
+def copy_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, sink: BinaryIO, allowance: Allowance
+) -> None:
+    """Write one member piece by piece; zipfile compares its checksum at the end."""
+    with archive.open(member) as source:
+        while chunk := source.read(CHUNK):
+            allowance.take(len(chunk))
+            sink.write(chunk)
+
+
+def is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def printable(name: str) -> str:
+    """Show a hostile name harmlessly, and shortly."""
+    return ascii(name if len(name) <= 80 else name[:77] + "...")

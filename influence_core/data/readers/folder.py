@@ -1,0 +1,154 @@
+"""How is a folder of pictures read?
+
+    train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder
+    <class>/*.png                                          one tree; a validation set is carved out later
+    metadata.csv, metadata.jsonl: file_name, label, ...    say more than the folders do, and win over them
+    classes.txt: one name a line                           the order of the classes, or names for numbers
+
+A sample's id is its path relative to the folder, so it stays the same on every machine.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from influence_core.data.readers.class_names import named_by_file
+from influence_core.data.readers.metadata import read_metadata
+from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, split_name
+from influence_core.data.samples import Split
+from influence_core.data.storage.content import Blobs, EncodedPictures, FileBlobs
+from influence_core.data.storage.store import Store, StoredBlobs
+from influence_core.errors import DataError
+
+# What is taken for a picture; those of the second line are then refused by name instead of silently ignored.
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
+# What may lie beside the pictures and is nobody's sample.
+COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
+
+
+def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
+    """List the pictures of a folder with their labels, splits and groups.
+
+    Args:
+        root: The folder; of an unpacked archive, one in the store's `files`.
+        shown: What messages call it.
+        store: Where the pictures of an unpacked archive lie.
+    """
+    ids, others, blobs = list_files(root, store)
+    if not ids:
+        raise DataError(
+            f"No pictures in {shown}. Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
+            "test/ beside it, or one folder per class, or a single .parquet file."
+        )
+    check_names_are_text(ids)
+    metadata = read_metadata(root, ids)
+    labels: list[str | None]
+    splits: list[Split | None]
+    labels, splits = name_by_folder(ids)
+    if "label" in metadata:
+        labels = [None if pd.isna(label) else str(label) for label in metadata["label"]]
+    if "split" in metadata:
+        splits = [split_named(text) for text in metadata["split"]]
+    check_no_strays(labels, ids)
+    groups = metadata.drop(columns=["label", "split"], errors="ignore")
+    rows = Rows(EncodedPictures(blobs), ids, labels, splits, groups, notes=note_on_others(others))
+    return named_by_file(rows, root)
+
+
+def split_named(text: str | float) -> Split | None:
+    return None if pd.isna(text) else split_name(str(text), "The metadata")
+
+
+def unwrapped(path: Path, store: Store | None = None) -> Path:
+    """Step into a folder that holds nothing but one folder, as archives often have around everything."""
+    inside = [child for child in path.iterdir() if not is_hidden(child.name)]
+    if store is not None and any("/" not in name for name in store.below(path)[0]):
+        return path
+    if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in SPLIT_NAMES:
+        children = [child for child in inside[0].iterdir() if not is_hidden(child.name)]
+        if any(child.is_dir() or child.suffix in (".parquet", ".npz") for child in children):
+            return unwrapped(inside[0], store)
+    return path
+
+
+def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
+    """The ids of the pictures below a folder in their order, the names of files that are none, and the pictures."""
+    names = sorted(file.relative_to(root).as_posix() for file in walk(root))
+    suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
+    others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
+    if store is not None:
+        ids, rows = store.below(root)
+        return ids, others, StoredBlobs(store, rows)
+    ids = [name for name in names if suffix[name] in PICTURE_SUFFIXES]
+    return ids, others, FileBlobs([root / name for name in ids])
+
+
+def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all files below a folder, without hidden ones; links are followed, never in a circle."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for child in folder.iterdir():
+        if is_hidden(child.name):
+            continue
+        if child.is_dir():
+            yield from walk(child, (*above, real))
+        else:
+            yield child
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "__pycache__")
+
+
+def check_names_are_text(ids: list[str]) -> None:
+    strange = [ascii(sample) for sample in ids if not is_text(sample)]
+    if strange:
+        raise DataError(
+            f"{counted(len(strange), 'file name is', 'file names are')} no valid UTF-8 text: {some(strange)}. Rename "
+            "these files; tables and exports could not hold their names."
+        )
+
+
+def is_text(name: str) -> bool:
+    """False for names with bytes that no text encoding explains (Python keeps them as lone surrogates)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]]:
+    """Read split and label from the folders of each id: train/<class>/... or <class>/..."""
+    parts = [PurePosixPath(sample).parts[:-1] for sample in ids]
+    if not any(part and SPLIT_NAMES.get(part[0].lower()) == "train" for part in parts):
+        unsplit: list[Split | None] = [None] * len(parts)
+        return [part[0] if part else None for part in parts], unsplit
+    labels: list[str | None] = [part[1] if len(part) > 1 else None for part in parts]
+    splits: list[Split | None] = [SPLIT_NAMES.get(part[0].lower()) if part else None for part in parts]
+    strange = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
+    if strange:
+        raise DataError(
+            f"{counted(len(strange), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(strange)}. "
+            f"Move them into one of the splits, or out of the dataset."
+        )
+    return labels, splits
+
+
+def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
+    missing = [sample for sample, label in zip(ids, labels, strict=True) if label is None]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}. Put each into a "
+            "folder named after its class, or name it in metadata.csv with the columns file_name and label."
+        )
+
+
+def note_on_others(others: list[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    kind = counted(len(others), "file that is no picture", "files that are no pictures")
+    return (f"Ignored {kind}: {some(others)}.",)

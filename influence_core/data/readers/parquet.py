@@ -1,0 +1,167 @@
+"""How is a Parquet file of pictures read, as Hugging Face writes it?
+
+Columns: `image`, a struct of `bytes` (the encoded file) and `path`; `label`, names or numbers (numbers get
+their names from the file's Hugging Face metadata); optionally `split`; every other plain column is a group.
+A sample's id is its image.path where these are all there and all different, else its row number as text.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from influence_core.data.rows import Rows, some, split_name
+from influence_core.data.samples import Split
+from influence_core.data.storage.content import EncodedPictures, PackedBlobs
+from influence_core.errors import DataError
+
+MAX_BYTES = 16 * 1024**3
+RESERVED = ("label", "split")
+
+
+def read_parquet(path: Path) -> Rows:
+    """Read the pictures, labels, splits and groups of a Parquet file."""
+    try:
+        with pq.ParquetFile(path) as file:
+            check_table(file, path)
+            image = image_column(file.schema_arrow, path)
+            table = plain_columns(file, image)
+            return Rows(
+                EncodedPictures(PackedBlobs(encoded_pictures(file, image))),
+                *ids_labels_splits(file, image, table, path),
+                groups=table.drop(columns=[name for name in RESERVED if name in table]),
+                classes=class_names(file.schema_arrow),
+            )
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def check_table(file: pq.ParquetFile, path: Path) -> None:
+    groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
+    total = sum(group.total_byte_size for group in groups)
+    if total > MAX_BYTES:
+        raise DataError(
+            f"{path} unpacks to {total:,} bytes; at most {MAX_BYTES:,} are read. Split the dataset."
+        )
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"{path} has columns of the same name: {some(names, 12)}. Rename or drop the repeated ones."
+        )
+    if file.metadata.num_rows == 0:
+        raise DataError(f"{path} has no rows.")
+
+
+def image_column(schema: pa.Schema, path: Path) -> str:
+    """Return the name of the one column that holds encoded pictures."""
+    found = [field.name for field in schema if holds_pictures(field.type)]
+    if len(found) != 1:
+        raise DataError(
+            f"{path} has {len(found)} columns of pictures{' (' + some(found) + ')' if found else ''}; its "
+            f"columns are {some(schema.names, 12)}. Expected exactly one struct column with the fields bytes "
+            "and path."
+        )
+    return found[0]
+
+
+def holds_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and is_binary(field.type) for field in kind.fields)
+    return is_binary(kind)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def plain_columns(file: pq.ParquetFile, image: str) -> pd.DataFrame:
+    """Read every column of single values except the pictures."""
+    names = [
+        field.name
+        for field in file.schema_arrow
+        if field.name != image and not pa.types.is_nested(field.type)
+    ]
+    if not names:
+        return pd.DataFrame(index=pd.RangeIndex(file.metadata.num_rows))
+    return file.read(columns=names).to_pandas(ignore_metadata=True)
+
+
+def encoded_pictures(file: pq.ParquetFile, image: str) -> Iterator[bytes]:
+    """Yield the encoded pictures row by row, without ever holding all of them; a missing one is empty."""
+    for batch in file.iter_batches(batch_size=256, columns=[image]):
+        column = batch.column(image)
+        blobs = column.field("bytes") if pa.types.is_struct(column.type) else column
+        yield from (blob or b"" for blob in blobs.to_pylist())
+
+
+def ids_labels_splits(
+    file: pq.ParquetFile, image: str, table: pd.DataFrame, path: Path
+) -> tuple[list[str], list[str | None], list[Split | None]]:
+    if "label" not in table:
+        raise DataError(
+            f"{path} has no column called label; its columns are {some(file.schema_arrow.names, 12)}. Rename "
+            "the column of the classes to label."
+        )
+    splits: list[Split | None] = [None] * len(table)
+    if "split" in table:
+        splits = [
+            None if pd.isna(text) else split_name(str(text), f"{path.name}, column split,")
+            for text in table["split"]
+        ]
+    labels = label_names(table["label"].tolist(), class_names(file.schema_arrow), path)
+    return sample_ids(file, image), labels, splits
+
+
+def sample_ids(file: pq.ParquetFile, image: str) -> list[str]:
+    """Return each picture's path when all are there and different, else row numbers. No path is ever "
+    "opened."""
+    kind = file.schema_arrow.field(image).type
+    if pa.types.is_struct(kind) and any(field.name == "path" for field in kind.fields):
+        paths = file.read(columns=[f"{image}.path"]).column(image).combine_chunks().field("path").to_pylist()
+        if all(paths) and len(set(paths)) == len(paths):
+            return [str(path) for path in paths]
+    return [str(row) for row in range(file.metadata.num_rows)]
+
+
+def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list[str | None]:
+    """Turn a label column into class names; None where a label is missing."""
+    labels = [None if pd.isna(value) else value for value in column]
+    if names is None or all(label is None or isinstance(label, str) for label in labels):
+        return [None if label is None else label_text(label, path) for label in labels]
+    strange = sorted(
+        {str(label) for label in labels if label is not None and not 0 <= int(label) < len(names)}
+    )
+    if strange:
+        raise DataError(
+            f"{path} has labels {some(strange)}, but its metadata names {len(names)} classes, numbered from "
+            f"0: {some(list(names), 12)}."
+        )
+    return [None if label is None else names[int(label)] for label in labels]
+
+
+def label_text(label: object, path: Path) -> str:
+    if isinstance(label, float):
+        if math.isinf(label) or label != int(label):
+            raise DataError(
+                f"{path} has the label {label}, a measurement. Expected classes: names or whole numbers."
+            )
+        return str(int(label))
+    return str(label)
+
+
+def class_names(schema: pa.Schema) -> tuple[str, ...] | None:
+    """Return the class names, in order, that Hugging Face keeps in the file's metadata for a numeric "
+    "label."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    if raw is None:
+        return None
+    try:
+        label = json.loads(raw)["info"]["features"]["label"]
+    except (ValueError, KeyError, TypeError):
+        return None  # other tools' metadata is none of our business
+    names = label.get("names") if isinstance(label, dict) else None
+    return tuple(map(str, names)) if names else None

@@ -1,0 +1,89 @@
+"""How is a folder of several Parquet files read, as Hugging Face writes them?
+
+    train-00000-of-00002.parquet, train-00001-of-00002.parquet, validation-..., test-...    at the top or in data/
+
+The file's name begins with its split. An id begins with it too, for row numbers start anew in each file.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from influence_core.data.readers.parquet import read_parquet
+from influence_core.data.rows import Rows, some, split_of
+from influence_core.data.samples import Split
+from influence_core.data.storage.content import Content, Kind, Size
+from influence_core.errors import DataError
+
+NAME = re.compile(r"([A-Za-z]+)(?:-\d+-of-\d+)?\.parquet")
+MAX_SHARDS = 1_000
+
+
+class Joined:
+    """The inputs of several files, one after the other; see content.Content."""
+
+    def __init__(self, parts: Sequence[Content]):
+        self.parts = parts
+        self.kind: Kind = parts[0].kind
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _at(self, row: int) -> tuple[Content, int]:
+        part = int(np.searchsorted(self.ends, row, side="right"))
+        return self.parts[part], row - int(self.ends[part] - len(self.parts[part]))
+
+    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
+        part, own = self._at(row)
+        return part.values(own, channels, size)
+
+    def picture(self, row: int):
+        part, own = self._at(row)
+        return part.picture(own)
+
+    def encoded(self, row: int) -> tuple[bytes, str]:
+        part, own = self._at(row)
+        return part.encoded(own)
+
+    def digest(self, row: int) -> bytes:
+        part, own = self._at(row)
+        return part.digest(own)
+
+
+def shards(root: Path) -> dict[Path, Split] | None:
+    """The split of each Parquet file at the top and in data/; None unless every name begins with one."""
+    files = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
+    named: dict[Path, Split] = {}
+    for file in files:
+        match = NAME.fullmatch(file.name)
+        if match and (split := split_of(match[1])) is not None:
+            named[file] = split
+    return named if len(named) == len(files) > 1 else None
+
+
+def read_shards(files: dict[Path, Split]) -> Rows:
+    """Join the files; they must have the same classes, and a column is a group only where all have it."""
+    if len(files) > MAX_SHARDS:
+        raise DataError(
+            f"{len(files):,} Parquet files lie there; at most {MAX_SHARDS:,} are read. Join them."
+        )
+    parts = {file: read_parquet(file) for file in files}
+    orders = {rows.classes for rows in parts.values()}
+    if len(orders) > 1:
+        shown = [f"{file.name}: {some(list(rows.classes or ()), 6)}" for file, rows in parts.items()]
+        raise DataError(
+            f"The files name different classes: {some(shown, 3)}. Write them with the same features."
+        )
+    tables = [rows.groups.reset_index(drop=True) for rows in parts.values()]
+    return Rows(
+        Joined([rows.content for rows in parts.values()]),
+        ids=[f"{file.stem}/{sample}" for file, rows in parts.items() for sample in rows.ids],
+        labels=[label for rows in parts.values() for label in rows.labels],
+        splits=[files[file] for file, rows in parts.items() for _ in rows.ids],
+        groups=pd.concat(tables, join="inner", ignore_index=True),
+        classes=orders.pop(),
+    )

@@ -1,0 +1,200 @@
+"""Where do the inputs of a dataset live, and how does one get at a single one quickly?
+
+    EncodedPictures   image files, still encoded: on disk (FileBlobs), packed in one file (PackedBlobs), or in the store
+                      of an unpacked archive (StoredBlobs)
+    ArrayRows         rows of one array: images (n, c, h, w) or plain features (n, d)
+
+Both answer the same four questions per row: its numbers, its picture, its original bytes, its digest.
+Decoded pixels are cached up to a limit and never evicted: the loops of this package read in order, again and
+again, where evicting the oldest would throw out each image just before it is needed.
+"""
+
+import hashlib
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from influence_core.data.storage.pictures import (
+    decode_picture,
+    encode_png,
+    picture_format,
+    picture_values,
+    to_picture,
+)
+from influence_core.errors import DataError
+
+CACHE_BYTES = 512 * 1024**2
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow's conversion to "L"
+
+Size = tuple[int, int] | None
+Kind = Literal["image", "array"]
+
+
+class Content(Protocol):
+    """The inputs of a dataset, by row."""
+
+    kind: Kind
+
+    def __len__(self) -> int: ...
+    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
+        """Numbers of one row, (c, h, w) or (d,): uint8 to be divided by 255, or float32 as they are."""
+        ...
+
+    def picture(self, row: int) -> Image.Image | None: ...
+    def encoded(self, row: int) -> tuple[bytes, str]: ...
+    def digest(self, row: int) -> bytes:
+        """SHA-256 of the row's content. Raises DataError when the row cannot be read."""
+        ...
+
+
+class Blobs(Protocol):
+    """Encoded files by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: int) -> bytes: ...
+
+
+class FileBlobs:
+    """Files that stay on disk until they are asked for."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> bytes:
+        try:
+            return self.paths[row].read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot be read from disk: {error.strerror}") from error
+
+
+class PackedBlobs:
+    """Files packed one after another in an unnamed temporary file: memory does not grow with their size."""
+
+    def __init__(self, blobs: Iterable[bytes]):
+        with tempfile.TemporaryFile() as file:
+            self._ends = np.cumsum([0, *self._written(file, blobs)])
+            file.flush()
+            empty = os.fstat(file.fileno()).st_size == 0
+            self._pack = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @staticmethod
+    def _written(file, blobs: Iterable[bytes]) -> Iterator[int]:
+        for blob in blobs:
+            yield file.write(blob)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> bytes:
+        return self._pack[self._ends[row] : self._ends[row + 1]]
+
+
+class DecodedCache:
+    """Decoded pixels, as many as fit into `limit` bytes; what came first stays."""
+
+    def __init__(self, limit: int = CACHE_BYTES):
+        self.limit = limit
+        self.used = 0
+        self._arrays: dict[tuple, np.ndarray] = {}
+
+    def get(self, key: tuple) -> np.ndarray | None:
+        return self._arrays.get(key)
+
+    def keep(self, key: tuple, values: np.ndarray) -> None:
+        if self.used + values.nbytes <= self.limit and key not in self._arrays:
+            self._arrays[key] = values
+            self.used += values.nbytes
+
+
+class EncodedPictures:
+    """Pictures that are decoded when asked for, then kept as uint8."""
+
+    kind: Kind = "image"
+
+    def __init__(self, blobs: Blobs, cache: DecodedCache | None = None):
+        self.blobs = blobs
+        self.cache = cache or DecodedCache()
+
+    def __len__(self) -> int:
+        return len(self.blobs)
+
+    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
+        key = (row, channels, size)
+        values = self.cache.get(key)
+        if values is None:
+            values = picture_values(decode_picture(self.blobs[row]), channels, size)
+            self.cache.keep(key, values)
+        return values
+
+    def picture(self, row: int) -> Image.Image:
+        return decode_picture(self.blobs[row])
+
+    def encoded(self, row: int) -> tuple[bytes, str]:
+        data = self.blobs[row]
+        return data, picture_format(data)[1]
+
+    def digest(self, row: int) -> bytes:
+        data = self.blobs[row]
+        decode_picture(data)
+        return hashlib.sha256(data).digest()
+
+
+class ArrayRows:
+    """Rows of one array in memory: uint8 or float32, images (n, c, h, w) or features (n, d)."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.kind: Kind = "image" if array.ndim == 4 else "array"
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
+        values = self.array[row]
+        if self.kind == "array":
+            return values
+        if values.dtype == np.uint8:
+            return picture_values(to_picture(values), channels, size)
+        return fit_floats(values, channels, size)
+
+    def picture(self, row: int) -> Image.Image | None:
+        return to_picture(self._bytes(row)) if self.kind == "image" else None
+
+    def encoded(self, row: int) -> tuple[bytes, str]:
+        if self.kind == "array":
+            raise DataError("Rows of a feature array have no picture to export; export them as a table.")
+        return encode_png(self._bytes(row)), ".png"
+
+    def digest(self, row: int) -> bytes:
+        values = np.ascontiguousarray(self.array[row])
+        if not np.isfinite(values).all():
+            raise DataError("holds NaN or infinity")
+        return hashlib.sha256(f"{values.dtype} {values.shape} ".encode() + values.tobytes()).digest()
+
+    def _bytes(self, row: int) -> np.ndarray:
+        values = self.array[row]
+        return values if values.dtype == np.uint8 else (values * 255).round().astype(np.uint8)
+
+
+def fit_floats(values: np.ndarray, channels: int | None, size: Size) -> np.ndarray:
+    """Convert float (c, h, w) pixels to `channels` and `size`, as `picture_values` does for bytes."""
+    if channels == 1 and len(values) == 3:
+        values = np.tensordot(LUMA, values, axes=1)[None]
+    elif channels == 3 and len(values) == 1:
+        values = np.repeat(values, 3, axis=0)
+    if size is None or values.shape[1:] == size:
+        return values
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(values)[None], size, mode="bilinear", antialias=True
+    )
+    return resized[0].numpy()

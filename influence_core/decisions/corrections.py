@@ -1,0 +1,73 @@
+"""What do the decisions make of the labels?
+
+Law: as many samples as were decided are rows here, in the order of the run. A decision on a sample that
+the run does not have is an error, never dropped.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from influence_core.decisions.log import DecisionLog
+from influence_core.errors import ExportError
+from influence_core.run_files.tables import Run
+
+
+@dataclass(frozen=True)
+class ExportCounts:
+    """How many training samples were decided in which way; they add up to total."""
+
+    kept: int
+    relabelled: int
+    removed: int
+    undecided: int
+    total: int
+
+
+def counts(run: Run, log: DecisionLog) -> ExportCounts:
+    """Count the decisions that count now."""
+    actions = _decided(run, log)["action"].tolist()
+    kept, relabelled, removed = (actions.count(name) for name in ("keep", "relabel", "remove"))
+    total = len(run.samples)
+    return ExportCounts(kept, relabelled, removed, total - kept - relabelled - removed, total)
+
+
+def corrections(run: Run, log: DecisionLog) -> pd.DataFrame:
+    """One row per decided sample, in the order of the run.
+
+    Columns: sample_id, label (given in the dataset), corrected_label (of a relabelled sample, else
+    missing), action, suggested_label, suspicion, reviewer, time (UTC).
+    """
+    decided = _decided(run, log)
+    given = run.samples.loc[decided.index]
+    frame = pd.DataFrame({"sample_id": decided.index, "label": given["label"].to_numpy()})
+    frame["corrected_label"] = decided["label_after"].to_numpy()
+    frame["action"] = decided["action"].to_numpy()
+    for name in ("suggested_label", "suspicion"):
+        frame[name] = given[name].to_numpy() if name in given else None
+    frame["reviewer"] = decided["reviewer"].to_numpy()
+    frame["time"] = decided["time"].array
+    return frame
+
+
+def corrected_labels(run: Run, log: DecisionLog) -> pd.DataFrame:
+    """One row per training sample that was not removed: sample_id, label (as decided), original_label."""
+    decided = _decided(run, log)
+    labels = pd.DataFrame({"original_label": run.samples["label"].astype("str")})
+    renamed = decided[decided["action"] == "relabel"]
+    labels.insert(0, "label", labels["original_label"])
+    labels.loc[renamed.index, "label"] = renamed["label_after"]
+    removed = decided[decided["action"] == "remove"]
+    return labels.drop(index=removed.index).rename_axis("sample_id").reset_index()
+
+
+def _decided(run: Run, log: DecisionLog) -> pd.DataFrame:
+    """The decisions that count, in the order of the run."""
+    current = log.current(run.id)
+    strange = current.index.difference(run.samples.index)
+    if len(strange):
+        raise ExportError(
+            f"{len(strange):,} decisions are about samples that the run {run.name} does not have, such as "
+            f"{strange[0]!r}. The log belongs to another run with the id {run.id}; nothing was exported."
+        )
+    return current.loc[[sample for sample in run.samples.index if sample in current.index]]

@@ -1,0 +1,208 @@
+"""The compiled loops of tiles.py: a gradient's square, L1 norm, products and sketch while it is in the innermost cache.
+
+This loop reads a gradient that is written out; that of factor_loop.py makes it of its factors. A task is a row of
+64-bit numbers, addresses among them, because that is what a thread of OpenMP can be handed:
+
+    0 g  1 n  2 numbers a sample    3 sums  4 width | 5 fold?  6 columns  7 modulus  8 start  9 row signs
+    0 d  1 n  2 rows                10 column signs  11 folded | 12-19 directions  20 how many of them
+                                    21 a  22 t  23-25 steps of d (sample, row, position)  26-28 of a (also columns)
+                                    29 rows of a block  30 room for packed factors
+
+Every thread takes its share of the samples, so no two write to the same place. Additions may be reordered and fused
+("reassoc", "contract"), but NaN and infinity keep their meaning: they must reach the person. A block's sums and
+a bucket's first 100 numbers are added up in the format of the gradient, and go over into float64.
+"""
+
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportPrivateImportUsage=false
+import numpy as np
+from numba import carray, njit
+
+from influence_core.engine.kernels.intrinsics import COLUMNS, pointer, spread
+from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
+
+CHUNK = 512
+"""Numbers looked at at once: those of 8 directions fill half of an innermost cache of 32 kB."""
+SETTLED = 64 * CHUNK
+"""Numbers between two settlements of the sketch: about 100 a bucket are added up in the gradient's own format."""
+TASK = 31
+
+
+@kept
+@njit(**QUICK)
+def _one(g, v, out, zero):  # type: ignore[no-untyped-def]
+    square, size, product = zero, zero, zero
+    for j in range(len(g)):
+        x = g[j]
+        square += x * x
+        size += abs(x)
+        product += x * v[j]
+    out[0] += square
+    out[1] += size
+    out[2] += product
+
+
+@kept
+@njit(**QUICK)
+def _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero):  # type: ignore[no-untyped-def]
+    square, size = zero, zero
+    p0, p1, p2, p3, p4, p5, p6, p7 = zero, zero, zero, zero, zero, zero, zero, zero
+    for j in range(len(g)):
+        x = g[j]
+        square += x * x
+        size += abs(x)
+        p0 += x * v0[j]
+        p1 += x * v1[j]
+        p2 += x * v2[j]
+        p3 += x * v3[j]
+        p4 += x * v4[j]
+        p5 += x * v5[j]
+        p6 += x * v6[j]
+        p7 += x * v7[j]
+    out[0] += square
+    out[1] += size
+    for index, product in enumerate((p0, p1, p2, p3, p4, p5, p6, p7)):
+        out[2 + index] += product
+
+
+@kept
+@njit(**QUICK)
+def _signs(sign, first, length, row_sign, column_sign):  # type: ignore[no-untyped-def]
+    """The signs of numbers first to first + length; none after them."""
+    columns = len(column_sign)
+    row, done = first // columns, 0
+    column = first - row * columns
+    while done < length:
+        run = min(length - done, columns - column)
+        for j in range(run):
+            sign[done + j] = row_sign[row] * column_sign[column + j]
+        done, row, column = done + run, row + 1, 0
+    sign[length:] = 0
+
+
+@kept
+@njit(**QUICK)
+def settled(open, folded):  # type: ignore[no-untyped-def]
+    """Add buckets that run on past the last one to where they belong, in float64, and begin anew."""
+    first = 0
+    while first < len(open):
+        for j in range(min(len(folded), len(open) - first)):
+            folded[j] += open[first + j]
+        first += len(folded)
+    open[:] = 0
+
+
+@kept
+@njit(**QUICK)
+def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
+    """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
+    n, e, width, columns, modulus = task[1], task[2], task[4], task[6], task[7]
+    row_sign = carray(pointer(zero, task[9]), (e // columns,))
+    column_sign = carray(pointer(zero, task[10]), (columns,))
+    low, high = n * number // threads, n * (number + 1) // threads
+    past = min(CHUNK, -(-e // COLUMNS) * COLUMNS)
+    open = np.full((high - low, modulus + past if task[5] else 0), zero)
+    sign, tail = np.full(CHUNK, zero), np.full(CHUNK, zero)
+    opened, signed = (
+        open.ctypes.data,
+        sign.ctypes.data,
+    )  # asked for once: each view of an array costs 20 cycles
+    for first in range(0, e, CHUNK):
+        length, skip = (min(CHUNK, e - first),), size * first
+        v0 = carray(pointer(zero, task[12] + skip), length)
+        if width == 8:
+            v1 = carray(pointer(zero, task[13] + skip), length)
+            v2 = carray(pointer(zero, task[14] + skip), length)
+            v3 = carray(pointer(zero, task[15] + skip), length)
+            v4 = carray(pointer(zero, task[16] + skip), length)
+            v5 = carray(pointer(zero, task[17] + skip), length)
+            v6 = carray(pointer(zero, task[18] + skip), length)
+            v7 = carray(pointer(zero, task[19] + skip), length)
+        if task[5]:
+            _signs(sign, first, length[0], row_sign, column_sign)
+        place = (first + task[8]) % modulus
+        for i in range(low, high):
+            here = task[0] + size * i * e + skip
+            g = carray(pointer(zero, here), length)
+            out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
+            if width == 8:
+                _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
+            else:
+                _one(g, v0, out, zero)
+            if task[5]:
+                if length[0] < CHUNK:
+                    tail[: length[0]] = g
+                    here = tail.ctypes.data
+                into = opened + size * ((i - low) * open.shape[1] + place)
+                for at in range(0, size * length[0], size * COLUMNS):
+                    spread(zero, into + at, signed + at, here + at)
+        if task[5] and ((first + CHUNK) % SETTLED == 0 or first + CHUNK >= e):
+            for i in range(low, high):
+                settled(open[i - low], carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
+
+
+@kept
+@njit(**QUICK)
+def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
+    """As share, for rows of a table: 0 g (n, t, columns)  2 rows of the table  21 ids (n, t), 64-bit  22 t."""
+    n, rows, width, columns, modulus, t = task[1], task[2], task[4], task[6], task[7], task[22]
+    row_sign = carray(pointer(zero, task[9]), (rows,))
+    column_sign = carray(pointer(zero, task[10]), (columns,))
+    ids = carray(pointer(np.int64(0), task[21]), (n, t))
+    open = np.full(modulus if task[5] else 0, zero)
+    length = (columns,)
+    for i in range(n * number // threads, n * (number + 1) // threads):
+        out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
+        for p in range(t):
+            skip, first = size * columns * ids[i, p], 0
+            own = size * columns * (i * t + p)
+            g = carray(pointer(zero, task[0] + own), length)
+            if not task[20]:  # their place holds g, far shorter than the table
+                skip = own
+            v0 = carray(pointer(zero, task[12] + skip), length)
+            if width == 8:
+                v1 = carray(pointer(zero, task[13] + skip), length)
+                v2 = carray(pointer(zero, task[14] + skip), length)
+                v3 = carray(pointer(zero, task[15] + skip), length)
+                v4 = carray(pointer(zero, task[16] + skip), length)
+                v5 = carray(pointer(zero, task[17] + skip), length)
+                v6 = carray(pointer(zero, task[18] + skip), length)
+                v7 = carray(pointer(zero, task[19] + skip), length)
+                _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
+            else:
+                _one(g, v0, out, zero)
+            place = (ids[i, p] * columns + task[8]) % modulus if task[5] else 0
+            while task[5] and first < columns:
+                run, sign = min(columns - first, modulus - place), row_sign[ids[i, p]]
+                for j in range(run):
+                    open[place + j] += sign * column_sign[first + j] * g[first + j]
+                first, place = first + run, 0
+        if task[5]:
+            settled(open, carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
+
+
+def enter_32(address):  # type: ignore[no-untyped-def]
+    share(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+
+
+def enter_64(address):  # type: ignore[no-untyped-def]
+    share(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+
+
+def enter_rows_32(address):  # type: ignore[no-untyped-def]
+    share_rows(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+
+
+def enter_rows_64(address):  # type: ignore[no-untyped-def]
+    share_rows(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+
+
+LOOPS = {
+    np.float32: (enter_32, lambda task: share(task, np.float32(0), 4, 0, 1)),
+    np.float64: (enter_64, lambda task: share(task, np.float64(0), 8, 0, 1)),
+}
+ROWS_OF_A_TABLE = {
+    np.float32: (enter_rows_32, lambda task: share_rows(task, np.float32(0), 4, 0, 1)),
+    np.float64: (enter_rows_64, lambda task: share_rows(task, np.float64(0), 8, 0, 1)),
+}
+"""By number format: for a thread of OpenMP, and for the calling thread alone."""

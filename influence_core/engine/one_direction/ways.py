@@ -1,0 +1,153 @@
+"""Three ways to the same number <g_i, v>: how every sample's loss changes along a line theta + e v.
+
+    differences   (l_i(theta + e v) - l_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
+    tangents      forward mode: dual numbers theta + eps v      about 3.2 inference passes; exact
+    gradients     one-sample autograd, then the product         slowest; the definition, the others are judged by it
+
+The weights are never written to: a call gets its own tensors (torch.func.functional_call), made once for all batches.
+Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025).
+Costs: docs/cost.md, "One direction".
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from influence_core.engine import batches as loop
+from influence_core.engine.losses import Loss, checked
+from influence_core.engine.watching.nested import replaced, tensors_in
+
+Way = Callable[[loop.Batch], Tensor]
+"""From a batch to the products (b,) of its samples' gradients with the direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """All points theta + e v of one model and one direction.
+
+    theta, along: parameters and direction by name, only those that the direction names. buffers: copies, so that a
+    model that counts its calls is not changed.
+    """
+
+    model: nn.Module
+    theta: Mapping[str, Tensor]
+    along: Mapping[str, Tensor]
+    loss: Loss
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def at(self, e: float) -> dict[str, Tensor]:
+        """Parameters theta + e v: one copy of those that the direction names."""
+        return {name: torch.add(value, self.along[name], alpha=e) for name, value in self.theta.items()}
+
+    def outputs(self, parameters: Mapping[str, Tensor], inputs: Any) -> Any:
+        """What the model returns with these parameters in place of its own.
+
+        It gets a copy of the inputs: one that normalises them in place would meet them twice as different numbers.
+        """
+        values = {**self.buffers, **parameters}
+        inputs = replaced(inputs, {id(x): x.clone() for x in tensors_in(inputs)})
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(self.model, values, args, kwargs)
+
+        return loop.forward(call, inputs)  # pyright: ignore[reportArgumentType]
+
+    def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
+        """Losses (b,) with these parameters."""
+        return checked(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
+
+
+def differences(line: Line, e: float) -> Way:
+    """Central differences with step e; holds two copies of the parameters."""
+    ahead, behind = line.at(e), line.at(-e)
+
+    def way(batch: loop.Batch) -> Tensor:
+        with torch.no_grad():
+            return (line.losses(ahead, batch).double() - line.losses(behind, batch).double()) / (2 * e)
+
+    return way
+
+
+def tangents(line: Line) -> Way:
+    """Forward mode. Raises NotImplementedError, naming it, at an operator that has no forward derivative."""
+    _load_formulas()
+
+    def way(batch: loop.Batch) -> Tensor:
+        with torch.no_grad(), _differentiable_kernels(line.model), forward_ad.dual_level():
+            pairs = {name: forward_ad.make_dual(x, line.along[name]) for name, x in line.theta.items()}
+            losses, tangent = forward_ad.unpack_dual(line.losses(pairs, batch))
+            return torch.zeros_like(losses) if tangent is None else tangent
+
+    return way
+
+
+def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
+    """Losses (b,) and products (b,) in float64 of every sample alone; its gradient is forgotten after the product."""
+
+    def one(row: int) -> tuple[Tensor, Tensor]:
+        leaves = {name: value.detach().requires_grad_() for name, value in line.theta.items()}
+        alone = loop.Batch(row, row + 1, loop.one_of(batch.inputs, row), batch.labels[row : row + 1])
+        loss = line.losses(leaves, alone).sum().double()
+        if not loss.requires_grad:
+            return loss, torch.zeros_like(loss)
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        pairs = [(g, v) for g, v in zip(found, line.along.values(), strict=True) if g is not None]
+        product = sum(
+            (torch.vdot(g.flatten(), v.flatten()).double() for g, v in pairs), torch.zeros_like(loss)
+        )
+        return loss.detach(), product.detach()
+
+    with torch.enable_grad():
+        losses, products = zip(*(one(row) for row in range(len(batch))), strict=True)
+    return torch.stack(losses), torch.stack(products)
+
+
+@contextmanager
+def one_function(model: nn.Module) -> Iterator[None]:
+    """The model means the same in all three ways, and its attributes are put back at the end, also after an error.
+
+    Without gradients nn.TransformerEncoderLayer takes another path, which has no forward derivative and writes zeros at
+    padded positions. Attributes: functional_call leaves its own weights in the list of an nn.LSTM, old-style
+    weight_norm the weight it computed last.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    kept = [(module, dict(vars(module))) for module in model.modules()]
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, before in kept:
+            vars(module).clear()
+            vars(module).update(before)
+
+
+@contextmanager
+def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
+    """Fused attention has no forward derivative on the CPU, nor has oneDNN's LSTM: take the plain ones."""
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.LSTM) for module in model.modules()):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings(
+                "ignore", "TF32 acceleration"
+            )  # torch, of settings that it only puts back
+            warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        yield
+
+
+def _load_formulas() -> None:
+    """Torch compiles some forward derivatives at their first use and warns of its own compiler."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", ".*torch.jit", FutureWarning)
+        warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))

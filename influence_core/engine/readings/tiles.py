@@ -1,0 +1,199 @@
+"""How is everything read off a written-out gradient in one look? Two readers of the same numbers.
+
+A tile is some consecutive numbers of one parameter's gradient, for several samples: g (n, e). Read are
+
+    |g|^2, |g|_1, <g, v> for k directions, and the sketch (sketch.py), added up over the tiles of a parameter.
+
+On a CPU one compiled loop (numba) does all of it while 512 numbers lie in registers and the innermost cache; sums of
+512 numbers are added in float64. As separate torch operations the same cost 3 times as much, a third of a whole sweep
+of ResNet-18. The loop runs in torch's own OpenMP threads where that library is GOMP (Linux), since threads of a second
+pool would wait for cores on which the first one spins; elsewhere it runs in the calling thread.
+Everything else (CUDA, other number formats) is read by torch operations.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from influence_core.engine.kernels.availability import KINDS, compiles
+from influence_core.engine.readings.sketch import FoldingMap
+
+WIDE = 8
+"""Directions that are read at once; more are read in further looks."""
+FEW = 96
+"""Positions up to which a gradient is made and read at once: it takes 0.4 to 0.65 of the time of writing it
+out first at 4 and 16 positions, 0.65 to 0.9 at 64, and 1.5 at 256."""
+SHORT, TALL = 32, (6, 24)
+"""Rows of a block that is made, up to SHORT positions and beyond: 8 directions of 6 rows take 12 kB of an innermost
+cache of 32 kB. With 24 rows 4 positions took 1.3 times as long, but 64 take 0.95, since their factors are read less."""
+
+PACKED = 32, 16
+"""Samples of a thread whose factors are packed at once, up to SHORT positions and beyond. With 64 positions 16 take as
+long as 32, and 8 take 1.05 times as long, because the directions are copied for each such group."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was read so far of one parameter, n samples. sums (looks, n, 2 + width): square, L1, products; in float64
+    where the device has it. folded (n, modulus): the sketch before it is closed."""
+
+    sums: Tensor
+    folded: Tensor
+
+    def of(self, low: int, high: int) -> "Totals":
+        """A view of some samples."""
+        return Totals(self.sums[:, low:high], self.folded[low:high])
+
+    def products(self, k: int) -> Tensor:
+        """(n, k), out of all looks."""
+        return self.sums[:, :, 2:].movedim(0, 1).flatten(1)[:, :k]
+
+
+def totals(like: Tensor, n: int, k: int, folding: FoldingMap | None, folded: Tensor | None = None) -> Totals:
+    """Zeros for n samples and k directions, with a sketch that was begun if one is given."""
+    width = 1 if k <= 1 else WIDE
+    exact = torch.float64 if like.device.type == "cpu" else like.dtype
+    sums = torch.zeros(max(1, -(-k // width)), n, 2 + width, dtype=exact, device=like.device)
+    if folded is None:
+        folded = torch.zeros(n, folding.modulus if folding else 0, dtype=exact, device=like.device)
+    return Totals(sums, folded)
+
+
+def read_tile(
+    g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+) -> None:
+    """Add the readings of whole rows of a gradient seen as a matrix, from `row` on.
+
+    g (n, e) contiguous; directions: as many numbers each, contiguous. g may be overwritten.
+    """
+    if not g.numel():
+        return
+    if compiles(g):
+        _read_compiled(g, row, directions, folding, into)
+    else:
+        _read_plainly(g, row, directions, folding, into)
+
+
+def _read_plainly(
+    g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+) -> None:
+    into.sums[0, :, 0] += torch.linalg.vecdot(g, g)
+    into.sums[0, :, 1] += g.abs().sum(1)
+    width = into.sums.shape[2] - 2
+    for look in range(0, len(directions), width):
+        some = torch.stack([v.flatten() for v in directions[look : look + width]])
+        into.sums[look // width, :, 2 : 2 + len(some)] += g @ some.T
+    if folding is not None:
+        into.folded += folding.fold(g, row)
+
+
+def makes(d: Tensor) -> bool:
+    """Whether a gradient of these factors d (..., t) is better made and read at once than written out first."""
+    return compiles(d) and d.shape[-1] <= FEW
+
+
+def packed_at_once(t: int) -> int:
+    """Samples whose packed factors exist at once: as many as are fast, since 32 of a layer of 1,000 rows take 9 MB."""
+    return PACKED[t > SHORT] * torch.get_num_threads()
+
+
+def read_made(
+    d: Tensor,
+    a: Tensor,
+    row: int,
+    directions: Sequence[Tensor],
+    folding: FoldingMap | None,
+    into: Totals,
+    space: Callable[[tuple[int, ...], Tensor], Tensor],
+) -> None:
+    """Add the readings of sum_t d_t a_t^T, d (n, rows', t) from `row` on, a (n, columns, t), without writing it out.
+
+    space: (shape, like) -> a tensor whose numbers may be overwritten (contractions.Buffer.tile)."""
+    if not len(d):
+        return
+    (n, rows, t), columns = d.shape, a.shape[1]
+    from influence_core.engine.kernels.factor_loop import room
+
+    packed = space((room(n, rows, columns, t, torch.get_num_threads()),), d)
+    for task in _tasks(d, n, rows, row, columns, directions, folding, into):
+        task[21:] = a.data_ptr(), t, *d.stride(), *a.stride(), TALL[t > SHORT], packed.data_ptr()
+        loop(d.dtype, "made")(task, torch.get_num_threads())
+
+
+def read_rows(
+    ids: Tensor, g: Tensor, v: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+) -> None:
+    """Add the readings of rows g (n, t, columns) of a table of v rows, at ids (n, t), each once a sample or zero."""
+    ids, g = ids.contiguous().long(), g.contiguous()
+    if not g.numel():
+        return
+    if compiles(g):
+        for task in _tasks(g, len(g), v, 0, g.shape[2], directions, folding, into):
+            task[21:23] = ids.data_ptr(), g.shape[1]
+            loop(g.dtype, "rows")(task, torch.get_num_threads())
+        return
+    into.sums[0, :, 0] += g.square().sum((1, 2))
+    into.sums[0, :, 1] += g.abs().sum((1, 2))
+    add_products([(along[ids] * g).sum((1, 2)) for along in directions], into)
+    if folding is not None:
+        into.folded += folding.fold_rows(ids, g)
+
+
+def add_products(products: Sequence[Tensor], into: Totals) -> None:
+    """Add products (n,), one a direction."""
+    width = into.sums.shape[2] - 2
+    for index, product in enumerate(products):
+        into.sums[index // width, :, 2 + index % width] += product
+
+
+def _read_compiled(
+    g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+) -> None:
+    for task in _tasks(g, g.shape[0], g.shape[1], row, 1, directions, folding, into):
+        loop(g.dtype, "written")(task, torch.get_num_threads())
+
+
+def _tasks(
+    values: Tensor,
+    n: int,
+    size: int,
+    row: int,
+    columns: int,
+    directions: Sequence[Tensor],
+    folding: FoldingMap | None,
+    into: Totals,
+) -> Iterator[np.ndarray]:
+    """One row of numbers a look, as engine/kernels/gradient_loop.py asks for."""
+    width = into.sums.shape[2] - 2
+    for look, sums in enumerate(into.sums):
+        task = np.zeros(31, dtype=np.int64)
+        task[:5] = values.data_ptr(), n, size, sums.data_ptr(), width
+        task[6:9] = columns, 1, 0
+        if folding is not None and look == 0:
+            start = (row * folding.columns + folding.shift) % folding.modulus
+            signs = folding.row_sign[row:].data_ptr(), folding.column_sign.data_ptr()
+            task[5:12] = 1, folding.columns, folding.modulus, start, *signs, into.folded.data_ptr()
+        some = [v.data_ptr() for v in directions[look * width : (look + 1) * width]]
+        spare = some[-1] if some else values.data_ptr()  # read and not used
+        task[12 : 12 + width] = some + [spare] * (width - len(some))
+        task[20] = len(some)
+        yield task
+
+
+@cache
+def loop(dtype: torch.dtype, of: str) -> Any:
+    """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk.
+
+    of: "written", "made" or "rows", how the gradient is given.
+    """
+    from influence_core.engine.kernels import factor_loop as made
+    from influence_core.engine.kernels import gradient_loop as compiled
+    from influence_core.engine.kernels.openmp import in_threads
+
+    loops = {"written": compiled.LOOPS, "made": made.MADE, "rows": compiled.ROWS_OF_A_TABLE}
+    return in_threads(*loops[of][KINDS[dtype]])

@@ -1,0 +1,245 @@
+"""What is an operation's per-sample gradient made of? Operation -> factors, one small pure function per kind.
+
+With `input` an operation's input and `d` the gradient of each sample's own loss at its output, samples on axis 0, a
+rule returns one factor (factors.py) for each parameter it takes, unevaluated: only those asked for are made. Rules
+belong to operations, not to modules: a functional call, a tied weight, a subclass and an ordinary layer are all the
+same to them. One more operation = one more function under `@rule`. What has no rule is differentiated by vmap
+(dispatch.py).
+
+Sources: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from influence_core.engine.rules.convolutions import convolved, transposed
+from influence_core.engine.rules.factors import Dense, Factor, Outer, merged_rows
+
+Made = dict[str, Callable[[], Factor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one operation's factors are made; `signature` names its arguments, `data` the one that carries samples."""
+
+    make: Callable[..., Made]
+    signature: inspect.Signature
+    data: str
+    first_axis_only: bool
+
+
+RULES: dict[Callable[..., Any], Rule] = {}
+
+
+def rule(*operations: Callable[..., Any], first_axis_only: bool = True) -> Callable[..., Callable[..., Made]]:
+    """Register a rule; `first_axis_only=False` for operations whose samples may lie on another axis but the last."""
+
+    def register(make: Callable[..., Made]) -> Callable[..., Made]:
+        whole = inspect.signature(make)
+        signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+        entry = Rule(make, signature, next(iter(signature.parameters)), first_axis_only)
+        RULES.update(dict.fromkeys(operations, entry))
+        return make
+
+    return register
+
+
+@rule(functional.linear, first_axis_only=False)
+def linear(d: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Made:
+    d_rows = d.reshape(len(d), -1, d.shape[-1]).transpose(1, 2).unsqueeze(1)
+    a_rows = input.reshape(len(d), -1, input.shape[-1]).transpose(1, 2).unsqueeze(1)
+    return {"weight": lambda: Outer(d_rows, a_rows), "bias": lambda: Dense(d_rows.sum(3)[:, 0])}
+
+
+@rule(
+    torch.matmul,
+    torch.mm,
+    torch.Tensor.matmul,
+    torch.Tensor.mm,
+    torch.Tensor.__matmul__,
+    first_axis_only=False,
+)
+def matmul(d: Tensor, input: Tensor, other: Tensor) -> Made:
+    """`input @ other` with a matrix of parameters on the right: as a linear layer, rows and columns exchanged."""
+    if other.ndim != 2 or input.ndim < 2:
+        return {}
+    d_rows = d.reshape(len(d), -1, d.shape[-1]).transpose(1, 2).unsqueeze(1)
+    a_rows = input.reshape(len(d), -1, input.shape[-1]).transpose(1, 2).unsqueeze(1)
+    return {"other": lambda: Outer(a_rows, d_rows)}
+
+
+@rule(functional.conv1d, functional.conv2d, functional.conv3d)
+def conv(
+    d: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Made:
+    return {
+        "weight": lambda: convolved(d, input, weight.shape, stride, padding, dilation, groups),
+        "bias": lambda: Dense(d.flatten(2).sum(2)),
+    }
+
+
+@rule(functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
+def conv_transpose(
+    d: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Made:
+    """The roles of input and output are exchanged: windows are cut from d, one for each pixel of the input."""
+    return {
+        "weight": lambda: transposed(d, input, weight.shape, stride, padding, dilation, groups),
+        "bias": lambda: Dense(d.flatten(2).sum(2)),
+    }
+
+
+def _scaled(d: Tensor, normal: Tensor) -> Made:
+    """Weight and bias per channel (axis 1) after a normalisation."""
+    b, channels = d.shape[:2]
+    return {
+        "weight": lambda: Dense((d * normal).reshape(b, channels, -1).sum(2)),
+        "bias": lambda: Dense(d.reshape(b, channels, -1).sum(2)),
+    }
+
+
+@rule(functional.batch_norm)
+def batch_norm(
+    d: Tensor,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Made:
+    """With running statistics alone; watch.py refuses the rest, since their samples have no gradient of their own."""
+    return _scaled(d, functional.batch_norm(input, running_mean, running_var, eps=eps))
+
+
+@rule(functional.instance_norm)
+def instance_norm(
+    d: Tensor,
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Made:
+    if use_input_stats:
+        return _scaled(d, functional.instance_norm(input, eps=eps))
+    return _scaled(d, functional.batch_norm(input, running_mean, running_var, eps=eps))
+
+
+@rule(functional.group_norm)
+def group_norm(
+    d: Tensor,
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Made:
+    return _scaled(d, functional.group_norm(input, num_groups, eps=eps))
+
+
+def _over_positions(values: Tensor, shape: Any) -> Dense:
+    return Dense(values.reshape(len(values), -1, *shape).sum(1))
+
+
+@rule(functional.layer_norm, first_axis_only=False)
+def layer_norm(
+    d: Tensor,
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Made:
+    def scaled() -> Dense:
+        return _over_positions(d * functional.layer_norm(input, normalized_shape, eps=eps), normalized_shape)
+
+    return {
+        "weight": scaled,
+        "bias": lambda: _over_positions(d, normalized_shape),
+    }
+
+
+@rule(functional.rms_norm, first_axis_only=False)
+def rms_norm(
+    d: Tensor, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Made:
+    normal = functional.rms_norm(input, normalized_shape, eps=eps)
+    return {"weight": lambda: _over_positions(d * normal, normalized_shape)}
+
+
+@rule(functional.embedding, first_axis_only=False)
+def embedding(
+    d: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Made:
+    """Only the rows used are held. The padding row gets no gradient, as in torch."""
+    ids = input.reshape(len(d), -1)
+
+    def rows() -> Factor:
+        used = d.reshape(*ids.shape, -1)
+        if padding_idx is not None:
+            used = used * (ids != padding_idx % weight.shape[0]).unsqueeze(2)
+        return merged_rows(ids, used, weight.shape[0])
+
+    return {"weight": rows}
+
+
+@rule(functional.embedding_bag)
+def embedding_bag(
+    d: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Made:
+    """Bags of one length, summed or averaged; other bags have no rule and go to the fallback."""
+    if mode == "max" or input.ndim != 2:
+        return {}
+    kept = torch.ones_like(input, dtype=d.dtype)
+    if padding_idx is not None:
+        kept = (input != padding_idx % weight.shape[0]).to(d)
+    share = kept if per_sample_weights is None else kept * per_sample_weights
+    if mode == "mean":
+        share = share / kept.sum(1, keepdim=True).clamp_min(1)
+    shared = share.unsqueeze(2)
+    return {"weight": lambda: merged_rows(input, shared * d.unsqueeze(1), weight.shape[0])}

@@ -1,0 +1,71 @@
+"""What kind of operation is this? Asked by watch.py of every torch function that a model calls, by its name.
+
+Some only look at a tensor's shape, some overwrite what they were given, and some bring its numbers to Python, so that
+the model may decide by them.
+"""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from influence_core.engine.watching.nested import tensors_in
+
+LOOKS = {
+    "shape",
+    "size",
+    "dim",
+    "device",
+    "dtype",
+    "numel",
+    "is_floating_point",
+    "is_cuda",
+    "layout",
+    "requires_grad",
+}
+"""Questions about a tensor that do not read its numbers."""
+
+
+def label(func: Any) -> str:
+    name = getattr(func, "__name__", type(func).__name__)
+    if name in ("__get__", "__set__"):
+        name = getattr(getattr(func, "__self__", None), "__name__", name)
+    return name
+
+
+def in_place(func: Any) -> bool:
+    name = label(func)
+    return name in _IN_PLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
+
+
+_IN_PLACE_DUNDERS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"}
+
+
+_DECISIONS = {
+    *(
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "__contains__",
+        "__array__",
+        "item",
+        "tolist",
+        "numpy",
+    ),
+    *("equal", "allclose", "is_nonzero", "nonzero", "masked_select", "unique", "unique_consecutive"),
+}
+"""Ways from a tensor's numbers to Python, or to a shape: what follows may differ from batch to batch."""
+
+
+def decides(func: Any, args: tuple[Any, ...]) -> bool:
+    if label(func) == "__getitem__":
+        return any(index.dtype == torch.bool for index in tensors_in(args[1:]))
+    return label(func) in _DECISIONS
+
+
+def unguarded(func: Any) -> Callable[..., Any]:
+    """The function's own body, not asking again whether somebody watches (that would never end)."""
+    seen = {**func.__globals__, "has_torch_function": lambda *_: False}
+    return types.FunctionType(func.__code__, seen, func.__name__, func.__defaults__, func.__closure__)

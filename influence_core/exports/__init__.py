@@ -1,0 +1,1 @@
+"""What was decided, in files other tools read."""

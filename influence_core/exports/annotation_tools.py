@@ -1,0 +1,100 @@
+"""The decisions in the words of cleanlab and Label Studio."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import pandas as pd
+
+from influence_core.decisions.corrections import corrections
+from influence_core.decisions.log import DecisionLog
+from influence_core.errors import ExportError
+from influence_core.run_files.tables import Run
+
+
+def label_issues(run: Run, log: DecisionLog) -> pd.DataFrame:
+    """cleanlab's table of label issues, one row per training sample, in the order of the run.
+
+    Columns: sample_id; is_label_issue: as a person decided, else whether the suspicion reaches the run's
+    cut; label_score in [0, 1], low is bad (cleanlab's sign): 1 - suspicion; given_label; predicted_label.
+    """
+    samples, decided = run.samples, corrections(run, log).set_index("sample_id")["action"]
+    cut = run.description.get("results", {}).get("cut")
+    if cut is None:
+        raise ExportError(f"The run {run.name} states no cut for its suspicion. Analyse again.")
+    flagged = pd.Series(samples["suspicion"].to_numpy() >= cut, index=samples.index)
+    flagged[decided.index] = decided.to_numpy() != "keep"
+    columns = {
+        "sample_id": samples.index,
+        "is_label_issue": flagged.to_numpy(),
+        "label_score": 1 - samples["suspicion"].to_numpy(),
+        "given_label": samples["label"].to_numpy(),
+        "predicted_label": samples["predicted"].to_numpy(),
+    }
+    return pd.DataFrame(columns)
+
+
+def label_studio_tasks(
+    run: Run,
+    log: DecisionLog,
+    image_url: Callable[[str], str],
+    sample_ids: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Label Studio's import format: one task per sample, with our suggestion and what people decided.
+
+    Args:
+        run: The run.
+        log: The decision log.
+        image_url: Address of a sample's picture, as Label Studio will ask for it.
+        sample_ids: Which samples, in which order; default all.
+    """
+    samples, decided = run.samples, corrections(run, log).set_index("sample_id")
+    chosen = samples.index if sample_ids is None else list(sample_ids)
+    rows = samples.loc[chosen].to_dict("index")
+    verdicts = decided.to_dict("index")
+    return [_task(run, str(sample), rows[sample], verdicts.get(sample), image_url) for sample in chosen]
+
+
+def label_studio_config(classes: Sequence[str]) -> str:
+    """The labelling interface that the tasks fit."""
+    labels = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
+    actions = "".join(f'<Choice value="{name}"/>' for name in ("keep", "relabel", "remove"))
+    return (
+        '<View><Image name="image" value="$image"/>'
+        f'<Choices name="label" toName="image" choice="single">{labels}</Choices>'
+        f'<Choices name="action" toName="image" choice="single">{actions}</Choices></View>'
+    )
+
+
+def _task(
+    run: Run,
+    sample: str,
+    row: dict[str, Any],
+    verdict: dict[str, Any] | None,
+    image_url: Callable[[str], str],
+) -> dict[str, Any]:
+    data = {"image": image_url(sample), "sample_id": sample, "given_label": str(row["label"])}
+    shown = {"suspicion": _finite(row["suspicion"]), "reviewer": verdict["reviewer"] if verdict else None}
+    suggestion = {"model_version": run.id, "score": _finite(row["suggested_probability"])}
+    predictions = [{**suggestion, "result": [_choice("label", str(row["suggested_label"]))]}]
+    return {"data": data | shown, "predictions": predictions, "annotations": _annotations(verdict)}
+
+
+def _annotations(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """A removed sample has no right label: it is annotated with the action alone."""
+    if verdict is None:
+        return []
+    label = {"keep": verdict["label"], "relabel": verdict["corrected_label"]}.get(verdict["action"])
+    result = [_choice("action", verdict["action"])]
+    if label is not None:
+        result.append(_choice("label", str(label)))
+    return [{"result": result}]
+
+
+def _choice(name: str, value: str) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": [value]}}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,174 @@
+"""The corrected dataset as a zip of pictures that other tools, and our own open_dataset, read.
+
+    train/<class>/<name>.png     the original bytes of every picture that was not removed
+    val/, test/                  unchanged, so that a model trained on it is judged on the same pictures
+    metadata.csv                 file_name, label, split, groups (Hugging Face's image-folder convention)
+    corrections.csv              what was decided, for people
+
+Folder and file names are made safe for every system and never collide; the exact label of a picture is
+the one in metadata.csv. The same decisions give the same bytes.
+"""
+
+import re
+import unicodedata
+import zipfile
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from influence_core.decisions.corrections import corrected_labels, corrections
+from influence_core.decisions.log import DecisionLog
+from influence_core.errors import ExportError
+from influence_core.run_files.tables import Run
+from influence_core.run_files.thumbnails import Progress
+from influence_core.system.safe_tables import Target, opened, write_csv
+
+LONGEST = 80  # characters of a name
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices on Windows
+_WHEN = (1980, 1, 1, 0, 0, 0)  # the same in every zip
+
+
+class Split(Protocol):
+    """What an export needs of data.Samples."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def groups(self) -> pd.DataFrame: ...
+    def __len__(self) -> int: ...
+    def image_bytes(self, position: int, /) -> tuple[bytes, str]: ...
+
+
+class Pictures(Protocol):
+    """What an export needs of data.Dataset."""
+
+    @property
+    def train(self) -> Split: ...
+    @property
+    def val(self) -> Split: ...
+    @property
+    def test(self) -> Split | None: ...
+
+
+def write_image_folder(
+    run: Run,
+    log: DecisionLog,
+    dataset: Pictures,
+    target: Target,
+    *,
+    splits: tuple[str, ...] = ("train", "val", "test"),
+    on_progress: Progress | None = None,
+) -> int:
+    """Write the corrected dataset as a zip, one picture after the other.
+
+    Args:
+        run: The run whose decisions count.
+        log: The decision log.
+        dataset: The dataset the run was made of.
+        target: A path, or a file object open for writing bytes.
+        splits: Which of train, val and test to write; only train is ever changed.
+        on_progress: Called with ("export", done, total).
+
+    Returns:
+        The number of training pictures in the zip: all that were not removed.
+
+    Raises:
+        ExportError: If the dataset is not the one of the run, or holds no pictures.
+    """
+    labels = corrected_labels(run, log).set_index("sample_id")["label"].to_dict()
+    _check_same(run, dataset.train)
+    parts = [(name, part) for name in splits if (part := getattr(dataset, name)) is not None]
+    kept = {
+        name: [place for place, sample in enumerate(part.ids) if name != "train" or sample in labels]
+        for name, part in parts
+    }
+    folders, files = Names(), Names()
+    rows: list[dict[str, object]] = []
+    total = sum(map(len, kept.values()))
+    with opened(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, part in parts:
+            groups = part.groups.to_dict("records") or [{}] * len(part)  # no columns give no records
+            for place in kept[name]:
+                sample = part.ids[place]
+                given = part.classes[int(part.labels[place])]
+                label = labels[sample] if name == "train" else given
+                content, suffix = part.image_bytes(place)
+                folder = f"{name}/{folders.of(label, key=label)}"
+                path = files.inside(folder, PurePosixPath(sample).stem, suffix)
+                _add(archive, path, content)
+                rows.append({**groups[place], "file_name": path, "label": label, "split": name})
+                if on_progress is not None:
+                    on_progress("export", len(rows), total)
+        columns = dict.fromkeys(["file_name", "label", "split", *(name for row in rows for name in row)])
+        _add_table(archive, "metadata.csv", pd.DataFrame(rows, columns=list(columns)))
+        _add_table(archive, "corrections.csv", corrections(run, log))
+    return len(kept.get("train", ()))
+
+
+class Names:
+    """Names that are safe on every system and different from each other, also where case does not count."""
+
+    def __init__(self) -> None:
+        """Begin with no name taken."""
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}  # where to go on counting
+        self._known: dict[str, str] = {}
+
+    def of(self, text: str, *, key: str) -> str:
+        """The one name for a key, made from a text."""
+        if key not in self._known:
+            self._known[key] = self.inside("", text, "")
+        return self._known[key]
+
+    def inside(self, folder: str, text: str, suffix: str) -> str:
+        """A new name in a folder: the text made safe, with a number when it is taken."""
+        stem = f"{folder}/{safe_name(text)}" if folder else safe_name(text)
+        path = first = f"{stem}{suffix}"
+        number = self._next.get(first.casefold(), 2)
+        while path.casefold() in self._taken:
+            path, number = f"{stem}-{number}{suffix}", number + 1
+        self._taken.add(path.casefold())
+        self._next[first.casefold()] = number
+        return path
+
+
+def safe_name(text: str) -> str:
+    """A name close to the text that every file system takes: no separators, devices, dots at the ends."""
+    name = re.sub(r"[^\w .()+-]+", "_", unicodedata.normalize("NFC", text))
+    name = name[:LONGEST].strip(" .") or "_"
+    return f"_{name}" if _RESERVED.fullmatch(name) else name
+
+
+def _check_same(run: Run, train: Split) -> None:
+    if list(train.ids) != list(run.samples.index):
+        raise ExportError(
+            f"The dataset has {len(train):,} training samples, and the run {run.name} was made of "
+            f"{len(run.samples):,}: they are not the same samples in the same order. Give the dataset that "
+            f"the run was made of, opened with the same settings."
+        )
+    given = [train.classes[int(label)] for label in train.labels]
+    changed = int((run.samples["label"].to_numpy() != np.array(given)).sum())
+    if changed:
+        raise ExportError(
+            f"{changed:,} labels of the dataset differ from those the run {run.name} was made of. "
+            f"Give the dataset as it was then, or analyse again."
+        )
+
+
+def _add(archive: zipfile.ZipFile, path: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(path, _WHEN)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def _add_table(archive: zipfile.ZipFile, path: str, frame: pd.DataFrame) -> None:
+    content = BytesIO()
+    write_csv(frame, content)
+    _add(archive, path, content.getvalue())

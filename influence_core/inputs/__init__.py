@@ -1,0 +1,1 @@
+"""A model and its dataset as one thing: opened together, described, fingerprinted, reopened."""

@@ -1,0 +1,1 @@
+"""What a person brings: uploads, previews, trials."""

@@ -1,0 +1,203 @@
+"""What is in this dataset? Told before anything runs: 24 samples, counts, splits, groups, and problems found.
+
+Runs in a process of its own (inspection.py), which alone opens the files: it hands over plain JSON and raw pixels, so
+that whoever shows the preview parses no picture, table or archive of a stranger.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data.readers.table import label_columns
+from influence_core.data.rows import Report, counted, some
+from influence_core.models.opened import WEIGHT_NAMES
+
+SHOWN = 24
+SIDE = 256
+"""Pixels of the longer side of a sample that is handed over."""
+MEASURED = 256
+"""Samples whose size and brightness are measured."""
+FEW = 5
+FEW_HELD_OUT = 50
+VALUES = 12
+
+
+def preview(
+    path: Path, pixels: Path, *, label: str | None = None, report: Report | None = None
+) -> dict[str, Any]:
+    """Open a dataset and describe it; the pixels of the samples shown go into one file, row by row.
+
+    Args:
+        path: Anything open_dataset reads. Unreadable samples are left out here and counted among the problems.
+        pixels: The file to write, uint8; `offset` and `shape` (c, h, w) of each sample are in the answer.
+        label: Name of a table's label column. Without it, and where more than one could be meant, the answer is a
+            question: `columns`, each with its name, its number of values, some of them, and whether it is likely.
+        report: See open_dataset.
+
+    Raises:
+        DataError: what an analysis would refuse, in the same words.
+    """
+    if label is None and (columns := label_columns(path)):
+        return {"columns": columns}
+    dataset = open_dataset(path, skip_unreadable=True, label=label, on_progress=report)
+    parts = {split: part for split in ("train", "val", "test") if (part := getattr(dataset, split))}
+    skipped = [note for note in dataset.notes if note.startswith("Left out")]
+    return {
+        "name": dataset.name,
+        "kind": dataset.train.kind,
+        "classes": list(dataset.classes),
+        "counts": {split: counts(part) for split, part in parts.items()},
+        "groups": groups(dataset.train),
+        "notes": [note for note in dataset.notes if note not in skipped],
+        "skipped": skipped,
+        "problems": problems(parts, dataset.classes),
+        "doubtful_order": doubtful_order(dataset.classes),
+        "model": carried_model(path),
+        **measured(dataset.train),
+        "samples": shown(dataset, pixels),
+    }
+
+
+def counts(samples: Samples) -> list[int]:
+    """Samples of each class, in the order of the classes."""
+    return np.bincount(samples.labels, minlength=len(samples.classes)).tolist()
+
+
+def groups(samples: Samples) -> dict[str, list[tuple[str, int]]]:
+    """The most common values of each group, with their counts."""
+    tables = {str(name): samples.groups[name].astype(str).value_counts() for name in samples.groups}
+    return {
+        name: [(str(value), int(n)) for value, n in table.head(VALUES).items()]
+        for name, table in tables.items()
+    }
+
+
+def problems(parts: dict[str, Samples], classes: Sequence[str]) -> list[str]:
+    """What a person should know before trusting a number, in sentences."""
+    train = parts["train"]
+    own = dict(zip(classes, counts(train), strict=True))
+    rare = [f"{name} ({count})" for name, count in own.items() if count < FEW]
+    found = []
+    if rare:
+        found.append(
+            f"{len(rare)} of {len(classes)} classes {'has' if len(rare) == 1 else 'have'} fewer than {FEW} training "
+            f"samples: {some(rare)}."
+        )
+    if len(parts["val"]) < FEW_HELD_OUT:
+        found.append(
+            f"Only {counted(len(parts['val']), 'validation sample')}: accuracy and influence will be uncertain. "
+            f"{FEW_HELD_OUT} or more are better, some hundred are good."
+        )
+    return found + repeated_content(parts)
+
+
+def repeated_content(parts: dict[str, Samples]) -> list[str]:
+    """The same bytes twice: between splits they make accuracy too good, with two labels one of them is wrong."""
+    places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    for split, samples in parts.items():
+        for digest, label in zip(samples._digests, samples.labels, strict=True):
+            places[digest.tobytes()].append((split, int(label)))
+    several = [found for found in places.values() if len(found) > 1]
+    leaks = sum(len({split for split, _ in found}) > 1 for found in several)
+    torn = sum(len({label for _, label in found}) > 1 for found in several)
+    doubles = sum(Counter(split for split, _ in found)["train"] > 1 for found in several)
+    sentences = (
+        (
+            leaks,
+            ("sample stands", "samples stand"),
+            "in more than one split: measured accuracy will be too good.",
+        ),
+        (torn, ("sample occurs", "samples occur"), "with two different labels: one of the two is wrong."),
+        (doubles, ("sample occurs", "samples occur"), "more than once in the training set."),
+    )
+    return [f"{counted(count, *nouns)} {rest}" for count, nouns, rest in sentences if count]
+
+
+def doubtful_order(classes: Sequence[str]) -> bool:
+    """Whether people would order these classes differently: "10" comes before "2" for a computer only."""
+    numbers = [int(name) if name.isdecimal() else None for name in classes]
+    counted = [number for number in numbers if number is not None]
+    return len(counted) == len(classes) and counted != sorted(counted)
+
+
+def carried_model(path: Path) -> str | None:
+    """The weights that lie in a dataset's folder, if any."""
+    found = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
+    return str(found[0]) if found else None
+
+
+def measured(samples: Samples) -> dict[str, Any]:
+    """Sizes, channels and the mean and standard deviation of the numbers a network gets, in [0, 1], over a sample."""
+    positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
+    values = [samples[int(position)][0].numpy() for position in positions]
+    if (encoding := samples.encoding) is not None:
+        columns = [column.to_json() for column in encoding.columns]
+        return {
+            "features": len(encoding.features),
+            "mean": list(encoding.mean),
+            "std": list(encoding.std),
+            "table": {"columns": columns},
+        }
+    if samples.kind == "array":
+        rows = np.stack(values)
+        spread = np.where(rows.std(0) > 1e-6, rows.std(0), 1.0)
+        return {"features": rows.shape[1], "mean": rows.mean(0).tolist(), "std": spread.tolist()}
+    sizes = Counter((value.shape[1], value.shape[2]) for value in values)
+    channels = max(len(value) for value in values)
+    flat = [value.reshape(len(value), -1) for value in values]
+    flat = [np.repeat(value, channels, 0) if len(value) < channels else value for value in flat]
+    mean = np.mean([value.mean(1) for value in flat], 0)
+    square = np.mean([(value**2).mean(1) for value in flat], 0)
+    return {
+        "size": list(sizes.most_common(1)[0][0]),
+        "sizes": len(sizes),
+        "channels": channels,
+        "mean": mean.round(4).tolist(),
+        "std": np.sqrt(np.maximum(square - mean**2, 1e-6)).round(4).tolist(),
+    }
+
+
+def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
+    """A few samples of every class in turn, and their pixels or numbers."""
+    samples, cells = dataset.train, dataset.train.cells
+    written, offset = [], 0
+    with pixels.open("wb") as file:
+        for position in chosen(samples.labels, SHOWN):
+            fact: dict[str, Any] = {
+                "id": samples.ids[position],
+                "label": dataset.classes[samples.labels[position]],
+            }
+            picture = samples.picture(position)
+            if cells is not None:  # as a person knows them, not as the numbers a network gets
+                row = cells.iloc[position][:VALUES]
+                fact["cells"] = {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()}
+            elif picture is None:
+                fact["values"] = [round(float(value), 4) for value in samples[position][0][:VALUES]]
+            else:
+                raw = small(picture)
+                fact |= {"offset": offset, "shape": list(raw.shape)}
+                offset += file.write(raw.tobytes())
+            written.append(fact)
+    return written
+
+
+def chosen(labels: np.ndarray, count: int) -> list[int]:
+    """Positions spread over the classes: the first of each, then the second of each."""
+    by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    rounds = [rows[turn] for turn in range(count) for rows in by_class if turn < len(rows)]
+    return rounds[:count]
+
+
+def small(picture: Image.Image) -> np.ndarray:
+    """Pixels (c, h, w) of a picture of at most SIDE pixels a side."""
+    if max(picture.size) > SIDE:
+        picture = picture.copy()
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+    values = np.asarray(picture)
+    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))

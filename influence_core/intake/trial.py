@@ -1,0 +1,149 @@
+"""Does this model read this data as it was trained to? Its accuracy at once, and what would do better.
+
+    at chance: the 95 % Wilson interval of the accuracy reaches down to the share of the largest class, or below 1.5 / c
+    order:     the assignment of outputs to classes with the most hits (Hungarian method on the confusion matrix)
+
+An accuracy of 30 % is above chance and may still be a wrong scale, so the alternatives are always tried. They are tried
+on the same samples, and the best of several is a little too good: a hint, to be looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from influence_core.analysis.sample_table import wilson
+from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data.rows import Report
+from influence_core.models import OpenedModel, Preprocessing, check_fits, open_model
+from influence_core.training.train import predict
+
+SAMPLES, FEWER = 500, 150
+"""Validation samples of the trial, and of each other preprocessing: eight are tried, on a network of any size."""
+PATIENCE = 20.0
+"""Seconds after which no further preprocessing is tried: a person waits."""
+BETTER = 0.1
+"""An alternative is worth a word when it gains this much accuracy."""
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way to read the same files: what would change, in words and as options, the accuracy then and its gain.
+
+    Accuracy and gain are measured on the same samples, those of `accuracy` being fewer than the trial's for all but
+    class orders.
+    """
+
+    words: str
+    accuracy: float
+    gain: float
+    classes: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def trial(
+    model_path: Path, dataset_path: Path, *, report: Report | None = None, **options: Any
+) -> dict[str, Any]:
+    """Open both as an analysis would, and measure on up to SAMPLES validation samples.
+
+    Args:
+        model_path: For open_model.
+        dataset_path: For open_dataset.
+        report: See open_dataset.
+        options: Keywords of open_dataset, such as skip_unreadable and label.
+
+    Returns:
+        Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance` (the share of the largest class), `at_chance`,
+        `alternatives` (best first).
+
+    Raises:
+        InfluenceError: what an analysis would refuse, in the same words.
+    """
+    model = open_model(model_path)
+    dataset = open_dataset(dataset_path, on_progress=report, **options)
+    if set(dataset.classes) == set(model.classes):
+        dataset = dataset.with_classes(model.classes)
+    check_fits(model, dataset)
+    held_out = spread(dataset.val, SAMPLES)
+    found = predict(model, held_out).numpy()
+    right = found.argmax(1) == held_out.labels
+    facts = wilson(right)
+    largest = float(np.bincount(held_out.labels).max() / len(held_out))
+    at_chance = facts["low"] <= max(largest, 1.5 / len(model.classes))
+    better = sorted(alternatives(model, dataset, held_out, found), key=lambda way: -way.gain)
+    return {
+        "accuracy": float(right.mean()),
+        "low": facts["low"],
+        "high": facts["high"],
+        "samples": len(held_out),
+        "chance": largest,
+        "at_chance": bool(at_chance),
+        "alternatives": [asdict(way) for way in better if way.gain > BETTER][:3],
+    }
+
+
+def spread(samples: Samples, count: int) -> Samples:
+    """Up to `count` samples, evenly over the split, which may be sorted by class."""
+    return samples.select(np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int)))
+
+
+def alternatives(
+    model: OpenedModel, dataset: Dataset, held_out: Samples, found: np.ndarray
+) -> Iterator[Alternative]:
+    """Every other reading that can be said in a model.json: class orders, then preprocessing."""
+    yield from orders(model.classes, held_out.labels, found)
+    few = spread(held_out, FEWER)
+    now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
+    if now >= 1 - BETTER:  # none can gain enough: nobody waits for what could not be said
+        return
+    began = monotonic()
+    for words, other in preprocessings(model.preprocessing, dataset.train):
+        if monotonic() - began > PATIENCE:
+            return
+        changed = OpenedModel(
+            model.network, classes=model.classes, preprocessing=other, architecture=model.architecture
+        ).eval()
+        try:
+            again = predict(changed, few).numpy()
+        except (RuntimeError, ValueError):  # this network cannot take pictures of that size
+            continue
+        hits = float((again.argmax(1) == few.labels).mean())
+        yield Alternative(words, hits, hits - now, preprocessing=other)
+
+
+def orders(classes: tuple[str, ...], labels: np.ndarray, found: np.ndarray) -> Iterator[Alternative]:
+    """The class order under which most predictions would be right, where it is not the given one."""
+    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(confusion, (found.argmax(1), labels), 1)
+    _, meant = linear_sum_assignment(confusion, maximize=True)
+    order = tuple(classes[index] for index in meant)
+    if order != classes:
+        hits = float(confusion[np.arange(len(classes)), meant].sum() / len(labels))
+        gain = hits - float((found.argmax(1) == labels).mean())
+        yield Alternative("The outputs stand for the classes in another order", hits, gain, classes=order)
+
+
+def preprocessings(now: Preprocessing, train: Samples) -> Iterator[tuple[str, Preprocessing]]:
+    """Other scales and sizes that people train with."""
+    if train.kind == "array":
+        return
+    scales = (
+        ("Pixels from 0 to 1, not normalised", (0.0,), (1.0,)),
+        ("Pixels from -1 to 1 (mean 0.5, std 0.5)", (0.5,), (0.5,)),
+        ("Pixels from 0 to 255", (0.0,), (1 / 255,)),
+        ("ImageNet mean and std", *(IMAGENET if now.channels == 3 else ((0.449,), (0.226,)))),
+    )
+    for words, mean, std in scales:
+        if (mean, std) != (now.mean, now.std):
+            yield words, Preprocessing(now.channels, now.size, mean, std)
+    for side in (32, 64, 224):
+        if now.size != (side, side):
+            yield (
+                f"Pictures of {side} x {side} pixels",
+                Preprocessing(now.channels, (side, side), now.mean, now.std),
+            )

@@ -1,0 +1,101 @@
+"""Which process works on a job, and how is it started and ended?"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from influence_core.errors import JobError
+from influence_core.run_files.folder import FOLDER_NAME
+from influence_core.system import locks as job_lock
+
+_children: dict[int, subprocess.Popen[bytes]] = {}  # only to let the dead ones go
+
+
+def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
+    """Start the child in a session of its own: neither Ctrl-C nor the end of the server reaches it."""
+    package = str(Path(__file__).resolve().parents[2])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    threads = max(1, _cores() // limit())
+    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [*command, str(folder.resolve()), str(descriptor)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            pass_fds=(descriptor,),
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    (folder / "pid").write_text(str(child.pid))
+
+
+def alive(folder: Path | str) -> bool:
+    """Whether the job's process lives, queued or running."""
+    for number, child in list(_children.items()):
+        if child.poll() is not None:
+            _children.pop(number, None)
+    return job_lock.held(run_folder_at(folder) / "lock")
+
+
+def kill(folder: Path | str) -> bool:
+    """End the job's processes at once, for a job that does not answer to cancel. False if it is not alive."""
+    folder = job_folder_at(folder)
+    (folder / "cancel").touch()
+    for _ in range(50):  # the starter may be about to write the process number
+        if not alive(folder):
+            return False
+        if _ended_group(folder):
+            return True
+        time.sleep(0.02)
+    raise JobError(f"The job in {folder} does not say which process it is. End its process by hand.")
+
+
+def _ended_group(folder: Path) -> bool:
+    """End the job's process group, data loaders included. It is still the job's: the lock is held."""
+    try:
+        number = int((folder / "pid").read_text())
+        if number > 1:  # 0 and 1 would be ourselves and everybody
+            os.killpg(number, signal.SIGKILL)
+        return number > 1
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return False
+
+
+def _cores() -> int:
+    """The processors we may use; not every system can tell them from those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit() -> int:
+    """How many jobs may run at the same time: INFLUENCE_JOBS, or one."""
+    text = os.environ.get("INFLUENCE_JOBS", "1")
+    if not re.fullmatch(r"[1-9]\d?", text):
+        raise JobError(f"INFLUENCE_JOBS is {text!r}; expected a whole number from 1 to 99.")
+    return int(text)
+
+
+def run_folder_at(folder: Path | str) -> Path:
+    """An existing folder whose name cannot lead elsewhere."""
+    folder = Path(folder)
+    if not FOLDER_NAME.fullmatch(folder.name):
+        raise JobError(f"{folder.name!r} cannot be the folder name of a run. Choose a run from the list.")
+    if not folder.is_dir():
+        raise JobError(f"There is no run in {folder}. Choose a run from the list.")
+    return folder
+
+
+def job_folder_at(folder: Path | str) -> Path:
+    """A run folder that was made by submit."""
+    folder = run_folder_at(folder)
+    if not (folder / "job.json").is_file():
+        raise JobError(
+            f"{folder} has no job.json: it was not started as a job, so it cannot be steered as one."
+        )
+    return folder

@@ -1,0 +1,100 @@
+"""How do predictions and verifications run as jobs? Beside the run they belong to, in the same queue as analyses.
+
+    RUN/advice/job.json              kind "predict": influence under candidate labels (repair/predicted_effects.py)
+    RUN/verifications/<n>/job.json   kind "verify": the changes frozen in changes.parquet when it was asked for, so
+                                     that decisions made while it waits or works are not mixed in
+
+The job's own process, lock, progress, cancel and resume are those of submission.py.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from influence_core.jobs import submission as jobs
+from influence_core.repair.repairs import Repair
+from influence_core.run_files.folder import utc_now
+from influence_core.run_files.tables import Run, open_run
+from influence_core.system import atomic
+from influence_core.system.safe_tables import write_parquet
+from influence_core.verification.results import CHANGES, frozen_repair, new_folder
+
+PREDICT, VERIFY = "predict", "verify"
+PREDICT_STAGES = (
+    ("inputs", "Opening model and data", 0.2),
+    ("candidates", "Trying every candidate label", 0.8),
+)
+OnProgress = Callable[[str, int, int], None]
+
+
+def submit_prediction(run: Run, *, also: tuple[str, ...] = ()) -> Path:
+    """Start a job that prepares predictions for the samples in doubt and those in `also`; returns its folder."""
+    folder = run.path / "advice"
+    folder.mkdir(exist_ok=True)
+    atomic.write_json(folder / "job.json", _job(PREDICT, also=list(also)))
+    jobs.launch(folder)
+    return folder
+
+
+def submit_verification(run: Run, repair: Repair, **settings: Any) -> Path:
+    """Start a job that verifies a repair; settings are keywords of verify that JSON can hold, recipe as its fields."""
+    folder = new_folder(run)
+    write_parquet(repair.changes.reset_index(), folder / CHANGES)
+    facts = {"name": repair.name, "run": repair.run, "made": repair.made}
+    facts |= {"undone": repair.undone, "aim": repair.aim}
+    atomic.write_json(folder / "job.json", _job(VERIFY, repair=facts, settings=settings))
+    jobs.launch(folder)
+    return folder
+
+
+def kind_of(folder: Path) -> str:
+    """What the job of this folder does: analyse, record, predict or verify."""
+    content = atomic.read_json(folder / "job.json")
+    return str(content.get("kind") or content.get("work", "analyse"))
+
+
+def name_of(folder: Path) -> str:
+    """What a verification job changes, in words."""
+    return str(atomic.read_json(folder / "job.json")["repair"]["name"])
+
+
+def title_of(folder: Path) -> str:
+    """What a job of a repair does, in words."""
+    if kind_of(folder) == PREDICT:
+        return "Trying every candidate label"
+    return f"Verifying {name_of(folder)}"
+
+
+def active(run_folder: Path) -> list[Path]:
+    """Folders of the predictions and verifications of a run that are queued or at work."""
+    places = [run_folder / "advice" / "job.json", *sorted(run_folder.glob("verifications/*/job.json"))]
+    return [path.parent for path in places if path.exists() and jobs.status(path.parent).active]
+
+
+def predict(folder: Path, on_progress: OnProgress) -> None:
+    """The work of a prediction job."""
+    from influence_core.inputs.reopened import reopen
+    from influence_core.repair.label_influence import prepare
+
+    run = open_run(folder.parent)
+    on_progress("inputs", 0, 1)
+    inputs = reopen(run)
+    on_progress("inputs", 1, 1)
+    prepare(run, inputs, also=tuple(atomic.read_json(folder / "job.json")["also"]), on_progress=on_progress)
+
+
+def verify(folder: Path, on_progress: OnProgress) -> None:
+    """The work of a verification job."""
+    from influence_core.training.recipe import recipe_from
+    from influence_core.verification.verify import verify as verified
+
+    content = atomic.read_json(folder / "job.json")
+    settings = dict(content["settings"])
+    if settings.get("recipe") is not None:
+        settings["recipe"] = recipe_from(settings["recipe"])
+    repair = frozen_repair(folder, content["repair"])
+    verified(folder.parents[1], repair, out=folder, on_progress=on_progress, **settings)
+
+
+def _job(kind: str, **content: Any) -> dict[str, Any]:
+    return {"format": 1, "kind": kind, "submitted": utc_now(), **content}

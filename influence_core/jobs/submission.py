@@ -1,0 +1,160 @@
+"""How does long work run, so that no click, reload, crash or restart of the server loses it?
+
+One detached child process per job; all truth is in the run folder, so that every browser sees the same:
+
+    job.json        what to do (JobSpec); written once
+    lock            held by the child for all its life, handed over by the starter (system/locks.py)
+    progress.json   queued, running, finished, cancelled, failed (run_files/progress.py)
+    cancel          a flag: a person asked to stop
+    log.txt, pid    what the child printed; its process group
+
+Everything but a finished job can be launched again and goes on from its last shard.
+This module knows neither Streamlit nor torch; the child is worker/child.py.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from influence_core.errors import JobError
+from influence_core.jobs import process as job_process
+from influence_core.jobs.process import alive, job_folder_at, kill, limit
+from influence_core.jobs.status import WAITING, JobStatus, queue, run_state, status
+from influence_core.run_files.folder import utc_now
+from influence_core.run_files.progress import read_progress, write_progress
+from influence_core.system import atomic, jail
+from influence_core.system import locks as job_lock
+
+__all__ = [
+    "JobSpec",
+    "JobStatus",
+    "alive",
+    "cancel",
+    "kill",
+    "launch",
+    "limit",
+    "queue",
+    "read_job",
+    "status",
+    "submit",
+]
+
+ENDING = 5.0  # seconds a process may take to end on a busy machine
+JAIL = jail.__file__
+WORKER = (sys.executable, "-I", JAIL, sys.executable, "-P", "-m", "influence_core.worker")
+"""In an empty network where the system permits one: the work reads strangers' files, and needs none."""
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What to analyse.
+
+    Args:
+        dataset: Path for open_dataset.
+        model: Path for open_model.
+        name: What to call the run; its folder gets a name like it.
+        work: What to do, "analyse", or "record" a training for the Dynamics page.
+        settings: Keywords of analyze, such as objectives.
+        dataset_options: Keywords of open_dataset, such as skip_unreadable.
+        model_options: Keywords of open_model, such as architecture.
+        recipe: Keywords of training.Recipe: first train a small network on the data, and keep it in the folder `model`.
+        upload: Id of the upload the data came with; the run is seen and deleted with it (intake/uploads.py).
+    """
+
+    dataset: str
+    model: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+    upload: str | None = None
+    work: str = "analyse"
+
+
+def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) -> str:
+    """Make a new run folder for a job, start the job, and return the folder's name."""
+    spec = _checked(spec)
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    folder = _new_folder(root, spec.name)
+    atomic.write_json(folder / "job.json", {"format": 1, "submitted": utc_now(), **asdict(spec)})
+    launch(folder, command=command)
+    return folder.name
+
+
+def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
+    """Start a job, or resume one that was cancelled, failed or interrupted.
+
+    Args:
+        folder: The run folder, made by submit.
+        command: What to run; it gets the folder and the descriptor of the lock as arguments.
+
+    Returns:
+        False when it is already queued or running; nothing was started then.
+    """
+    folder = job_folder_at(folder)
+    if (descriptor := _lock_of(folder)) is None:
+        return False
+    try:
+        if run_state(folder) == "finished":
+            raise JobError(f"The run in {folder} is already finished. Open it, or submit a new job.")
+        for stale in ("cancel", "pid"):
+            (folder / stale).unlink(missing_ok=True)
+        earlier = read_progress(folder) or {}
+        kept = {name: earlier[name] for name in ("fraction", "stage_count") if name in earlier}
+        write_progress(folder, {**kept, "state": "queued", "queued": utc_now()})
+        job_process.start(folder, descriptor, command)
+    finally:
+        os.close(descriptor)  # the child has its own copy of the lock; ours must not outlive it
+    return True
+
+
+def _lock_of(folder: Path) -> int | None:
+    """The job's lock. A child that has said its last word holds it a moment longer, until its process has ended."""
+    deadline = time.monotonic() + ENDING
+    while (descriptor := job_lock.take(folder / "lock")) is None:
+        state = (read_progress(folder) or {}).get("state")
+        if state in WAITING or time.monotonic() > deadline:
+            return None
+    return descriptor
+
+
+def cancel(folder: Path | str) -> None:
+    """Ask the job to stop; it does within 2 seconds, and keeps its finished shards. Returns at once."""
+    (job_folder_at(folder) / "cancel").touch()
+
+
+def read_job(folder: Path | str) -> JobSpec:
+    """What the job of a folder was asked to do."""
+    content = atomic.read_json(job_folder_at(folder) / "job.json")
+    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__ if name in content})
+
+
+def _checked(spec: JobSpec) -> JobSpec:
+    """Paths as the child will see them, wherever it was started from."""
+    absolute = {name: os.path.abspath(getattr(spec, name)) for name in ("dataset", "model")}
+    for name, path in absolute.items():
+        if not os.path.exists(path):
+            raise JobError(f"The {name} {path} does not exist. Choose a path that does.")
+    if not spec.name.strip():
+        raise JobError("The job has no name; expected one, such as that of the dataset.")
+    return JobSpec(**{**{name: getattr(spec, name) for name in JobSpec.__match_args__}, **absolute})
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    """A folder nobody has: the name made fit for a path, with a number when it is taken."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:80] or "run"
+    for number in range(1, 10_000):
+        folder = root / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise JobError(f"There are 10,000 runs called {stem!r} in {root}. Choose another name.")

@@ -1,0 +1,108 @@
+"""How differently does a model decide about groups? The gap of each fairness objective of a run, in decisions.
+
+Influence is about soft gaps (loss, probability); people know the hard ones: the share predicted positive, largest minus
+smallest group, among all samples (demographic parity), among those labelled positive (equal opportunity), or the mean
+of the gaps among those labelled positive and the others (equalized odds). Hardt, Price, Srebro, NeurIPS 2016.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from influence_core.judging.group_levels import FEWEST, levels
+from influence_core.judging.paired import Estimate, bootstrapped
+from influence_core.run_files.tables import Run
+
+if TYPE_CHECKING:  # these bring torch, which a page that only shows gaps need not wait for
+    from influence_core.data.samples import Samples
+    from influence_core.verification.trainings import Outcome
+
+KINDS = ("demographic_parity", "equalized_odds", "equal_opportunity")
+
+
+@dataclass(frozen=True)
+class DecidedGap:
+    """The gap of one fairness objective: which column, which kind, and the number of the positive class."""
+
+    objective: str
+    column: str
+    kind: str
+    positive: int
+
+    @property
+    def words(self) -> str:
+        return self.kind.replace("_", " ")
+
+    @property
+    def metric(self) -> str:
+        """What a verification calls it; smaller is fairer."""
+        return f"gap {self.column}, {self.words}"
+
+
+def gaps_of(run: Run) -> list[DecidedGap]:
+    """The gaps with one positive class; the macro form and the worst group's loss have no such rate."""
+    found = []
+    for name, facts in run.description.get("objectives", {}).items():
+        positive = facts.get("positive") or []
+        if facts.get("kind") in KINDS and len(positive) == 1 and positive[0] in run.classes:
+            place = run.classes.index(positive[0])
+            found.append(DecidedGap(name, str(facts["column"]), str(facts["kind"]), place))
+    return found
+
+
+def measurable(gap: DecidedGap, judged: "Samples") -> bool:
+    """Whether at least two groups have enough samples in every comparison."""
+    return gap.column in judged.groups and all((c >= 0).any() for c in _comparisons(gap, judged))
+
+
+def level(gap: DecidedGap, judged: "Samples", outcomes: list["Outcome"]) -> float:
+    """The size of the gap, a share of one, of rates that are means over the trainings."""
+    return _size(_said(gap, outcomes).mean(axis=0), _comparisons(gap, judged))
+
+
+def difference(
+    gap: DecidedGap, judged: "Samples", base: list["Outcome"], trained: list["Outcome"]
+) -> Estimate:
+    """Change of the gap from `base` to `trained`, with a bootstrap over seeds and samples; negative = narrower."""
+    comparisons = _comparisons(gap, judged)
+    before, after = _said(gap, base), _said(gap, trained)
+
+    def statistic(seeds: np.ndarray, rows: np.ndarray) -> float:
+        drawn = [codes[rows] for codes in comparisons]
+        sizes = [_size(table[seeds].mean(axis=0)[rows], drawn) for table in (after, before)]
+        return sizes[0] - sizes[1]
+
+    return bootstrapped(statistic, len(base), len(judged))
+
+
+def _said(gap: DecidedGap, outcomes: list["Outcome"]) -> np.ndarray:
+    """(S, m) float: 1 where the positive class is predicted."""
+    return np.stack([(o.probabilities.argmax(1) == gap.positive).astype(float) for o in outcomes])
+
+
+def _comparisons(gap: DecidedGap, judged: "Samples") -> list[np.ndarray]:
+    """The group of each sample (m,) in each comparison; -1: takes no part."""
+    groups, codes = levels(judged.groups, gap.column), np.full(len(judged), -1)
+    for code, members in enumerate(groups.values()):
+        codes[members] = code
+    own = judged.labels == gap.positive
+    parts = {"equal_opportunity": [own], "equalized_odds": [own, ~own]}
+    found = []
+    for part in parts.get(gap.kind, [np.ones(len(judged), dtype=bool)]):
+        inside = np.where(part, codes, -1)
+        enough = np.bincount(inside[inside >= 0], minlength=len(groups)) >= FEWEST
+        kept = (inside >= 0) & enough[inside] & (enough.sum() >= 2)
+        found.append(np.where(kept, inside, -1))
+    return found
+
+
+def _size(said: np.ndarray, comparisons: list[np.ndarray]) -> float:
+    """Largest minus smallest group rate, mean over the comparisons."""
+    sizes = []
+    for codes in comparisons:
+        inside = codes >= 0
+        counts = np.bincount(codes[inside])
+        rates = np.bincount(codes[inside], weights=said[inside])[counts > 0] / counts[counts > 0]
+        sizes.append(rates.max() - rates.min() if len(rates) else np.nan)
+    return float(np.mean(sizes))

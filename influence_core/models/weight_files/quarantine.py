@@ -1,0 +1,70 @@
+"""How is a pickled state dict read without letting it near this process?
+
+In a child: `unpickle.py` runs alone in the jail of jail.py (no network, rights, new files or processes; limits on
+memory, time and bytes), reads with `weights_only=True`, and writes the tensors as safetensors into a file that was
+opened here. Only that safetensors file is read here. When the child fails, for whatever reason, the file is refused:
+there is no second way to read it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from influence_core.errors import ModelError, UnsafeFileError
+from influence_core.models.weight_files.sniffing import RECIPE
+
+CHILD = Path(__file__).with_name("unpickle.py")
+SECONDS = 120
+# What the child may see of the environment: enough to find its libraries, no secrets.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
+    """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file."""
+    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
+        target = Path(folder) / "model.safetensors"
+        answer = run_child(path, target, seconds)
+        if answer.get("state") == "converted":
+            return target.read_bytes()
+    reason = str(answer.get("reason", "it gave no reason"))[:400]
+    if answer.get("state") == "unsafe":
+        raise UnsafeFileError(f"{path.name} was refused: {reason}. {RECIPE}")
+    raise ModelError(f"{path.name} cannot be read as a state dict: {reason}. {RECIPE}")
+
+
+def run_child(path: Path, target: Path, seconds: float) -> dict:
+    """Run the child on the file and return its one line of JSON, or what became of it instead."""
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {"OMP_NUM_THREADS": "1", "HOME": str(target.parent), "TMPDIR": str(target.parent)}
+    command = [sys.executable, "-I", "-B", str(CHILD)]
+    try:
+        with path.open("rb") as file, target.open("xb") as converted:
+            done = subprocess.run(
+                [*command, str(converted.fileno()), str(max(1, int(seconds)))],
+                stdin=file,
+                capture_output=True,
+                cwd=target.parent,
+                env=environment,
+                timeout=seconds,
+                pass_fds=(converted.fileno(),),
+                start_new_session=True,
+                check=False,
+            )
+    except subprocess.TimeoutExpired:
+        return {"state": "failed", "reason": f"reading it took longer than {seconds:g} seconds"}
+    if done.returncode < 0:
+        return {
+            "state": "failed",
+            "reason": f"reading it ended by signal {-done.returncode} (memory or time limit)",
+        }
+    try:
+        return json.loads(done.stdout.decode().strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return {
+            "state": "failed",
+            "reason": f"the reading process ended with {done.returncode}: {''.join(last)}",
+        }

@@ -1,0 +1,130 @@
+"""What is a file that somebody calls weights? Judged by its bytes, without running or unpickling anything."""
+
+import pickletools
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from influence_core.data.readers.archive import DAMAGES
+
+RECIPE = (
+    "Convert it where you trust it, and bring the result:\n"
+    "    import torch; from safetensors.torch import save_file\n"
+    "    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, "
+    '"model.safetensors")'
+)
+MAX_PICKLE = 2 * 1024**2  # of instructions; the largest real state dicts have some hundred kB
+# The only callables a plain state dict names. Anything else is code of somebody's choosing.
+ALLOWED_PREFIXES = (
+    "torch._utils _rebuild_",
+    "torch ",
+    "torch.storage ",
+    "collections OrderedDict",
+    "_codecs encode",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file is, as a kind to decide by and as words to finish the sentence "it is ..."."""
+
+    kind: Literal["safetensors", "state dict", "refused"]
+    text: str
+
+
+def found_in(path: Path) -> Found:
+    """Say what a file is by its first bytes; for zip archives, by the names of their members."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        start = file.read(MAX_PICKLE)
+    if head[:4] == b"PK\x03\x04":
+        return found_in_zip(path)
+    # Before pickles: a header of 640 bytes begins as a pickle does. What is taken for safetensors by
+    # mistake is only ever parsed as safetensors, so this order cannot let a pickle through.
+    if head[8:9] == b"{":
+        return Found("safetensors", "a safetensors file")
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return found_in_pickle(start, "a pickle")
+    if path.suffix.lower() == ".onnx":
+        return Found("refused", "an ONNX model, which has no gradients and may name other files to be read")
+    if head[:8] == b"\x89HDF\r\n\x1a\n":
+        return Found("refused", "an HDF5 file (Keras), which may hold code")
+    if path.suffix.lower() == ".safetensors":
+        return Found("safetensors", "a damaged safetensors file")
+    return Found(
+        "refused", f"none of the known weight formats (it begins with {head[:8].hex(' ') or 'nothing'})"
+    )
+
+
+def found_in_zip(path: Path) -> Found:
+    """Tell TorchScript, torch.export archives and pickled modules from a state dict."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            inner = [name.split("/", 1)[-1] for name in names]
+            if any(name == "constants.pkl" or name.startswith("code/") for name in inner):
+                return Found("refused", "a TorchScript program, which is code")
+            if (
+                path.suffix.lower() == ".pt2"
+                or "archive_format" in inner
+                or any("models/" in name for name in inner)
+            ):
+                return Found("refused", "a torch.export archive (.pt2), which may hold pickled code")
+            pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
+            if len(pickles) != 1:
+                return Found("refused", "a zip archive that holds no PyTorch weights")
+            with archive.open(pickles[0]) as file:
+                return found_in_pickle(file.read(MAX_PICKLE), "a PyTorch file")
+    except DAMAGES as error:
+        return Found("refused", f"a damaged zip archive ({error})")
+
+
+def found_in_pickle(data: bytes, what: str) -> Found:
+    """Read a pickle's instructions as text, without following them, and list the callables it names."""
+    try:
+        named = named_callables(data)
+    except Exception as error:  # a damaged pickle can trip the disassembler anywhere
+        return Found("refused", f"{what} that cannot be disassembled ({error})")
+    strange = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
+    if strange:
+        return Found("refused", f"{what} that would run code when opened: it calls {', '.join(strange[:3])}")
+    return Found("state dict", f"{what} with a state dict")
+
+
+def named_callables(data: bytes) -> list[str]:
+    """Return "module name" of each global that the instructions mention, in both spellings of the format.
+
+    PyTorch's old format is four pickles in a row (magic number, version, system, content), then raw numbers.
+    """
+    named: list[str] = []
+    position = 0
+    for _ in range(4):
+        found, length = callables_of_one(data[position:])
+        named += found
+        position += length
+        if data[position : position + 1] != b"\x80":
+            break
+    return named
+
+
+def callables_of_one(data: bytes) -> tuple[list[str], int]:
+    """Read the first pickle in data: its globals, and its length in bytes."""
+    named: list[str] = []
+    texts: list[str] = []  # texts pushed so far; STACK_GLOBAL takes the last two
+    memo: dict[int, str] = {}
+    last, end = "", 0
+    for operation, argument, start in pickletools.genops(data):
+        end = (start or 0) + 1
+        if operation.name in ("GLOBAL", "INST"):
+            named.append(str(argument))
+        elif operation.name == "STACK_GLOBAL":
+            named.append(" ".join(texts[-2:]) if len(texts) > 1 else "unknown unknown")
+        elif operation.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if operation.name == "MEMOIZE" else int(str(argument))] = last
+        elif operation.name in ("BINGET", "LONG_BINGET"):
+            texts.append(memo.get(int(str(argument)), ""))
+        last = argument if isinstance(argument, str) and "UNICODE" in operation.name else ""
+        texts += [last] if last else []
+    return named, end

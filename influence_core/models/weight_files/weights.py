@@ -1,0 +1,124 @@
+"""Which tensors does a weight file hold? The only reader of weight files in the main process.
+
+safetensors files are numbers and a JSON header: no code can hide in them. They are read once into memory,
+judged by their header, and parsed from that memory, so that the file cannot change between the check and
+the use. Every other format goes through `quarantine.py` first, or is refused.
+"""
+
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from influence_core.errors import ModelError, UnsafeFileError
+from influence_core.models.weight_files.quarantine import convert_state_dict
+from influence_core.models.weight_files.safetensors_header import check_finite, check_header
+from influence_core.models.weight_files.sniffing import RECIPE, found_in
+
+MAX_FILE = 8 * 1024**3
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a weight file by name.
+
+    Raises:
+        UnsafeFileError: If the file could run code when opened, whatever its name says.
+        ModelError: If it cannot be read as weights.
+    """
+    check_file(path)
+    found = found_in(path)
+    if found.kind == "safetensors":
+        return parse_safetensors(path.read_bytes(), path)
+    if found.kind == "state dict" and path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
+        return parse_safetensors(convert_state_dict(path), path)
+    if found.kind == "state dict":
+        raise UnsafeFileError(
+            f"{path.name} was refused: its name ends in {path.suffix!r}, but it is {found.text}. {RECIPE}"
+        )
+    raise UnsafeFileError(f"{path.name} was refused: it is {found.text}. {RECIPE}")
+
+
+def check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(
+            f"No weight file lies at {path}. Expected model.safetensors (preferred) or a .pt state dict."
+        )
+    size = path.stat().st_size
+    if size > MAX_FILE:
+        raise ModelError(f"{path.name} has {size:,} bytes; at most {MAX_FILE:,} are read.")
+
+
+def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Check the header, then let the library read the tensors from memory."""
+    check_header(data, path.name)
+    try:
+        weights = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path.name} is no valid safetensors file: {error}. Save the weights again."
+        ) from error
+    check_finite(weights, path.name)
+    return weights
+
+
+def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Copy the weights into the network. Raises ModelError that names what is missing, left over or "
+    "misshapen."""
+    expected = network.state_dict()
+    weights = complete_counters(unprefixed(weights, expected), expected)
+    missing = [name for name in expected if name not in weights]
+    surplus = [name for name in weights if name not in expected]
+    misshapen = [
+        f"{name}: file {described(weights[name])}, network {described(tensor)}"
+        for name, tensor in expected.items()
+        if name in weights and not same_kind(weights[name], tensor)
+    ]
+    if missing or surplus or misshapen:
+        raise ModelError(mismatch_text(where, len(expected), missing, surplus, misshapen))
+    network.load_state_dict(weights)
+
+
+def same_kind(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Same shape, and numbers of the same sort: quantised integers would be read as if they were weights."""
+    return found.shape == wanted.shape and found.is_floating_point() == wanted.is_floating_point()
+
+
+def described(tensor: torch.Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return f"{tuple(tensor.shape)}{kind}"
+
+
+def unprefixed(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
+    """Strip prefixes that wrappers such as DataParallel put before every name, unless the network has them "
+    "too."""
+    for prefix in PREFIXES:
+        ours = any(name.startswith(prefix) for name in expected)
+        if weights and not ours and all(name.startswith(prefix) for name in weights):
+            return unprefixed(
+                {name.removeprefix(prefix): tensor for name, tensor in weights.items()}, expected
+            )
+    return weights
+
+
+def complete_counters(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
+    """Old files lack batch norm's counter of seen batches; nothing computed in evaluation depends on it."""
+    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    return counters | weights
+
+
+def mismatch_text(
+    where: str, total: int, missing: list[str], surplus: list[str], misshapen: list[str]
+) -> str:
+    parts = (("are missing", missing), ("are left over", surplus), ("have another shape or type", misshapen))
+    found = [f"{len(names)} {what} ({first_few(names)})" for what, names in parts if names]
+    return (
+        f"{where}: of the network's {total} tensors, {'; '.join(found)}. The weights belong to another "
+        "architecture or another number of classes or channels: choose the one they were trained with."
+    )
+
+
+def first_few(names: list[str], limit: int = 4) -> str:
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

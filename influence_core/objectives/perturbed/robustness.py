@@ -1,0 +1,184 @@
+"""Which samples make the model fragile? The mean loss on held-out samples that were attacked or corrupted.
+
+    robustness, robustness:pgd   f = 1/m sum_j loss(x_j after PGD)
+    robustness:fgsm              the same after one step of FGSM; both take a strength: robustness:fgsm:0.05
+    robustness:linear            f = 1/m sum_j loss(h_j + s_j), s_j the step past the nearest boundary of a linear head
+    robustness:corruption        f = 1/m sum_j mean loss over corruptions of x_j; one alone: robustness:corruption:blur
+
+The change of an input is found at the weights as they are and counts as a constant, so influence is again one inner
+product. For attacks that is exact (their signs do not move with the weights); for the linear step it is the paper's
+choice: the samples stay where the step has put them, or a wider margin would count as harm. Source of the linear form:
+Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490), released code: x' = x - 1.3 (w.x + b) / |w|^2 w for two classes.
+Ours goes to the nearest of all other classes, at the input of the last linear layer: the input itself for a linear
+model, the penultimate feature for a deep one.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from influence_core.errors import ObjectiveError
+from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.perturbed.attacks import attacked
+from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, kinds
+from influence_core.objectives.perturbed.input_space import InputSpace, input_space
+
+PAST = 1.3
+"""How far past the boundary the linear step goes: 1 would end on it."""
+
+
+@dataclass(frozen=True)
+class Adversarial(Objective):
+    """The mean loss on samples under attack; `strength` in units of the input space, None for the usual one."""
+
+    kind: str = "pgd"
+    strength: float | None = None
+    name: str = "robustness"
+    space: InputSpace | None = None
+    linear: ClassVar[bool] = True
+
+    @property
+    def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return f"the loss on validation samples attacked by {self.kind.upper()}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if self.space is None or self.strength is None:
+            return ()
+        return (
+            f"'{self.name}' attacks with {self.kind.upper()} of strength {self.strength:.3g}, in {self.space.words}.",
+        )
+
+    def bound(self, held: HeldOut) -> Self:
+        space = input_space(held.model, held.samples)
+        return replace(self, space=space, strength=space.usual if self.strength is None else self.strength)
+
+    def shown(self, seen: Seen) -> Seen:
+        assert self.space is not None and self.strength is not None, "bound() comes first"
+        return seen.with_inputs(attacked(seen, self.space, self.kind, self.strength))
+
+    def readings(self, seen: Seen) -> Tensor:
+        return seen.losses
+
+
+@dataclass(frozen=True)
+class Corrupted(Objective):
+    """The mean loss over natural corruptions; `kind` for one of them alone."""
+
+    kind: str | None = None
+    name: str = "robustness_corruption"
+    space: InputSpace | None = None
+    linear: ClassVar[bool] = True
+
+    @property
+    def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return f"the loss on validation samples with {self.kind or 'noise, blur, light, contrast and JPEG changed'}"
+
+    def bound(self, held: HeldOut) -> Self:
+        space = input_space(held.model, held.samples)
+        if self.kind is not None and self.kind not in kinds(space):
+            raise ObjectiveError(
+                f"'{self.kind}' changes pictures only; these inputs know {', '.join(kinds(space))}. Leave it out."
+            )
+        return replace(self, space=space)
+
+    def readings(self, seen: Seen) -> Tensor:
+        assert self.space is not None, "bound() comes first"
+        each = (self.kind,) if self.kind else kinds(self.space)
+        changed = [corrupted(seen.inputs, seen.rows, self.space, kind) for kind in each]
+        return torch.stack([seen.with_inputs(inputs).losses for inputs in changed]).mean(0)
+
+
+@dataclass(frozen=True)
+class LinearStep(Objective):
+    """The mean loss after the closed step past the nearest boundary of the last linear layer."""
+
+    name: str = "robustness_linear"
+    title: str = "the loss on validation samples moved past the nearest boundary of the linear head"
+    head: nn.Linear | None = None
+    linear: ClassVar[bool] = True
+
+    def bound(self, held: HeldOut) -> Self:
+        found = [module for module in held.model.modules() if isinstance(module, nn.Linear)]
+        if not found or not _ends_in(held, found[-1]):
+            raise ObjectiveError(
+                "The closed step needs a model whose outputs are those of its last linear layer, seen once. This one "
+                "ends otherwise: ask for robustness:pgd instead."
+            )
+        return replace(self, head=found[-1])
+
+    def readings(self, seen: Seen) -> Tensor:
+        assert self.head is not None, "bound() comes first"
+
+        def moved(layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (given[0] + past_boundary(self.head, given[0].detach()), *given[1:])  # pyright: ignore
+
+        handle = self.head.register_forward_pre_hook(moved)
+        try:
+            return seen.with_inputs(seen.inputs).losses
+        finally:
+            handle.remove()
+
+
+ROBUSTNESS = (Adversarial, Corrupted, LinearStep)
+
+
+def past_boundary(head: nn.Linear, features: Tensor) -> Tensor:
+    """The step (b, f) from features to 1.3 times the way to the nearest other class: exact for a linear layer."""
+    with torch.no_grad():
+        outputs = nn.functional.linear(features, head.weight, head.bias)
+        best = outputs.argmax(1)
+        lead = outputs.gather(1, best[:, None]) - outputs
+        toward = head.weight[None] - head.weight[best][:, None]
+        square = toward.square().sum(2)
+        distance = torch.where(
+            square > 0, lead / square.sqrt(), torch.inf
+        )  # the class itself, and any twin of it
+        nearest = distance.argmin(1)
+        row = torch.arange(len(features), device=features.device)
+        return PAST * (lead[row, nearest] / square[row, nearest])[:, None] * toward[row, nearest]
+
+
+def _ends_in(held: HeldOut, head: nn.Linear) -> bool:
+    """Whether the model returns what this layer returns, called once with (b, f)."""
+    seen: list[Any] = []
+    handle = head.register_forward_hook(lambda layer, given, result: seen.append(result))
+    try:
+        with torch.no_grad():
+            outputs = held.first(2).outputs
+    finally:
+        handle.remove()
+    return (
+        len(seen) == 1 and seen[0].ndim == 2 and isinstance(outputs, Tensor) and torch.equal(seen[0], outputs)
+    )
+
+
+def by_name(parts: list[str]) -> Objective:
+    """The objective of the words after "robustness"; ValueError with what is expected."""
+    kind, rest = (parts[0], parts[1:]) if parts else ("", [])
+    if not parts:
+        return Adversarial()
+    if kind in ("fgsm", "pgd") and len(rest) <= 1:
+        strength = _strength(rest[0]) if rest else None
+        return Adversarial(kind, strength, "_".join(["robustness", kind, *rest]))
+    if kind == "linear" and not rest:
+        return LinearStep()
+    if kind == "corruption" and (not rest or (len(rest) == 1 and rest[0] in CORRUPTIONS)):
+        return Corrupted(rest[0] if rest else None, "_".join(["robustness", kind, *rest]))
+    raise ValueError(
+        "robustness, robustness:fgsm, robustness:pgd (both with a strength, as in robustness:pgd:0.05), "
+        f"robustness:linear or robustness:corruption:KIND with KIND one of {', '.join(CORRUPTIONS)}"
+    )
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = -1.0
+    if not 0 < strength < 100:
+        raise ValueError(f"a strength above zero, such as 0.03, not '{text}'")
+    return strength

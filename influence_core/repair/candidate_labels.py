@@ -1,0 +1,132 @@
+"""What would a sample's influence be under another label? One exact sweep over (sample, candidate label) pairs.
+
+The flagged samples are swept once under their given label and under every candidate, against the directions of all
+objectives at once: k objectives and c labels cost s x c rows, not k sweeps. Directions are those of the run's own
+objectives, and one for each class and each group of the validation samples: their mean validation loss.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from influence_core.data.samples import Samples
+from influence_core.engine.sweep import Direction, sweep
+from influence_core.errors import DataError, InfluenceError
+from influence_core.inputs.reopened import Inputs
+from influence_core.judging.group_levels import FEWEST, MOST_LEVELS, levels
+from influence_core.objectives import Gap, Objective, WorstGroup, objective_gradient, resolved
+from influence_core.repair.label_influence import Aim
+from influence_core.run_files.tables import Run
+
+Progress = Callable[[str, int, int], None]
+
+
+class Pairs(Dataset):
+    """Training samples under labels of choice: item r is (input of positions[r], labels[r])."""
+
+    def __init__(self, samples: Samples, positions: np.ndarray, labels: np.ndarray) -> None:
+        self.samples, self.positions, self.labels = samples, positions, labels
+        self._last: tuple[int, torch.Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        position = int(self.positions[row])
+        if self._last is None or self._last[0] != position:  # a sample's candidates stand side by side
+            self._last = position, self.samples[position][0]
+        return self._last[1], int(self.labels[row])
+
+
+def aims(run: Run, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim, Direction]]:
+    """What can be predicted for this run, with its direction: its objectives, then its classes and groups.
+
+    An objective of somebody's own code has no direction without that code; it is left out here, and predictions for
+    it cover removals only (predicted_effects.py reads its column).
+    """
+    found = []
+    for name in [column.removeprefix("influence_") for column in run.samples if _is_influence(column)]:
+        try:
+            objective = objective_of(run, name)
+            direction = objective_gradient(inputs.model, inputs.val, objective, loss=inputs.loss)
+        except InfluenceError:
+            continue
+        found.append((Aim(name, "run", _title(run, name)), direction))
+    if everything:
+        found += [
+            (aim, objective_gradient(inputs.model, part, "utility", loss=inputs.loss))
+            for aim, part in parts_of(inputs.val)
+        ]
+    return found
+
+
+def objective_of(run: Run, name: str) -> str | Objective:
+    """The objective behind a column influence_<name>: gaps by what the run wrote of them, others by their name."""
+    facts = run.description.get("objectives", {}).get(name, {})
+    if "column" in facts:
+        column, kind, positive = facts["column"], facts.get("kind"), facts.get("positive") or []
+        choices = [Gap(column, kind, label) for label in (None, *positive)] if kind else [WorstGroup(column)]
+        return next((one for one in choices if one.name == name), name)
+    return next((one for one in resolved(["utility:class"], run.classes) if one.name == name), name)
+
+
+def parts_of(val: Samples) -> list[tuple[Aim, Samples]]:
+    """The validation samples of each class and of each group of enough samples."""
+    parts = []
+    for number, name in enumerate(val.classes):
+        members = np.flatnonzero(val.labels == number)
+        if len(members) >= FEWEST:
+            parts.append((Aim(f"class {name}", "class", f"loss on class {name}"), val.select(members)))
+    for column in val.groups.columns:
+        found = levels(val.groups, str(column))
+        for level, members in found.items() if len(found) <= MOST_LEVELS else ():
+            title = f"loss where {column} is {level}"
+            parts.append((Aim(f"{column} = {level}", "group", title), val.select(members)))
+    return parts
+
+
+def pair_products(
+    inputs: Inputs,
+    positions: np.ndarray,
+    labels: np.ndarray,
+    directions: Sequence[Direction],
+    *,
+    on_progress: Progress | None = None,
+    stage: str = "candidates",
+) -> np.ndarray:
+    """Influence of each (training sample, label) pair on each objective, exactly: (r, k) float32, positive = helpful.
+
+    Args:
+        inputs: Model and samples of the run.
+        positions, labels: (r,) rows of the training samples, and the label each is taken under.
+        directions: k objective gradients.
+    """
+    if not isinstance(inputs.train, Samples):
+        raise DataError(
+            f"The training samples are a {type(inputs.train).__name__}; repairs need an opened Dataset, whose labels "
+            "can be replaced: use open_dataset or samples_from_arrays."
+        )
+    if not len(positions):
+        return np.zeros((0, len(directions)), np.float32)
+    with inputs.lock:
+        swept = sweep(
+            inputs.model,
+            Pairs(inputs.train, positions, labels),
+            directions=list(directions),
+            sketch=0,
+            loss=inputs.loss,
+            on_progress=(lambda _, done, total: on_progress(stage, done, total)) if on_progress else None,
+        )
+    return swept.products.numpy()
+
+
+def _is_influence(column: Any) -> bool:
+    return str(column).startswith("influence_")
+
+
+def _title(run: Run, name: str) -> str:
+    known: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
+    return str(known.get("target") or name)

@@ -1,0 +1,221 @@
+"""From decisions, or a rule, to a new version of the training data. The original is never changed.
+
+    repair = decided(run, log)                    everything people decided
+    repair = above(run, 0.5, label="shirt")       a rule: all of class shirt above suspicion 0.5
+    version = repaired(train, repair)             the same samples under other labels and weights
+
+A version keeps every row: a removed sample has weight 0, a down-weighted one less than 1, so that trainings on two
+versions meet the other samples in the same order. Its fingerprint depends on what it holds only: a repair that changes
+nothing has its parent's fingerprint, and the same changes have the same one whoever made them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.decisions.corrections import corrections
+from influence_core.decisions.log import DecisionLog
+from influence_core.errors import DataError, RunError
+from influence_core.run_files.folder import utc_now
+from influence_core.run_files.tables import Run
+
+if TYPE_CHECKING:
+    from influence_core.data.samples import Samples
+
+ACTIONS = ("relabel", "remove", "weigh")
+TOOL = "rule"
+SURE = 0.5  # a suggestion less probable than this is no label to give: the sample is removed instead
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is to be changed, by whom, and from which run.
+
+    changes: index sample_id; columns action (relabel, remove, weigh), label_before, label_after (missing unless
+        relabelled), weight (1 unless removed or weighed), by (a reviewer, or "rule").
+    undone: how many decisions were taken back before, for the report.
+    aim: the fairness objective it is to lower; None: accuracy.
+    """
+
+    name: str
+    run: str
+    changes: pd.DataFrame
+    made: str = field(default_factory=utc_now)
+    undone: int = 0
+    aim: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def count(self, action: str) -> int:
+        return self.changes["action"].tolist().count(action)
+
+
+@dataclass(frozen=True)
+class Version:
+    """The training samples after a repair: n rows in the order of the original.
+
+    samples: n samples under the labels after the repair; weights: (n,) float32, 0 = removed.
+    fingerprint: sha256 of what it holds; parent: that of the samples it was made from.
+    """
+
+    samples: "Samples"
+    weights: np.ndarray
+    fingerprint: str
+    parent: str
+    repair: Repair
+
+    def remaining(self) -> "Samples":
+        """The samples that were not removed, for export and for training elsewhere."""
+        return self.samples.select(np.flatnonzero(self.weights > 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """What changed, by whom, from which run: stands beside every file made from this version."""
+        changes = self.repair.changes
+        return {
+            "name": self.repair.name,
+            "run": self.repair.run,
+            "made": self.repair.made,
+            "fingerprint": self.fingerprint,
+            "parent": self.parent,
+            "by": {str(name): int(count) for name, count in changes["by"].value_counts().items()},
+            "undone": self.repair.undone,
+            "aim": self.repair.aim,
+            **{action: self.repair.count(action) for action in ACTIONS},
+            "samples": int((self.weights > 0).sum()),
+        }
+
+
+def each(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows by column name; Any, because no type checker knows a table's columns."""
+    return iter(table.itertuples())
+
+
+def changes_of(rows: Sequence[tuple[str, str, str, str | None, float, str]]) -> pd.DataFrame:
+    """A table of changes from (sample_id, action, label_before, label_after, weight, by)."""
+    columns = ["sample_id", "action", "label_before", "label_after", "weight", "by"]
+    return pd.DataFrame(list(rows), columns=columns).set_index("sample_id")
+
+
+def decided(run: Run, log: DecisionLog, *, name: str = "everything decided") -> Repair:
+    """What people decided: relabelled and removed samples; kept ones are no change."""
+    table = corrections(run, log)
+    rows = []
+    for row in each(table):
+        if row.action == "relabel" and row.corrected_label != row.label:
+            rows.append((row.sample_id, "relabel", row.label, row.corrected_label, 1.0, row.reviewer))
+        elif row.action == "remove":
+            rows.append((row.sample_id, "remove", row.label, None, 0.0, row.reviewer))
+    events = log.events(run.id)
+    undone = events["action"].tolist().count("undo")
+    return Repair(name, run.id, changes_of(rows), undone=undone)
+
+
+def most_suspicious(run: Run, k: int, *, label: str | None = None) -> Repair:
+    """The k most suspicious samples, of one given label or of all, each with the action suggested for it."""
+    table = _of_label(run, label).sort_values("suspicion", ascending=False, kind="stable").head(k)
+    of = f" of class {label}" if label is not None else ""
+    return _by_rule(run, table, f"the {len(table):,} most suspicious{of}")
+
+
+def above(run: Run, cut: float, *, label: str | None = None) -> Repair:
+    """Every sample of at least this suspicion, of one given label or of all."""
+    table = _of_label(run, label)
+    of = f"all of class {label}" if label is not None else "everything"
+    return _by_rule(run, table.loc[(table["suspicion"] >= cut).to_numpy()], f"{of} from suspicion {cut:.2f}")
+
+
+def suggested(run: Run) -> Repair:
+    """What the run itself proposes: everything from its own cut on."""
+    return above(run, float(run.description["results"]["cut"]))
+
+
+def suggested_action(row: Any) -> str:
+    """What the rule does with a sample in doubt: relabel to a suggestion that is more likely right than not."""
+    return "relabel" if row.suggested_probability >= SURE else "remove"
+
+
+def repaired(train: "Samples", repair: Repair) -> Version:
+    """Apply a repair to the samples its run was made of.
+
+    Raises:
+        DataError: a sample or label that `train` does not have, or a label that is not the one that was repaired.
+    """
+    place = {sample: position for position, sample in enumerate(train.ids)}
+    number = {name: position for position, name in enumerate(train.classes)}
+    labels, weights = train.labels.copy(), np.ones(len(train), np.float32)
+    for row in each(repair.changes):
+        position = place.get(str(row.Index))
+        if position is None or train.classes[labels[position]] != row.label_before:
+            raise DataError(
+                f"The repair changes {row.Index!r} with the label {row.label_before!r}, which these "
+                f"{len(train):,} training samples do not have. Give the dataset that the run was made of."
+            )
+        if row.action == "relabel":
+            if row.label_after not in number:
+                raise DataError(
+                    f"The repair gives {row.Index!r} the label {row.label_after!r}; expected one of the classes "
+                    f"{', '.join(train.classes[:12])}. Decide this sample again."
+                )
+            labels[position] = number[row.label_after]
+        weights[position] = row.weight
+    relabelled = train.relabelled(labels)
+    changed = (labels != train.labels).any() or (weights != 1).any()
+    print_ = fingerprint(relabelled.fingerprint, weights) if changed else train.fingerprint
+    return Version(relabelled, weights, print_, train.fingerprint, repair)
+
+
+def fingerprint(samples: str, weights: np.ndarray) -> str:
+    """sha256 of a version: its samples with their labels, and their weights."""
+    return hashlib.sha256(f"version 1 {samples} ".encode() + weights.astype("<f4").tobytes()).hexdigest()
+
+
+def check_trainable(version: Version, *, needs: Sequence[int] = ()) -> None:
+    """Raise unless a model can be trained on this version.
+
+    Args:
+        version: What was repaired.
+        needs: Labels (as numbers) that validation or test samples carry; default: the classes of before.
+
+    Raises:
+        DataError: nothing left, a class lost, or one sample of a class; each with the way out.
+    """
+    left = np.bincount(version.samples.labels[version.weights > 0], minlength=len(version.samples.classes))
+    names, way = version.samples.classes, "Keep some of them on the Review page, or choose a smaller repair."
+    if not left.sum():
+        raise DataError(
+            f"The repair '{version.repair.name}' removes all {len(version.samples):,} samples. {way}"
+        )
+    wanted = sorted({int(label) for label in needs}) or range(len(names))
+    if lost := [names[label] for label in wanted if not left[label]]:
+        raise DataError(
+            f"After the repair '{version.repair.name}' no sample is left of {', '.join(lost[:5])}: a model trained on "
+            f"it could never answer so, and could not be compared with the one of before. {way}"
+        )
+    if lonely := [names[label] for label in wanted if left[label] == 1]:
+        raise DataError(
+            f"After the repair '{version.repair.name}' a single sample is left of {', '.join(lonely[:5])}; nothing can "
+            f"be learned from one. {way}"
+        )
+
+
+def _of_label(run: Run, label: str | None) -> pd.DataFrame:
+    table = run.samples
+    if label is None:
+        return table
+    if label not in run.classes:
+        raise RunError(f"The run has no class {label!r}; it has {', '.join(run.classes[:12])}.")
+    return table.loc[(table["label"] == label).to_numpy()]
+
+
+def _by_rule(run: Run, table: pd.DataFrame, name: str) -> Repair:
+    rows = []
+    for row in each(table):
+        action = suggested_action(row)
+        after, weight = (row.suggested_label, 1.0) if action == "relabel" else (None, 0.0)
+        rows.append((str(row.Index), action, row.label, after, weight, TOOL))
+    return Repair(name, run.id, changes_of(rows))

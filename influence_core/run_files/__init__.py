@@ -1,0 +1,1 @@
+"""A run folder on disk: made, sealed, listed, its progress, its tables."""

@@ -1,0 +1,205 @@
+"""How does a run folder come into being, and which state is it in?
+
+    start_run --> running --> finish_run --> finished   (sealed: every file has a checksum, for good)
+                     |------> cancel_run --> cancelled  \\  start_run with the same inputs
+                     '------> fail_run   --> failed     /   continues the same run
+
+`run.json` is the only place that says so. It is replaced atomically, and a state change reads and
+writes it under one lock, because the watchdog of a job may cancel while the work finishes.
+"""
+
+import json
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from influence_core.errors import RunError
+from influence_core.run_files import seals
+from influence_core.system import atomic
+
+FORMAT = 1
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SHARDS = "shards"
+
+_changing = threading.RLock()
+
+
+def run_path(root: Path | str, name: str) -> Path:
+    """The folder of a run, from a name that may come from a web address.
+
+    Raises:
+        RunError: If the name could lead out of the root, or there is no such folder.
+    """
+    if not isinstance(name, str) or not FOLDER_NAME.fullmatch(name):
+        raise RunError(
+            f"{name!r} cannot be the folder name of a run: expected up to 100 letters, digits, dots, "
+            f"dashes and underscores, beginning with a letter or digit. Choose a run from the list."
+        )
+    if not (folder := Path(root) / name).is_dir():
+        raise RunError(f"There is no run called {name!r} in {root}. Choose a run from the list.")
+    return folder
+
+
+def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the folder and its run.json, or continue an unfinished run of the same inputs.
+
+    Args:
+        folder: Where the run will live.
+        description: Keys of run.json known so far: name, inputs, settings, versions, seed, preflight.
+
+    Returns:
+        The content of run.json, with `id`, `state` and `created`. A continued run keeps its id.
+
+    Raises:
+        RunError: If the folder already holds a finished run, or an unfinished run of other inputs.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _changing:
+        earlier = read_description(folder) if (folder / "run.json").exists() else None
+        content = dict(atomic.plain(description))
+        if earlier is None:
+            now = utc_now()
+            content |= {"id": new_id(str(content.get("name", folder.name)), now), "created": now}
+        else:
+            _refuse_to_mix(folder, earlier, content)
+            content |= {key: earlier[key] for key in ("id", "created")}
+        content |= {"format": FORMAT, "state": "running", "finished": None, "reason": None}
+        atomic.write_json(folder / "run.json", content)
+    return content
+
+
+def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
+    """Seal the run: add the last facts, drop the shards, take every file's checksum, say "finished".
+
+    Raises:
+        RunError: If the files do not describe the same number of samples, or the run is not running.
+    """
+    folder = Path(folder)
+    with _changing:
+        content = read_description(folder)
+        if content["state"] != "running":
+            raise RunError(f"The run in {folder} is {content['state']}; only a running run can be finished.")
+        _check_rows(folder)
+        shutil.rmtree(folder / SHARDS, ignore_errors=True)
+        content |= dict(atomic.plain(updates))
+        content |= {"state": "finished", "finished": utc_now(), "files": seals.take(folder)}
+        atomic.write_json(folder / "run.json", content)
+    return content
+
+
+def update_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
+    """Add facts to a run that is still running, such as its preflight."""
+    return _change(Path(folder), {"running"}, dict(updates))
+
+
+def cancel_run(folder: Path | str, reason: str = "Stopped by a person.") -> dict[str, Any]:
+    """A person stopped the run. Its shards stay, so that it can be continued."""
+    return _change(Path(folder), {"running", "cancelled"}, {"state": "cancelled", "reason": reason})
+
+
+def fail_run(folder: Path | str, reason: str) -> dict[str, Any]:
+    """The run stopped by an error. Its shards stay, so that it can be continued."""
+    return _change(Path(folder), {"running", "failed"}, {"state": "failed", "reason": reason})
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of run.json.
+
+    Raises:
+        RunError: If it is missing, unreadable, or of a format this version does not know.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"No run in {folder}: it has no run.json. Expected a folder written by analyze(..., out=...)."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}). The run is damaged: analyse again.") from error
+    missing = {"format", "id", "state", "created"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise RunError(f"{path} lacks {', '.join(sorted(missing))}. The run is damaged: analyse again.")
+    if content["format"] != FORMAT:
+        raise RunError(
+            f"{path} has format {content['format']}, but this version reads format {FORMAT}. "
+            f"Open it with the version that wrote it, or analyse again."
+        )
+    return content
+
+
+def new_id(name: str, created: str) -> str:
+    """An id that is never used twice: name, second of creation, six random digits."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    stamp = re.sub(r"[-:]|\..*", "", created).replace("T", "-")
+    return f"{slug}-{stamp}-{secrets.token_hex(3)}"
+
+
+def utc_now() -> str:
+    """This moment in UTC, as text that sorts by time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _change(folder: Path, allowed: set[str], updates: dict[str, Any]) -> dict[str, Any]:
+    with _changing:
+        content = read_description(folder)
+        if content["state"] not in allowed:
+            raise RunError(
+                f"The run in {folder} is {content['state']}, expected {' or '.join(sorted(allowed))}: "
+                f"it was left as it is."
+            )
+        content |= atomic.plain(updates)
+        atomic.write_json(folder / "run.json", content)
+    return content
+
+
+def _refuse_to_mix(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> None:
+    if earlier["state"] == "finished":
+        raise RunError(
+            f"{folder} already holds the finished run {earlier['id']}. "
+            f"Choose another folder, or delete this one first."
+        )
+    old, new = _identity(earlier), _identity(wanted)
+    different = [name for name in old if old[name] != new[name]]
+    if different:
+        raise RunError(
+            f"{folder} holds an unfinished run of another {' and '.join(different)}. Its shards must not be "
+            f"mixed with this one: choose another folder, or delete this one first."
+        )
+
+
+def _identity(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree for two launches to be the same run. Paths may differ: the content counts."""
+    inputs = content.get("inputs", {})
+    fingerprints = {name: inputs.get(name, {}).get("fingerprint") for name in ("dataset", "model")}
+    # another batch size changes no score, and a smaller one is the way out of too little memory
+    settings = {
+        name: value for name, value in (content.get("settings") or {}).items() if name != "batch_size"
+    }
+    return {**fingerprints, "settings": settings, "seed": content.get("seed")}
+
+
+def _check_rows(folder: Path) -> None:
+    samples = folder / "samples.parquet"
+    if not samples.is_file():
+        raise RunError(f"{folder} has no samples.parquet, so there is nothing to finish. Analyse again.")
+    rows = parquet.read_metadata(samples).num_rows
+    arrays = {"sketches.npy": 0, "probabilities.npy": 0, "neighbours.npy": 0, "thumbnails/index.npy": 1}
+    for name, extra in arrays.items():
+        if not (folder / name).exists():
+            continue
+        found = len(np.load(folder / name, mmap_mode="r", allow_pickle=False)) - extra
+        if found != rows:
+            raise RunError(
+                f"{name} describes {found:,} samples, but samples.parquet {rows:,} in {folder}: "
+                f"the files belong to different runs. Delete the folder and analyse again."
+            )

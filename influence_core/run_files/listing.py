@@ -1,0 +1,85 @@
+"""Which runs are there, newest first?
+
+Reads only run.json (and the names and sizes of the files it lists), so that a list of hundreds stays
+quick, and never stops at a damaged folder: that one is shown as damaged, with its problem.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from influence_core.errors import RunError
+from influence_core.run_files import seals
+from influence_core.run_files.folder import FOLDER_NAME, read_description
+from influence_core.run_files.progress import read_progress
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the list of runs.
+
+    `name` is the folder; `state` is one of queued, running, finished, cancelled, failed, damaged.
+    """
+
+    name: str
+    state: str
+    created: str
+    id: str | None = None
+    title: str = ""
+    dataset: str = ""
+    model: str = ""
+    n: int | None = None
+    classes: int | None = None
+    flagged: int | None = None
+    problem: str | None = None
+
+
+def list_runs(root: Path | str) -> list[RunSummary]:
+    """All runs of a root, newest first. A damaged one is listed as damaged, with its problem."""
+    root = Path(root)
+    if not root.is_dir():
+        return []
+    folders = [folder for folder in root.iterdir() if FOLDER_NAME.fullmatch(folder.name) and folder.is_dir()]
+    found = [summary for folder in folders if (summary := _summary(folder)) is not None]
+    return sorted(found, key=lambda summary: (summary.created, summary.name), reverse=True)
+
+
+def _summary(folder: Path) -> RunSummary | None:
+    """A line for a run or a waiting job; None for a folder that is neither."""
+    try:
+        if not (folder / "run.json").exists():
+            return _waiting(folder) if (folder / "job.json").exists() else None
+        return _described(folder, read_description(folder))
+    except (RunError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        return RunSummary(folder.name, "damaged", _changed(folder), problem=str(error) or repr(error))
+
+
+def _described(folder: Path, description: dict[str, Any]) -> RunSummary:
+    if description["state"] == "finished":
+        for name, seal in seals.read(folder, description).items():
+            seals.check_size(folder, name, seal)
+    dataset, model = (description.get("inputs", {}).get(name, {}) for name in ("dataset", "model"))
+    return RunSummary(
+        name=folder.name,
+        state=str(description["state"]),
+        created=str(description["created"]),
+        id=description["id"],
+        title=description.get("name") or folder.name,
+        dataset=dataset.get("name") or "",
+        model=model.get("architecture") or "",
+        n=dataset.get("n_train"),
+        classes=len(dataset.get("classes") or ()) or None,
+        flagged=description.get("results", {}).get("flagged"),
+        problem=description.get("reason"),
+    )
+
+
+def _waiting(folder: Path) -> RunSummary:
+    progress = read_progress(folder) or {}
+    return RunSummary(folder.name, progress.get("state", "queued"), _changed(folder), title=folder.name)
+
+
+def _changed(folder: Path) -> str:
+    moment = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

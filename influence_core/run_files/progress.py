@@ -1,0 +1,174 @@
+"""The stages of long work, how far it is and how long it will take. Known without torch.
+
+One small file, `progress.json`, replaced a few times a second by the process that works and read by
+any number of pages. The time left is estimated from the work done since this launch only: shards
+that an earlier launch left behind are progress, but not speed. Nor is what goes before a stage's first report, where
+libraries are loaded and loops compiled, nor a stage that is hardly a part of the whole: fifteen seconds for opening
+the files, 2 % of a run, would promise twelve minutes of a run that takes one.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from influence_core.run_files.folder import utc_now
+from influence_core.system import atomic
+
+FILE = "progress.json"
+INTERVAL = 0.2  # seconds between two writes
+SETTLING = 3.0  # seconds of measured work before a time left is worth saying
+TELLING = 0.04  # share of the whole run from which a stage, and what is done, tell how fast the rest will be
+
+Stage = tuple[str, str, float]  # name, title, share of the whole run's time
+
+STAGES: tuple[Stage, ...] = (
+    ("thumbnails", "Making thumbnails", 0.05),
+    ("validation", "Reading the validation samples", 0.1),
+    ("objective", "Measuring the validation gradient", 0.07),
+    ("sweep", "Scoring every training sample", 0.45),
+    ("scores", "Weighing the evidence", 0.15),
+    ("map", "Drawing the map of gradients", 0.15),
+    ("check", "Checking that the numbers repeat", 0.03),
+)
+"""Name, title and share of the time of each stage, in order."""
+
+TRAINING: Stage = ("train", "Training a small model", 0.5)
+"""The stage before all others when a person has no model yet."""
+RECORDING: tuple[Stage, ...] = (("train", "Training, and writing down every sample", 1.0),)
+"""The same of a recorded training."""
+
+
+def write_progress(folder: Path | str, progress: Mapping[str, Any]) -> None:
+    """Replace progress.json. Not flushed to the disk: after a power cut nobody misses it."""
+    content = {**_NOTHING, **progress, "updated": utc_now()}
+    atomic.write_json(Path(folder) / FILE, content, durable=False)
+
+
+def read_progress(folder: Path | str) -> dict[str, Any] | None:
+    """The last progress written, or None when none was or it cannot be read."""
+    try:
+        content = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {**_NOTHING, **content} if isinstance(content, dict) else None
+
+
+@final
+class ProgressWriter:
+    """Turns calls of on_progress(stage, done, total) into progress.json.
+
+    A stage that continues earlier work reports its `done` so far first; only what is added after
+    this first report counts as speed. Stages that are never reported count as done when a later one begins.
+    """
+
+    def __init__(
+        self, folder: Path | str, stages: Sequence[Stage], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin at nothing.
+
+        Args:
+            folder: The run folder.
+            stages: Every stage in order, with its title and its share of the time (any unit).
+            clock: Seconds; a test may bring its own.
+        """
+        self._folder, self._stages, self._clock = Path(folder), tuple(stages), clock
+        self._order = {name: index for index, (name, _, _) in enumerate(self._stages)}
+        self._begun = clock()
+        self._current: str | None = None
+        self._first_done = self._done = self._total = 0
+        self._stage_begun = self._written = self._begun
+        self._reported = self._begun
+        self._measured = self._gained = 0.0  # seconds and share of the run, of telling stages that were left
+        self._fraction = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report that `done` of `total` steps of a stage are finished."""
+        if stage not in self._order:
+            raise ValueError(f"Unknown stage {stage!r}; expected one of {', '.join(self._order)}.")
+        entered = stage != self._current
+        if entered:
+            self._enter(stage, done, total)
+        self._done, self._total, self._reported = done, total, self._clock()
+        self._fraction = max(self._fraction, self._before() + self._share(done))
+        if entered or done >= total or self._clock() - self._written >= INTERVAL:
+            self._write("running")
+
+    def end(self, state: str, message: str | None = None) -> None:
+        """Write the last state: finished, cancelled or failed."""
+        if state == "finished":
+            self._fraction = 1.0
+        self._write(state, message)
+
+    def _enter(self, stage: str, done: int, total: int) -> None:
+        self._measured, self._gained = self._speed()
+        self._current, self._first_done, self._done, self._total = stage, done, done, total
+        self._stage_begun = self._reported = self._clock()
+
+    def _speed(self) -> tuple[float, float]:
+        """Seconds between the first and last report of each telling stage, and the share of the run they took it on."""
+        if self._current is None or self._weights()[self._order[self._current]] < TELLING:
+            return self._measured, self._gained
+        gained = self._share(self._done) - self._share(self._first_done)
+        return self._measured + self._reported - self._stage_begun, self._gained + gained
+
+    def _weights(self) -> list[float]:
+        whole = sum(weight for _, _, weight in self._stages)
+        return [weight / whole for _, _, weight in self._stages]
+
+    def _before(self) -> float:
+        return sum(self._weights()[: self._order[self._current]]) if self._current else 0.0
+
+    def _share(self, done: int) -> float:
+        """What `done` steps of the current stage are of the whole run."""
+        if self._current is None:
+            return 0.0
+        part = min(done / self._total, 1.0) if self._total > 0 else 1.0
+        return self._weights()[self._order[self._current]] * part
+
+    def _eta(self) -> float | None:
+        seconds, gained = self._speed()
+        if seconds < SETTLING or gained < TELLING:
+            return None
+        return max(0.0, 1.0 - self._fraction) * seconds / gained
+
+    def _rate(self) -> float | None:
+        elapsed = self._clock() - self._stage_begun
+        return (self._done - self._first_done) / elapsed if elapsed > 0.5 else None
+
+    def _write(self, state: str, message: str | None = None) -> None:
+        self._written = self._clock()
+        index = self._order[self._current] if self._current is not None else 0
+        write_progress(
+            self._folder,
+            {
+                "state": state,
+                "stage": self._current,
+                "stage_title": self._stages[index][1] if self._current is not None else "",
+                "stage_index": index,
+                "stage_count": len(self._stages),
+                "done": self._done,
+                "total": self._total,
+                "fraction": min(self._fraction, 1.0),
+                "rate": self._rate() if state == "running" else None,
+                "eta": self._eta() if state == "running" else None,
+                "message": message,
+            },
+        )
+
+
+_NOTHING: dict[str, Any] = {
+    "state": "queued",
+    "stage": None,
+    "stage_title": "",
+    "stage_index": 0,
+    "stage_count": 0,
+    "done": 0,
+    "total": 0,
+    "fraction": 0.0,
+    "rate": None,
+    "eta": None,
+    "updated": None,
+    "message": None,
+}

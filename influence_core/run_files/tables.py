@@ -1,0 +1,342 @@
+"""What did a run find, and can its files be trusted?
+
+A run folder is the contract between the engine, the pages and other tools; once finished it never
+changes. Opening one checks that every file is there in its full size; the checksum of a small file
+is checked at once, of a large one on its first use. What does not match is an error that names the
+file, never a quiet mixture.
+
+Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 means the label is
+probably wrong.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import pandas as pd
+
+from influence_core.errors import RunError
+from influence_core.run_files import seals, thumbnails
+from influence_core.run_files.folder import (
+    cancel_run,
+    fail_run,
+    finish_run,
+    read_description,
+    run_path,
+    start_run,
+    update_run,
+)
+from influence_core.run_files.listing import RunSummary, list_runs
+from influence_core.run_files.progress import ProgressWriter, read_progress, write_progress
+from influence_core.run_files.thumbnails import pack_thumbnails
+
+HELD_OUT = {"val": "validation", "test": "test"}
+"""What `table` calls the held-out splits of a dataset."""
+
+if TYPE_CHECKING:
+    from influence_core.inputs.reopened import Inputs
+    from influence_core.runs.explanations import Explanation
+
+__all__ = [
+    "ColumnMeaning",
+    "ProgressWriter",
+    "Run",
+    "RunSummary",
+    "cancel_run",
+    "fail_run",
+    "finish_run",
+    "list_runs",
+    "open_run",
+    "pack_thumbnails",
+    "read_progress",
+    "run_path",
+    "start_run",
+    "update_run",
+    "write_progress",
+]
+
+
+@dataclass(frozen=True)
+class ColumnMeaning:
+    """What the numbers of one column say, in plain words, for whoever reads them."""
+
+    name: str
+    title: str
+    meaning: str
+    positive_means: str = ""
+    unit: str = ""
+    target: str = ""
+    layers: str = ""
+
+
+@final
+class Run:
+    """A finished run, read only. Everything but run.json is read on first use.
+
+    n is the number of training samples, c of classes, q of sketch dimensions; row i of every array
+    and position i of every method is row i of `samples`.
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        """Use open_run(), which checks the folder first."""
+        self.path = path
+        self.description = dict(description)
+        self._packs: dict[str, thumbnails.Pack] = {}
+        self._inputs: Inputs | None = None
+        self._opening = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Name the run and where it is."""
+        return f"Run({self.id!r}, {self.state}, {self.path})"
+
+    @property
+    def id(self) -> str:
+        """Unique, never reused; decisions refer to it."""
+        return self.description["id"]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return self.description.get("name") or self.path.name
+
+    @property
+    def state(self) -> str:
+        """Always "finished": no other run can be opened."""
+        return self.description["state"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(self.description["inputs"]["dataset"]["classes"])
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """One row per training sample, index sample_id; a shallow copy, free to be changed."""
+        return self._samples.copy(deep=False)
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """What each layer contributes to each sample."""
+        return self._layers.copy(deep=False)
+
+    def table(self, split: str) -> pd.DataFrame:
+        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+
+        Raises:
+            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+        """
+        return self._held_out(split).copy(deep=False)
+
+    @cached_property
+    def sketches(self) -> np.ndarray:
+        """Projected gradients, shape (n, q), memory-mapped."""
+        return self._array("sketches.npy")
+
+    @cached_property
+    def validation_sketches(self) -> np.ndarray:
+        """Projected gradients of the validation samples, shape (m, q), memory-mapped."""
+        return self._array("validation_sketches.npy")
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The model's softmax, shape (n, c), float32, memory-mapped."""
+        return self._array("probabilities.npy")
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Positions of the nearest training samples in feature space, shape (n, 10), int32, nearest first."""
+        return self._array("neighbours.npy")
+
+    def harmful(self, objective: str = "utility", k: int = 50) -> list[str]:
+        """Ids of at most k samples with influence below zero, worst first."""
+        return self._lowest(self._influence(objective), k)
+
+    def helpful(self, objective: str = "utility", k: int = 50) -> list[str]:
+        """Ids of at most k samples with influence above zero, best first."""
+        return self._lowest(-self._influence(objective), k)
+
+    def column(self, name: str) -> ColumnMeaning:
+        """What a column of `samples` means, its sign and its unit."""
+        known = self.description.get("columns", {})
+        if name not in known:
+            raise RunError(f"{self.path} explains no column {name!r}; it explains {', '.join(known)}.")
+        fields = {key: value for key, value in known[name].items() if value is not None}
+        return ColumnMeaning(
+            name=name, **{key: _words(fields[key]) for key in fields if key in ColumnMeaning.__match_args__}
+        )
+
+    def position(self, sample_id: str) -> int:
+        """The row of a sample."""
+        if (row := self.find(sample_id)) is None:
+            raise RunError(
+                f"The run {self.name} has no sample {sample_id!r}; "
+                f"its ids look like {self._samples.index[0]!r}."
+            )
+        return row
+
+    @property
+    def has_thumbnails(self) -> bool:
+        """Whether the samples can be shown as pictures."""
+        return self.description["files"].get(thumbnails.PACK, {}).get("bytes", 0) > 0
+
+    @cached_property
+    def cells(self) -> pd.DataFrame | None:
+        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        if "cells.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("cells.parquet"))
+
+    def held_out_cells(self, split: str) -> pd.DataFrame | None:
+        """The rows of "validation" or "test" as they stand in the source; None for anything but a table."""
+        name = f"{split}_cells.parquet"
+        return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
+
+    def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
+        """A sample's small picture and its media type; `split` is "train", "val" or "test".
+
+        Raises:
+            RunError: If there is no such position, or the sample has no picture.
+        """
+        pack = self._thumbnails(split)
+        if not 0 <= position < len(pack):
+            raise RunError(f"There is no {split} sample at position {position}: the run has {len(pack):,}.")
+        if not (content := pack[position]):
+            raise RunError(
+                f"The {split} sample at position {position} of the run {self.name} has no picture."
+            )
+        return content, thumbnails.media_type(content)
+
+    def find(self, sample_id: str, split: str = "train") -> int | None:
+        """The row of a sample in its split, None when there is no such id."""
+        return self._rows.get(split, {}).get(sample_id)
+
+    # ------------------------------------------------------------------------------------------ what needs the model
+
+    def explain(self, sample: Any, k: int = 10, **options: Any) -> "Explanation":
+        """The training samples that help and hurt one prediction most: see explanations.explain."""
+        from influence_core.runs.explanations import explain
+
+        return explain(self, sample, k=k, **options)
+
+    def affected(self, sample_id: str, k: int = 10) -> "Explanation":
+        """The validation samples that a training sample helps and hurts most: see explanations.affected."""
+        from influence_core.runs.explanations import affected
+
+        return affected(self, sample_id, k=k)
+
+    def inputs(self) -> "Inputs":
+        """Model and data of this run, opened again and compared with its fingerprints on first use."""
+        with self._opening:
+            if self._inputs is None:
+                from influence_core.inputs.reopened import reopen
+
+                self._inputs = reopen(self)
+            return self._inputs
+
+    def adopt(self, model: Any, train: Any, val: Any, test: Any = None, **options: Any) -> None:
+        """Give a run the model and the splits it was made from, when it cannot open them itself.
+
+        Raises:
+            RunError: If their fingerprints are not those of the run.
+        """
+        from influence_core.inputs.reopened import adopt
+
+        self.remember(adopt(self, model, train, val, test, **options))
+
+    def remember(self, inputs: "Inputs") -> None:
+        """Take inputs that are known to be those of this run, as `analyze` does."""
+        self._inputs = inputs
+
+    def truth(self) -> pd.Series | None:
+        """The planted truth of a demonstration dataset: true label by sample_id, or None.
+
+        Only for judging what was found; no analysis may read it.
+        """
+        dataset = self.description["inputs"]["dataset"].get("path")
+        if not dataset or not (path := Path(dataset) / "truth.csv").is_file():
+            return None
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if missing := {"sample_id", "label"} - set(table.columns):
+            raise RunError(f"{path} lacks the column {' and '.join(sorted(missing))}.")
+        labels = dict(zip(table["sample_id"], table["label"], strict=True))
+        known = {sample_id: labels[sample_id] for sample_id in self._samples.index if sample_id in labels}
+        return pd.Series(known, name="true_label", dtype="str").rename_axis("sample_id")
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run, after its checksum was found right."""
+        files = self.description["files"]
+        if name not in files:
+            raise RunError(f"The run {self.name} has no {name}; it has {', '.join(files)}.")
+        seals.check_content(self.path, name, files[name])
+        return self.path / name
+
+    @cached_property
+    def _samples(self) -> pd.DataFrame:
+        return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
+
+    def _held_out(self, split: str) -> pd.DataFrame:
+        known = self.__dict__.setdefault("_tables", {})
+        if split not in known:
+            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return known[split]
+
+    @cached_property
+    def _layers(self) -> pd.DataFrame:
+        return pd.read_parquet(self.file("layers.parquet"))
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, int]]:
+        present = [
+            split for split, name in HELD_OUT.items() if f"{name}.parquet" in self.description["files"]
+        ]
+        tables = {"train": self._samples, **{split: self._held_out(HELD_OUT[split]) for split in present}}
+        return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
+
+    def _thumbnails(self, split: str) -> thumbnails.Pack:
+        if split not in self._packs:
+            pack, index = thumbnails.FILES[split]
+            self._packs[split] = thumbnails.Pack(self.file(pack), self.file(index))
+        return self._packs[split]
+
+    def _array(self, name: str) -> np.ndarray:
+        return np.load(self.file(name), mmap_mode="r", allow_pickle=False)
+
+    def _lowest(self, values: np.ndarray, k: int) -> list[str]:
+        """Ids of the k lowest values below zero; equal values keep their order, NaN is left out."""
+        order = np.argsort(values, kind="stable")
+        return self._samples.index[order[values[order] < 0][:k]].tolist()
+
+    def _influence(self, objective: str) -> np.ndarray:
+        known = [name.removeprefix("influence_") for name in self._samples if name.startswith("influence_")]
+        if objective not in known:
+            raise RunError(f"The run {self.name} has no objective {objective!r}; it has {', '.join(known)}.")
+        return self._samples[f"influence_{objective}"].to_numpy(np.float64)
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a finished run.
+
+    Raises:
+        RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
+    """
+    path = Path(path)
+    description = read_description(path)
+    if description["state"] != "finished":
+        reason = f" ({description['reason']})" if description.get("reason") else ""
+        raise RunError(
+            f"The run in {path} is {description['state']}{reason}, not finished. "
+            f"Wait until it is finished, or resume it."
+        )
+    for name, seal in seals.read(path, description).items():
+        seals.check_size(path, name, seal)
+        if seal["bytes"] <= seals.SMALL:
+            seals.check_content(path, name, seal)
+    return Run(path, description)
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,114 @@
+"""What does each sample look like, small enough for a page of sixty?
+
+All thumbnails of a split are one file (`thumbnails/pack.bin` of the training samples, `thumbnails/val.bin`,
+`thumbnails/test.bin`) with n + 1 byte offsets beside it (`thumbnails/index.npy`, ...), so that thumbnail i is
+pack[index[i]:index[i + 1]]. One file instead of thousands opens,
+copies and checks fast. A sample without a picture has no bytes.
+"""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from influence_core.system import atomic
+
+PACK, INDEX = "thumbnails/pack.bin", "thumbnails/index.npy"
+FILES = {
+    "train": (PACK, INDEX),
+    "val": ("thumbnails/val.bin", "thumbnails/val.npy"),
+    "test": ("thumbnails/test.bin", "thumbnails/test.npy"),
+}
+"""Pack and index of each split."""
+KEPT = 96  # pixels: up to this size a picture is kept as it is, without loss
+SIDE = 128  # pixels: the longer side of what is made smaller
+QUALITY = 85
+
+Progress = Callable[[str, int, int], None]
+
+
+class Pictured(Protocol):
+    """Samples in a fixed order that can show themselves."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, position: int, /) -> Image.Image | None: ...
+
+
+def pack_thumbnails(
+    samples: Pictured, folder: Path | str, on_progress: Progress | None = None, *, split: str = "train"
+) -> int:
+    """Write the thumbnails of all samples of a split, in their order.
+
+    Args:
+        samples: Anything with a length and picture(position).
+        folder: The run folder.
+        on_progress: Called with ("thumbnails", done, total).
+
+    Returns:
+        How many samples have a picture.
+    """
+    folder, (pack_file, index_file) = Path(folder), FILES[split]
+    (folder / pack_file).parent.mkdir(parents=True, exist_ok=True)
+    offsets = np.zeros(len(samples) + 1, dtype=np.int64)
+    with atomic.writing(folder / pack_file) as pack:
+        for position in range(len(samples)):
+            picture = samples.picture(position)
+            written = 0 if picture is None else pack.write(encode(picture))
+            offsets[position + 1] = offsets[position] + written
+            if on_progress is not None:
+                on_progress("thumbnails", position + 1, len(samples))
+    with atomic.writing(folder / index_file) as index:
+        np.save(index, offsets, allow_pickle=False)
+    return int(np.count_nonzero(np.diff(offsets)))
+
+
+class Pack:
+    """The thumbnails of one split, read from their two files."""
+
+    def __init__(self, pack: Path, index: Path) -> None:
+        self.offsets = np.load(index, allow_pickle=False)
+        self.content = np.memmap(pack, np.uint8, "r") if pack.stat().st_size else np.zeros(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, position: int) -> bytes:
+        """One thumbnail; no bytes for a sample without a picture."""
+        return self.content[self.offsets[position] : self.offsets[position + 1]].tobytes()
+
+
+def encode(picture: Image.Image) -> bytes:
+    """A small picture as PNG without loss, a larger one as JPEG of at most 128 pixels a side."""
+    target = BytesIO()
+    if max(picture.size) <= KEPT:
+        _displayable(picture).save(target, "PNG")
+    else:
+        small = _opaque(picture)
+        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        small.save(target, "JPEG", quality=QUALITY)
+    return target.getvalue()
+
+
+def media_type(thumbnail: bytes) -> str:
+    """The type to send a thumbnail as, from its first bytes."""
+    return "image/png" if thumbnail.startswith(b"\x89PNG") else "image/jpeg"
+
+
+def _displayable(picture: Image.Image) -> Image.Image:
+    """Browsers show PNG in these modes; everything else becomes RGB. Metadata stays behind."""
+    kept = picture if picture.mode in {"1", "L", "LA", "RGB", "RGBA"} else picture.convert("RGB")
+    clean = Image.new(kept.mode, kept.size)
+    clean.paste(kept)
+    return clean
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """JPEG knows no transparency: what shines through is white, not black."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layered = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

@@ -1,0 +1,280 @@
+"""Which training samples made this prediction what it is? Exact influence on ONE sample, found among n in a moment.
+
+    influence of training sample i on a prediction f = <g_i, grad f>        (Yang et al., TMLR 2026, arXiv 2405.17490)
+
+f is the sample's own loss, or its margin between two classes, as something to be lowered, so positive = helpful. The
+stored sketches of a run estimate all n products with one matrix product; the few that can be among the extremes are
+scored again exactly by the engine, and what the shortlist may have missed is part of the answer (shortlist.py).
+Read the other way round, the same products tell whom a training sample helps and hurts: `affected`.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from influence_core.data.samples import to_tensor
+from influence_core.data.storage.pictures import decode_picture, picture_values
+from influence_core.engine.readings.direction_sketch import sketch_of
+from influence_core.engine.sweep import Direction
+from influence_core.errors import DataError, RunError
+from influence_core.inputs import facts as identity
+from influence_core.inputs.reopened import Inputs, check_model
+from influence_core.objectives import Margin, Objective, objective_gradient
+from influence_core.run_files.tables import HELD_OUT, Run
+from influence_core.runs.exact_products import exact_products
+from influence_core.runs.shortlist import Quality, shortlist
+
+TOP = 50
+"""As many of each end are found whatever k is: their sum is reported as a share of the total."""
+WORST = 5.0
+"""Times the usual error of sketches of this length, from which they are not believed."""
+SPLITS = ("val", "test", "train")
+"""Where an id is looked for, in this order."""
+
+Objectives = str | tuple[str, str]
+"""\"loss\", or two class names: the margin of the first over the second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The samples that matter most to one sample, with exact influence.
+
+    `helpful` and `harmful` have the index sample_id and the columns position (row in its split), label, influence
+    (exact, positive = helpful) and estimate (from the sketches), the strongest first; no row appears in both.
+    """
+
+    sample_id: str | None
+    """None for a sample that was handed over instead of named."""
+    split: str
+    """"val", "test", "train", or "given"."""
+    label: str
+    predicted: str
+    probabilities: np.ndarray
+    """(c,) softmax of the model's outputs."""
+    title: str
+    """What is influenced, for example "loss of this prediction"."""
+    among: str
+    """The split of `helpful` and `harmful`: "train", or "val" for `affected`."""
+    helpful: pd.DataFrame
+    harmful: pd.DataFrame
+    quality: Quality
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One sample: as the model reads it (no batch axis), its class number, and where it stands."""
+
+    value: Any
+    label: int
+    sample_id: str | None
+    split: str
+    position: int | None
+
+
+def explain(
+    run: Run,
+    sample: str | bytes | tuple[Any, Any],
+    *,
+    k: int = 10,
+    objective: Objectives = "loss",
+    split: str | None = None,
+    label: str | None = None,
+) -> Explanation:
+    """The k training samples that help and the k that hurt one prediction most.
+
+    Args:
+        sample: an id of the validation, test or training split (looked for in this order); or a pair (input, label)
+            such as dataset.val[0], label a class name or its number, or None for the class the model predicts; or the
+            bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts (label gives another).
+        label: the label of a picture given as bytes.
+        objective: "loss", or ("coat", "shirt") for the margin of coat over shirt.
+        split: "val", "test" or "train" when the same id stands in several. A training sample is never listed itself.
+
+    Raises:
+        RunError: the id is not known, or model or data are no longer those of the run.
+        DataError: the bytes are no picture that is read.
+    """
+    _check(k)
+    inputs = _current(run)
+    with inputs.lock:
+        if isinstance(sample, bytes):
+            sample = _picture(inputs, sample), label
+        target = _target(run, inputs, sample, split)
+        return _explained(run, inputs, target, _chosen(run, objective), "train", k)
+
+
+def affected(run: Run, sample_id: str, *, k: int = 10) -> Explanation:
+    """The k validation samples that a training sample helps and the k it hurts most: their loss after a step on it.
+
+    Test samples are left out on purpose: what is decided by looking at them could no longer be judged on them.
+    """
+    _check(k)
+    inputs = _current(run)
+    with inputs.lock:
+        target = _target(run, inputs, sample_id, "train")
+        return _explained(run, inputs, target, None, "val", k)
+
+
+def _check(k: int) -> None:
+    if not 1 <= k <= TOP:
+        raise RunError(f"k is {k}; expected 1 to {TOP} samples of each kind.")
+
+
+def _current(run: Run) -> Inputs:
+    """The inputs of the run; a model that others hold may have been trained on since, so it is compared again."""
+    inputs = run.inputs()
+    if inputs.shared:
+        check_model(run, inputs.model)
+    return inputs
+
+
+def _target(run: Run, inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
+    if not isinstance(sample, str):
+        value, label = sample
+        return _given(run, inputs, value, label)
+    for name in SPLITS if split is None else (split,):
+        if (position := run.find(sample, name)) is not None:
+            value, label = inputs.split(name)[position]
+            return _Target(value, int(label), sample, name, position)
+    where = "validation, test or training" if split is None else split
+    raise RunError(
+        f"The run {run.name} has no {where} sample {sample!r}. Its training ids look like {run.samples.index[0]!r}."
+    )
+
+
+def _given(run: Run, inputs: Inputs, value: Any, label: Any) -> _Target:
+    if label is None:
+        logits = identity.logits_of(inputs.model, _One(value, 0))
+        label = int(logits.argmax())
+    if isinstance(label, str):
+        label = _class(run, label)
+    return _Target(value, int(label), None, "given", None)
+
+
+def _picture(inputs: Inputs, data: bytes) -> torch.Tensor:
+    """A picture of a stranger as the model reads its own, through the one careful decoder."""
+    preprocessing = getattr(inputs.model, "preprocessing", None)
+    if preprocessing is None or preprocessing.size is None:
+        raise DataError(
+            "This model reads no pictures. Expected one opened with a size, such as 28 x 28 pixels."
+        )
+    try:
+        picture = decode_picture(data)
+    except DataError as error:
+        raise DataError(f"The picture cannot be read: {error}.") from error
+    return to_tensor(picture_values(picture, preprocessing.channels, preprocessing.size))
+
+
+class _One(torch.utils.data.Dataset):
+    """A dataset of one sample."""
+
+    def __init__(self, value: Any, label: int) -> None:
+        self.item = value, label
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, row: int) -> tuple[Any, int]:
+        if row:
+            raise IndexError(row)
+        return self.item
+
+
+def _chosen(run: Run, objective: Objectives) -> Objective | None:
+    """None for the sample's own loss."""
+    if objective == "loss":
+        return None
+    if isinstance(objective, str) or len(objective) != 2 or objective[0] == objective[1]:
+        raise RunError(
+            f"The objective of one prediction is {objective!r}; expected 'loss', or two different class names such as "
+            f"({run.classes[0]!r}, {run.classes[1]!r}) for the margin of the first over the second."
+        )
+    return Margin(*objective, _class(run, objective[0]), _class(run, objective[1]))
+
+
+def _class(run: Run, name: str) -> int:
+    if name not in run.classes:
+        raise RunError(f"{name!r} is not a class of the run {run.name}; they are {', '.join(run.classes)}.")
+    return run.classes.index(name)
+
+
+def _explained(
+    run: Run, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
+) -> Explanation:
+    began, one = perf_counter(), _One(target.value, target.label)
+    direction = objective_gradient(inputs.model, one, objective or "utility", loss=inputs.loss)
+    logits = identity.logits_of(inputs.model, one)[0]
+    estimates, lengths = _estimates(run, inputs, direction, among)
+    candidates = np.arange(len(estimates))
+    if among == target.split and target.position is not None:
+        candidates = np.delete(candidates, target.position)  # its own step on itself is no news
+    found = shortlist(
+        estimates[candidates],
+        lengths[candidates],
+        lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=_precision(run)),
+        q=run.sketches.shape[1],
+        k=min(TOP, len(candidates)),
+    )
+    _check_sketches(run, found.quality)
+    rows = candidates[found.rows]
+    ranked = _table(_known(run, among), rows, found.products, estimates[rows])
+    return Explanation(
+        sample_id=target.sample_id,
+        split=target.split,
+        label=run.classes[target.label],
+        predicted=run.classes[int(logits.argmax())],
+        probabilities=torch.softmax(logits.double(), 0).numpy(),
+        title=objective.title if objective else "loss of this prediction",
+        among=among,
+        helpful=ranked.loc[ranked["influence"] > 0].head(k),
+        harmful=ranked.loc[ranked["influence"] < 0].iloc[::-1].head(k),
+        quality=found.quality,
+        seconds=perf_counter() - began,
+    )
+
+
+def _check_sketches(run: Run, quality: Quality) -> None:
+    """Raise when the stored sketches are not of these gradients: folded by another version, or of other weights."""
+    expected = run.sketches.shape[1] ** -0.5
+    if quality.scored < quality.n and quality.sketch_error > WORST * expected:
+        raise RunError(
+            f"The stored sketches of the run {run.name} miss exact products by {quality.sketch_error:.2f} of |g||v|; "
+            f"expected about {expected:.2f}. They were made by another version of the engine: analyse again."
+        )
+
+
+def _estimates(run: Run, inputs: Inputs, direction: Direction, among: str) -> tuple[np.ndarray, np.ndarray]:
+    """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,)."""
+    sketches = run.sketches if among == "train" else run.validation_sketches
+    own = sketch_of(inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"]))
+    norms = _known(run, among)["grad_norm"]
+    length = float(torch.stack([value.double().square().sum() for value in direction.values()]).sum().sqrt())
+    return np.asarray(sketches, dtype=np.float32) @ own.numpy(), norms.to_numpy(float) * length
+
+
+def _known(run: Run, among: str) -> pd.DataFrame:
+    """What the run knows of each sample of a split, by sample_id."""
+    return run.samples if among == "train" else run.table(HELD_OUT[among])
+
+
+def _precision(run: Run) -> str:
+    return str(run.description["settings"].get("precision", "float32"))
+
+
+def _table(
+    known: pd.DataFrame, rows: np.ndarray, products: np.ndarray, estimates: np.ndarray
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "position": rows,
+            "label": known["label"].to_numpy()[rows],
+            "influence": products,
+            "estimate": estimates,
+        },
+        index=pd.Index(known.index[rows], name="sample_id"),
+    )

@@ -1,0 +1,88 @@
+"""Which layers serve as evidence of what a sample is? A few whose inputs can be read, evenly deep, to the last.
+
+A layer that holds parameters need not be called: MultiheadAttention reads the weights of its `out_proj` itself, a
+model may call `functional.linear` with them. And a layer that is called may see time first, or windows as a batch.
+So the model is run on one and on two samples, and only layers whose input had one row a sample both times are chosen.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from influence_core.engine import batches as loop
+from influence_core.engine.watching.watch import scoring
+from influence_core.errors import LayerError
+
+AT_MOST = 4
+WEIGHTY = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def evidence_layers(model: nn.Module, samples: Dataset) -> tuple[str, ...]:
+    """Paths of at most four layers, in the order they are called.
+
+    Linear layers and convolutions; else any module with trainable parameters of its own; else any module.
+
+    Raises:
+        LayerError: no module at all is given numbers with one row a sample.
+    """
+    called = _called(model, samples)
+    trained = [path for path in called if _is_trained(model.get_submodule(path))]
+    weighty = [path for path in trained if isinstance(model.get_submodule(path), WEIGHTY)]
+    paths = weighty or trained or called
+    if not paths:
+        raise LayerError(
+            f"No module of the {type(model).__name__} is called with a tensor of numbers, one row a sample, so there "
+            "is no layer whose inputs could speak for or against a label. Expected at least one, such as nn.Linear. "
+            "`sweep` alone needs none."
+        )
+    deep = paths[1:] or paths  # the first layer sees the raw input: pooled, a picture is a few mean colours
+    places = np.linspace(0, len(deep) - 1, min(AT_MOST, len(deep))).round().astype(int)
+    return tuple(deep[place] for place in dict.fromkeys(places.tolist()))
+
+
+def _is_trained(module: nn.Module) -> bool:
+    """Trainable parameters of its own; a parametrized layer (weight_norm) keeps them one level deeper."""
+    return any(p.requires_grad for p in module.parameters(recurse=isinstance(module, WEIGHTY)))
+
+
+def _called(model: nn.Module, samples: Dataset) -> list[str]:
+    """Modules whose first argument is (b, ...) floating, for one sample and for two, with the same shape behind b."""
+    few = [Subset(samples, rows) for rows in ([0], [0, loop.count(samples) - 1])]
+    one, two = (next(loop.batches(rows, loop.count(rows), like=model)).inputs for rows in few)
+    return [path for path, counts in first_axis_counts(model, one, two).items() if counts]
+
+
+def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
+    """Whether each module's first argument has one row a sample, from inputs of one sample and of two.
+
+    By path, in the order of first calls; the model runs in evaluation mode and comes back as it was.
+    """
+    single, double = _shapes(model, one), _shapes(model, two)
+    return {p: shape[0] == 1 and double.get(p) == (2, *shape[1:]) for p, shape in single.items()}
+
+
+def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of each module's first argument in its last call, in the order of first calls."""
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def listener(path: str) -> Any:
+        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+            first = args[0] if args else None
+            if isinstance(first, Tensor) and first.is_floating_point() and first.ndim >= 2:
+                seen[path] = tuple(first.shape)
+            else:
+                seen[path] = (0,)
+
+        return note
+
+    handles = [module.register_forward_pre_hook(listener(path)) for path, module in model.named_modules()]
+    try:
+        with scoring(model), torch.no_grad():
+            loop.forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen

@@ -1,0 +1,117 @@
+"""How is a model trained here? A recipe: every choice that decides the weights, stored with what it made.
+
+`suggested` chooses for a model and a number of samples. Its 320 steps at a high rate were chosen by validation accuracy
+on datasets of different kind, not on the demo alone: docs/detection.md, "The recipe of our own trainings". Every field
+can be changed.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from influence_core.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 320, 5, 30
+RATE = 4e-3
+SMALL = 1_000_000  # parameters a network can have to learn in minutes from scratch on a CPU
+BATCH = 64
+CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "start": ("scratch", "given"),
+    "precision": ("float32", "bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. learning_rate is the highest one; the cosine schedule ends at zero.
+
+    start: "scratch" = new weights drawn by the seed; "given" = fine-tune the weights as they are.
+    patience: epochs without a lower validation loss after which training stops; 0 = never.
+    precision: "bfloat16" computes layers in half the width where the processor is made for it. On one that is not it
+        was 8 times slower (AMD EPYC, small_cnn), so float32 is the default everywhere.
+    """
+
+    epochs: int = 10
+    batch_size: int = BATCH
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    seed: int = 0
+    augment: bool = False
+    start: Literal["scratch", "given"] = "scratch"
+    patience: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ModelError(
+                f"{self} cannot be followed: epochs, batch_size and learning_rate must be positive."
+            )
+        if self.patience < 0:
+            raise ModelError(f"patience is {self.patience}; expected 0 (never stop early) or more epochs.")
+        for name, known in CHOICES.items():
+            if (given := getattr(self, name)) not in known:
+                raise ModelError(f"No {name} is called {given!r}; expected {' or '.join(known)}.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def recipe_from(content: Mapping[str, Any]) -> Recipe:
+    """The recipe of a stored or edited table of its fields.
+
+    Raises:
+        ModelError: a field that recipes do not have, or a value that cannot be followed.
+    """
+    known = {field.name for field in fields(Recipe)}
+    if strange := sorted(set(content) - known):
+        raise ModelError(f"A recipe has no {', '.join(strange)}; it has {', '.join(sorted(known))}.")
+    try:
+        return Recipe(**content)
+    except TypeError as error:
+        raise ModelError(f"The recipe {dict(content)} holds a value of the wrong kind: {error}.") from error
+
+
+def suggested(parameters: int, n: int) -> Recipe:
+    """A recipe for n samples: small networks from scratch, large ones fine-tuned from the weights they have."""
+    steps_per_epoch = max(1, -(-n // BATCH))
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / steps_per_epoch)))
+    if parameters < SMALL:
+        return Recipe(epochs=epochs, learning_rate=RATE, weight_decay=1e-2)
+    return Recipe(epochs=FEWEST_EPOCHS, learning_rate=3e-4, weight_decay=1e-2, start="given")
+
+
+def starting_model(model: "nn.Module", recipe: Recipe) -> "nn.Module":
+    """A model to be trained, as the recipe says where to start; the one given stays as it is.
+
+    Raises:
+        ModelError: "scratch" for a network that we cannot build anew, because it is code of one's own.
+    """
+    import torch  # a page that only shows a recipe need not wait for it
+
+    from influence_core.models.architectures import build_network
+    from influence_core.models.opened import OpenedModel
+
+    if recipe.start == "given":
+        return deepcopy(model)
+    if not isinstance(model, OpenedModel):
+        raise ModelError(
+            f"{type(model).__name__} cannot be started from scratch: only networks with a name in architectures() can "
+            "be built anew. Give a recipe with start='given' to fine-tune the weights it has."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = build_network(
+            model.architecture,
+            classes=len(model.classes),
+            channels=model.preprocessing.channels,
+            size=model.preprocessing.size,
+        )
+    return OpenedModel(
+        network, classes=model.classes, preprocessing=model.preprocessing, architecture=model.architecture
+    )

@@ -1,0 +1,74 @@
+"""How is the training of a model repeated, so that every sample's way through it is on record?
+
+The weights of a finished model do not tell how they came about. So it is trained once more by our own trainer, from
+new weights where the network can be built anew, and each epoch is written down as it ends: every sample's loss and
+margin at the step that saw it, and its layer-aware influence on the validation loss at the end of the epoch (about one
+inference pass). Stopped at any moment it goes on after the last whole epoch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from influence_core.inputs import facts as identity
+from influence_core.models import OpenedModel
+from influence_core.scores.influence.layer_aware import layer_aware_influence
+from influence_core.training.recipe import Recipe, starting_model, suggested
+from influence_core.training.recorder import Recorder, Recording, open_recording
+from influence_core.training.train import Epoch, train
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def recording_recipe(parameters: int, n: int) -> Recipe:
+    """As for a repair, but at least eight epochs: a curve of five points says little."""
+    recipe = suggested(parameters, n)
+    return Recipe(**{**recipe.to_json(), "epochs": max(8, recipe.epochs)})
+
+
+def record_training(
+    model: OpenedModel,
+    samples: Any,
+    val: Any,
+    folder: Path | str,
+    *,
+    recipe: Recipe | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Recording:
+    """Train a copy of the model and record it; the model stays as it is.
+
+    Args:
+        samples, val: training samples, in the order of the run, and those that influence is measured on.
+        folder: where to record; `recording_folder(run.path)` for the Dynamics page. An unfinished recording goes on.
+        recipe: how to train; default recording_recipe.
+
+    Raises:
+        RunError: the folder holds another recording. InfluenceError: as train.
+    """
+    recipe = recipe or recording_recipe(sum(p.numel() for p in model.parameters()), len(samples))
+    names = identity.class_names(model, samples)
+    labels = [names[label] for label in identity.labels_of(samples)]
+    recorder = Recorder(folder, identity.ids_of(samples), labels, settings=recipe.to_json())
+    learner = starting_model(model, recipe)
+    assert isinstance(learner, OpenedModel)
+    held_out = identity.fitted(val, learner)
+    fitted = identity.fitted(samples, learner)
+
+    def write(epoch: Epoch) -> None:
+        if epoch.number <= recorder.epochs:
+            return  # a resumed training tells of its earlier epochs again
+        rows = range(len(samples))
+        influence = layer_aware_influence(learner, fitted, held_out)
+        recorder.numbers(rows, loss=epoch.losses, margin=epoch.margins, influence=influence)
+        recorder.end_epoch()
+
+    train(
+        learner,
+        samples,
+        recipe,
+        checkpoint=recorder.folder / CHECKPOINT,
+        on_progress=on_progress,
+        on_epoch=write,
+    )
+    recorder.close()
+    return open_recording(folder)

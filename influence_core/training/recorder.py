@@ -1,0 +1,239 @@
+"""What happened to every sample while a model was trained? Written down epoch by epoch, from any loop.
+
+    recorder = Recorder(folder, ids, labels)
+    recorder.batch(rows, outputs, labels)        as often as batches come; values=(b,) for an influence
+    recorder.end_epoch()                         one file an epoch, complete or absent
+    recorder.close()
+
+The folder holds samples.parquet (sample_id, label), recording.json (state, epochs, settings) and epoch-0001.npy and so
+on, float32 (columns, n), NaN where a sample was not seen. Memory is one epoch's numbers, however long the training.
+A sample seen several times in an epoch is written with its mean. An unfinished recording of the same samples and
+settings is continued: epochs that are there stay as they are.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from influence_core.errors import RunError
+from influence_core.run_files.folder import utc_now
+from influence_core.system import atomic
+
+FORMAT = 1
+COLUMNS = ("loss", "margin", "influence", "kept")
+"""loss in nats; margin: logit of the given label minus the best other one; influence: positive = helpful; kept: share
+of the sample's steps that a filter let through."""
+FOLDER = "recordings"
+
+
+def recording_folder(run: Path | str, name: str = "training") -> Path:
+    """Where a recording must be for the Dynamics page of a run to find it; `run` is the run's folder."""
+    return Path(run) / FOLDER / name
+
+
+def recordings_of(run: Path | str) -> list[Path]:
+    """Folders of all recordings of a run, the newest first, also those that have only been asked for."""
+    folders = [path for path in (Path(run) / FOLDER).glob("[!.]*") if path.is_dir()]
+    return sorted(folders, key=lambda path: path.stat().st_ctime, reverse=True)
+
+
+@final
+class Recorder:
+    """Writes a recording; see the module."""
+
+    def __init__(
+        self,
+        folder: Path | str,
+        ids: Sequence[str],
+        labels: Sequence[Any] | np.ndarray,
+        *,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin in a new folder, or go on in an unfinished one.
+
+        Args:
+            folder: Made when missing. ids, labels: of the n samples, in the order of the rows told later.
+            settings: How the model is trained; a recording is continued under the same settings only.
+
+        Raises:
+            RunError: the folder holds a finished recording, or one of other samples or settings.
+        """
+        self.folder, self.n = Path(folder), len(ids)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        table = pd.DataFrame({"sample_id": [str(i) for i in ids], "label": [str(label) for label in labels]})
+        digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+        facts = {"format": FORMAT, "columns": list(COLUMNS), "n": self.n, "samples": digest}
+        self._facts = {**facts, "settings": atomic.plain(dict(settings or {}))}
+        if (self.folder / "recording.json").exists():
+            self.epochs = self._continued()
+        else:
+            self.epochs = 0
+            with atomic.writing(self.folder / "samples.parquet") as file:
+                table.to_parquet(file, index=False)
+            self._write("running")
+        self._clear()
+
+    def batch(self, rows: Any, outputs: Any, labels: Any, *, values: Any = None, kept: Any = None) -> None:
+        """One batch as the model saw it: rows (b,) in the order of ids, outputs (b, c) logits, labels (b,).
+
+        For sequences outputs (b, t, c) and labels (b, t): the mean over positions, without those of a label below 0
+        (padding). values: influence (b,); kept: bool (b,). Tensors and arrays both do; they are read at once.
+        """
+        logits, given = _array(outputs).astype(np.float64), _array(labels).astype(np.int64)
+        if logits.ndim not in (2, 3) or given.shape != logits.shape[:-1]:
+            raise RunError(
+                f"Outputs of shape {logits.shape} with labels of shape {given.shape} cannot be recorded; expected "
+                "logits (b, c) with labels (b,), or (b, t, c) with (b, t). Use numbers(...) to record a loss and a "
+                "margin of your own."
+            )
+        place = np.maximum(given, 0)[..., None]
+        own, others = np.take_along_axis(logits, place, -1)[..., 0], logits.copy()
+        np.put_along_axis(others, place, -np.inf, -1)
+        loss = np.logaddexp.reduce(logits, axis=-1) - own
+        loss, margin = (_over_positions(each, given >= 0) for each in (loss, own - others.max(-1)))
+        self.numbers(rows, loss=loss, margin=margin, influence=values, kept=kept)
+
+    def numbers(self, rows: Any, **columns: Any) -> None:
+        """The same, from numbers of one's own: each (b,), by a name of COLUMNS; None is left out."""
+        where = _array(rows).astype(np.int64)
+        if len(where) and (where.min() < 0 or where.max() >= self.n):
+            raise RunError(
+                f"Row {int(where.max())} was recorded, but the recording is of {self.n:,} samples."
+            )
+        for name, values in columns.items():
+            if values is not None:
+                place = COLUMNS.index(name)
+                np.add.at(self._sums[place], where, _array(values).astype(np.float64))
+                np.add.at(self._counts[place], where, 1)
+
+    def end_epoch(self) -> None:
+        """Write what was seen since the last call as one epoch."""
+        mean = np.full(self._sums.shape, np.nan, np.float32)
+        np.divide(self._sums, self._counts, out=mean, where=self._counts > 0, casting="unsafe")
+        with atomic.writing(_epoch_file(self.folder, self.epochs + 1)) as file:
+            np.save(file, mean, allow_pickle=False)
+        self.epochs += 1
+        self._write("running")
+        self._clear()
+
+    def close(self) -> None:
+        """Say that the training is over."""
+        self._write("finished")
+
+    def _clear(self) -> None:
+        self._sums = np.zeros((len(COLUMNS), self.n))
+        self._counts = np.zeros((len(COLUMNS), self.n), np.int32)
+
+    def _write(self, state: str) -> None:
+        facts = {**self._facts, "state": state, "epochs": self.epochs, "updated": utc_now()}
+        atomic.write_json(self.folder / "recording.json", facts)
+
+    def _continued(self) -> int:
+        earlier = _described(self.folder)
+        different = [name for name, value in self._facts.items() if earlier.get(name) != value]
+        if earlier["state"] == "finished" or different:
+            what = (
+                f"a recording with another {' and '.join(different)}" if different else "a finished recording"
+            )
+            raise RunError(f"{self.folder} holds {what}. Choose another folder, or delete this one first.")
+        return int(earlier["epochs"])
+
+
+@final
+@dataclass(frozen=True)
+class Recording:
+    """What was written, read only: e epochs so far, n samples; epochs come first in every array."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        return self.facts["state"] == "finished"
+
+    @property
+    def epochs(self) -> int:
+        return int(self.facts["epochs"])
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """sample_id and label, one row a sample."""
+        return pd.read_parquet(self.folder / "samples.parquet")
+
+    def epoch(self, number: int) -> np.ndarray:
+        """(columns, n) float32, memory-mapped; number from 1."""
+        path = _epoch_file(self.folder, number)
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{path} cannot be read ({error}). The recording is damaged: record again."
+            ) from error
+        if found.shape != (len(COLUMNS), self.facts["n"]):
+            raise RunError(
+                f"{path} holds {found.shape} numbers; expected {(len(COLUMNS), self.facts['n'])}. The recording is "
+                "damaged: record again."
+            )
+        return found
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of all epochs, (e, n) float32."""
+        place = COLUMNS.index(name)
+        rows = [self.epoch(number)[place] for number in range(1, self.epochs + 1)]
+        return np.stack(rows) if rows else np.zeros((0, self.facts["n"]), np.float32)
+
+    def trajectory(self, name: str, row: int) -> np.ndarray:
+        """One sample's column over the epochs, (e,) float32."""
+        place = COLUMNS.index(name)
+        return np.array([self.epoch(k)[place, row] for k in range(1, self.epochs + 1)], np.float32)
+
+
+def open_recording(folder: Path | str) -> Recording:
+    """A recording, finished or still growing.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    return Recording(Path(folder), _described(Path(folder)))
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    path = folder / "recording.json"
+    try:
+        content = atomic.read_json(path)
+    except FileNotFoundError:
+        raise RunError(
+            f"No recording in {folder}: it has no recording.json. Record a training first."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}). The recording is damaged: record again.") from error
+    missing = {"format", "columns", "n", "state", "epochs"} - set(
+        content if isinstance(content, dict) else ()
+    )
+    if missing or content["format"] != FORMAT or content["columns"] != list(COLUMNS):
+        raise RunError(
+            f"{path} is not of format {FORMAT}. Read it with the version that wrote it, or record again."
+        )
+    return content
+
+
+def _epoch_file(folder: Path, number: int) -> Path:
+    return folder / f"epoch-{number:04d}.npy"
+
+
+def _over_positions(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """(b,) as they are, or (b, t) -> the mean (b,) over the positions that count, NaN where none does."""
+    if values.ndim == 1:
+        return values
+    total, count = np.where(counted, values, 0).sum(1), counted.sum(1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values)

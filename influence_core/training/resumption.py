@@ -1,0 +1,108 @@
+"""How does a training survive a stop? After each epoch everything that decides the rest is in one file.
+
+Weights, optimizer, schedule, torch's random state, the record of the epochs, and the best epoch by validation loss.
+The file names what it belongs to: it is never continued with other samples, another recipe or another start.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from influence_core.data.samples import Samples
+from influence_core.models.opened import OpenedModel
+from influence_core.models.weight_files.unpickle import read
+from influence_core.system import atomic
+from influence_core.training.recipe import Recipe
+
+
+def key_of(model: OpenedModel, samples: Samples, recipe: Recipe, weights: np.ndarray) -> str:
+    """What a training depends on, as 64 digits: start, samples with labels, their weights, recipe, threads."""
+    facts = [recipe.to_json(), model.fingerprint, samples.fingerprint, torch.get_num_threads()]
+    return hashlib.sha256(json.dumps(facts).encode() + weights.tobytes()).hexdigest()
+
+
+class State:
+    """One training between its epochs. Without a file it only remembers the best epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        file: Path | None,
+        key: str,
+    ) -> None:
+        self._parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        self._file, self._key = file, key
+        self._epochs: list[dict[str, Any]] = []
+        self._best: dict[str, Any] | None = None
+        self._best_epoch = 0
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self._epochs)
+
+    def resumed(self) -> Iterator[dict[str, Any]]:
+        """Bring everything back as it was after the last whole epoch; yields the fields of each epoch of before."""
+        content = self._read()
+        if content is None:
+            return
+        for name, part in self._parts.items():
+            part.load_state_dict(content[name])
+        torch.set_rng_state(content["random"])
+        self._best, self._best_epoch = content["best"], content["best_epoch"]
+        self._epochs = [_unpacked(epoch) for epoch in content["epochs"]]
+        yield from self._epochs
+
+    def keep(self, epoch: Any, *, watched: bool) -> None:
+        """Remember an epoch, on disk too if there is a file; `watched`: the lowest validation loss is kept apart."""
+        self._epochs.append(asdict(epoch))
+        if watched and epoch.validation_loss <= min(e["validation_loss"] for e in self._epochs):
+            self._best, self._best_epoch = deepcopy(self._parts["model"].state_dict()), epoch.number
+        if self._file is not None:
+            content = {name: part.state_dict() for name, part in self._parts.items()}
+            content |= {"key": self._key, "random": torch.get_rng_state(), "best": self._best}
+            content |= {"best_epoch": self._best_epoch, "epochs": [_packed(e) for e in self._epochs]}
+            with atomic.writing(self._file, durable=False) as file:
+                torch.save(content, file)
+
+    def waited_in_vain(self, patience: int) -> bool:
+        """Whether the last `patience` epochs brought no lower validation loss."""
+        return bool(patience) and self.epochs_done - self._best_epoch >= patience
+
+    def settle(self, *, best: bool) -> None:
+        """The end: take the weights of the best epoch where that was asked for, and drop the file."""
+        if best and self._best is not None:
+            self._parts["model"].load_state_dict(self._best)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        """The content of the file; None when there is none, or it belongs to another training."""
+        if self._file is None or not self._file.exists():
+            return None
+        with self._file.open("rb") as file:
+            content: Any = read(file)
+        return content if content.get("key") == self._key else None
+
+
+def _packed(epoch: dict[str, Any]) -> dict[str, Any]:
+    """Arrays as tensors: the safe reader of torch knows no NumPy."""
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in epoch.items()
+    }
+
+
+def _unpacked(epoch: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in epoch.items()
+    }

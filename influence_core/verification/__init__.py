@@ -1,0 +1,1 @@
+"""Train with a repair and without, and compare."""

@@ -1,0 +1,243 @@
+"""How are the trainings of a verification run: side by side, stoppable, and never twice?
+
+A training is known by everything that decides its weights (recipe with seed, labels, weights of samples, start) and
+by what is measured; its result lies in `trainings/<key>.npz` of the run. So a resumed verification repeats nothing
+that was finished, another repair of the same run shares the arms it has in common, and one that was stopped goes on
+after its last whole epoch. Every training uses one thread: the bits do not depend on how many run side by side.
+
+Each trained model is attacked anew: one step of FGSM (objectives/attacks.py) in its own input range. Adversarial
+samples of one model are no attack on another.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from influence_core.data.samples import Samples
+from influence_core.engine.batches import batches
+from influence_core.engine.losses import loss_by_name
+from influence_core.engine.watching.watch import scoring
+from influence_core.errors import Cancelled
+from influence_core.inputs.reopened import Inputs, reopen
+from influence_core.models.opened import OpenedModel
+from influence_core.models.preprocessing import fitted
+from influence_core.objectives.objective import Seen
+from influence_core.objectives.perturbed import attacks
+from influence_core.objectives.perturbed.input_space import input_space
+from influence_core.run_files.tables import open_run
+from influence_core.system import atomic
+from influence_core.training.recipe import Recipe, starting_model
+from influence_core.training.train import predict, train
+
+FOLDER = "trainings"
+LOOK = 0.25  # seconds between two looks at the progress of the workers
+OnProgress = Callable[[str, int, int], None]
+EPSILON = 8 / 255
+"""Share of the pixel range, as is customary; of a standard deviation for the features of a table."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: under these labels (n,) and weights (n,), by this recipe; then measured on the test samples."""
+
+    arm: str
+    labels: np.ndarray
+    weights: np.ndarray
+    recipe: Recipe
+    epsilon: float
+    keep_model: bool = False
+
+    def key(self, inputs: Inputs) -> str:
+        """What the result depends on, as 40 digits."""
+        start = inputs.model.fingerprint if self.recipe.start == "given" else inputs.model.architecture
+        facts = [1, self.recipe.to_json(), start, self.epsilon, self.keep_model, inputs.train.fingerprint]
+        facts += [evaluation(inputs).fingerprint, torch.__version__]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        digest.update(self.labels.astype("<i8").tobytes() + self.weights.astype("<f4").tobytes())
+        return digest.hexdigest()[:40]
+
+    def steps(self) -> int:
+        return -(-int((self.weights > 0).sum()) // self.recipe.batch_size) * self.recipe.epochs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trained model answers: probabilities (m, c) float32 on the test samples, and on attacked ones."""
+
+    probabilities: np.ndarray
+    attacked: np.ndarray
+
+
+def evaluation(inputs: Inputs) -> Any:
+    """The samples a repair is judged by: test, or validation where there is no test split."""
+    return inputs.test if inputs.test is not None and len(inputs.test) else inputs.val
+
+
+def run_all(
+    inputs: Inputs,
+    tasks: Sequence[Task],
+    folder: Path,
+    *,
+    run_folder: Path | None,
+    workers: int,
+    stage: str,
+    on_progress: OnProgress,
+) -> list[Outcome]:
+    """The outcome of every task, in order; finished ones are read, the others trained.
+
+    Args:
+        folder: Where results are kept.
+        run_folder: From where other processes reopen the inputs; None: everything in this process.
+        workers: How many trainings at a time; 0 or 1: one after the other in this process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [task.key(inputs) for task in tasks]
+    todo = {key: task for key, task in zip(keys, tasks, strict=True) if not _file(folder, key).exists()}
+    known = sum(task.steps() for key, task in zip(keys, tasks, strict=True) if key not in todo)
+    total = sum(task.steps() for task in tasks)
+    on_progress(stage, known, total)
+    if workers > 1 and run_folder is not None and len(todo) > 1:
+        _side_by_side(todo, folder, run_folder, workers, lambda done: on_progress(stage, known + done, total))
+    else:
+        done = known
+        for key, task in todo.items():
+            before = done
+            report = lambda steps, before=before: on_progress(stage, before + steps, total)  # noqa: E731
+            train_one(inputs, task, folder, key, report)
+            done += task.steps()
+    on_progress(stage, total, total)
+    return [read(folder, key) for key in keys]
+
+
+def read(folder: Path, key: str) -> Outcome:
+    with np.load(_file(folder, key), allow_pickle=False) as arrays:
+        return Outcome(arrays["probabilities"], arrays["attacked"])
+
+
+def train_one(inputs: Inputs, task: Task, folder: Path, key: str, report: Callable[[int], None]) -> None:
+    """Train, measure once, and write the result; a stop in between is continued by the next call."""
+    from influence_core.models.opened import save_model
+
+    with _one_thread():
+        model: Any = starting_model(inputs.model, task.recipe)
+        samples = inputs.train.relabelled(task.labels)
+        train(
+            model,
+            samples,
+            task.recipe,
+            weights=task.weights,
+            validation=inputs.val if task.recipe.patience else None,
+            checkpoint=folder / f"{key}.state",
+            on_progress=lambda _, done, total: report(done),
+        )
+        judged = evaluation(inputs)
+        plain = predict(model, judged).numpy()
+        hostile = attacked(model, judged, task.epsilon)
+    if task.keep_model:
+        place = folder / key
+        place.mkdir(exist_ok=True)
+        save_model(model, place / "model.safetensors")
+    content = BytesIO()
+    np.savez(content, probabilities=plain, attacked=hostile)
+    with atomic.writing(_file(folder, key)) as file:
+        file.write(content.getvalue())
+
+
+def cores() -> int:
+    """The processors we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}.npz"
+
+
+@contextmanager
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _side_by_side(
+    todo: dict[str, Task], folder: Path, run_folder: Path, workers: int, report: Callable[[int], None]
+) -> None:
+    """A pool of fresh processes: each opens the run's inputs once, and stops when the flag is set."""
+    context = multiprocessing.get_context("spawn")
+    steps, stop = context.Array("q", len(todo), lock=False), context.Event()
+    pool = ProcessPoolExecutor(
+        min(workers, len(todo)), context, initializer=_begin, initargs=(str(run_folder), steps, stop)
+    )
+    with pool:
+        with _without_main():
+            waiting = {pool.submit(_work, i, t, str(folder), k) for i, (k, t) in enumerate(todo.items())}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                report(sum(steps))
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _without_main():
+    """A fresh process runs its starter's main script again, which we do not need: a page would draw itself there, and
+    a script without `if __name__ == "__main__"` would start trainings without end."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+_shared: dict[str, Any] = {}
+
+
+def _begin(run_folder: str, steps: Any, stop: Any) -> None:
+    torch.set_num_threads(1)
+    _shared.update(inputs=reopen(open_run(run_folder)), steps=steps, stop=stop)
+
+
+def _work(index: int, task: Task, folder: str, key: str) -> None:
+    def report(done: int) -> None:
+        _shared["steps"][index] = done
+        parent = multiprocessing.parent_process()
+        if _shared["stop"].is_set() or (parent is not None and not parent.is_alive()):
+            raise Cancelled("Stopped from outside; the last whole epoch is kept.")
+
+    train_one(_shared["inputs"], task, Path(folder), key, report)
+
+
+def attacked(model: OpenedModel, samples: Samples, epsilon: float = EPSILON) -> np.ndarray:
+    """Class probabilities (m, c) float32 on samples moved by epsilon in every coordinate against this model."""
+    samples = fitted(samples, model.preprocessing)
+    space, loss, found = input_space(model, samples), loss_by_name("cross_entropy"), []
+    with scoring(model):
+        for batch in batches(samples, 256, like=model):
+            rows = torch.arange(batch.start, batch.stop)
+            seen = Seen(model, batch.inputs, batch.labels, rows, loss)
+            moved = attacks.attacked(seen, space, "fgsm", epsilon)
+            with torch.no_grad():
+                found.append(model(moved).softmax(1).cpu())
+    return torch.cat(found).numpy()

@@ -1,0 +1,10 @@
+"""Start the child of a job: python -m influence_core.worker.child FOLDER DESCRIPTOR."""
+
+import sys
+from pathlib import Path
+
+from influence_core.worker.child import run_child, work_of
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    sys.exit(run_child(folder, int(sys.argv[2]), *work_of(folder)))

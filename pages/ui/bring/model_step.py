@@ -1,0 +1,271 @@
+"""Step 2 of bringing one's own data: from weights, or from nothing, to a model that reads these data rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from influence_core.intake import uploads
+from influence_core.intake.uploads import Upload
+from pages.ui.bring import class_order, data_step, plan, preprocessing_form, trial_panel
+from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
+from pages.ui.shell import frame, places, visitor
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
+
+PATH = "own_model"
+ARCHITECTURE = "own_architecture"
+HEIGHT = 260
+BUILT_IN = "small_cnn", "mlp", "logistic"
+
+
+def draw(upload: Upload, found: dict[str, Any]) -> None:
+    """Two ways: weights that exist, or a small model trained here; `found` is the preview of the data."""
+    if upload.plan.get("train"):
+        chosen_training(upload)
+    elif "weights" in upload.plan:
+        weights(upload, found)
+    else:
+        ways_in(upload, found)
+
+
+def ways_in(upload: Upload, found: dict[str, Any]) -> None:
+    left, right = st.columns(2, gap="medium")
+    with left.container(border=True, height="stretch"):
+        frame.section("I have trained weights")
+        st.markdown(
+            ":gray[A state dict: `.safetensors`, or `.pt`, `.pth`. It is read in a process without network, rights or "
+            "files, and kept as safetensors. What could run code is refused.]"
+        )
+        data_step.uploader(
+            "model",
+            "Weights from this computer, and their model.json if there is one",
+            take_sent,
+            several=True,
+        )
+        if spec_file(upload).is_file():
+            st.caption(
+                "A model.json has arrived. It says what the model expects; send the weights it belongs to."
+            )
+        with st.form("own_weights", border=False):
+            st.text_input("Or a path on the server", key=PATH, placeholder="data/flowers/model.safetensors")
+            st.form_submit_button("Look at it", icon=":material/search:", on_click=take_path)
+        if found.get("model"):
+            st.button(
+                "Use the model that lies in the dataset's folder",
+                on_click=take_named,
+                args=(upload.id, found["model"]),
+            )
+    with right.container(border=True, height="stretch"):
+        frame.section("I have no model yet")
+        size = "A network of about 95 000 numbers" if found["kind"] == "image" else "A small network"
+        st.markdown(
+            f":gray[{size} is trained here on your training samples, with a fixed recipe and seed, before the "
+            "analysis, in about the same time. What it learns from wrong labels is what the analysis finds.]"
+        )
+        st.button(
+            "Train a small one for me",
+            icon=":material/model_training:",
+            on_click=train_one,
+            args=(upload.id,),
+        )
+
+
+@plan.change
+def train_one(name: str) -> None:
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    uploads.remember(upload, train=True, weights=None, spec=None)
+    plan.go("check")
+
+
+def chosen_training(upload: Upload) -> None:
+    with st.container(border=True):
+        frame.section("A small model will be trained for you")
+        st.markdown(
+            ":gray[It is trained at the beginning of the analysis and kept with the run. Its accuracy on your "
+            "validation samples stands on the Overview; the better it is, the more its findings mean.]"
+        )
+        other_model(upload)
+
+
+def other_model(upload: Upload) -> None:
+    st.button(
+        "Choose another model", icon=":material/undo:", type="tertiary", on_click=forget, args=(upload.id,)
+    )
+
+
+@plan.change
+def forget(name: str) -> None:
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    plan.drop(upload, "weights", "trial")
+    spec_file(upload).unlink(missing_ok=True)
+    uploads.remember(upload, weights=None, weights_name=None, spec=None, train=None)
+    plan.go("model")
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def spec_file(upload: Upload) -> Path:
+    """Where a model.json lies that was sent: beside the weights that were."""
+    return upload.folder / "files" / uploads.SPEC
+
+
+def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
+    """Weights, or their model.json, or both have arrived; whichever comes last, the weights are looked at with it."""
+    sent = [(path, name) for path, name in files if path.name != uploads.SPEC]
+    if sent:
+        take(upload, *sent[-1])
+    else:
+        plan.drop(upload, "weights", "trial")
+        uploads.remember(upload, spec=None)
+
+
+def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
+    """Weights are there: everything that was known about others is forgotten."""
+    plan.drop(upload, "weights", "trial")
+    named = {"weights": str(path), "weights_name": name[-80:], "weights_sent": sent or None}
+    uploads.remember(upload, **named, train=None, spec=None)
+
+
+@plan.change
+def take_path() -> None:
+    path = places.permitted(str(st.session_state.get(PATH) or ""), "model")
+    take(plan.ensure(), path, path.name, sent=False)
+
+
+@plan.change
+def take_named(name: str, path: str) -> None:
+    take(uploads.open_upload(runs_root(), name, visitor.owners()), Path(path), Path(path).name, sent=False)
+
+
+def weights(upload: Upload, found: dict[str, Any]) -> None:
+    """What the file is, then the three things that weights alone do not tell, then the trial."""
+    file = Path(upload.plan["weights"])
+    if file.is_dir():
+        file = next((file / name for name in ("model.safetensors", "model.pt", "model.pth") if (file / name).is_file()),
+                    file)  # fmt: skip
+    told = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
+    if spec_file(upload).is_file():
+        told["spec"] = str(spec_file(upload))
+    seen = plan.wait_for(
+        upload,
+        "weights",
+        told,
+        "Reading the weights in a process of their own.",
+        HEIGHT,
+    )
+    if seen is None:
+        return
+    if "refused" in seen:
+        st.error(words.escaped(seen["refused"]), icon=":material/block:")
+        other_model(upload)
+        return
+    left, right = st.columns(2, gap="medium")
+    with left:
+        spec = choices(upload, found, seen)
+        if not complete(seen):
+            with st.expander("There is a model.json that says all this"):
+                data_step.uploader("model", "The model.json of these weights", take_sent, several=True)
+    with right:
+        if complete(seen) and "spec" not in upload.plan:
+            trial_panel.begin(upload.id, spec)  # nothing is left to be said
+            st.rerun()
+        trial_panel.draw(upload, spec)
+        preprocessing_form.preview(upload, found, spec)
+    other_model(upload)
+
+
+def complete(seen: dict[str, Any]) -> bool:
+    """Whether a model.json says all that weights alone do not tell."""
+    return all(seen[name] for name in ("architecture", "classes", "preprocessing"))
+
+
+def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Architecture, class order, preprocessing: as chosen; None where the person has still to say it."""
+    with st.container(border=True):
+        frame.section("What the weights are")
+        st.markdown(
+            f"**{words.escaped(str(upload.plan['weights_name']))}**: {words.plural(seen['tensors'], 'tensor')}, "
+            f"{words.count(seen['parameters'])} numbers"
+        )
+        restore(upload, found, seen)
+        architecture = choose_architecture(seen, upload.plan.get("spec") or {})
+        classes = class_order.choose(found, seen)
+    with st.container(border=True):
+        frame.section("What the model expects")
+        how = preprocessing_form.choose(upload, found, seen, architecture)
+    return {"architecture": architecture, "classes": classes, "preprocessing": how}
+
+
+def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None:
+    """The class order that was tried before a reload is chosen again."""
+    spec = upload.plan.get("spec")
+    if spec is None or ORDER in st.session_state:
+        return
+    offered = class_order.orders(found, seen)
+    st.session_state[ORDER] = next(
+        (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
+    )
+    st.session_state[NAMES] = "\n".join(spec["classes"])
+
+
+def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | None:
+    """A list to search in; the guess stands first and is called one."""
+    guesses = {guess["architecture"]: guess for guess in seen["guesses"]}
+    known = seen["architecture"]
+    names = [*guesses, *(name for name in all_architectures() if name not in guesses)]
+    if known and known not in names:
+        names = [known, *names]
+    first = tried.get("architecture") or known or next(iter(guesses), None)
+
+    def shown(name: str) -> str:
+        if name == known:
+            return f"{name} (from model.json)"
+        if (guess := guesses.get(name)) is None:
+            return name
+        return f"{name} (best guess: {guess['fitting']} of {guess['total']} tensors fit)"
+
+    chosen = st.selectbox(
+        "Architecture",
+        names,
+        index=None if first is None else names.index(first),
+        key=ARCHITECTURE,
+        format_func=shown,
+        placeholder="No known architecture looks like these weights; type to search",
+    )
+    guess = guesses.get(chosen) if chosen else None
+    if guess and not known and guess["fitting"] < guess["total"]:
+        st.caption(
+            f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose it; a network of "
+            "your own can be analysed from Python."
+        )
+    return chosen
+
+
+@st.cache_resource(show_spinner=False)
+def all_architectures() -> tuple[str, ...]:
+    """Every name that can be built, without loading torch into the server: torchvision's own list, as text."""
+    return (*BUILT_IN, *(name for name in torchvision_names()))
+
+
+def torchvision_names() -> list[str]:
+    from importlib.util import find_spec
+
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return []
+    folder = Path(spec.origin).parent / "models"
+    return sorted(
+        found for file in folder.glob("*.py") for found in registered(file.read_text(encoding="utf-8"))
+    )
+
+
+def registered(source: str) -> list[str]:
+    """The functions below `@register_model()` in one file."""
+    import re
+
+    return re.findall(r"@register_model\(\)\n(?:@[^\n]+\n)*def (\w+)\(", source)

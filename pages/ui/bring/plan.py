@@ -1,0 +1,182 @@
+"""What has this visitor brought so far, and which step comes next? A plan on disk, its id in the address.
+
+`?upload=...&step=...` opens the same place again in the same browser, after a reload or a restart; in another one it
+says that this upload is not theirs. Answers of the child that looked at the files lie beside the plan.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
+
+import streamlit as st
+
+from influence_core.errors import InfluenceError, UploadError
+from influence_core.intake import inspection, uploads
+from influence_core.intake.uploads import Upload
+from influence_core.system import atomic
+from pages.ui.bring import child_question as asking
+from pages.ui.bring.child_question import Asked
+from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
+
+UPLOAD, STEP = "upload", "step"
+STEPS = ("data", "model", "check")
+LONGEST = 1_800.0
+ADVICE = "Is the file very large, or the machine short of memory? Open large data by its path on the server."
+PROBLEM = "_plan_problem"
+_ASKED = "_plan_asked"
+Arguments = ParamSpec("Arguments")
+
+
+def change(callback: Callable[Arguments, object]) -> Callable[Arguments, None]:
+    """A callback that changes what was brought: for owners only; what it refuses is shown on the page."""
+
+    @functools.wraps(callback)
+    def checked(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
+        try:
+            visitor.require("owner", "bring, change or delete data")
+            callback(*arguments, **keywords)
+        except InfluenceError as error:
+            st.session_state[PROBLEM] = str(error)
+
+    return checked
+
+
+def current() -> Upload | None:
+    """The upload of the address bar, if there is one; raises UploadError when it is not this visitor's."""
+    name = st.query_params.get(UPLOAD)
+    return uploads.open_upload(runs_root(), name, visitor.owners()) if name else None
+
+
+def ensure() -> Upload:
+    """The current upload, or a new one; for callbacks."""
+    visitor.require("owner", "bring data")
+    if (found := current()) is not None:
+        return found
+    made = uploads.begin(runs_root(), visitor.owners()[0])
+    st.query_params[UPLOAD] = made.id
+    return made
+
+
+def step() -> str:
+    """Which of the three steps is open; never one whose ground is missing."""
+    asked = st.query_params.get(STEP, STEPS[0])
+    return asked if asked in reachable() else STEPS[0]
+
+
+def reachable() -> tuple[str, ...]:
+    """The steps that can be opened now."""
+    upload = current()
+    if upload is None or answer(upload, "preview") is None or not settled(upload):
+        return STEPS[:1]
+    return STEPS if ready(upload) else STEPS[:2]
+
+
+def settled(upload: Upload) -> bool:
+    """Whether the data can be used as they are: nothing refused, and what cannot be read may be left out."""
+    found = answer(upload, "preview") or {}
+    return not {"refused", "columns"} & set(found) and (
+        not found.get("skipped") or bool(upload.plan.get("skip"))
+    )
+
+
+def ready(upload: Upload) -> bool:
+    """Whether it is known which model to analyse."""
+    return bool(upload.plan.get("train") or upload.plan.get("spec"))
+
+
+def go(name: str) -> None:
+    st.query_params[STEP] = name
+
+
+def start_again() -> None:
+    """An empty plan; what was uploaded stays until it is deleted or expires."""
+    forget_question()
+    st.query_params.clear()
+
+
+# ---------------------------------------------------------------------------------------------- questions
+
+
+def answer(upload: Upload, question: str) -> dict[str, Any] | None:
+    """What the child said, from disk."""
+    try:
+        return json.loads((upload.folder / f"{question}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def drop(upload: Upload, *questions: str) -> None:
+    """Forget answers whose ground has changed."""
+    for question in questions:
+        (upload.folder / f"{question}.json").unlink(missing_ok=True)
+
+
+def wait_for(
+    upload: Upload, question: str, options: dict[str, Any], sentence: str, height: int
+) -> dict[str, Any] | None:
+    """The answer to a question about this upload; asks it when nobody has, and shows that it is being worked on.
+
+    Args:
+        upload: Whose files.
+        question: A name of inspection.QUESTIONS; the answer is kept under it.
+        options: What the child is told.
+        sentence: What is going on, for the person.
+        height: Pixels that the answer will take.
+    """
+    if (found := answer(upload, question)) is not None:
+        return found
+    asked: Asked | None = st.session_state.get(_ASKED)
+    if asked is None or asked.title != f"{upload.id} {question}":
+        forget_question()
+        asked = asking.ask(f"{upload.id} {question}", inspection.command(question, options))
+        st.session_state[_ASKED] = asked
+    st.fragment(frame.framed(_waiting), run_every=0.5)(asked, upload, question, sentence, height)
+    return None
+
+
+def _waiting(asked: Asked, upload: Upload, question: str, sentence: str, height: int) -> None:
+    found = asking.answer(asked, LONGEST, ADVICE)
+    if found is not None:
+        atomic.write_json(upload.folder / f"{question}.json", found, durable=False)
+        st.session_state.pop(_ASKED, None)
+        st.rerun()
+    st.progress(*how_far(asked, sentence))
+    st.skeleton(height=height)
+
+
+def how_far(asked: Asked, sentence: str) -> tuple[float, str]:
+    """The share that is done and a line of words; a part of known size begins anew with each kind of work."""
+    told = asking.progress(asked)
+    if told is None:
+        return 0.0, f"{sentence} {words.duration(asked.seconds)}"
+    what, done, total = told
+    of = f"{words.count(done)} of {words.count(total)}"
+    return min(1.0, done / max(1, total)), f"{what}: {of} files. {words.duration(asked.seconds)}"
+
+
+def forget_question() -> None:
+    asked: Asked | None = st.session_state.pop(_ASKED, None)
+    if asked is not None:
+        asking.end(asked)
+
+
+def options(upload: Upload) -> dict[str, Any]:
+    """Keywords of open_dataset that this visitor has said."""
+    given = {"skip_unreadable": bool(upload.plan.get("skip")), "label": upload.plan.get("label")}
+    return {name: value for name, value in given.items() if value}
+
+
+def pixels(upload: Upload, samples: Sequence[dict[str, Any]]) -> list[bytes]:
+    """The raw pixels of the samples of the preview, in their order."""
+    try:
+        packed = (upload.folder / "pixels.bin").read_bytes()
+    except OSError as error:
+        raise UploadError("The preview of this upload is not complete. Look at the data again.") from error
+    sizes = [sample["shape"] for sample in samples]
+    return [packed[sample["offset"] : sample["offset"] + c * h * w]
+            for sample, (c, h, w) in zip(samples, sizes, strict=True)]  # fmt: skip

@@ -1,0 +1,161 @@
+"""What does the model expect of a picture? Chosen by name or by number, with what it then sees beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from influence_core.intake.uploads import Upload
+from pages.ui.bring import plan
+from pages.ui.bring import sheet as sample_sheet
+from pages.ui.shell import frame
+from pages.ui.words import formats as words
+
+SCALE, MEAN, STD, WIDTH, HEIGHT, CHANNELS = (
+    "own_scale", "own_mean", "own_std", "own_width", "own_height", "own_channels",
+)  # fmt: skip
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+GREY_IMAGENET = ([0.449], [0.226])
+FROM_FILE, FROM_DATA, OWN = (
+    "As given with the model, or tried before",
+    "From my training samples",
+    "Other numbers",
+)
+SEEN = 12
+LARGEST = 1024
+
+
+def choose(
+    upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
+) -> dict[str, Any] | None:
+    """Channels, size, mean and std, and of a table its columns; None for numbers that still lack a scale."""
+    tried = (upload.plan.get("spec") or {}).get("preprocessing")
+    known = tried or seen["preprocessing"]
+    guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
+    if found["kind"] != "image":
+        return features(found, known)
+    channels = channel_count(found, known, guess)
+    size = picture_size(found, known, guess, architecture)
+    mean, std = scale(found, known, channels)
+    return {"channels": channels, "size": size, "mean": mean, "std": std}
+
+
+def show(how: dict[str, Any]) -> None:
+    """Let the form show this preprocessing, which was just tried; for callbacks.
+
+    Every widget is told its value: one that is only forgotten here keeps the old one in the browser.
+    """
+    st.session_state[SCALE] = FROM_FILE
+    st.session_state[CHANNELS] = how["channels"]
+    if how["size"]:
+        st.session_state[HEIGHT], st.session_state[WIDTH] = how["size"]
+
+
+def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
+    scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
+    if known is not None:
+        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+    scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
+    mean, std = scales[scale]
+    chosen = {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    source = known if scale == FROM_FILE and known is not None else found
+    if source.get("table"):  # which column is which of the numbers belongs to the scale
+        chosen |= {"table": source["table"], "channels": source.get("channels", found["features"])}
+    return chosen
+
+
+def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
+    """The first layer of a convolutional network knows it; else the model.json, else the pictures."""
+    read = (
+        known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
+    )
+    names = {1: "Grey", 3: "Colour"}
+    st.session_state.setdefault(CHANNELS, read or found["channels"])
+    chosen = st.segmented_control(
+        "Channels",
+        [1, 3],
+        format_func=names.__getitem__,
+        key=CHANNELS,
+        required=True,
+    )
+    return int(chosen or read or found["channels"])
+
+
+def picture_size(
+    found: dict[str, Any],
+    known: dict[str, Any] | None,
+    guess: dict[str, Any] | None,
+    architecture: str | None,
+) -> list[int]:
+    """Where nothing fixes it: the pictures' own size, and 224 for large ones, as most networks are trained."""
+    height, width = found["size"]
+    if max(height, width) > 160 and architecture not in ("small_cnn", "mlp", "logistic"):
+        height = width = 224
+    if guess and guess["size"]:
+        height, width = guess["size"]
+    if known and known["size"]:
+        height, width = known["size"]
+    left, right = st.columns(2, gap="small")
+    st.session_state.setdefault(WIDTH, min(LARGEST, width))
+    st.session_state.setdefault(HEIGHT, min(LARGEST, height))
+    w = left.number_input("Width, pixels", 1, LARGEST, key=WIDTH)
+    h = right.number_input("Height, pixels", 1, LARGEST, key=HEIGHT)
+    return [int(h), int(w)]
+
+
+def scale(
+    found: dict[str, Any], known: dict[str, Any] | None, channels: int
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by name; the words say what the model then gets."""
+    own = (found["mean"], found["std"])
+    if len(own[0]) != channels:
+        own = ([float(np.mean(own[0]))], [float(np.mean(own[1]))])
+    scales = {
+        "Pixels from 0 to 1": ([0.0], [1.0]),
+        "ImageNet mean and std": IMAGENET if channels == 3 else GREY_IMAGENET,
+        "Pixels from -1 to 1": ([0.5], [0.5]),
+        FROM_DATA: own,
+        "Pixels from 0 to 255": ([0.0], [1 / 255]),
+    }
+    if known is not None and len(known["mean"]) in (1, channels):
+        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+    name = st.selectbox("Scale of the pixels", [*scales, OWN], key=SCALE)
+    return typed(channels) if name == OWN else scales[name]
+
+
+def typed(channels: int) -> tuple[list[float], list[float]]:
+    left, right = st.columns(2, gap="small")
+    mean = left.text_input("Mean, one number or one a channel", "0.5", key=MEAN)
+    std = right.text_input("Standard deviation", "0.5", key=STD)
+    try:
+        numbers = [[float(part) for part in text.replace(",", " ").split()] for text in (mean, std)]
+    except ValueError:
+        numbers = [[], []]
+    if all(len(part) in (1, channels) for part in numbers) and min(numbers[1], default=0) > 0:
+        return numbers[0], numbers[1]
+    st.warning(f"Expected 1 or {channels} numbers, standard deviations above 0. Until then 0.5 is used.")
+    return [0.5], [0.5]
+
+
+def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Some samples after channels and size, and the range of the numbers after the scale."""
+    how = spec["preprocessing"]
+    if found["kind"] != "image" or how is None:
+        return
+    samples = found["samples"][:SEEN]
+    pixels = plan.pixels(upload, samples)
+    size = (how["size"][0], how["size"][1])
+    with st.container(border=True):
+        frame.section("What the model will see")
+        sample_sheet.as_seen(samples, pixels, how["channels"], size)
+        seen = [sample_sheet.fitted(fact, data, how["channels"], size) / 255
+                for fact, data in zip(samples, pixels, strict=True)]  # fmt: skip
+        mean, std = (np.array(how[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
+        scaled = [(values - mean) / std for values in seen]
+        low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
+        st.caption(
+            f"{how['channels']} x {size[0]} x {size[1]} numbers a picture, here from {words.number(low)} to "
+            f"{words.number(high)}, on average {words.number(float(np.mean([v.mean() for v in scaled])))}."
+        )

@@ -1,0 +1,114 @@
+"""Does the model read these data rightly? Accuracy at once; at chance level, what may be wrong and how to change it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from influence_core.intake import uploads
+from influence_core.intake.uploads import Upload
+from influence_core.system import atomic
+from pages.ui.bring import plan, preprocessing_form
+from pages.ui.shell import frame, visitor
+from pages.ui.shell.places import runs_root
+from pages.ui.words import formats as words
+
+ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"
+TALL = 200
+
+
+def draw(upload: Upload, spec: dict[str, Any]) -> None:
+    """The trial of what is chosen now; a button while another choice, or none, was tried."""
+    with st.container(border=True):
+        frame.section("Does it work?")
+        lacking = [name for name in ("architecture", "classes", "preprocessing") if not spec[name]]
+        if lacking:
+            names = {"classes": "the class order"}
+            st.caption(f"First choose {' and '.join(names.get(name, f'the {name}') for name in lacking)}.")
+            return
+        if upload.plan.get("spec") != spec:
+            st.button(
+                "Try it on the validation samples",
+                type="primary",
+                icon=":material/fact_check:",
+                on_click=begin,
+                args=(upload.id, spec),
+            )
+            return
+        found = plan.wait_for(
+            upload,
+            "trial",
+            {
+                "model": str(upload.folder / "model"),
+                "dataset": upload.plan["dataset"],
+                **plan.options(upload),
+            },
+            "Trying the model on validation samples.",
+            TALL,
+        )
+        if found is not None:
+            result(upload, found)
+
+
+@plan.change
+def begin(name: str, spec: dict[str, Any]) -> None:
+    """Keep what was chosen as model.json beside the weights: from here on, everybody reads that."""
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    plan.drop(upload, "trial")
+    atomic.write_json(upload.folder / "model" / "model.json", spec)
+    uploads.remember(upload, spec=spec)
+
+
+def result(upload: Upload, found: dict[str, Any]) -> None:
+    """One number with its interval, beside chance; then the way on, or what to change."""
+    if "refused" in found:
+        st.error(words.escaped(found["refused"]), icon=":material/block:")
+        return
+    st.metric(
+        "Validation accuracy",
+        words.percent(found["accuracy"]),
+        f"{words.interval(found['low'], found['high'])} on {words.plural(found['samples'], 'sample')}; chance is "
+        f"{words.percent(found['chance'])}",
+        delta_color="off",
+        delta_arrow="off",
+    )
+    if not found["at_chance"] and not found["alternatives"]:
+        st.success("The model reads these data. Go on to the check.", icon=":material/check_circle:")
+        return
+    said = (
+        "This is chance level: something between data and model does not fit."
+        if found["at_chance"]
+        else "Another reading of the same files does clearly better:"
+    )
+    st.warning(said, icon=":material/warning:")
+    for index, way in enumerate(found["alternatives"]):
+        st.markdown(f"**{words.escaped(way['words'])}**: {words.percent(way['accuracy'])}")
+        if way["classes"]:
+            st.caption(words.escaped(", ".join(way["classes"][:20])))
+        st.button("Use this", key=f"way_{index}", on_click=use, args=(upload.id, way))
+    if not found["alternatives"]:
+        st.caption(
+            "No other class order, scale or picture size that was tried does better. Is it the dataset this model was "
+            "trained on, and are these its weights, not those of another training?"
+        )
+
+
+@plan.change
+def use(name: str, way: dict[str, Any]) -> None:
+    """Take one alternative over into the choices, and try it."""
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    spec = dict(upload.plan["spec"])
+    if way["classes"]:
+        spec["classes"] = list(way["classes"])
+        st.session_state[ORDER] = OTHER_ORDER
+        st.session_state[NAMES] = "\n".join(way["classes"])
+    if how := way["preprocessing"]:
+        spec["preprocessing"] = {
+            "channels": how["channels"],
+            "size": list(how["size"]) if how["size"] else None,
+            "mean": list(how["mean"]),
+            "std": list(how["std"]),
+        }
+        preprocessing_form.show(spec["preprocessing"])
+    begin(name, spec)

@@ -1,0 +1,334 @@
+"""How is a result drawn? Pure functions: arrays and tables in, plotly figures out. No Streamlit.
+
+One look for all of them, set in `_dress`: quiet axes, 8 px margins, direct labels, a thin space between
+thousands. Text and grid colours follow the app's light or dark theme in the browser; data colours are chosen
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from pages.ui.words import formats as words
+
+Theme = Literal["light", "dark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """The roles of the look, for one theme; `faint` is the accent at its least, `on_accent` text on it."""
+
+    accent: str
+    helpful: str
+    harmful: str
+    neutral: str
+    border: str
+    text: str
+    faint: str
+    on_accent: str
+
+
+COLOURS: dict[Theme, Colours] = {
+    "light": Colours("#3B5BDB", "#0072B2", "#D55E00", "#868E96", "#E9ECEF", "#212529", "#DBE4FF", "#FFFFFF"),
+    "dark": Colours("#748FFC", "#56B4E9", "#E69F00", "#909296", "#2C2E33", "#E9ECEF", "#2B3566", "#141517"),
+}
+
+# Okabe-Ito without its black, which a dark page would swallow; then twenty more, each as far as possible
+# (CIELAB, as seen with normal and with deuteranope eyes) from all before it and from the neutral grey.
+CLASS_COLOURS = (
+    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#817B31", "#A8243A",
+    "#F5A489", "#B689F5", "#72C059", "#42D7D7", "#943894", "#E0C36C", "#704E43", "#A2BC8F", "#396039",
+    "#8E420B", "#A82466", "#F47187", "#0F58BD", "#1B7E2B", "#624D80", "#2A5E6F", "#B1A3DC", "#1F9393",
+)  # fmt: skip
+
+CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
+"""For `st.plotly_chart(config=...)`: no toolbar over the data, no logo."""
+
+
+def class_colour(position: int) -> str:
+    """The colour of a class, by its place in the model's class order: the same on every page of a run."""
+    return CLASS_COLOURS[position % len(CLASS_COLOURS)]
+
+
+def suspicion_colours(values: np.ndarray) -> list[str]:
+    """Cividis from 0 (unsuspicious) to 1 (surely wrong)."""
+    return [str(colour) for colour in sample_colorscale("cividis", np.clip(values, 0.0, 1.0).tolist())]
+
+
+# ---------------------------------------------------------------------------------------------- distributions
+
+
+def distribution(
+    values: np.ndarray,
+    *,
+    cut: float,
+    high_is_suspicious: bool,
+    title: str,
+    cut_label: str,
+    theme: Theme,
+    suspicion_scale: bool = False,
+    height: int = 260,
+) -> go.Figure:
+    """How many samples have which score; the bars beyond the cut stand out, and the cut has its own label.
+
+    Args:
+        values: One score per sample, shape (n,).
+        cut: The chosen threshold, in the unit of the score.
+        high_is_suspicious: Which side of the cut is in doubt.
+        suspicion_scale: Colour the doubtful bars by cividis instead of the accent.
+    """
+    counts, edges = np.histogram(values, bins=_bins(values, suspicion_scale, cut))
+    centres = (edges[:-1] + edges[1:]) / 2
+    doubtful = centres >= cut if high_is_suspicious else centres <= cut
+    colours = COLOURS[theme]
+    scale = suspicion_colours(centres) if suspicion_scale else [colours.accent] * len(centres)
+    figure = go.Figure(
+        go.Bar(
+            x=centres,
+            y=counts,
+            width=np.diff(edges),
+            marker={
+                "color": [c if d else colours.neutral for c, d in zip(scale, doubtful, strict=True)],
+                "line_width": 0,
+            },
+            customdata=np.column_stack([edges[:-1], edges[1:]]),
+            hovertemplate="%{customdata[0]:.3~g} to %{customdata[1]:.3~g}<br>%{y:,} samples<extra></extra>",
+        )
+    )
+    _mark_cut(figure, cut, cut_label, float(edges[0]), float(edges[-1]), colours)
+    figure.update_yaxes(
+        title_text="samples (log scale)", type="log", dtick=1, tickformat=",", range=_log_range(counts)
+    )
+    figure.update_xaxes(title_text=title, showgrid=False)
+    return _dress(figure, height, bargap=0)
+
+
+def _bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
+    """Forty bins; one of their edges is the cut itself, so that no bar is half in doubt."""
+    low, high = (0.0, 1.0) if suspicion_scale else (float(np.min(values)), float(np.max(values)))
+    if high <= low:
+        return np.array([low - 0.5, low + 0.5])
+    edges = np.linspace(low, high, 41)
+    if low < cut < high:
+        edges[1 + int(np.argmin(np.abs(edges[1:-1] - cut)))] = cut
+    return edges
+
+
+def _log_range(counts: np.ndarray) -> list[float]:
+    return [-0.15, float(np.log10(max(10, counts.max()))) + 0.25]
+
+
+def _mark_cut(figure: go.Figure, cut: float, label: str, low: float, high: float, colours: Colours) -> None:
+    figure.add_vline(x=cut, line={"color": colours.text, "width": 1, "dash": "dot"})
+    left = cut > (low + high) / 2
+    figure.add_annotation(
+        x=cut,
+        y=1.0,
+        yref="paper",
+        text=label,
+        showarrow=False,
+        xanchor="right" if left else "left",
+        yanchor="top",
+        xshift=-6 if left else 6,
+        font={"size": 13},
+    )
+
+
+# ---------------------------------------------------------------------------------------------- labels
+
+
+def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
+    """Which given labels are in doubt, and what the model suggests instead; a click on a cell selects it.
+
+    Args:
+        table: Counts, index = given label, columns = suggested label, both in class order, shape (c, c).
+
+    The heat map only paints: plotly's cannot be selected, so an invisible marker a cell takes the click.
+    """
+    counts, colours = table.to_numpy(), COLOURS[theme]
+    most = max(1, int(counts.max()))
+    empty = _tiles(table, np.zeros(counts.shape), (colours.border, colours.border), 1, opacity=0.4)
+    filled = _tiles(table, np.where(counts > 0, counts, np.nan), (colours.faint, colours.accent), most)
+    figure = go.Figure([empty, filled, _clicks(table, most, colours)])
+    names = {"showgrid": False, "categoryorder": "array"}
+    figure.update_yaxes(
+        title_text="given label", autorange="reversed", ticks="", categoryarray=list(table.index), **names
+    )
+    angle = -45 if len(table) > 6 else 0
+    figure.update_xaxes(
+        title_text="suggested label", tickangle=angle, categoryarray=list(table.columns), **names
+    )
+    return _dress(figure, height)
+
+
+def _tiles(
+    table: pd.DataFrame, z: np.ndarray, colours: tuple[str, str], most: int, **more: Any
+) -> go.Heatmap:
+    scale = [[0, colours[0]], [1, colours[1]]]
+    places = {"x": list(table.columns), "y": list(table.index), "xgap": 2, "ygap": 2}
+    return go.Heatmap(
+        z=z, zmin=0, zmax=most, colorscale=scale, showscale=False, hoverinfo="skip", **places, **more
+    )
+
+
+def _ink(colours: Colours, share: float) -> str:
+    """The ink that reads best on a tile this far from faint to accent: the one of more contrast (WCAG luminance)."""
+
+    def light(colour: str) -> np.ndarray:
+        return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+    def luminance(channels: np.ndarray) -> float:
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    tile = luminance((1 - share) * light(colours.faint) + share * light(colours.accent))
+
+    def contrast(ink: str) -> float:
+        low, high = sorted((tile, luminance(light(ink))))
+        return (high + 0.05) / (low + 0.05)
+
+    return max((colours.text, colours.on_accent), key=contrast)
+
+
+def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
+    """The numbers, and on each an invisible square that knows both labels."""
+    counts = table.to_numpy()
+    at = np.argwhere(counts > 0)
+    given, suggested = table.index.to_numpy()[at[:, 0]], table.columns.to_numpy()[at[:, 1]]
+    amounts = counts[at[:, 0], at[:, 1]]
+    ink = [_ink(colours, amount / most) for amount in amounts]
+    return go.Scatter(
+        x=suggested,
+        y=given,
+        mode="markers+text",
+        text=[words.count(amount) for amount in amounts],
+        textfont={"size": 12, "color": ink},
+        marker={"size": 26, "symbol": "square", "opacity": 0},
+        customdata=np.column_stack([given, suggested]),
+        hovertemplate="given %{y}<br>suggested %{x}<br>%{text} samples<extra></extra>",
+        unselected={"textfont": {"color": colours.neutral}},
+    )
+
+
+def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.Figure:
+    """How many of the chosen samples carry each given label, most on top, in the colours of the classes.
+
+    Args:
+        codes: Class positions of the chosen samples.
+        classes: All class names, in the run's order.
+    """
+    counts = np.bincount(codes, minlength=len(classes))
+    shown = [int(code) for code in np.argsort(counts, kind="stable") if counts[code] > 0]
+    figure = go.Figure(
+        go.Bar(
+            x=[int(counts[code]) for code in shown],
+            y=[classes[code] for code in shown],
+            orientation="h",
+            marker={"color": [class_colour(code) for code in shown], "line_width": 0},
+            text=[words.count(counts[code]) for code in shown],
+            textposition="outside",
+            textfont={"color": COLOURS[theme].text},
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(visible=False, range=[0, 1.15 * int(counts.max())])
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, 32 + 22 * len(shown), bargap=0.35)
+
+
+def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, most: int = 5) -> go.Figure:
+    """The likeliest classes of one prediction, best on top, in the colours of the classes.
+
+    Args:
+        values: Softmax of the model, shape (c,).
+    """
+    shown = [int(code) for code in np.argsort(-values, kind="stable")[:most]][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[float(values[code]) for code in shown],
+            y=[classes[code] for code in shown],
+            orientation="h",
+            marker={"color": [class_colour(code) for code in shown], "line_width": 0},
+            text=[words.percent(float(values[code])) for code in shown],
+            textposition="outside",
+            textfont={"color": COLOURS[theme].text},
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(visible=False, range=[0, 1.2])
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, 32 + 24 * len(shown), bargap=0.35)
+
+
+# ---------------------------------------------------------------------------------------------- judging
+
+
+def detection(
+    table: pd.DataFrame, titles: dict[str, str], *, theme: Theme, height: int | None = None
+) -> go.Figure:
+    """AUROC of every signal as a dot on a common axis, best on top; suspicion in the accent, chance dotted.
+
+    Args:
+        table: Index = signal, with columns auroc and average_precision, as `detection_table` gives it.
+        titles: Plain title of each signal.
+    """
+    shown = table.sort_values("auroc")
+    colours = COLOURS[theme]
+    ours = [name == "suspicion" for name in shown.index]
+    names = [titles.get(str(name), str(name)) for name in shown.index]
+    figure = go.Figure()
+    for name, value, mine in zip(names, shown["auroc"], ours, strict=True):
+        colour = colours.accent if mine else colours.neutral
+        figure.add_scatter(
+            x=[0.5, value], y=[name, name], mode="lines", line={"color": colour, "width": 2}, hoverinfo="skip"
+        )
+    figure.add_scatter(
+        x=shown["auroc"],
+        y=names,
+        mode="markers+text",
+        marker={"size": 9, "color": [colours.accent if mine else colours.neutral for mine in ours]},
+        text=[f"{value:.3f}" for value in shown["auroc"]],
+        textposition=["middle right" if value >= 0.5 else "middle left" for value in shown["auroc"]],
+        hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",
+        cliponaxis=False,
+    )
+    figure.add_vline(x=0.5, line={"color": colours.neutral, "width": 1, "dash": "dot"})
+    low = min(0.45, float(np.min(shown["auroc"].to_numpy())) - 0.06)
+    figure.update_xaxes(title_text="AUROC (0.5 = chance)", range=[low, 1.06], showgrid=False)
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, height or 60 + 24 * len(shown))
+
+
+# ---------------------------------------------------------------------------------------------- the look
+
+
+def _dress(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+    """The one look of all charts, set on the figure itself: the browser overlays its theme on templates."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8, "pad": 4},
+        showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        separators=f".{words.THIN}",
+        hoverlabel={"align": "left"},
+        dragmode=False,
+        font={"size": 13},
+    )
+    figure.update_xaxes(
+        automargin=True, zeroline=False, fixedrange=True, title_font_size=13, tickfont_size=12
+    )
+    figure.update_yaxes(
+        automargin=True, zeroline=False, fixedrange=True, title_font_size=13, tickfont_size=12
+    )
+    figure.update_layout(**layout)
+    return figure

@@ -1,0 +1,139 @@
+"""How do the signals stand to each other? Figures of the Compare page: tables in, plotly figures out; no Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from influence_core.judging.signals import Curve, Yield
+from pages.ui.charts.base import COLOURS, Theme, _dress, _ink
+from pages.ui.words import formats as words
+
+POINTS = 200
+"""Points a precision curve is drawn with: more cannot be told apart at this size."""
+
+
+def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, share: bool) -> go.Figure:
+    """Every signal against every other as tiles with their numbers; stronger = more alike.
+
+    Args:
+        table: (s, s), index and columns are signals.
+        share: The numbers are shares in [0, 1] (overlap), else correlations in [-1, 1] (agreement).
+    """
+    colours, names = COLOURS[theme], [titles.get(str(name), str(name)) for name in table.index]
+    values = table.to_numpy(dtype=float)
+    strength = np.clip(np.nan_to_num(values), 0, 1)
+    figure = go.Figure(
+        go.Heatmap(
+            z=strength,
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, colours.faint], [1, colours.accent]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            customdata=_said(values, share),
+            hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
+        )
+    )
+    figure.add_scatter(  # one trace of text with its own inks: 225 annotations would take 7 s
+        x=[name for _ in names for name in names],
+        y=[name for name in names for _ in names],
+        mode="text",
+        text=[_short(value, share) for value in values.ravel()],
+        textfont={"size": 11, "color": [_ink(colours, float(value)) for value in strength.ravel()]},
+        hoverinfo="skip",
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    figure.update_xaxes(tickangle=-45, showgrid=False, ticks="")
+    return _dress(figure, 150 + 26 * len(names))
+
+
+def _short(value: float, share: bool) -> str:
+    if not np.isfinite(value):
+        return "none"
+    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", words.MINUS)
+
+
+def _said(values: np.ndarray, share: bool) -> list[list[str]]:
+    def said(value: float) -> str:
+        if not np.isfinite(value):
+            return "one of them is the same for all samples"
+        return f"{words.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
+
+    return [[said(value) for value in row] for row in values]
+
+
+def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
+    """Errors that each signal's next samples would add to the queue, and what chance would, as a dotted line."""
+    shown, colours = found[::-1], COLOURS[theme]
+    names = [titles.get(y.signal, y.signal) for y in shown]
+    figure = go.Figure(
+        go.Bar(
+            x=[y.errors for y in shown],
+            y=names,
+            orientation="h",
+            marker={
+                "color": [colours.accent if y.signal == "suspicion" else colours.neutral for y in shown],
+                "line_width": 0,
+            },
+            text=[words.count(y.errors) for y in shown],
+            textposition="outside",
+            textfont={"color": colours.text},
+            customdata=[[y.looked, y.known] for y in shown],
+            hovertemplate="%{y}<br>%{x} errors among %{customdata[1]} judged of the next %{customdata[0]}"
+            "<extra></extra>",
+            cliponaxis=False,
+        )
+    )
+    chance = max(y.by_chance for y in shown)
+    figure.add_vline(x=chance, line={"color": colours.text, "width": 1, "dash": "dot"})
+    most = max(1.0, chance, *(y.errors for y in shown))
+    figure.update_xaxes(title_text="errors added (dotted: at random)", range=[0, 1.15 * most], showgrid=False)
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, 70 + 24 * len(shown), bargap=0.35)
+
+
+def precision_recall(
+    curves: Mapping[str, Curve], titles: Mapping[str, str], chosen: Sequence[str], *, theme: Theme
+) -> go.Figure:
+    """Precision against recall of suspicion (accent), the chosen signals, and a random order (dotted)."""
+    colours, figure = COLOURS[theme], go.Figure()
+    styles = {"suspicion": (colours.accent, "solid", 3), "random": (colours.neutral, "dot", 1.5)}
+    others = [
+        (colours.helpful, "solid"),
+        (colours.harmful, "solid"),
+        (colours.helpful, "dash"),
+        (colours.harmful, "dash"),
+    ]
+    spare = iter(others)
+    for name in dict.fromkeys(["random", *chosen, "suspicion"]):
+        if name not in curves:
+            continue
+        colour, dash, width = styles.get(name) or (*next(spare), 1.5)
+        recall, precision = _thinned(curves[name])
+        title = titles.get(name, name)
+        figure.add_scatter(
+            x=recall,
+            y=precision,
+            mode="lines",
+            name=title,
+            line={"color": colour, "width": width, "dash": dash},
+            hovertemplate=f"{title}<br>%{{x:.0%}} of the errors found<br>%{{y:.0%}} of those looked at are errors"
+            "<extra></extra>",
+        )
+    figure.update_xaxes(title_text="recall: share of the errors found", range=[0, 1.01], tickformat=".0%")
+    figure.update_yaxes(
+        title_text="precision: errors among those looked at", range=[0, 1.03], tickformat=".0%"
+    )
+    return _dress(figure, 420, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+
+
+def _thinned(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    places = np.unique(np.linspace(0, len(curve.recall) - 1, POINTS).round().astype(int))
+    return curve.recall[places], curve.precision[places]

@@ -1,0 +1,101 @@
+"""How does accuracy fall, and who makes it fall? Charts of the Robustness page, in the one look of the app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from pages.ui.charts.base import COLOURS, Theme, _dress
+
+TITLES = {"pgd": "PGD (10 steps)", "fgsm": "FGSM (1 step)"}
+
+
+def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) -> go.Figure:
+    """Accuracy against attack strength, from clean on; bands are 95 % Wilson intervals.
+
+    Args:
+        facts: As `robustness` gives them.
+    """
+    colours, figure = COLOURS[theme], go.Figure()
+    scale = 100 if facts["pictures"] else 1
+    for kind, colour in (("fgsm", colours.neutral), ("pgd", colours.harmful)):
+        points = [{"strength": 0.0, **facts["clean"]}, *facts["attacks"][kind]]
+        x = [scale * point["strength"] for point in points]
+        high, low = ([point[end] for point in points] for end in ("high", "low"))
+        figure.add_scatter(
+            x=[*x, *x[::-1]],
+            y=[*high, *low[::-1]],
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.15,
+            line={"width": 0},
+            hoverinfo="skip",
+        )
+        figure.add_scatter(
+            x=x,
+            y=[point["value"] for point in points],
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={"size": 7},
+            customdata=np.column_stack([low, high]),
+            hovertemplate=f"{TITLES[kind]}<br>strength %{{x:.3~g}}<br>accuracy %{{y:.1%}} "
+            "[%{customdata[0]:.1%}, %{customdata[1]:.1%}]<extra></extra>",
+        )
+        at = len(points) // 2 + (kind == "fgsm")
+        _label(figure, x[at], points[at]["value"], TITLES[kind], colour, above=kind == "fgsm")
+    unit = "per cent of the pixel range" if facts["pictures"] else facts["unit"]
+    figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
+    return _dress(figure, height)
+
+
+def _label(figure: go.Figure, x: float, y: float, text: str, colour: str, *, above: bool) -> None:
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=text,
+        showarrow=False,
+        xanchor="left" if above else "right",
+        yanchor="bottom" if above else "top",
+        xshift=6 if above else -6,
+        yshift=6 if above else -6,
+        font={"size": 13, "color": colour},
+    )
+
+
+def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
+    """Accuracy under each natural corruption as a dot with its interval, the clean accuracy dotted."""
+    colours, found = COLOURS[theme], facts["corruptions"]
+    names = sorted(found, key=lambda name: -found[name]["value"])[::-1]
+    figure = go.Figure(
+        go.Scatter(
+            x=[found[name]["value"] for name in names],
+            y=[name if name != "jpeg" else "JPEG" for name in names],
+            mode="markers",
+            marker={"size": 9, "color": colours.accent},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [found[name]["high"] - found[name]["value"] for name in names],
+                "arrayminus": [found[name]["value"] - found[name]["low"] for name in names],
+                "color": colours.accent,
+                "thickness": 1.5,
+            },
+            hovertemplate="%{y}: accuracy %{x:.1%}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=facts["clean"]["value"], line={"color": colours.neutral, "width": 1, "dash": "dot"})
+    figure.add_annotation(
+        x=facts["clean"]["value"],
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        text="clean",
+        showarrow=False,
+        font={"size": 13},
+    )
+    figure.update_xaxes(title_text="accuracy", tickformat=".0%", range=[0, 1.02], showgrid=False)
+    figure.update_yaxes(showgrid=False, ticks="", type="category")
+    return _dress(figure, 90 + 32 * len(names), margin={"l": 8, "r": 8, "t": 28, "b": 8, "pad": 4})

@@ -1,0 +1,187 @@
+"""Which files can be taken away, what is in each, and how is it made? No Streamlit.
+
+Every file is made by a function at the moment of the click, from what is decided then; the number of rows
+beside its button is counted from the same log when the page is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+
+from influence_core.decisions.log import DecisionLog
+from influence_core.exports import decided as exports
+from influence_core.exports.annotation_tools import label_issues, label_studio_tasks
+from influence_core.exports.decided import ExportCounts
+from influence_core.exports.image_folder import write_image_folder
+from influence_core.run_files.tables import Run
+from influence_core.verification.results import Verification
+from pages.ui.server.routes import thumbnail_base
+from pages.ui.shell import cached
+
+PARQUET, ZIP, JSON = "application/vnd.apache.parquet", "application/zip", "application/json"
+BINARY = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One format of an offer: the word on its button, its name, and the function that makes its bytes."""
+
+    label: str
+    name: str
+    media_type: str
+    make: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be taken away: what it says, how many `unit` it holds, its files, and what is in the way."""
+
+    title: str
+    meaning: str
+    rows: int
+    unit: str
+    files: tuple[File, ...]
+    obstacle: str | None = None
+
+
+def counts(run: Run, log: DecisionLog) -> ExportCounts:
+    """How many samples were kept, relabelled, removed, and left."""
+    return exports.counts(run, log)
+
+
+def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
+    """What the preview shows, by its title."""
+    return {
+        "Decisions": exports.corrections(run, log),
+        "Corrected labels": exports.corrected_labels(run, log),
+        "Decision log": log.events(run.id),
+    }
+
+
+def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
+    """Everything that can be taken from this run, the most wanted first.
+
+    Args:
+        run: The open run.
+        name: Its folder name.
+        log: The decision log.
+        address: Where this server is reached, ending in '/', for tools that fetch pictures from it.
+    """
+    counted, events = counts(run, log), len(log.events(run.id))
+    remaining, decided = counted.total - counted.removed, counted.total - counted.undecided
+    return [
+        Offer(
+            "Corrected labels",
+            "One row for every sample that remains, ready to train on.",
+            remaining,
+            "rows",
+            (
+                _csv_file("corrected-labels", lambda: exports.corrected_labels(run, log)),
+                File("Parquet", "corrected-labels.parquet", PARQUET, lambda: _parquet(run, log)),
+            ),
+        ),
+        Offer(
+            "Corrected image folder",
+            "The original images in one folder per class, with val, test and metadata.csv.",
+            remaining,
+            "training images",
+            (File("Zip", "corrected-images.zip", ZIP, lambda: _images(run, log)),),
+            _missing_images(run),
+        ),
+        Offer(
+            "Decisions",
+            "One row per decided sample: both labels, who and when.",
+            decided,
+            "rows",
+            (_csv_file("decisions", lambda: exports.corrections(run, log)),),
+        ),
+        Offer(
+            "Decision log",
+            "Every event in order, with what was undone or came too late.",
+            events,
+            "events",
+            (_csv_file("decision-log", lambda: log.events(run.id)),),
+        ),
+        Offer(
+            "Label issues for cleanlab",
+            "is_label_issue and label_score (low is suspicious) for every sample.",
+            counted.total,
+            "rows",
+            (_csv_file("label-issues", lambda: label_issues(run, log)),),
+        ),
+        Offer(
+            "Tasks for Label Studio",
+            "One task per sample with suggestion and decision; images come from this server.",
+            counted.total,
+            "tasks",
+            (File("JSON", "label-studio.json", JSON, lambda: _tasks(run, name, log, address)),),
+        ),
+    ]
+
+
+def repaired(run: Run, found: Verification) -> bytes:
+    """The training data as it was verified, with validation and test samples, as Parquet."""
+    from influence_core.exports.version_file import version_bytes
+    from influence_core.inputs.reopened import reopen  # brings torch: only this download pays for it
+    from influence_core.repair.repairs import repaired as version_of
+
+    inputs = reopen(run)
+    return version_bytes(version_of(inputs.train, found.repair()), inputs.val, inputs.test)
+
+
+def report(run: Run, log: DecisionLog) -> bytes:
+    """The whole story of the run as one HTML file."""
+    from pages.ui.reports.html_report import html
+
+    return html(run, log).encode()
+
+
+def _csv_file(stem: str, table: Callable[[], pd.DataFrame]) -> File:
+    return File("CSV", f"{stem}.csv", "text/csv", lambda: _csv(table()))
+
+
+def _missing_images(run: Run) -> str | None:
+    """Why the image folder cannot be made, if so."""
+    dataset = _dataset_path(run)
+    return (
+        None
+        if dataset.exists()
+        else f"The dataset is no longer at {dataset}. Put it back to export its images."
+    )
+
+
+def _dataset_path(run: Run) -> Path:
+    return Path(run.description["inputs"]["dataset"].get("path") or "")
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    target = BytesIO()
+    exports.write_csv(table, target)
+    return target.getvalue()
+
+
+def _parquet(run: Run, log: DecisionLog) -> bytes:
+    target = BytesIO()
+    exports.write_parquet(exports.corrected_labels(run, log), target)
+    return target.getvalue()
+
+
+def _images(run: Run, log: DecisionLog) -> bytes:
+    """The dataset as the run saw it."""
+    from influence_core.inputs.reopened import reopen_dataset  # brings torch: only this download pays for it
+
+    target = BytesIO()
+    write_image_folder(run, log, reopen_dataset(run), target)
+    return target.getvalue()
+
+
+def _tasks(run: Run, name: str, log: DecisionLog, address: str) -> bytes:
+    rows, base = cached.columns(run.id, run)["position"], thumbnail_base(run, name)
+    tasks = label_studio_tasks(run, log, lambda sample: f"{address}{base}{rows[sample]}")
+    return json.dumps(tasks, indent=1).encode()

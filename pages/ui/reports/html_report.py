@@ -1,0 +1,186 @@
+"""The whole story of a run in one HTML file: opens offline, prints, and can be kept.
+
+    python -m pages.ui.reports.html_report RUN FILE        (influence report RUN --out FILE)
+
+What was flagged, changed and undone, predicted and measured, by whom, with versions and fingerprints. plotly is in the
+file once; every text from data, reviewers and paths is escaped, and no word of it can become markup or code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.errors import InfluenceError
+from influence_core.exports import decided as exports
+from influence_core.run_files.folder import utc_now
+from influence_core.run_files.tables import Run, open_run
+from influence_core.system import atomic
+from influence_core.verification.results import Verification, list_verifications
+from pages.ui.charts import base as charts
+from pages.ui.charts import verify as verify_charts
+from pages.ui.words import formats as words
+from pages.ui.words import overview as findings
+from pages.ui.words import verify as verify_words
+
+LISTED = 200  # changed samples in the table; the rest is in the downloads
+STYLE = """
+:root{color-scheme:light}*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;color:#212529;margin:0 auto;max-width:980px;
+padding:32px 24px;background:#fff}
+h1{font-size:26px;line-height:1.25;margin:0 0 8px}h2{font-size:19px;margin:36px 0 8px;border-top:1px solid #E9ECEF;
+padding-top:20px}p{margin:6px 0}.grey{color:#666C72}.lead{font-size:22px;line-height:1.3;font-weight:600;margin:20px 0}
+table{border-collapse:collapse;width:100%;margin:10px 0;font-size:13px;font-variant-numeric:tabular-nums}
+th{text-align:left;border-bottom:2px solid #CED4DA;padding:4px 8px}td{border-bottom:1px solid #E9ECEF;padding:4px 8px;
+overflow-wrap:anywhere}code{font-size:12px;overflow-wrap:anywhere}
+@media print{body{padding:0;max-width:none}h2{break-after:avoid}tr,.chart{break-inside:avoid}}
+"""
+
+
+def html(run: Run, log: DecisionLog) -> str:
+    """The report as one self-contained HTML document."""
+    verified = list_verifications(run)
+    found = findings.find(run, float(run.description["results"]["cut"]))
+    parts = [
+        f"<h1>{escape(run.name)}: labels in doubt, what was changed, and what it did</h1>",
+        f'<p class="grey">Influence Explorer, {escape(words.moment(utc_now()))}</p>',
+        f'<p class="lead">{escape(verified[0].sentence() if verified else found.headline)}</p>',
+        *_flagged(run, found),
+        *_decided(run, log),
+        *(part for each in verified for part in _verified(each)),
+        *([] if verified else ["<h2>Verified</h2><p>No repair has been verified yet.</p>"]),
+        *_provenance(run, verified),
+    ]
+    body = "\n".join(parts)
+    script = get_plotlyjs().replace("</script", "<\\/script")
+    head = f'<meta charset="utf-8"><title>{escape(run.name)}</title><style>{STYLE}</style>'
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    return f"<!doctype html><html lang=en><head>{meta}{head}<script>{script}</script></head><body>{body}</body></html>"
+
+
+def write(run_folder: Path, target: Path) -> Path:
+    """Write the report of a run to a file."""
+    run = open_run(run_folder)
+    log = decision_log_for(run_folder.resolve().parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.writing(target) as file:
+        file.write(html(run, log).encode())
+    return target
+
+
+def _flagged(run: Run, found: findings.Findings) -> Iterable[str]:
+    yield "<h2>Flagged</h2>"
+    yield f"<p>{escape(found.headline)} About {words.count(found.expected_errors)} errors are expected in all.</p>"
+    rows = [
+        (share.name, words.count(share.flagged), words.count(share.total), words.percent(share.share))
+        for share in found.by_class
+    ]
+    yield table(pd.DataFrame(rows, columns=["Given label", "In doubt", "Samples", "Share"]))
+    figure = charts.distribution(
+        run.samples["suspicion"].to_numpy(), cut=found.cut, high_is_suspicious=True, title="suspicion",
+        cut_label=f"cut {found.cut:.2f}", theme="light", suspicion_scale=True,
+    )  # fmt: skip
+    yield chart(figure, "suspicion")
+
+
+def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
+    counted, events = exports.counts(run, log), log.events(run.id)
+    undone = events["action"].tolist().count("undo")
+    yield "<h2>Decided by people</h2>"
+    yield (
+        f"<p>{words.count(counted.relabelled)} relabelled, {words.count(counted.removed)} removed, "
+        f"{words.count(counted.kept)} kept, {words.count(counted.undecided)} undecided; "
+        f"{words.plural(undone, 'decision')} undone. {words.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
+    )
+    if len(events):
+        by = events[["reviewer", "action"]].value_counts().reset_index()
+        yield table(pd.DataFrame(by.to_numpy(), columns=["Reviewer", "Action", "Events"]))
+    decided = exports.corrections(run, log)
+    if len(decided):
+        columns = ["sample_id", "label", "corrected_label", "action", "reviewer", "time"]
+        yield table(decided.reindex(columns=columns).head(LISTED).astype(object).fillna(""))
+        yield _rest(len(decided), "decisions")
+
+
+def _verified(each: Verification) -> Iterable[str]:
+    key = each.folder.name
+    yield f"<h2>Verified: {escape(each.name)}</h2>"
+    yield f'<p class="lead">{escape(each.sentence())}</p>'
+    if (control := verify_words.control_sentence(each)) is not None:
+        yield f"<p>{escape(control)}</p>"
+    yield table(verify_words.arms_table(each))
+    yield chart(verify_charts.dumbbell(each, theme="light"), f"dumbbell-{key}")
+    yield table(verify_words.metrics_table(each))
+    if each.finished and each.content["points"]:
+        yield f"<p>{escape(verify_words.fidelity_sentence(each))}</p>"
+        yield chart(verify_charts.fidelity(each, theme="light"), f"fidelity-{key}")
+    changes = each.repair().changes
+    yield f"<p>{words.plural(len(changes), 'change')}, by {escape(', '.join(map(str, changes['by'].unique())))}:</p>"
+    yield table(changes.reset_index().head(LISTED).astype(object).fillna(""))
+    yield _rest(len(changes), "changes")
+    recipe = ", ".join(f"{name} {value}" for name, value in each.content["recipe"].items())
+    yield f"<p class=grey>Recipe: {escape(recipe)}; {each.content['seeds']} paired seeds.</p>"
+
+
+def _provenance(run: Run, verified: list[Verification]) -> Iterable[str]:
+    facts, rows = run.description["inputs"], []
+    for what in ("dataset", "model"):
+        rows += [
+            (what, facts[what].get("path") or "given from Python"),
+            (f"{what} sha256", facts[what]["fingerprint"]),
+        ]
+    rows += [("run", run.id), ("run finished", run.description.get("finished") or "")]
+    rows += [(f"sha256 of {name}", seal["sha256"]) for name, seal in run.description["files"].items()]
+    rows += [(name, value) for name, value in run.description.get("versions", {}).items()]
+    for each in verified:
+        repair = each.content["repair"]
+        rows += [(f"repaired data, {repair['name']}", f"{repair['fingerprint']} from {repair['parent']}")]
+    yield "<h2>Versions and fingerprints</h2>"
+    yield table(pd.DataFrame(rows, columns=["What", "Value"]))
+
+
+def table(frame: pd.DataFrame) -> str:
+    """A table in which every cell and heading is text."""
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)
+    rows = (
+        "".join(f"<td>{escape(str(value))}</td>" for value in row) for row in frame.itertuples(index=False)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+
+
+def chart(figure: go.Figure, key: str) -> str:
+    """A chart as data and one call; `<` cannot end the script from inside a string."""
+    data = (
+        str(figure.to_json())
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+    name = "".join(letter if letter.isalnum() else "-" for letter in key)
+    call = f'const f={data};Plotly.newPlot("{name}",f.data,f.layout,{{displayModeBar:false,responsive:true}})'
+    return f'<div class="chart" id="{name}"></div><script>{{{call}}}</script>'
+
+
+def _rest(total: int, what: str) -> str:
+    return f"<p class=grey>The first {LISTED} of {words.count(total)} {what}.</p>" if total > LISTED else ""
+
+
+def main() -> int:
+    try:
+        print(f"The report is in {write(Path(sys.argv[1]), Path(sys.argv[2]))}.")
+    except InfluenceError as error:
+        print(f"influence: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""How are attacked inputs shown? As pictures beside their originals, the change amplified; features as a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from influence_core.analysis.adversarial_examples import Examples
+from influence_core.run_files.tables import Run
+
+SIDE = 160
+"""Pixels of the longer side at least: small pictures are enlarged without blurring."""
+
+
+def shown(values: np.ndarray) -> np.ndarray:
+    """A picture (c, h, w) of any range as (h, w[, 3]) bytes, enlarged by whole pixels; [0, 1] is black to white."""
+    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+    plain = ((values - low) / (high - low) * 255).round().astype(np.uint8)
+    plain = plain[0] if len(plain) == 1 else plain[:3].transpose(1, 2, 0)
+    times = max(1, -(-SIDE // max(plain.shape[:2])))
+    return plain.repeat(times, 0).repeat(times, 1)
+
+
+def amplification(original: np.ndarray, attacked: np.ndarray) -> float:
+    """How many times the change fits into half of the range."""
+    most = float(np.abs(attacked - original).max())
+    return 0.5 / most if most > 0 else 1.0
+
+
+def change(original: np.ndarray, attacked: np.ndarray, times: float) -> np.ndarray:
+    """The change times this much, around grey."""
+    return np.clip(0.5 + times * (attacked - original), 0, 1)
+
+
+def feature_names(run: Run, count: int) -> list[str]:
+    """Names of the features of a table's model, in the order the model reads them; numbers where nobody named them."""
+    from influence_core.models.model_json import read_preprocessing  # brings torch
+
+    found = read_preprocessing(run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json")
+    named = list(found.table.features) if found is not None and found.table is not None else []
+    return named if len(named) == count else [f"feature {at}" for at in range(count)]
+
+
+def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
+    """For inputs that are no pictures: both predictions, and the features that moved most, in their own units."""
+    flat = (examples.attacked - examples.original).reshape(len(examples), -1)
+    names, classes = feature_names(run, flat.shape[1]), run.classes
+    return pd.DataFrame(
+        {
+            "Row": examples.rows,
+            "Predicted": [classes[code] for code in examples.before],
+            "After attack": [classes[code] for code in examples.after],
+            "Moved most": [
+                ", ".join(f"{names[at]}: {row[at]:+.3g}" for at in np.argsort(-np.abs(row))[:most])
+                for row in flat
+            ],
+        }
+    )

@@ -1,0 +1,160 @@
+"""How does an explanation read? Cards of helpful and harmful samples, and sentences about their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+
+import pandas as pd
+from PIL import Image
+
+from influence_core.data.storage.pictures import decode_picture
+from influence_core.run_files.tables import HELD_OUT, Run
+from influence_core.runs.explanations import TOP, Explanation
+from influence_core.runs.shortlist import Quality, Share
+from pages.ui.components.gallery import Bar, Card
+from pages.ui.samples import table_rows as rows
+from pages.ui.server.routes import thumbnail_base
+from pages.ui.shell import cached
+from pages.ui.words import formats as words
+
+KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
+SIDE, CRISP = 240, 96
+"""Pixels: the longer side of an enlarged picture, and up to which size it is shown as it is."""
+
+
+def signed(value: float) -> str:
+    """Three significant digits, the sign always there: '+0.0123'."""
+    return f"+{words.number(value)}" if value > 0 else words.number(value)
+
+
+def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) -> list[Card]:
+    """Cards with their influence in its colour, as a number and as a bar (full = the strongest on the page)."""
+    return [
+        Card(
+            **{
+                **card,
+                "suggested": None,
+                "note": signed(value),
+                "tone": tone(value),
+                "bars": [
+                    Bar(name="Influence", value=share(value, strongest), text=signed(value), tone=tone(value))
+                ],
+            }
+        )
+        for card, value in zip(cards, table["influence"].tolist(), strict=True)
+    ]
+
+
+def tone(value: float) -> str:
+    """The colour of an influence: positive = helpful."""
+    return "helpful" if value > 0 else "harmful"
+
+
+def share(value: float, strongest: float) -> float:
+    return min(1.0, abs(value) / strongest) if strongest > 0 else 0.0
+
+
+def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) -> list[Card]:
+    """Validation or test samples: nothing can be decided about them, so they carry no suggestion and no decision."""
+    table, base = run.table(HELD_OUT[split]), thumbnail_base(run, name, split)
+    cells = cached.held_out_cells(run.id, HELD_OUT[split], run)
+    plain = [
+        Card(
+            id=str(table.index[row]),
+            src=f"{base}{row}",
+            given=str(table["label"].iloc[row]),
+            note=verdict(str(table["predicted"].iloc[row]), float(table["confidence"].iloc[row])),
+            split=split,
+        )
+        for row in map(int, positions)
+    ]
+    if cells is None:
+        return plain
+    faces = [rows.plain_cells(cells, int(row)) for row in positions]
+    return [
+        Card(**{**card, "cells": face[: rows.SHOWN], "all": face})
+        for card, face in zip(plain, faces, strict=True)
+    ]
+
+
+def noun(run: Run) -> str:
+    """What a sample of this run is."""
+    return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
+
+
+def verdict(predicted: str, confidence: float) -> str:
+    """'→ Coat 97.5 %'."""
+    return f"→ {predicted} {words.percent(confidence)}"
+
+
+def headline(found: Explanation) -> str:
+    """What the model says of this sample, and what its label says."""
+    sure = words.percent(float(found.probabilities.max()))
+    says = f"The model says **{words.escaped(found.predicted)}** ({sure})"
+    if found.sample_id is None and found.label == found.predicted:
+        return f"{says}."
+    agrees = "and so does the label" if found.predicted == found.label else "the label says"
+    named = "" if found.predicted == found.label else f" **{words.escaped(found.label)}**"
+    return f"{says}, {agrees}{named}."
+
+
+def what_counts(found: Explanation) -> str:
+    """The sign, the unit and the target of the scores in one line of plain words."""
+    if found.among == "val":
+        return (
+            "Exact. Positive: one training step on this sample lowers the loss of that validation sample, by this much "
+            "per unit of learning rate; negative: it raises it."
+        )
+    if found.title.startswith("lead of "):
+        lead = words.escaped(found.title)
+        return (
+            f"Exact. Positive: one training step on the sample raises the {lead} (difference of the two outputs), by "
+            "this much per unit of learning rate; negative: it lowers it."
+        )
+    return (
+        "Exact. Positive: one training step on the sample lowers the loss of this prediction, by this much (nats) per "
+        "unit of learning rate; negative: it raises it."
+    )
+
+
+def how_found(found: Explanation) -> str:
+    """How many products were exact, and what the shortlist may have missed."""
+    quality = found.quality
+    kind, seconds = KINDS[found.among], words.number(found.seconds)
+    if quality.scored == quality.n:
+        return f"All {words.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
+    missed = max(quality.missed_helpful, quality.missed_harmful)
+    return (
+        f"{words.count(quality.scored)} of {words.count(quality.n)} {kind} samples were scored exactly in {seconds} s, "
+        f"chosen by their sketches. Expected to be missing from either top {TOP}: "
+        f"{words.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
+        f"exact scores agree with a rank correlation of {agreement(quality)}."
+    )
+
+
+def agreement(quality: Quality) -> str:
+    return words.number(quality.rank_agreement)
+
+
+def carried(found: Explanation) -> str:
+    """How concentrated the influence is: the sum of the top 50 as a share of the total."""
+    helps, hurts = of_total(found.quality.top_helpful), of_total(found.quality.top_harmful)
+    top = min(TOP, found.quality.n)
+    return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
+
+
+def of_total(found: Share) -> str:
+    if found.low == found.high:
+        return words.percent(found.value)
+    return f"{words.percent(found.value)} {words.escaped(words.interval(found.low, found.high))}"
+
+
+def enlarged(content: bytes) -> bytes:
+    """A picture at a size to look at, as PNG: small ones keep their pixels crisp, large ones are made smaller."""
+    picture, target = decode_picture(content), BytesIO()
+    times = SIDE / max(picture.size)
+    size = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))
+    way = Image.Resampling.NEAREST if max(picture.size) < CRISP else Image.Resampling.LANCZOS
+    picture.resize(size, way).save(target, "PNG")
+    return target.getvalue()

@@ -1,0 +1,41 @@
+"""How are training samples shown where a person may decide about them? One gallery, the same on every page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages.ui.components.gallery import gallery
+from pages.ui.samples import cards
+from pages.ui.shell import frame, state
+from pages.ui.shell.state import Chosen
+
+
+def deciding(
+    chosen: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
+) -> None:
+    """Cards that take decisions.
+
+    Args:
+        chosen: The run on screen, its log and reviewer.
+        positions: Rows of `run.samples`, in the order of the cards.
+        key: Name of the gallery on its page.
+        version: What was chosen to come to these rows; another version begins at the first card.
+        label: What a screen reader calls it.
+        look: More for `gallery`, such as view or columns.
+    """
+    gallery(
+        cards.cards(chosen.run, chosen.name, positions, chosen.log),
+        key=f"{key}_{chosen.name}",
+        version=f"{chosen.run.id}:{version}",
+        classes=chosen.run.classes,
+        apply=state.writer(chosen),
+        label=label,
+        **look,
+    )
+
+
+grid = st.fragment(frame.framed(deciding))
+"""The same as a fragment of its own: a decision redraws marks, not the page."""

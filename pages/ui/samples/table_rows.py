@@ -1,0 +1,81 @@
+"""How does a row of a table become a face that can be read at a glance? Its most telling cells, unusual ones marked.
+
+A cell is unusual when less than RARE of the training rows hold something as rare (influence_core/data/rarity.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.data.rarity import RARE
+from influence_core.run_files.tables import Run
+from pages.ui.components.gallery import Card, Cell
+from pages.ui.shell import cached
+from pages.ui.words import formats as words
+
+SHOWN = 6
+DIFFERENT = 4
+
+
+def with_cells(card: Card, run: Run, position: Mapping[str, int]) -> Card:
+    """The card of a sample that is a row: its cells, and of its neighbours those that differ."""
+    at = position[card["id"]]
+    near = run.neighbours[at].tolist()
+    beside = [
+        {**known, "cells": _different(run, at, other)}
+        for known, other in zip(card.get("neighbours", []), near, strict=True)
+    ]
+    return Card(**{**card, "cells": telling(run, at), "all": cells(run, at), "neighbours": beside})
+
+
+def telling(run: Run, at: int) -> list[Cell]:
+    """At most SHOWN cells, in the order of the columns: the unusual ones, then the first of the others."""
+    every = cells(run, at)
+    rare = _rarity(run)[at]
+    by_rarity = np.argsort(rare, kind="stable")
+    odd = [int(place) for place in by_rarity if every[place]["odd"]]
+    rest = [place for place in range(len(every)) if place not in odd]
+    return [every[place] for place in sorted([*odd, *rest][:SHOWN])]
+
+
+def cells(run: Run, at: int) -> list[Cell]:
+    """Every cell of a row, in the order of the columns."""
+    table, rare = run.cells, _rarity(run)[at]
+    assert table is not None, "rows are for runs of tables"
+    values = table.iloc[at].tolist()
+    return [
+        Cell(name=str(name), text=shown(value), odd=bool(share < RARE))
+        for name, value, share in zip(table.columns, values, rare, strict=True)
+    ]
+
+
+def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
+    """Every cell of a held-out row; which are unusual is said of training rows only."""
+    return [
+        Cell(name=str(name), text=shown(value), odd=False)
+        for name, value in zip(table.columns, table.iloc[at].tolist(), strict=True)
+    ]
+
+
+def shown(value: Any) -> str:
+    """A cell as it is read: whole numbers without a point, a missing one as words."""
+    if pd.isna(value):
+        return "missing"
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    return words.count(value) if float(value).is_integer() else words.number(float(value))
+
+
+def _different(run: Run, at: int, other: int) -> list[Cell]:
+    ours, theirs = cells(run, at), cells(run, other)
+    return [b for a, b in zip(ours, theirs, strict=True) if a["text"] != b["text"]][:DIFFERENT]
+
+
+def _rarity(run: Run) -> np.ndarray:
+    found = cached.rarity(run.id, run)
+    assert found is not None, "rows are for runs of tables"
+    return found

@@ -1,0 +1,196 @@
+"""What is kept in memory between reruns? Keyed by run id and column name, never by an array; bounded.
+
+Streamlit hashes large arrays from a sample of their values, so two runs could be taken for one another: the
+run id (never reused) stands for the content, and the run itself travels as `_run`, outside the key.
+Everything here is shared by all sessions and must not be changed by its readers.
+"""
+
+from __future__ import annotations
+
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.run_files.tables import Run, open_run
+from influence_core.training.dynamics import training_dynamics
+from influence_core.training.recorder import Recording
+from pages.ui.words import formats as words
+from pages.ui.words import overview as findings
+from pages.ui.words import robustness as fragility
+
+if TYPE_CHECKING:
+    from influence_core.runs.explanations import (
+        Explanation,  # brings torch: only a page that explains pays for it
+    )
+
+SHOWN = 10
+"""Samples of each kind on the Influence page."""
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def warm_up() -> threading.Thread:
+    """Load scikit-learn beside the first visit: it takes a second, and the first Overview would wait for it."""
+    thread = threading.Thread(target=import_module, args=("influence_core.judging.detection",), daemon=True)
+    thread.start()
+    return thread
+
+
+def run(folder: Path) -> Run:
+    """The finished run in this folder; opened and checked once, again when its run.json changes."""
+    return _run(str(folder), (folder / "run.json").stat().st_mtime_ns)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _run(folder: str, stamp: int) -> Run:
+    return open_run(Path(folder))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def log(root: str) -> DecisionLog:
+    """The decision log of this runs root."""
+    return decision_log_for(Path(root))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def columns(run_id: str, _run: Run) -> dict[str, Any]:
+    """The sample table as plain sequences, many times faster to read row by row than a DataFrame.
+
+    Adds `sample_id` (list), `rank` (1 = most suspicious) and `position` (sample id -> row).
+    """
+    table = _run.samples
+    ids = [str(sample) for sample in table.index]
+    plain = {str(name): _plain(table[str(name)]) for name in table.columns}
+    by_suspicion = order(run_id, "suspicion", _run)
+    rank = np.empty(len(ids), dtype=np.int64)
+    rank[by_suspicion] = np.arange(1, len(ids) + 1)
+    return {
+        **plain,
+        "sample_id": ids,
+        "rank": rank,
+        "position": {sample: row for row, sample in enumerate(ids)},
+    }
+
+
+def _plain(values: Any) -> Any:
+    return values.to_numpy() if pd.api.types.is_numeric_dtype(values) else values.astype(object).tolist()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def coordinates(run_id: str, _run: Run) -> np.ndarray:
+    """The map, shape (n, 2), float32."""
+    return _run.samples[["map_x", "map_y"]].to_numpy(dtype=np.float32)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def codes(run_id: str, column: str, _run: Run) -> np.ndarray:
+    """A column of class names as positions in the run's class order, shape (n,)."""
+    return pd.Categorical(_run.samples[column], categories=list(_run.classes)).codes.astype(np.int64)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def order(run_id: str, column: str, _run: Run) -> np.ndarray:
+    """Row positions, most suspicious first by this score; ties keep the order of the table. Shape (n,)."""
+    lowest_first = any(
+        known.lowest_first for known in words.orders(_run.description["columns"]) if known.column == column
+    )
+    values = _run.samples[column].to_numpy(dtype=float)
+    return np.argsort(values if lowest_first else -values, kind="stable")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
+    """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
+    present = [known.column for known in words.orders(_run.description["columns"])]
+    return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def dynamics(folder: str, epochs: int, _recording: Recording) -> pd.DataFrame:
+    """How each sample was learned, by training_dynamics; again after each epoch of a recording that still grows."""
+    return training_dynamics(_recording)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def truth(run_id: str, _run: Run) -> pd.Series | None:
+    """True label by sample id where the dataset carries them (the demo), else None."""
+    return _run.truth()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def detection(run_id: str, _run: Run) -> pd.DataFrame:
+    """How well every signal finds the wrong labels; only for runs with a truth."""
+    from influence_core.judging.detection import (
+        detection_table,  # brings scikit-learn: only the demo pays for it
+    )
+
+    known = truth(run_id, _run)
+    assert known is not None, "detection() is for runs whose truth is known"
+    return detection_table(_run.samples, findings.wrong(_run, known))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def explanation(
+    run_id: str, split: str, sample: str, objective: str | tuple[str, str], _run: Run
+) -> Explanation:
+    """The training samples behind one prediction; the model stays open in the run."""
+    return _run.explain(sample, k=SHOWN, objective=objective, split=split)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def explanation_of_picture(
+    run_id: str, digest: str, label: str | None, _run: Run, _content: bytes
+) -> Explanation:
+    """The same for a picture that was uploaded; its digest stands for its content."""
+    return _run.explain(_content, k=SHOWN, label=label)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def affected(run_id: str, sample: str, _run: Run) -> Explanation:
+    """The validation samples that a training sample helps and hurts."""
+    return _run.affected(sample, k=SHOWN)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
+    """Influence on robustness beside that on utility."""
+    table = _run.samples
+    robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
+    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_metrics(run_id: str, split: str, column: str, positive: str, _run: Run) -> pd.DataFrame:
+    """How well each group of a column is served, on "validation" or "test" samples."""
+    from influence_core.judging.group_rates import (
+        group_metrics,  # brings fairlearn: only the Fairness page pays for it
+    )
+
+    return group_metrics(_run.table(split), column, positive)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def group_rates(run_id: str, split: str, column: str, positive: str, metric: str, _run: Run) -> pd.DataFrame:
+    """One rate of each group with its interval."""
+    from influence_core.judging.group_rates import rate_intervals
+
+    return rate_intervals(_run.table(split), column, positive, metric)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def rarity(run_id: str, _run: Run) -> np.ndarray | None:
+    """How unusual each cell of a table is, shape (n, columns); None when the samples are no rows of a table."""
+    from influence_core.data.rarity import rarity
+
+    return None if _run.cells is None else rarity(_run.cells)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def held_out_cells(run_id: str, split: str, _run: Run) -> pd.DataFrame | None:
+    """The rows of a held-out split of a table as they stand in the source."""
+    return _run.held_out_cells(split)

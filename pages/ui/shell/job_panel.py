@@ -1,0 +1,125 @@
+"""How far is the work, how long will it take, how is it stopped or resumed? Polls only while it works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from influence_core.errors import InfluenceError
+from influence_core.jobs import submission as jobs
+from influence_core.jobs.submission import JobStatus
+from pages.ui.shell import frame, more_work
+from pages.ui.words import formats as words
+
+PROBLEM = "_job_problem"
+LOOKS = {
+    "queued": ("gray", "schedule", "waiting"),
+    "running": ("blue", "autorenew", "running"),
+    "finished": ("green", "check_circle", "finished"),
+    "cancelled": ("gray", "cancel", "cancelled"),
+    "interrupted": ("orange", "power_off", "interrupted"),
+    "failed": ("orange", "error", "failed"),
+    "damaged": ("orange", "broken_image", "damaged"),
+}
+
+
+def state_badge(state: str) -> str:
+    """The state of a run as a badge in markdown: colour, icon and word."""
+    colour, icon, text = LOOKS[state]
+    return f":{colour}-badge[:material/{icon}: {text}]"
+
+
+def panel(folder: Path, *, key: str, compact: bool = False, title: str | None = None) -> None:
+    """State, progress and buttons of one job; reruns the page once when the work begins or ends.
+
+    `compact` is for the sidebar: the bar, the time left and the button. `title`: what is at work, else the folder.
+    """
+    active = jobs.status(folder).active
+    live = st.fragment(frame.framed(_live), run_every=1.0 if active else None)
+    live(folder, key, compact, active, title or folder.name)
+
+
+def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -> None:
+    status = jobs.status(folder)
+    if status.active != was_active:
+        st.rerun()
+    st.markdown(f"**{words.escaped(title)}** {state_badge(status.state)}")
+    st.progress(min(1.0, status.fraction), text=step_text(status))
+    st.caption(detail_text(status))
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.error(problem, icon=":material/error:")
+    _buttons(folder, key, status)
+    if not compact:
+        _troubles(status)
+
+
+def _buttons(folder: Path, key: str, status: JobStatus) -> None:
+    """Cancel asks; a job that does not listen can be ended at once. What stopped early can be resumed."""
+    if status.cancelling:
+        _button("Stop at once", "stop_circle", f"{key}_kill", more_work.stop_at_once, folder)
+    elif status.active:
+        _button("Cancel", "stop", f"{key}_cancel", more_work.cancel, folder)
+    elif status.resumable and (folder / "job.json").exists():
+        _button("Resume", "play_arrow", f"{key}_resume", more_work.resume, folder)
+
+
+def _button(label: str, icon: str, key: str, action, folder: Path) -> None:
+    st.button(label, icon=f":material/{icon}:", key=key, on_click=_attempt, args=(action, folder))
+
+
+def _attempt(action, folder: Path) -> None:
+    """A callback of a button; what it refuses is shown in the panel."""
+    try:
+        action(folder)
+    except InfluenceError as error:
+        st.session_state[PROBLEM] = str(error)
+
+
+def _troubles(status: JobStatus) -> None:
+    """Why it stopped, and the last lines of its log."""
+    if status.message and status.state in ("failed", "interrupted"):
+        st.error(status.message, icon=":material/error:")
+    if status.log:
+        with st.expander("Last lines of the log", icon=":material/description:"):
+            st.code("\n".join(status.log), language=None, wrap_lines=True)
+
+
+def step_text(status: JobStatus) -> str:
+    """'Step 2 of 6: gradients', or what else is going on."""
+    if status.cancelling:
+        return "Stopping; finished parts are kept"
+    if status.state == "queued":
+        return _queue_text(status.position)
+    if status.state == "running":
+        step = f"Step {status.stage_index + 1} of {status.stage_count}"
+        return (
+            f"{step}: {status.stage_title[:1].lower()}{status.stage_title[1:]}"
+            if status.stage_title
+            else "Starting"
+        )
+    return {
+        "cancelled": "Stopped on request; finished parts are kept",
+        "interrupted": "Stopped from outside; finished parts are kept",
+        "failed": "Stopped by an error; finished parts are kept",
+        "finished": "Finished",
+    }[status.state]
+
+
+def _queue_text(position: int | None) -> str:
+    if position is None or position == 1:
+        return "Starting as soon as no other run is at work"
+    return f"Waiting, number {position} in line"
+
+
+def detail_text(status: JobStatus) -> str:
+    """'1 200 of 4 000 · 950 a second · about 12 s left'."""
+    if status.state != "running":
+        return f"{words.percent(status.fraction)} done"
+    parts = [f"{words.count(status.done)} of {words.count(status.total)}"] if status.total else []
+    if status.rate:
+        parts.append(f"{words.number(status.rate)} a second")
+    parts.append(
+        "estimating the time left" if status.eta is None else f"about {words.duration(status.eta)} left"
+    )
+    return " · ".join(parts)

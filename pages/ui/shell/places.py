@@ -1,0 +1,62 @@
+"""Where do runs, datasets and the demo live on this server? And may this path be opened? No Streamlit.
+
+INFLUENCE_RUNS   folder of the run folders; default ./runs
+INFLUENCE_DATA   folders a person may open datasets and models from, separated like PATH; default: the folder
+                 the server was started in
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from influence_core.errors import DataError
+
+APP = Path(__file__).resolve().parents[3]
+"""Holds app.py, pages/ and sample_data/: the project folder, or influence_core/_app in an installed wheel."""
+
+DEMO = APP / "sample_data" / "fashion"
+FAIRNESS_DEMO = APP / "sample_data" / "adult"
+
+
+def runs_root() -> Path:
+    """The folder of all run folders; it need not exist yet. Set but empty counts as not set."""
+    return Path(os.environ.get("INFLUENCE_RUNS") or "runs").resolve()
+
+
+def data_roots() -> tuple[Path, ...]:
+    """The folders datasets and models may be opened from. The bundled samples are always among them."""
+    named = os.environ.get("INFLUENCE_DATA")
+    roots = [Path(part) for part in named.split(os.pathsep) if part] if named else [Path.cwd()]
+    return (*(root.resolve() for root in roots), APP / "sample_data")
+
+
+def permitted(text: str, what: str) -> Path:
+    """The path a person typed, resolved, if it exists inside one of the data roots.
+
+    Links are followed before the check, so that a link inside a root cannot lead outside.
+    """
+    typed = Path(text.strip()).expanduser()
+    bases = [typed] if typed.is_absolute() else [root / typed for root in data_roots()]
+    inside = [path for path in (base.resolve() for base in bases) if _is_inside(path)]
+    if not inside:
+        raise DataError(
+            f"The {what} '{text}' lies outside the folders this server may read: {_listed()}. "
+            f"Copy it there, or start the server with INFLUENCE_DATA set to its folder."
+        )
+    found = next((path for path in inside if path.exists()), None)
+    if found is None:
+        raise DataError(
+            f"There is no {what} at '{text}'. It was looked for in {_listed()}. "
+            f"Check the spelling; the path is one on the server, not on your own computer."
+        )
+    return found
+
+
+def _is_inside(path: Path) -> bool:
+    """In a data root, and not among the runs: they, and the uploads beneath them, are somebody's."""
+    return any(path.is_relative_to(root) for root in data_roots()) and not path.is_relative_to(runs_root())
+
+
+def _listed() -> str:
+    return ", ".join(str(root) for root in data_roots())

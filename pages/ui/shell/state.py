@@ -1,0 +1,195 @@
+"""What is this browser looking at? The only file that knows the keys of the session and of the address bar.
+
+Nothing a person would miss lives here: runs are on disk, decisions in the log, filters in the address bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import streamlit as st
+
+from influence_core.decisions.log import DecisionLog
+from influence_core.intake import uploads
+from influence_core.jobs import submission as jobs
+from influence_core.run_files.tables import Run, RunSummary, list_runs, run_path
+from pages.ui.charts.base import Theme
+from pages.ui.components.gallery import Event
+from pages.ui.samples import cards
+from pages.ui.shell import cached, frame, job_panel, visitor
+from pages.ui.shell.places import runs_root
+
+RUN = "run"
+SAMPLE = "sample"
+CUT = "cut"
+SORT = "sort"
+SHARE = "share"
+GIVEN, PREDICTED, SUGGESTED = "given", "predicted", "suggested"
+PAGE, PAGE_SIZE = "page", "size"
+COLOUR = "colour"
+OF, AGAINST, ROBUST = "of", "against", "robust"
+RECORDING, KIND, CURVE = "recording", "kind", "curve"
+SHOW, QUEUE_PAGE = "show", "queue"
+PREVIEW = "preview"
+SCOPE, TOP, CLASS, FROM, VERIFIED = "scope", "top", "class", "from", "verified"
+FROZEN = "_review_list"
+REVIEWER = "reviewer"
+_UNKNOWN = "_unknown_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The open run: its folder name (what the address bar carries), the run itself, and its decision log."""
+
+    name: str
+    run: Run
+    log: DecisionLog
+
+    @property
+    def cut(self) -> float:
+        """The cut the run proposes: samples above it are in doubt."""
+        return float(self.run.description["results"]["cut"])
+
+
+def theme() -> Theme:
+    """The colours to draw with. Unknown on the very first visit of a session: light."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def address() -> str:
+    """Where this browser reaches the server, ending in '/': the page's address without the page."""
+    url = st.context.url or ""
+    return url[: url.rfind("/") + 1]
+
+
+signed_in = visitor.signed_in
+
+
+def reviewer() -> str:
+    """Who decides here: the signed-in person, else the name asked for in the sidebar."""
+    if (name := signed_in()) is not None:
+        return name
+    return str(st.session_state.get(REVIEWER) or "").strip() or "anonymous"
+
+
+def choose_run(summaries: list[RunSummary]) -> str | None:
+    """The run selector. The address bar wins; without one, the newest finished run is open."""
+    names = [summary.name for summary in summaries]
+    asked = st.query_params.get(RUN)
+    if asked and asked not in names:
+        st.session_state[_UNKNOWN] = asked
+    elif RUN not in st.session_state and not asked:
+        _open_newest(summaries)
+    chosen = st.selectbox(
+        "Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open"
+    )
+    if chosen:
+        st.session_state.pop(_UNKNOWN, None)
+    return chosen
+
+
+def _open_newest(summaries: list[RunSummary]) -> None:
+    """Into the address bar too, before the selector owns that part of it: every address can be shared."""
+    newest = next((summary.name for summary in summaries if summary.state == "finished"), None)
+    if newest is not None:
+        st.query_params[RUN] = st.session_state[RUN] = newest
+
+
+def open_run_named(name: str) -> None:
+    """Make this the open run; for callbacks, which run before the selector is drawn."""
+    st.session_state[RUN] = name
+
+
+def run_name() -> str | None:
+    """The folder name of the open run, if there is one in the list."""
+    return st.session_state.get(RUN)
+
+
+def run_folder(name: str) -> Path:
+    """The folder of a run of this server; refuses names that could lead elsewhere."""
+    return run_path(runs_root(), name)
+
+
+def summaries() -> list[RunSummary]:
+    """Every run this visitor may see, newest first: those of other people's uploads are not among them."""
+    root, owners = runs_root(), visitor.owners()
+    return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
+
+
+def require_run() -> Chosen:
+    """The open, finished run; draws its chip. Without one, says what to do and ends the page."""
+    name = run_name()
+    if name is None:
+        _without_run()
+    folder = run_folder(name)
+    if not uploads.may_see(runs_root(), folder, visitor.owners()):
+        _without_run()
+    if jobs.status(folder).state != "finished":
+        _unfinished(folder)
+    run = cached.run(folder)
+    frame.run_chip(run)
+    return Chosen(name, run, cached.log(str(runs_root())))
+
+
+def _without_run() -> Never:
+    unknown = st.session_state.get(_UNKNOWN)
+    if unknown:
+        title, text = (
+            "This run is not here",
+            f"The address asks for the run '{unknown}', which this server does not have.",
+        )
+    else:
+        title, text = (
+            "No run yet",
+            "A run is one look at a dataset with its model. The demo takes less than a minute.",
+        )
+    frame.empty(title, text, action="Go to Start", page="start", icon=":material/folder_off:")
+    st.stop()
+
+
+def _unfinished(folder: Path) -> Never:
+    with st.container(border=True):
+        job_panel.panel(folder, key="page_job")
+    if jobs.status(folder).active:
+        st.caption("What was found appears here. You may close this window; the work goes on.")
+        _outline()
+    st.stop()
+
+
+def _outline() -> None:
+    """Where the answer will stand: five numbers, two charts."""
+    for column in st.columns(5, gap="small"):
+        column.skeleton(height=112)
+    for column in st.columns(2, gap="medium"):
+        column.skeleton(height=420)
+
+
+def cut_slider(proposed: float) -> float:
+    """The cut above which a label is in doubt; one value for Overview and Review, kept in the address bar."""
+    return st.slider(
+        "Cut: in doubt from this suspicion on",
+        min_value=0.01,
+        max_value=0.99,
+        value=min(0.99, max(0.01, round(proposed, 2))),
+        step=0.01,
+        key=CUT,
+        bind="query-params",
+    )
+
+
+def forget_sample() -> None:
+    """Another split has other ids: an id of the last one would only not be found."""
+    st.session_state[SAMPLE] = ""
+
+
+def writer(chosen: Chosen) -> Callable[[Event], object]:
+    """What the gallery hands every decision to; it returns when the decision is on disk."""
+
+    def write(event: Event) -> object:
+        visitor.require("annotator", "decide")
+        return cards.apply(event, run=chosen.run, log=chosen.log, reviewer=reviewer())
+
+    return write

@@ -1,0 +1,170 @@
+"""What does a recording say of the samples of a run? Groups of samples, a headline, numbers; no Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from influence_core.errors import RunError
+from influence_core.run_files.tables import Run
+from influence_core.training.recorder import Recording, open_recording
+from pages.ui.words import formats as words
+from pages.ui.words.overview import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A group of samples worth a look: which, worst first, from the table of training_dynamics."""
+
+    title: str
+    sentence: str
+    choose: Callable[[pd.DataFrame], np.ndarray]
+
+
+def _never(table: pd.DataFrame) -> np.ndarray:
+    return _sorted(table, table["never"].to_numpy(bool), "aum")
+
+
+def _forgotten(table: pd.DataFrame) -> np.ndarray:
+    often = table["forgotten"].to_numpy()
+    order = np.lexsort((table["aum"].to_numpy(), -often))
+    return order[often[order] > 0]
+
+
+def _hardest(table: pd.DataFrame) -> np.ndarray:
+    return _sorted(table, table["aum"].notna().to_numpy(), "aum")
+
+
+def _wavering(table: pd.DataFrame) -> np.ndarray:
+    return _sorted(
+        table.assign(steady=-table["variability"]), table["variability"].notna().to_numpy(), "steady"
+    )
+
+
+def _hurtful(table: pd.DataFrame) -> np.ndarray:
+    return _sorted(table, table["influence"].to_numpy() < 0, "influence")
+
+
+def _sorted(table: pd.DataFrame, chosen: np.ndarray, column: str) -> np.ndarray:
+    order = np.argsort(table[column].to_numpy(), kind="stable")
+    return order[chosen[order]]
+
+
+KINDS = (
+    Kind("Never learned", "The model preferred another class in every epoch.", _never),
+    Kind("Forgotten", "Right in one epoch and wrong in a later one, most often first.", _forgotten),
+    Kind("Hardest", "All samples, lowest mean margin first: they fit their given label worst.", _hardest),
+    Kind(
+        "Wavering", "All samples, the least steady first: the model changed its mind about them.", _wavering
+    ),
+    Kind("Hurting", "Learning from them raised validation loss on average, most first.", _hurtful),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One number that is followed over the epochs."""
+
+    title: str
+    column: str
+    unit: str
+
+
+CURVES = (
+    Curve("Confidence", "loss", "probability of the given label"),
+    Curve("Margin", "margin", "logit of the given label minus the best other one"),
+    Curve("Influence", "influence", "layer-aware influence on validation loss; above 0 helps"),
+    Curve("Kept", "kept", "share of steps that the filter let through"),
+)
+
+
+def values(recording: Recording, curve: Curve) -> np.ndarray:
+    """(e, n); confidence is exp(-loss)."""
+    found = recording.column(curve.column)
+    return np.exp(-found) if curve.column == "loss" else found
+
+
+def readable(folder: Path) -> Recording | None:
+    """The recording of a folder, once it has begun."""
+    return open_recording(folder) if (folder / "recording.json").exists() else None
+
+
+def aligned(run: Run, recording: Recording) -> None:
+    """Raise unless the recording is of the run's samples under the labels they had, in the same order."""
+    theirs = recording.samples
+    ours = run.samples
+    if list(theirs["sample_id"]) != list(ours.index) or list(theirs["label"]) != list(ours["label"]):
+        raise RunError(
+            f"The recording in {recording.folder} is of {len(theirs):,} samples with other ids, labels or order than "
+            f"the {len(ours):,} of this run, so its curves cannot be shown here. Record a training of this dataset."
+        )
+
+
+def groups(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Row positions of every kind that has samples."""
+    found = {kind.title: kind.choose(table) for kind in KINDS}
+    return {title: rows for title, rows in found.items() if len(rows)}
+
+
+def headline(table: pd.DataFrame, epochs: int) -> str:
+    """The answer in one sentence."""
+    n, never = words.count(len(table)), int(table["never"].to_numpy().sum())
+    once = int((table["forgotten"].to_numpy() > 0).sum())
+    learned = (
+        "every sample was learned"
+        if never == 0
+        else f"{words.count(never)} of {n} samples were never learned"
+    )
+    return (
+        f"In {words.plural(epochs, 'epoch')} {learned}, and {words.count(once)} were forgotten at least once."
+    )
+
+
+def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
+    """Four numbers of the recording."""
+    n = len(table)
+    learned = table["learned"].to_numpy()
+    half = learned[learned > 0]
+    found = [
+        _share("Never learned", table["never"].to_numpy(bool), "The given label never won, in no epoch."),
+        _share("Forgotten", table["forgotten"].to_numpy() > 0, "Right in one epoch, wrong in a later one."),
+        Fact(
+            "Typically learned in",
+            f"epoch {int(np.median(half))}" if len(half) else "none",
+            f"median, of {words.plural(epochs, 'epoch')}",
+            "The first epoch from which the given label won to the end; median over those that were learned.",
+        ),
+    ]
+    influence = table["influence"].to_numpy()
+    if np.isfinite(influence).any():
+        found.append(_share("Hurting", influence < 0, "Mean influence on validation loss below zero."))
+    return found if n else []
+
+
+def _share(title: str, chosen: np.ndarray, help: str) -> Fact:
+    return Fact(title, words.count(chosen.sum()), f"{words.percent(chosen.mean())} of all samples", help)
+
+
+FROM_PYTHON = """
+recorder = ic.Recorder(ic.recording_folder({folder!r}), run.samples.index, run.samples["label"])
+for epoch in range(epochs):
+    for rows, inputs, labels in loader:              # rows: positions in the dataset
+        outputs = model(inputs)
+        ...                                          # loss, backward, step, as ever
+        recorder.batch(rows, outputs, labels)
+    recorder.end_epoch()
+recorder.close()
+""".strip()
+
+FILTER = """
+`ic.OnlineValuation` can also leave out of every step the samples whose influence is not above zero. **That helps a
+network that memorises wrong labels and hurts one that does not**, because right labels are left out as well:
+influence at one moment tells the two badly apart. The measurements are in `docs/online.md`.
+
+Watch the values, review what they point at, and repair it. Filter only where you have measured that it helps
+(`python -m benchmarks.online.filter`).
+""".strip()

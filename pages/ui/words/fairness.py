@@ -1,0 +1,189 @@
+"""How wide is a fairness gap, who pays, and which training samples make it so? In words and tables; no Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.run_files.tables import Run
+from pages.ui.words import formats as words
+
+KINDS = {
+    "equal_opportunity": "Equal opportunity",
+    "demographic_parity": "Demographic parity",
+    "equalized_odds": "Equalized odds",
+}
+METRICS = {
+    "equal_opportunity": "true_positive_rate",
+    "demographic_parity": "selection_rate",
+    "equalized_odds": "true_positive_rate",
+}
+TITLES = {
+    "samples": "Samples",
+    "accuracy": "Accuracy",
+    "selection_rate": "Predicted share",
+    "true_positive_rate": "True positives",
+    "false_positive_rate": "False positives",
+}
+AXES = {
+    "accuracy": "accuracy",
+    "selection_rate": "predicted share",
+    "true_positive_rate": "true positive rate",
+}
+QUARTERS = ("helps both", "hurts accuracy, narrows the gap", "hurts both", "helps accuracy, widens the gap")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One fairness objective of a run, and what run.json says of it."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def influence(self) -> str:
+        """The column of samples.parquet."""
+        return f"influence_{self.name}"
+
+    @property
+    def column(self) -> str:
+        """The group column."""
+        return str(self.facts["column"])
+
+    @property
+    def kind(self) -> str | None:
+        """A key of KINDS; None for the worst group's loss."""
+        return self.facts.get("kind")
+
+    @property
+    def positive(self) -> str | None:
+        """The class whose rates are counted; None in the macro form and for the worst group."""
+        named = self.facts.get("positive") or []
+        return str(named[0]) if len(named) == 1 else None
+
+    @property
+    def title(self) -> str:
+        """What the selector says: 'sex: demographic parity'."""
+        kind = KINDS[self.kind].lower() if self.kind else "loss of the worst group"
+        return f"{self.column}: {kind}" + (f", class {self.positive}" if self.positive else "")
+
+
+def aims(run: Run) -> list[Aim]:
+    """The fairness objectives of a run, in its order."""
+    found: Mapping[str, Any] = run.description.get("objectives", {})
+    return [Aim(name, facts) for name, facts in found.items() if "column" in facts]
+
+
+def notes(run: Run, aim: Aim) -> list[str]:
+    """What must be known to read this gap: its own notes and those of the run, without those of other objectives."""
+    of_others = {
+        note
+        for name, facts in run.description["objectives"].items()
+        if name != aim.name
+        for note in facts["notes"]
+    }
+    own = list(aim.facts["notes"])
+    return own + [note for note in run.description.get("notes", []) if note not in of_others | {*own}]
+
+
+def headline(aim: Aim) -> str:
+    """The size of the gap with its interval first, then who is worse off."""
+    facts = aim.facts.get("rate", aim.facts)
+    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", words.MINUS)
+    if aim.kind is None:
+        return f"{facts['highest']} fares worst: mean loss {size}"
+    name = f"{KINDS[aim.kind]} gap"
+    if not facts["present"]:
+        return f"No {name.lower()} that chance alone would not make: {size}"
+    return f"{name} {size}, {lower(aim)} lower"
+
+
+def lower(aim: Aim) -> str:
+    """The group with the lower rate. For equal opportunity the recorded rate is that of MISSED positives."""
+    facts = aim.facts.get("rate", aim.facts)
+    return str(facts["highest"] if aim.kind == "equal_opportunity" else facts["lowest"])
+
+
+ABSENT = (
+    "This gap is not there: its interval spans 0, or shuffled groups make one as large. What follows ranks samples by "
+    "chance; do not act on it."
+)
+
+
+def explained(aim: Aim) -> str:
+    """What the influence below is about: the smooth form of the gap and its value."""
+    facts = aim.facts
+    size = f"{words.number(facts['value'])} [{words.number(facts['low'])}, {words.number(facts['high'])}]"
+    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {words.count(facts['samples'])} "
+    return text + "validation samples."
+
+
+def cells(run: Run, aim: Aim) -> pd.DataFrame:
+    """Who moves the gap: per group and given label the sums of negative and of positive influence, and the count.
+
+    Columns group, label, n, widens (<= 0), narrows (>= 0); in the unit of the objective per unit of learning rate.
+    """
+    table = run.samples
+    known: Any = (
+        table[table[aim.column].notna()] if aim.column in table else table[:0].assign(**{aim.column: ""})
+    )
+    values = known[aim.influence]
+    frame = pd.DataFrame(
+        {
+            "group": known[aim.column].astype(str),
+            "label": known["label"].astype(str),
+            "n": 1,
+            "widens": values.clip(upper=0),
+            "narrows": values.clip(lower=0),
+        }
+    )
+    found: Any = frame.groupby(["group", "label"], sort=True, observed=True).sum()
+    found = found.reset_index()
+    return found.sort_values("widens", kind="stable").reset_index(drop=True)
+
+
+def quarter(run: Run, aim: Aim) -> np.ndarray:
+    """Which quarter of the trade-off each sample is in: a position in QUARTERS, shape (n,)."""
+    utility = run.samples["influence_utility"].to_numpy() >= 0
+    fair = run.samples[aim.influence].to_numpy() >= 0
+    return np.select([utility & fair, ~utility & fair, ~utility & ~fair], [0, 1, 2], default=3)
+
+
+def widening(
+    run: Run, aim: Aim, group: str | None, label: str | None, quarters: tuple[int, ...]
+) -> np.ndarray:
+    """Row positions of samples that widen the gap, the one that widens it most first, after the filters."""
+    table = run.samples
+    values = table[aim.influence].to_numpy()
+    kept = values < 0
+    if group is not None:
+        kept &= (table[aim.column].astype(str) == group).to_numpy()
+    if label is not None:
+        kept &= (table["label"] == label).to_numpy()
+    if quarters and "influence_utility" in table:
+        kept &= np.isin(quarter(run, aim), quarters)
+    order = np.argsort(values, kind="stable")
+    return order[kept[order]]
+
+
+def share_of_worst(run: Run, aim: Aim, k: int) -> str:
+    """What the k worst samples have in common: 'Of the 100 that widen it most, 83 are Male labelled >50K.'"""
+    worst = widening(run, aim, None, None, ())[:k]
+    if not len(worst) or aim.column not in run.samples:
+        return ""
+    table = run.samples.iloc[worst]
+    pairs = (table[aim.column].astype(str) + " labelled " + table["label"].astype(str)).value_counts()
+    return (
+        f"Of the {words.count(len(worst))} samples that widen it most, {words.count(int(pairs.iloc[0]))} are "
+        f"{pairs.index[0]}."
+    )
+
+
+def metric_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Group metrics as they are shown: titles, shares in per cent, the group as a column."""
+    shares = {name: 100 * table[name] for name in table if name != "samples"}
+    return table.assign(**shares).rename(columns=TITLES).rename_axis(index="Group").reset_index()

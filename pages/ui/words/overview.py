@@ -1,0 +1,283 @@
+"""What was found, in words and numbers a stakeholder reads in ten seconds? No Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence_core.run_files.tables import Run
+from pages.ui.words import formats as words
+from pages.ui.words.review import wilson
+
+
+@dataclass(frozen=True, slots=True)
+class ClassShare:
+    """One class: how many of its samples are in doubt."""
+
+    name: str
+    flagged: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        return self.flagged / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What lies above one cut.
+
+    `confusion` counts the samples in doubt: index = given label, columns = suggested label, in class order.
+    `expected_errors` does not depend on the cut: it is the sum of all suspicions. `possible` is the share of labels
+    that may be wrong although nothing tells them from hard ones; 0 where the run can tell.
+    """
+
+    cut: float
+    total: int
+    flagged: int
+    expected_errors: float
+    expected_spread: float
+    possible: float
+    by_class: tuple[ClassShare, ...]
+    confusion: pd.DataFrame
+
+    @property
+    def headline(self) -> str:
+        if not self.flagged and self.possible:
+            return (
+                f"No label of {words.count(self.total)} stands out as wrong, but up to "
+                f"{words.percent(self.possible)} of them may be."
+            )
+        if not self.flagged:
+            return (
+                f"None of {words.count(self.total)} training labels is probably wrong: nothing here is worth the time "
+                "of a review."
+            )
+        verb = "is" if self.flagged == 1 else "are"
+        return (
+            f"{words.count(self.flagged)} of {words.count(self.total)} training labels {verb} probably wrong."
+        )
+
+    @property
+    def worst_class(self) -> ClassShare:
+        """The class with the largest share in doubt."""
+        return max(self.by_class, key=lambda entry: (entry.share, entry.flagged))
+
+    @property
+    def pair(self) -> tuple[str, str, int] | None:
+        """The given and suggested label that meet most often, with their number."""
+        if not self.flagged:
+            return None
+        counts = self.confusion.to_numpy()
+        row, column = np.unravel_index(int(counts.argmax()), counts.shape)
+        return str(self.confusion.index[row]), str(self.confusion.columns[column]), int(counts[row, column])
+
+
+def find(run: Run, cut: float) -> Findings:
+    """Everything the Overview says about one cut."""
+    samples, classes = run.samples, list(run.classes)
+    suspicion, given = np.asarray(samples["suspicion"], dtype=float), np.asarray(samples["label"], dtype=str)
+    doubtful = suspicion >= cut
+    suggested = np.asarray(samples["suggested_label"], dtype=str)[doubtful]
+    confusion = pd.crosstab(given[doubtful], suggested)
+    return Findings(
+        cut=cut,
+        total=len(given),
+        flagged=int(doubtful.sum()),
+        expected_errors=float(suspicion.sum()),
+        expected_spread=1.96 * float(np.sqrt((suspicion * (1 - suspicion)).sum())),
+        possible=possible(run.description["results"]),
+        by_class=tuple(
+            ClassShare(name, int((given[doubtful] == name).sum()), int((given == name).sum()))
+            for name in classes
+        ),
+        confusion=confusion.reindex(index=classes, columns=classes, fill_value=0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One bordered number of the Overview; `detail` is its interval or what it is a share of."""
+
+    title: str
+    value: str
+    detail: str
+    help: str
+
+
+def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
+    """The five numbers: validation accuracy, in doubt, expected errors, worst class, test accuracy."""
+    worst = found.worst_class
+    low, high = (max(0.0, found.expected_errors + side * found.expected_spread) for side in (-1, 1))
+    return [
+        _accuracy(
+            "Validation accuracy",
+            results.get("validation_accuracy"),
+            "Share of validation samples the model gets right.",
+        ),
+        Fact(
+            "In doubt",
+            words.percent(found.flagged / found.total),
+            f"{words.count(found.flagged)} of {words.count(found.total)} labels",
+            "Share of the training labels whose suspicion reaches the cut.",
+        ),
+        Fact(
+            "Expected errors",
+            words.count(found.expected_errors),
+            f"[{words.count(low)}, {words.count(high)}] labels",
+            "Sum of all suspicions: how many training labels are wrong in expectation, with a 95 % interval. "
+            "It does not depend on the cut; the interval covers chance, not a wrong estimate of suspicion.",
+        ),
+        Fact(
+            "Worst class",
+            words.escaped(worst.name) if found.flagged else "none",
+            f"{words.percent(worst.share)} {_bracket(worst)}" if found.flagged else "nothing is in doubt",
+            "The given label with the largest share in doubt; that share, and its 95 % interval in brackets.",
+        ),
+        _accuracy(
+            "Test accuracy",
+            results.get("test_accuracy"),
+            "Share of test samples the model gets right; not used for any score.",
+        ),
+    ]
+
+
+def possible(results: Mapping[str, Any]) -> float:
+    """Share of labels that may be wrong where the evidence cannot tell them from hard ones, else 0.
+
+    Runs of older versions never asked; below 0.5 % there is nothing to say.
+    """
+    share = float(results.get("noise_possible", 0.0))
+    return share if results.get("noise_support", 1.0) < 0.5 and share >= 0.005 else 0.0
+
+
+def hesitation(share: float) -> str:
+    """Why few labels are in doubt although a `share` of them may be wrong, in one sentence."""
+    return (
+        "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
+        f"cut. Up to {words.percent(share)} of the labels may be wrong; the order of suspicion says where to look "
+        "first."
+    )
+
+
+def _accuracy(title: str, record: Mapping[str, float] | None, help: str) -> Fact:
+    if record is None:
+        return Fact(title, "none", "no such split", help)
+    bracket = words.interval(record["low"], record["high"])
+    return Fact(
+        title, words.percent(record["value"]), bracket, f"{help} The brackets hold its 95 % interval."
+    )
+
+
+def _bracket(worst: ClassShare) -> str:
+    return words.interval(*wilson(worst.flagged, worst.total))
+
+
+def next_steps(found: Findings) -> list[str]:
+    """What to do, as sentences; the first is the page's primary action."""
+    if found.pair is None:
+        return [
+            "Nothing reaches the cut. Lower it to look at the most suspicious samples"
+            + (": some of them may be wrong." if found.possible else " anyway.")
+        ]
+    given, suggested, number = found.pair
+    minutes = max(1, round(found.flagged * 3 / 60))
+    return [
+        f"1. **Review** the {words.plural(found.flagged, 'label')} in doubt, most suspicious first: "
+        f"about {words.count(minutes)} min at three seconds each.",
+        f"2. The most frequent mix-up is **{words.escaped(given)}** that looks like "
+        f"**{words.escaped(suggested)}** ({words.plural(number, 'sample')}): click that cell to see them.",
+        "3. **Export** the corrected labels, or the corrected image folder, and train again.",
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- judging
+
+
+def wrong(run: Run, truth: pd.Series) -> pd.Series:
+    """Which given labels are wrong, by sample id. For judging only."""
+    samples = run.samples
+    known = truth.reindex(samples.index)
+    differs = np.asarray(samples["label"], dtype=str) != np.asarray(known, dtype=str)
+    return pd.Series(np.where(known.isna(), None, differs), index=samples.index)
+
+
+def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
+    """One sentence on how well suspicion found the planted errors, beside the best other signal."""
+    others = table.drop(
+        index=[name for name in table.index if str(name).startswith("suspicion")] + ["random"],
+        errors="ignore",
+    )
+    best = others["auroc"].idxmax()
+    ours = table.loc["suspicion"]
+    return (
+        f"{words.count(errors)} of the {words.count(total)} labels really are wrong. Suspicion puts a wrong "
+        f"label before a right one in **{words.percent(ours['auroc'])}** of all pairs (best single signal, "
+        f"{words.title_of(str(best), {})}: {words.percent(others.at[best, 'auroc'])}), and "
+        f"**{words.percent(ours['precision_at_5'])}** of its first 5{words.THIN}% are real errors."
+    )
+
+
+def detection_rows(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The table as shown: plain titles, shares as they are."""
+    return pd.DataFrame(
+        {
+            "Signal": [titles.get(str(name), str(name)) for name in table.index],
+            "AP": table["average_precision"].to_numpy(),
+            "First 5 %": table["precision_at_5"].to_numpy(),
+            "First 10 %": table["precision_at_10"].to_numpy(),
+        }
+    )
+
+
+# ---------------------------------------------------------------------------------------------- provenance
+
+
+def reproducibility_sentence(run: Run) -> str:
+    """What the second computation of a small sample showed."""
+    record = run.description.get("reproducibility") or {}
+    return str(
+        record.get("sentence") or record.get("message") or "No second computation was made for this run."
+    )
+
+
+def provenance(run: Run) -> list[str]:
+    """Where the numbers come from: model, split sizes, versions, time; one line of markdown each."""
+    description = run.description
+    dataset, model = description["inputs"]["dataset"], description["inputs"]["model"]
+    splits = (("n_train", "training"), ("n_val", "validation"), ("n_test", "test"))
+    known = [(dataset[key], title) for key, title in splits if dataset.get(key)]
+    sizes = ", ".join(f"{words.count(size)} {title}" for size, title in known)
+    lines = [
+        f"**Model** {words.escaped(str(model['architecture']))}, "
+        f"{words.count(model.get('parameters') or 0)} parameters, "
+        f"fingerprint `{str(model['fingerprint'])[:12]}`",
+        f"**Dataset** {words.escaped(str(dataset['name']))}: {sizes} samples, "
+        f"fingerprint `{str(dataset['fingerprint'])[:12]}`",
+    ]
+    if sentence := exactness_sentence(description.get("preflight") or {}):
+        lines.append(sentence)
+    if description.get("timings"):
+        lines.append(f"**Time** {words.duration(sum(description['timings'].values()))} in all")
+    notes = [*(dataset.get("notes") or ()), *(description.get("notes") or ())]
+    lines += [words.escaped(str(note)) for note in notes]
+    return lines
+
+
+def exactness_sentence(preflight: Mapping[str, Any]) -> str:
+    """How the gradients were found, and what was left out; runs of older versions counted no ways."""
+    layers = preflight.get("layers") or ()
+    exact = sum(str(layer.get("covered", "")).startswith("exact") for layer in layers)
+    older = f"{words.count(exact)} of {words.plural(len(layers), 'layer')} exact." if layers else ""
+    sentence = preflight.get("sentence") or older
+    if not sentence:
+        return ""
+    frozen = preflight.get("frozen") or ()
+    left_out = f" {words.plural(len(frozen), 'frozen tensor')} left out." if frozen else ""
+    batch_norm = preflight.get("batch_norm") or "none"
+    norm = "" if batch_norm == "none" else f" BatchNorm: {words.escaped(str(batch_norm))}."
+    return f"**Gradients** {words.escaped(str(sentence))}{left_out}{norm}"

@@ -1,0 +1,227 @@
+"""What does a verification say, in rows and sentences? No Streamlit."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from influence_core.judging.paired import Estimate
+from influence_core.repair.predicted_effects import Effects
+from influence_core.repair.repairs import each
+from influence_core.verification.results import NONE, Verification
+from pages.ui.words import formats as words
+from pages.ui.words.how_to_read import Reading
+
+ARMS = {
+    "nothing": "No change",
+    "repair": "The repair",
+    "random": "Random repair, same size",
+    "oracle": "Every true error corrected",
+    "scrambled": "The same changes on random samples",
+}
+
+DUMBBELL = Reading(
+    "The hollow dot is the model trained on the labels as given, the full dot the one trained on the repaired labels, "
+    "the grey tick a random repair of the same size. Bars are 95 % intervals of the paired difference.",
+    r"\Delta = \frac{1}{S\,m} \sum_{s,j} \left(\text{right}^{\text{repair}}_{sj} - "
+    r"\text{right}^{\text{given}}_{sj}\right)",
+)
+
+FIDELITY = Reading(
+    "Each point is a change of the training data: the first-order prediction across, what retraining measured upwards. "
+    "On the dotted line both agree; the scale of the prediction was fitted to these very points, their order was not.",
+    r"\widehat{\Delta f} = s \sum_{i} \pm \langle g_i, \nabla f \rangle, \qquad s \text{ fitted through the origin}",
+)
+
+
+def points(share: float, digits: int = 1) -> str:
+    """A difference of shares in percentage points, with its sign: 0.036 -> '+3.6'."""
+    return f"{100 * share:+.{digits}f}".replace("-", words.MINUS)
+
+
+def signed(value: float) -> str:
+    """Three significant digits with a sign."""
+    return ("+" if value > 0 else "") + words.number(value)
+
+
+def band(effect: Estimate) -> str:
+    """'+3.6 [+2.8, +4.4]' in percentage points."""
+    return f"{points(effect.value)} [{points(effect.low)}, {points(effect.high)}]"
+
+
+def verdict(effect: Estimate, *, lower_is_better: bool = False) -> str:
+    """Better, worse, or no measurable effect."""
+    if not effect.measurable:
+        return NONE
+    return "better" if (effect.value < 0) == lower_is_better else "worse"
+
+
+def metric_title(name: str) -> str:
+    """'class shirt' -> 'shirt', 'gap sex' -> 'accuracy gap of sex', 'gap sex, equalized odds' -> 'gap of sex (...)'."""
+    if name.startswith("gap "):
+        column, _, kind = name[4:].partition(", ")
+        return f"gap of {column} ({kind})" if kind else f"accuracy gap of {column}"
+    return name.removeprefix("class ")
+
+
+def metrics_table(found: Verification) -> pd.DataFrame:
+    """One row a metric: no change, repair, change with interval, verdict, random control."""
+    before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
+    rows = []
+    for name in after:
+        effect, control = found.difference(name), found.difference(name, arm="random")
+        if effect is None:
+            continue
+        loss = name == "loss"
+        show = (lambda value: f"{value:.3f}") if loss else (lambda value: words.percent(value))
+        change = (
+            f"{signed(effect.value)} [{signed(effect.low)}, {signed(effect.high)}]" if loss else band(effect)
+        )
+        other = "" if control is None else signed(control.value) if loss else points(control.value)
+        rows.append(
+            {
+                "Metric": metric_title(name),
+                "No change": show(before[name]),
+                "Repair": show(after[name]),
+                "Change [95 %]": change,
+                "Reading": verdict(effect, lower_is_better=loss or name.startswith("gap ")),
+                "Random repair": other,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def arms_table(found: Verification) -> pd.DataFrame:
+    """One row an arm: how many samples it changed, accuracy, change."""
+    rows = []
+    for name, arm in found.arms.items():
+        effect = found.difference(arm=name)
+        rows.append(
+            {
+                "Arm": ARMS.get(name, name),
+                "Changed": words.count(arm["changed"]),
+                "Accuracy": words.percent(arm["levels"]["accuracy"]),
+                "Points [95 %]": "" if effect is None else band(effect),
+                "Reading": "" if effect is None else verdict(effect),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def comparison(found: list[Verification]) -> pd.DataFrame:
+    """One row a verified repair, newest first."""
+    rows = []
+    for one in found:
+        effect, recovered = one.difference(), one.recovered
+        gap = one.difference(one.aim) if one.aim != "accuracy" else None
+        repair = one.content["repair"]
+        rows.append(
+            {
+                "Repair": repair["name"],
+                "Relabelled": words.count(repair["relabel"]),
+                "Removed": words.count(repair["remove"]),
+                "Seeds": one.content["seeds"],
+                "Points of accuracy [95 %]": "" if effect is None else band(effect),
+                "Points of the gap [95 %]": "" if gap is None else band(gap),
+                "Reading": one.verdict,
+                "Of the lost accuracy": "" if recovered is None else words.percent(recovered.value),
+                "Verified": words.moment(one.content["made"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def next_step(found: Verification) -> str:
+    """What to do with this result, in one sentence."""
+    payers = [
+        metric_title(name)
+        for name in found.arms["repair"].get("differences", {})
+        if name.startswith("class ") and (e := found.difference(name)) is not None and e.high < 0
+    ]
+    paid = f" It cost {' and '.join(payers[:3])}: look at these classes before you use it." if payers else ""
+    if found.verdict == "improved":
+        onward = ", or go on reviewing what is still in doubt." if found.aim == "accuracy" else "."
+        return f"Take the repaired data and the model with you{onward}{paid}"
+    if found.verdict == "worsened" and found.aim != "accuracy":
+        return "Keep the data as it was: this repair widened the gap." + paid
+    if found.verdict == "worsened":
+        return (
+            "Keep the data as it was: this repair made the model worse. Review its labels one by one." + paid
+        )
+    if found.aim != "accuracy":
+        return (
+            "Nothing could be measured of the gap: it rests on few test samples, or too few were removed. Verify with "
+            "more seeds, another kind of gap, or more samples." + paid
+        )
+    return (
+        "Nothing could be measured. Either the repair is too small for this many test samples and seeds, or the labels "
+        "were not what holds the model back: verify a larger repair, or spend the time elsewhere." + paid
+    )
+
+
+def control_sentence(found: Verification) -> str | None:
+    """What the random control and the oracle say beside the result; of a gap the sentence has said it already."""
+    if found.aim != "accuracy":
+        return None
+    parts = []
+    if (control := found.difference(arm="random")) is not None:
+        parts.append(f"A random repair of the same size: {band(control)} points, {verdict(control)}")
+    if (oracle := found.difference(arm="oracle")) is not None:
+        parts.append(f"every true error corrected: {band(oracle)} points")
+    if (share := found.recovered) is not None:
+        low, high = words.percent(share.low), words.percent(share.high)
+        parts.append(
+            f"the repair recovers {words.percent(share.value)} [{low}, {high}] of what wrong labels cost"
+        )
+    if (share := found.recovered_loss) is not None:
+        low, high = words.percent(share.low), words.percent(share.high)
+        parts.append(f"of the loss it recovers {words.percent(share.value)} [{low}, {high}]")
+    return "; ".join(parts) + "." if parts else None
+
+
+def fidelity_sentence(found: Verification) -> str:
+    """How far the predictions can be trusted, also when that is not far."""
+    rank = found.rank_correlation
+    if rank is None:
+        return "Too few groups were measured to judge the predictions."
+    quality = "cannot be told from chance" if rank.low <= 0 else "put the changes in roughly the right order"
+    count = words.plural(len(found.content["points"]), "change")
+    return (
+        f"Rank correlation of predicted and measured loss over {count}: {rank.value:.2f} "
+        f"[{rank.low:.2f}, {rank.high:.2f}]; the predictions {quality}."
+    ).replace("-", words.MINUS)
+
+
+def effects_table(effects: Effects) -> pd.DataFrame:
+    """One row an objective: predicted change with direction, and how it compares with random batches."""
+    rows = []
+    for row in each(effects.table):
+        calibrated = math.isfinite(row.loss_change)
+        value = row.loss_change if calibrated else row.first_order
+        rows.append(
+            {
+                "Objective": row.title,
+                "Predicted change": signed(float(value)),
+                "Unit": "nats" if calibrated else "loss per unit of learning rate",
+                "Direction": "falls (better)" if value < 0 else "rises (worse)" if value > 0 else "unchanged",
+                "Better than random batches": words.percent(float(row.better_than_random)),
+                "Kind": {"run": "objective", "class": "class", "group": "group"}[row.kind],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def guard(effects: Effects) -> str | None:
+    """Who is predicted to pay; None when nobody is."""
+    payers = effects.payers
+    if not len(payers):
+        return None
+    names = ", ".join(
+        str(title).removeprefix("loss on ").removeprefix("loss where ") for title in payers["title"][:6]
+    )
+    more = len(payers) - 6
+    return (
+        f"Predicted to pay: {names}{f' and {more} more' if more > 0 else ''}. "
+        f"Their validation loss is predicted to rise; look at them before you apply this."
+    )

@@ -1,0 +1,182 @@
+"""The sweep leaves nothing behind, trusts nothing it should not, and says what is wrong in a sentence."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import IterableDataset, TensorDataset
+
+import influence_core as ic
+from influence_core.errors import DataError, InfluenceError, LayerError
+from tests.making.oracles import dataset, random_directions
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3)
+    )
+
+
+def samples(n: int = 6) -> TensorDataset:
+    return dataset(2, 6, 6, n=n, classes=3, dtype=torch.float32)
+
+
+def state(model: nn.Module) -> tuple:
+    hooks = [len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules()]
+    flags = [p.requires_grad for p in model.parameters()]
+    return [m.training for m in model.modules()], flags, hooks, [p.grad for p in model.parameters()]
+
+
+def test_a_model_handed_over_in_training_mode_comes_back_as_it_was():
+    model = net().train()
+    model[1].eval()
+    model[0].weight.requires_grad_(False)
+    before, statistics = state(model), model[1].running_mean.clone()
+    ic.sweep(model, samples())
+    ic.objective_gradient(model, samples())
+    assert state(model) == before
+    assert torch.equal(model[1].running_mean, statistics), "scoring must not move running statistics"
+
+
+def test_also_after_an_error():
+    model = net().train()
+    before = state(model)
+    with pytest.raises(InfluenceError, match="one loss a sample"):
+        ic.sweep(model, samples(), loss=lambda outputs, labels: nn.functional.cross_entropy(outputs, labels))
+    assert state(model) == before
+
+
+def test_a_loss_of_ones_own_and_regression():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    data = TensorDataset(torch.randn(5, 4), torch.randn(5))
+    by_name = ic.sweep(model, data, loss="squared_error")
+    own = ic.sweep(model, data, loss=lambda outputs, labels: (outputs[:, 0] - labels) ** 2)
+    assert torch.allclose(by_name.grad_norms, own.grad_norms)
+    assert torch.allclose(by_name.losses, own.losses)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(directions=[{"nope": torch.zeros(1)}]), "'nope'"),
+        (dict(directions=[{"4.bias": torch.zeros(7)}]), r"\(7,\).*\(3,\)"),
+        (dict(loss="hinge"), "cross_entropy"),
+        (dict(precision="float16"), "'float16'.*bfloat16"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, says):
+    with pytest.raises(InfluenceError, match=says):
+        ic.sweep(net(), samples(), **change)
+
+
+def test_models_without_per_sample_gradients_are_refused_by_layer():
+    torch.manual_seed(0)
+    mixing = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2))
+    with pytest.raises(LayerError, match="'1' normalises with the statistics of the batch"):
+        ic.sweep(mixing, dataset(4, n=4, classes=2, dtype=torch.float32))
+    frozen = nn.Linear(4, 2).requires_grad_(False)
+    with pytest.raises(LayerError, match="no trainable parameter"):
+        ic.sweep(frozen, dataset(4, n=4, classes=2, dtype=torch.float32))
+
+
+def test_an_input_overwritten_after_its_layer_is_refused_not_misread():
+    class Overwrites(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            h = torch.tanh(self.first(x)).detach()
+            out = self.second(h)
+            h.add_(1)
+            return self.head(out + h)
+
+    with pytest.raises(LayerError, match=r"'second' \(linear\) was overwritten in place"):
+        ic.sweep(Overwrites(), dataset(4, n=4, classes=2, dtype=torch.float32))
+
+
+def test_nan_weights_and_unsized_or_odd_datasets_are_sentences():
+    model = net()
+    with torch.no_grad():
+        model[0].weight[0] = float("nan")
+    with pytest.raises(InfluenceError, match="NaN or infinite"):
+        ic.sweep(model, samples())
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    with pytest.raises(DataError, match="no length"):
+        ic.sweep(net(), Stream())
+    with pytest.raises(DataError, match="expected a pair"):
+        ic.sweep(net(), [torch.zeros(2, 6, 6)])
+    uneven = [(torch.zeros(2, 6, 6), 0), (torch.zeros(2, 7, 7), 0)]
+    with pytest.raises(DataError, match="do not stack"):
+        ic.sweep(net(), uneven)
+
+
+def test_shards_continue_a_pass_and_doubtful_ones_are_computed_again(tmp_path):
+    model, data = net(), samples(40)
+    directions = random_directions(model, 1)
+
+    def swept(**changes):
+        options = {
+            "directions": directions,
+            "batch_size": 16,
+            "shards": tmp_path,
+            "fingerprint": "a",
+        } | changes
+        seen = []
+        found = ic.sweep(model, data, on_progress=lambda stage, done, total: seen.append(done), **options)
+        return found, seen
+
+    whole, _ = swept(shards=None)
+    first, _ = swept()
+    again, seen = swept()
+    assert seen == [40], "a finished pass must be read, not computed"
+    assert torch.equal(first.products, whole.products) and torch.equal(again.products, whole.products)
+
+    file = next(tmp_path.glob("*.safetensors"))
+    original = file.read_bytes()
+    for damage in (original[:-20], original[:-1] + bytes([original[-1] ^ 1]), b""):
+        file.write_bytes(damage)
+        assert torch.equal(swept()[0].products, whole.products), "a damaged shard was trusted"
+    for change in ({"fingerprint": "b"}, {"seed": 1}, {"directions": random_directions(model, 1, seed=9)}):
+        assert len(swept(**change)[1]) > 1, f"shards of another pass were used for {change}"
+    with torch.no_grad():
+        model[4].bias += 1
+    assert len(swept()[1]) > 1, "shards of other weights were used"
+
+
+def test_what_is_kept_of_a_sample_is_small():
+    """What a sweep keeps of one sample is a few hundred numbers, never a gradient."""
+    model = nn.Linear(2000, 3)
+    found = ic.sweep(model, dataset(2000, n=32, classes=3, dtype=torch.float32), sketch=16)
+    kept = sum(
+        t.numel() for t in (found.losses, found.logits, found.grad_norms, found.sketches, found.products)
+    )
+    assert kept / 32 < 30 < sum(p.numel() for p in model.parameters())
+
+
+class Asked(TorchDispatchMode):
+    """Counts how often a number leaves its tensor: on a GPU each time is a wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.times += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_more_batches_ask_the_device_for_no_more_numbers():
+    """One `.item()` or `if tensor` in the loop would make a GPU wait for Python in every batch."""
+    times = []
+    for n in (4, 12):
+        with Asked() as asked:
+            ic.sweep(net(), samples(n), directions=random_directions(net(), 2), sketch=8, batch_size=2)
+        times.append(asked.times)
+    assert times[0] == times[1], f"2 batches asked {times[0]} times, 6 batches {times[1]}"
