@@ -1,4 +1,4 @@
-"""What does a layer see of a sample? Inputs of chosen modules, pooled to a vector, kept while a sweep goes on.
+"""What layers see of a sample: their inputs pooled to a vector while a sweep goes on, and which have a row a sample.
 
 Pictures keep 2 x 2 regions up to 256 channels: where something is also says what it is. Sequences are averaged.
 """
@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from influence_core.engine import batches as loop
+from influence_core.engine.watching.watch import scoring
 
 
 @contextmanager
@@ -40,3 +44,36 @@ def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:
     if isinstance(layer, nn.Conv1d):
         return inputs.mean(2)
     return inputs.flatten(1, -2).mean(1)
+
+
+def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
+    """Whether each module's first argument has one row a sample, from inputs of one sample and of two.
+
+    By path, in the order of first calls; the model runs in evaluation mode and comes back as it was.
+    """
+    single, double = _shapes(model, one), _shapes(model, two)
+    return {p: shape[0] == 1 and double.get(p) == (2, *shape[1:]) for p, shape in single.items()}
+
+
+def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of each module's first argument in its last call, in the order of first calls."""
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def listener(path: str) -> Any:
+        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+            first = args[0] if args else None
+            if isinstance(first, Tensor) and first.is_floating_point() and first.ndim >= 2:
+                seen[path] = tuple(first.shape)
+            else:
+                seen[path] = (0,)
+
+        return note
+
+    handles = [module.register_forward_pre_hook(listener(path)) for path, module in model.named_modules()]
+    try:
+        with scoring(model), torch.no_grad():
+            loop.forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen

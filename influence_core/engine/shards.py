@@ -1,17 +1,53 @@
-"""How does a sweep survive a kill? Finished row ranges lie on disk as small files that are proven before they are used.
+"""Finished row ranges of a sweep on disk, proven before they are used: how a sweep survives a kill.
 
 A shard is one safetensors file, written beside its place and renamed, so a reader never sees half of one. It carries
-the key of the pass (model, data, settings) and a checksum of its numbers; any doubt means: compute it again.
+the key of its pass and a checksum of its numbers; any doubt means: compute it again. Anything that could change one of
+a sweep's numbers changes the key.
 """
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from influence_core.engine.directions import Direction
+from influence_core.engine.losses import Loss
+
+FORM = 4
+"""Raised when the engine's numbers change: the sketches of versions 1 and 2 folded other entries together, version 3
+kept outputs of sequences."""
+
+
+def key_of(
+    model: nn.Module,
+    directions: Sequence[Direction],
+    loss: Loss,
+    settings: Sequence[object],
+    fingerprint: str,
+) -> str:
+    """A digest of the model's form and weights, the directions, the loss, the settings and the samples' identity."""
+    trained = sorted(name for name, value in model.named_parameters() if value.requires_grad)
+    digest = hashlib.sha256(
+        f"{FORM}:{list(settings)}:{fingerprint}:{trained}:{_code(loss)}:{model!r}".encode()
+    )
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for index, direction in enumerate(directions):
+        tensors += [(f"{index}:{name}", value) for name, value in direction.items()]
+    for name, value in tensors:
+        digest.update(f"{name}:{tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _code(loss: Loss) -> str:
+    """What a loss computes, as far as Python shows it: its instructions and constants, not only its name."""
+    code = getattr(loss, "__code__", None)
+    return repr(type(loss)) if code is None else f"{code.co_code.hex()}:{code.co_consts}:{code.co_names}"
 
 
 def write_shard(folder: Path, start: int, key: str, tensors: dict[str, Tensor]) -> None:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, checked
-from influence_core.engine.readings.contract import per_sample_gradients
+from influence_core.engine.oracle import per_sample_gradients
 from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
 from influence_core.engine.watching.nested import tensors_in

@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 from influence_core.engine import batches as loop
 from influence_core.engine.batch_size import halved, probed_batch_size
 from influence_core.engine.directions import Direction, check_directions
-from influence_core.engine.identity import key_of
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_batch import Plan, fetched, one_batch
 from influence_core.engine.precision import (
@@ -29,12 +28,12 @@ from influence_core.engine.precision import (
     on_wide_outputs,
     spread_over,
 )
+from influence_core.engine.readings.batch_totals import Table
 from influence_core.engine.readings.contract import Buffer, Wanted
-from influence_core.engine.readings.row_table import Table
 from influence_core.engine.readings.sketch import folding_map
 from influence_core.engine.result import Sweep
 from influence_core.engine.rules.factors import wide
-from influence_core.engine.shards import read_shard, write_shard
+from influence_core.engine.shards import key_of, read_shard, write_shard
 from influence_core.engine.study import Study, studied
 from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError

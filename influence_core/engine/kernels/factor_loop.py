@@ -2,7 +2,7 @@
 
 A block of the 8 directions lies in the innermost cache while it is met with every sample; the factors of a block's 64
 columns lie in the next one while BAND rows go by, whose factors are packed when it is their turn: packed all at once
-they had gone back to memory meanwhile (linear layers with 64 positions: 0.95 of the time). Tasks, threads and sums are
+they had gone back to memory meanwhile (linear layers with 64 positions: 0.95 of the time). Threads and sums are
 those of gradient_loop.py.
 """
 
@@ -11,11 +11,9 @@ those of gradient_loop.py.
 import numpy as np
 from numba import carray, njit
 
-from influence_core.engine.kernels.gradient_loop import SETTLED, TASK, settled
+from influence_core.engine.kernels.gradient_loop import SETTLED, settled
 from influence_core.engine.kernels.intrinsics import (
     BITS,
-    COLUMNS,
-    ROWS,
     copier,
     fetch,
     make,
@@ -24,28 +22,20 @@ from influence_core.engine.kernels.intrinsics import (
     turn,
 )
 from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
+from influence_core.engine.kernels.tasks import APART, BAND, COLUMNS, ROWS, SLOTS, Slot
 
-BAND = 48
-"""Rows after which the next columns are taken."""
-APART = 64
-"""Bytes between blocks, so that they do not all fall into one set of the cache."""
 VECTOR = BITS // 8
 copy, copy_8 = copier(COLUMNS), copier(8)
 eight, eight_folded, one, one_folded = reader(8, False), reader(8, True), reader(1, False), reader(1, True)
-
-
-def room(n: int, rows: int, columns: int, t: int, threads: int) -> int:
-    """Numbers that the packed factors take, with the gaps between their blocks in float32."""
-    blocks, wide = -(-min(rows, BAND) // ROWS), -(-columns // COLUMNS)
-    return n * t * (blocks * ROWS + wide * COLUMNS) + APART // 4 * threads * (blocks + wide)
 
 
 @kept
 @njit(**QUICK)
 def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[no-untyped-def]
     """Rows band to last of d of sample i to addresses `apart` bytes apart, as (positions, 6), padded by zeros."""
-    rows, t, step, along = task[2], task[22], task[24], task[25]
-    begin, blocks, whole = task[0] + size * (i * task[23] + band * step), -(-(last - band) // ROWS), 0
+    rows, t, step, along = task[Slot.SIZE], task[Slot.POSITIONS], task[Slot.D_ROW], task[Slot.D_POSITION]
+    begin = task[Slot.VALUES] + size * (i * task[Slot.D_SAMPLE] + band * step)
+    blocks, whole = -(-(last - band) // ROWS), 0
     rows -= band
     d = carray(pointer(zero, begin), ((rows - 1) * step + (t - 1) * along + 1,))
     if step == 1:  # 8 at once: the 2 too many are overwritten, or read from the rows that follow
@@ -67,8 +57,13 @@ def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[
 @njit(**QUICK)
 def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untyped-def]
     """a of sample i to addresses `apart` bytes from each other, as (positions, 64), columns padded by zeros."""
-    columns, t, step, along = task[6], task[22], task[27], task[28]
-    begin = task[21] + size * i * task[26]
+    columns, t, step, along = (
+        task[Slot.COLUMNS],
+        task[Slot.POSITIONS],
+        task[Slot.A_COLUMN],
+        task[Slot.A_POSITION],
+    )
+    begin = task[Slot.OTHER] + size * i * task[Slot.A_SAMPLE]
     a = carray(pointer(zero, begin), ((columns - 1) * step + (t - 1) * along + 1,))
     for block in range(-(-columns // COLUMNS)):
         packed = carray(pointer(zero, into), (t, COLUMNS))
@@ -98,10 +93,10 @@ def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untype
 @njit(**QUICK)
 def _directions(task, zero, size, v, first, tall, column, wide):  # type: ignore[no-untyped-def]
     """Rows from `first` on of all directions into v (tall, width, 64)."""
-    width, columns = task[4], task[6]
+    width, columns = task[Slot.WIDTH], task[Slot.COLUMNS]
     into = v.ctypes.data
-    for look in range(task[20]):
-        begin = task[12 + look] + size * (first * columns + column)
+    for look in range(task[Slot.COUNT]):
+        begin = task[Slot.DIRECTIONS + look] + size * (first * columns + column)
         if wide == COLUMNS:
             for r in range(tall):
                 copy(zero, into + size * COLUMNS * (r * width + look), begin + size * r * columns)
@@ -116,17 +111,17 @@ def _directions(task, zero, size, v, first, tall, column, wide):  # type: ignore
 @njit(**QUICK)
 def _ahead(task, size, row, column):  # type: ignore[no-untyped-def]
     """Ask for one row of all directions."""
-    for look in range(task[20]):
-        fetch(task[12 + look] + size * (row * task[6] + column))
+    for look in range(task[Slot.COUNT]):
+        fetch(task[Slot.DIRECTIONS + look] + size * (row * task[Slot.COLUMNS] + column))
 
 
 @kept
 @njit(**QUICK)
 def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
     """Add the vectors of sums of each sample up in float64, and begin anew."""
-    width = 2 + task[4]
+    width = 2 + task[Slot.WIDTH]
     for i in range(len(sums)):
-        out = carray(pointer(np.float64(0), task[3] + 8 * (low + i) * width), (width,))
+        out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * (low + i) * width), (width,))
         for index in range(width):
             for lane in range(lanes):
                 out[index] += sums[i, index * lanes + lane]
@@ -138,13 +133,13 @@ def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
 def _read(task, zero, size, d, a, apart, v, signs, into, places, rows, sums, made):  # type: ignore[no-untyped-def]
     """Add one sample's gradient at `rows` rows and 64 columns to its sums; `made` is room for the block."""
     for r in range(0, rows, ROWS):
-        make(zero, d + apart * (r // ROWS), a, made + size * COLUMNS * r, task[22])
-    if task[4] == 8:
-        if task[5]:
+        make(zero, d + apart * (r // ROWS), a, made + size * COLUMNS * r, task[Slot.POSITIONS])
+    if task[Slot.WIDTH] == 8:
+        if task[Slot.FOLDS]:
             eight_folded(zero, made, v, signs, into, places, rows, sums)
         else:
             eight(zero, made, v, signs, into, places, rows, sums)
-    elif task[5]:
+    elif task[Slot.FOLDS]:
         one_folded(zero, made, v, signs, into, places, rows, sums)
     else:
         one(zero, made, v, signs, into, places, rows, sums)
@@ -154,21 +149,22 @@ def _read(task, zero, size, d, a, apart, v, signs, into, places, rows, sums, mad
 @njit(**QUICK)
 def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
-    n, rows, width, columns, modulus, t = task[1], task[2], task[4], task[6], task[7], task[22]
-    tall = task[29]
-    row_sign = carray(pointer(zero, task[9]), (rows,))
-    column_sign = carray(pointer(zero, task[10]), (columns,))
+    n, rows, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
+    columns, modulus, t = task[Slot.COLUMNS], task[Slot.MODULUS], task[Slot.POSITIONS]
+    tall = task[Slot.TALL]
+    row_sign = carray(pointer(zero, task[Slot.ROW_SIGNS]), (rows,))
+    column_sign = carray(pointer(zero, task[Slot.COLUMN_SIGNS]), (columns,))
     low, high = n * number // threads, n * (number + 1) // threads
     blocks, tall_line = -(-columns // COLUMNS), size * ROWS * t
     wide_line = size * COLUMNS * t
     row_apart, apart = tall_line * (high - low) + APART, wide_line * (high - low) + APART
     row_blocks = -(-min(rows, BAND) // ROWS)
     before = low * (tall_line * row_blocks + wide_line * blocks) + number * APART * (row_blocks + blocks)
-    factors = task[30] + before
+    factors = task[Slot.PACKED] + before
     windows = factors + row_apart * row_blocks
     for i in range(high - low):  # blocks of one place beside each other, whatever their sample
         _packed_columns(task, zero, size, low + i, windows + i * wide_line, apart)
-    open = np.full((high - low, modulus + COLUMNS if task[5] else 0), zero)
+    open = np.full((high - low, modulus + COLUMNS if task[Slot.FOLDS] else 0), zero)
     lanes = VECTOR // size
     sums = np.full((high - low, (2 + width) * lanes), zero)
     g, sign, v = (
@@ -196,9 +192,9 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                     v[high_rows * width * COLUMNS :], sign[high_rows * COLUMNS :] = 0, 0
                     place[high_rows:] = 0
                 _directions(task, zero, size, v, first, high_rows, column, wide)
-                if task[5]:
+                if task[Slot.FOLDS]:
                     for r in range(high_rows):
-                        place[r] = size * (((first + r) * columns + column + task[8]) % modulus)
+                        place[r] = size * (((first + r) * columns + column + task[Slot.START]) % modulus)
                         for j in range(wide):
                             sign[r * COLUMNS + j] = row_sign[first + r] * column_sign[column + j]
                 later, beside = first + tall, column
@@ -229,20 +225,21 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                         _ahead(task, size, later + i, beside)
             _closed(task, sums, low, lanes)
             since += BAND * COLUMNS
-            if task[5] and (since >= SETTLED or (last == rows and block == blocks - 1)):
+            if task[Slot.FOLDS] and (since >= SETTLED or (last == rows and block == blocks - 1)):
                 since = 0
                 for i in range(low, high):
                     settled(
-                        open[i - low], carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,))
+                        open[i - low],
+                        carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
                     )
 
 
 def enter_made_32(address):  # type: ignore[no-untyped-def]
-    share_made(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+    share_made(carray(address, (SLOTS,)), np.float32(0), 4, THREAD(), THREADS())
 
 
 def enter_made_64(address):  # type: ignore[no-untyped-def]
-    share_made(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+    share_made(carray(address, (SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
 MADE = {

@@ -1,12 +1,7 @@
 """The compiled loops of tiles.py: a gradient's square, L1 norm, products and sketch while it is in the innermost cache.
 
 This loop reads a gradient that is written out; that of factor_loop.py makes it of its factors. A task is a row of
-64-bit numbers, addresses among them, because that is what a thread of OpenMP can be handed:
-
-    0 g  1 n  2 numbers a sample    3 sums  4 width | 5 fold?  6 columns  7 modulus  8 start  9 row signs
-    0 d  1 n  2 rows                10 column signs  11 folded | 12-19 directions  20 how many of them
-                                    21 a  22 t  23-25 steps of d (sample, row, position)  26-28 of a (also columns)
-                                    29 rows of a block  30 room for packed factors
+64-bit numbers (tasks.py), because that is what a thread of OpenMP can be handed.
 
 Every thread takes its share of the samples, so no two write to the same place. Additions may be reordered and fused
 ("reassoc", "contract"), but NaN and infinity keep their meaning: they must reach the person. A block's sums and
@@ -18,14 +13,14 @@ a bucket's first 100 numbers are added up in the format of the gradient, and go 
 import numpy as np
 from numba import carray, njit
 
-from influence_core.engine.kernels.intrinsics import COLUMNS, pointer, spread
+from influence_core.engine.kernels.intrinsics import pointer, spread
 from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
+from influence_core.engine.kernels.tasks import COLUMNS, SLOTS, Slot
 
 CHUNK = 512
 """Numbers looked at at once: those of 8 directions fill half of an innermost cache of 32 kB."""
 SETTLED = 64 * CHUNK
 """Numbers between two settlements of the sketch: about 100 a bucket are added up in the gradient's own format."""
-TASK = 31
 
 
 @kept
@@ -96,12 +91,13 @@ def settled(open, folded):  # type: ignore[no-untyped-def]
 @njit(**QUICK)
 def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
-    n, e, width, columns, modulus = task[1], task[2], task[4], task[6], task[7]
-    row_sign = carray(pointer(zero, task[9]), (e // columns,))
-    column_sign = carray(pointer(zero, task[10]), (columns,))
+    n, e, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
+    columns, modulus = task[Slot.COLUMNS], task[Slot.MODULUS]
+    row_sign = carray(pointer(zero, task[Slot.ROW_SIGNS]), (e // columns,))
+    column_sign = carray(pointer(zero, task[Slot.COLUMN_SIGNS]), (columns,))
     low, high = n * number // threads, n * (number + 1) // threads
     past = min(CHUNK, -(-e // COLUMNS) * COLUMNS)
-    open = np.full((high - low, modulus + past if task[5] else 0), zero)
+    open = np.full((high - low, modulus + past if task[Slot.FOLDS] else 0), zero)
     sign, tail = np.full(CHUNK, zero), np.full(CHUNK, zero)
     opened, signed = (
         open.ctypes.data,
@@ -109,92 +105,96 @@ def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     )  # asked for once: each view of an array costs 20 cycles
     for first in range(0, e, CHUNK):
         length, skip = (min(CHUNK, e - first),), size * first
-        v0 = carray(pointer(zero, task[12] + skip), length)
+        v0 = carray(pointer(zero, task[Slot.DIRECTIONS] + skip), length)
         if width == 8:
-            v1 = carray(pointer(zero, task[13] + skip), length)
-            v2 = carray(pointer(zero, task[14] + skip), length)
-            v3 = carray(pointer(zero, task[15] + skip), length)
-            v4 = carray(pointer(zero, task[16] + skip), length)
-            v5 = carray(pointer(zero, task[17] + skip), length)
-            v6 = carray(pointer(zero, task[18] + skip), length)
-            v7 = carray(pointer(zero, task[19] + skip), length)
-        if task[5]:
+            v1 = carray(pointer(zero, task[Slot.DIRECTIONS + 1] + skip), length)
+            v2 = carray(pointer(zero, task[Slot.DIRECTIONS + 2] + skip), length)
+            v3 = carray(pointer(zero, task[Slot.DIRECTIONS + 3] + skip), length)
+            v4 = carray(pointer(zero, task[Slot.DIRECTIONS + 4] + skip), length)
+            v5 = carray(pointer(zero, task[Slot.DIRECTIONS + 5] + skip), length)
+            v6 = carray(pointer(zero, task[Slot.DIRECTIONS + 6] + skip), length)
+            v7 = carray(pointer(zero, task[Slot.DIRECTIONS + 7] + skip), length)
+        if task[Slot.FOLDS]:
             _signs(sign, first, length[0], row_sign, column_sign)
-        place = (first + task[8]) % modulus
+        place = (first + task[Slot.START]) % modulus
         for i in range(low, high):
-            here = task[0] + size * i * e + skip
+            here = task[Slot.VALUES] + size * i * e + skip
             g = carray(pointer(zero, here), length)
-            out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
+            out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * i * (2 + width)), (2 + width,))
             if width == 8:
                 _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
             else:
                 _one(g, v0, out, zero)
-            if task[5]:
+            if task[Slot.FOLDS]:
                 if length[0] < CHUNK:
                     tail[: length[0]] = g
                     here = tail.ctypes.data
                 into = opened + size * ((i - low) * open.shape[1] + place)
                 for at in range(0, size * length[0], size * COLUMNS):
                     spread(zero, into + at, signed + at, here + at)
-        if task[5] and ((first + CHUNK) % SETTLED == 0 or first + CHUNK >= e):
+        if task[Slot.FOLDS] and ((first + CHUNK) % SETTLED == 0 or first + CHUNK >= e):
             for i in range(low, high):
-                settled(open[i - low], carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
+                settled(
+                    open[i - low],
+                    carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
+                )
 
 
 @kept
 @njit(**QUICK)
 def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
-    """As share, for rows of a table: 0 g (n, t, columns)  2 rows of the table  21 ids (n, t), 64-bit  22 t."""
-    n, rows, width, columns, modulus, t = task[1], task[2], task[4], task[6], task[7], task[22]
-    row_sign = carray(pointer(zero, task[9]), (rows,))
-    column_sign = carray(pointer(zero, task[10]), (columns,))
-    ids = carray(pointer(np.int64(0), task[21]), (n, t))
-    open = np.full(modulus if task[5] else 0, zero)
+    """As share, for rows of a table: values g (n, t, columns), other ids (n, t), 64-bit."""
+    n, rows, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
+    columns, modulus, t = task[Slot.COLUMNS], task[Slot.MODULUS], task[Slot.POSITIONS]
+    row_sign = carray(pointer(zero, task[Slot.ROW_SIGNS]), (rows,))
+    column_sign = carray(pointer(zero, task[Slot.COLUMN_SIGNS]), (columns,))
+    ids = carray(pointer(np.int64(0), task[Slot.OTHER]), (n, t))
+    open = np.full(modulus if task[Slot.FOLDS] else 0, zero)
     length = (columns,)
     for i in range(n * number // threads, n * (number + 1) // threads):
-        out = carray(pointer(np.float64(0), task[3] + 8 * i * (2 + width)), (2 + width,))
+        out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * i * (2 + width)), (2 + width,))
         for p in range(t):
             skip, first = size * columns * ids[i, p], 0
             own = size * columns * (i * t + p)
-            g = carray(pointer(zero, task[0] + own), length)
-            if not task[20]:  # their place holds g, far shorter than the table
+            g = carray(pointer(zero, task[Slot.VALUES] + own), length)
+            if not task[Slot.COUNT]:  # their place holds g, far shorter than the table
                 skip = own
-            v0 = carray(pointer(zero, task[12] + skip), length)
+            v0 = carray(pointer(zero, task[Slot.DIRECTIONS] + skip), length)
             if width == 8:
-                v1 = carray(pointer(zero, task[13] + skip), length)
-                v2 = carray(pointer(zero, task[14] + skip), length)
-                v3 = carray(pointer(zero, task[15] + skip), length)
-                v4 = carray(pointer(zero, task[16] + skip), length)
-                v5 = carray(pointer(zero, task[17] + skip), length)
-                v6 = carray(pointer(zero, task[18] + skip), length)
-                v7 = carray(pointer(zero, task[19] + skip), length)
+                v1 = carray(pointer(zero, task[Slot.DIRECTIONS + 1] + skip), length)
+                v2 = carray(pointer(zero, task[Slot.DIRECTIONS + 2] + skip), length)
+                v3 = carray(pointer(zero, task[Slot.DIRECTIONS + 3] + skip), length)
+                v4 = carray(pointer(zero, task[Slot.DIRECTIONS + 4] + skip), length)
+                v5 = carray(pointer(zero, task[Slot.DIRECTIONS + 5] + skip), length)
+                v6 = carray(pointer(zero, task[Slot.DIRECTIONS + 6] + skip), length)
+                v7 = carray(pointer(zero, task[Slot.DIRECTIONS + 7] + skip), length)
                 _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
             else:
                 _one(g, v0, out, zero)
-            place = (ids[i, p] * columns + task[8]) % modulus if task[5] else 0
-            while task[5] and first < columns:
+            place = (ids[i, p] * columns + task[Slot.START]) % modulus if task[Slot.FOLDS] else 0
+            while task[Slot.FOLDS] and first < columns:
                 run, sign = min(columns - first, modulus - place), row_sign[ids[i, p]]
                 for j in range(run):
                     open[place + j] += sign * column_sign[first + j] * g[first + j]
                 first, place = first + run, 0
-        if task[5]:
-            settled(open, carray(pointer(np.float64(0), task[11] + 8 * i * modulus), (modulus,)))
+        if task[Slot.FOLDS]:
+            settled(open, carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)))
 
 
 def enter_32(address):  # type: ignore[no-untyped-def]
-    share(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+    share(carray(address, (SLOTS,)), np.float32(0), 4, THREAD(), THREADS())
 
 
 def enter_64(address):  # type: ignore[no-untyped-def]
-    share(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+    share(carray(address, (SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
 def enter_rows_32(address):  # type: ignore[no-untyped-def]
-    share_rows(carray(address, (TASK,)), np.float32(0), 4, THREAD(), THREADS())
+    share_rows(carray(address, (SLOTS,)), np.float32(0), 4, THREAD(), THREADS())
 
 
 def enter_rows_64(address):  # type: ignore[no-untyped-def]
-    share_rows(carray(address, (TASK,)), np.float64(0), 8, THREAD(), THREADS())
+    share_rows(carray(address, (SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
 LOOPS = {

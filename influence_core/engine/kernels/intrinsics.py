@@ -18,11 +18,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-ROWS, COLUMNS = 6, 64
-"""Of one block that `make` writes. 6 rows of 2 vectors are 12 sums: 2 multipliers of 4 cycles need 8, and 12 take 8
-loads for 12 products where 8 take 6 for 8."""
-TAPS = 8
-"""Columns of a kernel that `correlator` finds at once."""
+from influence_core.engine.kernels.tasks import COLUMNS, ROWS, TAPS
+
 BITS, ABREAST = 256, 2
 FUSED = ("contract",)
 """A product and its sum may be one instruction."""

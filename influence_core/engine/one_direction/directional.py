@@ -1,8 +1,8 @@
 """Products <g_i, v> of every sample's gradient with ONE direction, for any module, in two inference passes.
 
 <g_i, v> is the directional derivative of sample i's own loss, d/de l_i(theta + e v) at e = 0. No gradient is formed, so
-no layer needs a rule: ways.py has the ways. A central difference is fast but rounds, so 32 samples spread over the
-data are compared with autograd first (trusted_way.py). Where it is not good enough, forward mode is taken and judged.
+no layer needs a rule: ways.py has the ways. A central difference is fast but rounds, so 32 samples spread over the data
+are compared with autograd first (trusted_way.py); where it is not good enough, forward mode is taken, and judged.
 """
 
 from dataclasses import dataclass

@@ -17,12 +17,17 @@ from influence_core.engine.agreement import (
     ERROR,
     RANKS,
     Agreement,
-    best_step,
     compared,
-    first_step,
     relative_error,
 )
-from influence_core.engine.one_direction.ways import Line, Way, differences, gradients, tangents
+from influence_core.engine.one_direction.steps import best_step, first_step
+from influence_core.engine.one_direction.ways import (
+    Line,
+    Way,
+    differences,
+    gradients,
+    tangents,
+)
 from influence_core.engine.study import ROWS, WITHIN, _mixing
 from influence_core.errors import LayerError
 

@@ -10,19 +10,16 @@ An L1 norm needs every number of G, so the position Gram |G|^2 = sum_{t,s} (d_t.
 G itself is written one tile of rows at a time, for up to 32 samples, into one buffer that is used again, and read while
 it is in cache (tiles.py): each direction is fetched from memory once a tile instead of once a sample.
 
-`per_sample_gradients` is the slow truth beside it: one backward per sample, every gradient written out.
+The slow truth that all of it is tested against: oracle.py.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from influence_core.engine import batches as loop
 from influence_core.engine.readings.sketch import FoldingMap
 from influence_core.engine.readings.tiles import (
     Totals,
@@ -193,32 +190,3 @@ def _read_one_position(
 def _ranges(size: int, step: int) -> Iterator[tuple[int, int]]:
     for low in range(0, size, step):
         yield low, min(low + step, size)
-
-
-def per_sample_gradients(
-    model: nn.Module, samples: Dataset, loss: Callable[[Any, Tensor], Tensor]
-) -> Mapping[str, Tensor]:
-    """The slow truth: every sample alone through autograd, (n, *parameter shape) by parameter name.
-
-    Runs the model as it is, parameters with requires_grad only. For tests and for a researcher's doubts: n backward
-    passes and n * p numbers of memory. `loss(outputs, labels) -> (b,)`.
-    """
-    named = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    rows = [
-        dict(zip(named, _gradients(model, batch, loss, list(named.values())), strict=True))
-        for batch in loop.batches(samples, 1, like=model)
-    ]
-    return {name: _stacked([row.pop(name) for row in rows], value) for name, value in named.items()}
-
-
-def _gradients(
-    model: nn.Module, batch: Any, loss: Callable[[Any, Tensor], Tensor], values: list[nn.Parameter]
-) -> list[Tensor]:
-    value = loss(loop.forward(model, batch.inputs), batch.labels).sum()
-    found = torch.autograd.grad(value, values, allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g for v, g in zip(values, found, strict=True)]
-
-
-def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:
-    """(n, *shape); one sample is not copied: a large model's gradient would be there twice."""
-    return parts[0][None] if len(parts) == 1 else torch.stack(parts) if parts else like.new_zeros(0)

@@ -13,14 +13,14 @@ Everything else (CUDA, other number formats) is read by torch operations.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from influence_core.engine.kernels.availability import KINDS, compiles
+from influence_core.engine.kernels import tasks
+from influence_core.engine.kernels.availability import compiles
+from influence_core.engine.kernels.loops import run
+from influence_core.engine.kernels.tasks import packed_size
 from influence_core.engine.readings.sketch import FoldingMap
 
 WIDE = 8
@@ -114,15 +114,12 @@ def read_made(
     """Add the readings of sum_t d_t a_t^T, d (n, rows', t) from `row` on, a (n, columns, t), without writing it out.
 
     space: (shape, like) -> a tensor whose numbers may be overwritten (contractions.Buffer.tile)."""
-    if not len(d):
+    if not d.numel() or not a.numel():
         return
     (n, rows, t), columns = d.shape, a.shape[1]
-    from influence_core.engine.kernels.factor_loop import room
-
-    packed = space((room(n, rows, columns, t, torch.get_num_threads()),), d)
-    for task in _tasks(d, n, rows, row, columns, directions, folding, into):
-        task[21:] = a.data_ptr(), t, *d.stride(), *a.stride(), TALL[t > SHORT], packed.data_ptr()
-        loop(d.dtype, "made")(task, torch.get_num_threads())
+    packed = space((packed_size(n, rows, columns, t, torch.get_num_threads()),), d)
+    for some, fold, sums in _looks(rows, row, columns, directions, folding, into):
+        run(tasks.made(d, a, some, fold, sums, packed, TALL[t > SHORT]))
 
 
 def read_rows(
@@ -133,9 +130,8 @@ def read_rows(
     if not g.numel():
         return
     if compiles(g):
-        for task in _tasks(g, len(g), v, 0, g.shape[2], directions, folding, into):
-            task[21:23] = ids.data_ptr(), g.shape[1]
-            loop(g.dtype, "rows")(task, torch.get_num_threads())
+        for some, fold, sums in _looks(v, 0, g.shape[2], directions, folding, into):
+            run(tasks.rows(ids, g, v, some, fold, sums))
         return
     into.sums[0, :, 0] += g.square().sum((1, 2))
     into.sums[0, :, 1] += g.abs().sum((1, 2))
@@ -154,46 +150,24 @@ def add_products(products: Sequence[Tensor], into: Totals) -> None:
 def _read_compiled(
     g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> None:
-    for task in _tasks(g, g.shape[0], g.shape[1], row, 1, directions, folding, into):
-        loop(g.dtype, "written")(task, torch.get_num_threads())
+    columns = folding.columns if folding else 1
+    for some, fold, sums in _looks(g.shape[1] // columns, row, columns, directions, folding, into):
+        run(tasks.written(g, some, fold, sums))
 
 
-def _tasks(
-    values: Tensor,
-    n: int,
-    size: int,
+def _looks(
+    rows: int,
     row: int,
     columns: int,
     directions: Sequence[Tensor],
     folding: FoldingMap | None,
     into: Totals,
-) -> Iterator[np.ndarray]:
-    """One row of numbers a look, as engine/kernels/gradient_loop.py asks for."""
-    width = into.sums.shape[2] - 2
+) -> Iterator[tuple[Sequence[Tensor], tasks.Fold | None, Tensor]]:
+    """As many directions as are read at once, where the sketch goes at the first look, and the sums, look by look."""
+    width, fold = into.sums.shape[2] - 2, None
+    if folding is not None:
+        start = (row * folding.columns + folding.shift) % folding.modulus
+        signs = folding.row_sign[row : row + rows], folding.column_sign
+        fold = tasks.Fold(folding.columns, folding.modulus, start, *signs, into.folded)
     for look, sums in enumerate(into.sums):
-        task = np.zeros(31, dtype=np.int64)
-        task[:5] = values.data_ptr(), n, size, sums.data_ptr(), width
-        task[6:9] = columns, 1, 0
-        if folding is not None and look == 0:
-            start = (row * folding.columns + folding.shift) % folding.modulus
-            signs = folding.row_sign[row:].data_ptr(), folding.column_sign.data_ptr()
-            task[5:12] = 1, folding.columns, folding.modulus, start, *signs, into.folded.data_ptr()
-        some = [v.data_ptr() for v in directions[look * width : (look + 1) * width]]
-        spare = some[-1] if some else values.data_ptr()  # read and not used
-        task[12 : 12 + width] = some + [spare] * (width - len(some))
-        task[20] = len(some)
-        yield task
-
-
-@cache
-def loop(dtype: torch.dtype, of: str) -> Any:
-    """A loop for a number format: (task, threads) -> None. Compiled at its first use, then kept on disk.
-
-    of: "written", "made" or "rows", how the gradient is given.
-    """
-    from influence_core.engine.kernels import factor_loop as made
-    from influence_core.engine.kernels import gradient_loop as compiled
-    from influence_core.engine.kernels.openmp import in_threads
-
-    loops = {"written": compiled.LOOPS, "made": made.MADE, "rows": compiled.ROWS_OF_A_TABLE}
-    return in_threads(*loops[of][KINDS[dtype]])
+        yield directions[look * width : (look + 1) * width], None if look else fold, sums

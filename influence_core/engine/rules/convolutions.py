@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from influence_core.engine.kernels import position_sums as positions
 from influence_core.engine.kernels.availability import compiles
+from influence_core.engine.kernels.tasks import TAPS
 from influence_core.engine.rules.factors import Dense, Factor, Outer, Shifted, Tap
 
 SHIFTED_CHANNELS = 8
@@ -75,7 +76,7 @@ def _correlated(
     if prod(d.shape[2:]) == 1 and prod(kernel) > 1:
         return _one_position(d, x, edges, kernel, gap, groups)
     one_channel = groups > 1 and shape[1] == 1 and d.shape[1] == groups and x.ndim == 4 and d.numel() > 0
-    if one_channel and max(*step, *gap) == 1 and max(kernel) <= positions.TAPS and compiles(d, x):
+    if one_channel and max(*step, *gap) == 1 and max(kernel) <= TAPS and compiles(d, x):
         (top, _), (left, _) = edges
         if min(top, left) >= 0:
             return Dense(positions.depthwise(d, x, (top, left), kernel).unsqueeze(2))  # pyright: ignore

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from influence_core.engine.features import first_axis_counts
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.errors import LayerError
-from influence_core.scores.suspicion.evidence_layers import first_axis_counts
 
 HEARD = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 AT_ONCE = 2048

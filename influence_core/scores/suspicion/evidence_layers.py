@@ -5,15 +5,12 @@ model may call `functional.linear` with them. And a layer that is called may see
 So the model is run on one and on two samples, and only layers whose input had one row a sample both times are chosen.
 """
 
-from typing import Any
-
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.watching.watch import scoring
+from influence_core.engine.features import first_axis_counts
 from influence_core.errors import LayerError
 
 AT_MOST = 4
@@ -53,36 +50,3 @@ def _called(model: nn.Module, samples: Dataset) -> list[str]:
     few = [Subset(samples, rows) for rows in ([0], [0, loop.count(samples) - 1])]
     one, two = (next(loop.batches(rows, loop.count(rows), like=model)).inputs for rows in few)
     return [path for path, counts in first_axis_counts(model, one, two).items() if counts]
-
-
-def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
-    """Whether each module's first argument has one row a sample, from inputs of one sample and of two.
-
-    By path, in the order of first calls; the model runs in evaluation mode and comes back as it was.
-    """
-    single, double = _shapes(model, one), _shapes(model, two)
-    return {p: shape[0] == 1 and double.get(p) == (2, *shape[1:]) for p, shape in single.items()}
-
-
-def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
-    """Shape of each module's first argument in its last call, in the order of first calls."""
-    seen: dict[str, tuple[int, ...]] = {}
-
-    def listener(path: str) -> Any:
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            first = args[0] if args else None
-            if isinstance(first, Tensor) and first.is_floating_point() and first.ndim >= 2:
-                seen[path] = tuple(first.shape)
-            else:
-                seen[path] = (0,)
-
-        return note
-
-    handles = [module.register_forward_pre_hook(listener(path)) for path, module in model.named_modules()]
-    try:
-        with scoring(model), torch.no_grad():
-            loop.forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen

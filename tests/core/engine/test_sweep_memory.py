@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 import influence_core as ic
 from influence_core.engine.losses import loss_by_name
-from influence_core.engine.readings.row_table import Table
+from influence_core.engine.readings.batch_totals import Table
 from influence_core.engine.study import studied
 from influence_core.engine.watching.backward_roots import End
 from influence_core.errors import InfluenceError

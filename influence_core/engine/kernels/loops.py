@@ -1,0 +1,31 @@
+"""The compiled loops by name, and how a checked task is run by one: in torch's own threads where that can be."""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from influence_core.engine.kernels.availability import KINDS
+from influence_core.engine.kernels.tasks import Task
+
+NAMES = "written", "made", "rows", "depthwise"
+
+
+def run(task: Task) -> None:
+    """Do all of a task. The tensors that it was made of must live meanwhile."""
+    loop(task.dtype, task.loop)(task.numbers, task.threads)
+
+
+@cache
+def loop(dtype: torch.dtype, name: str) -> Any:
+    """A loop for a number format: (a task's numbers, threads) -> None. Compiled at its first use, then kept on disk."""
+    from influence_core.engine.kernels import factor_loop, gradient_loop, position_sums
+    from influence_core.engine.kernels.openmp import in_threads
+
+    loops = {
+        "written": gradient_loop.LOOPS,
+        "made": factor_loop.MADE,
+        "rows": gradient_loop.ROWS_OF_A_TABLE,
+        "depthwise": position_sums.DEPTHWISE,
+    }
+    return in_threads(*loops[name][KINDS[dtype]])
