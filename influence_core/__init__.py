@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from influence_core.models import OpenedModel, Preprocessing, open_model
     from influence_core.objectives import Objective, objective_gradient
     from influence_core.repair.repairs import Repair, repaired
-    from influence_core.run_files.tables import Run, list_runs, open_run
+    from influence_core.run_files.listing import list_runs
+    from influence_core.runs.run import Run, open_run
     from influence_core.scores.influence.layer_aware import layer_aware_influence
     from influence_core.training.dynamics import training_dynamics
     from influence_core.training.online_valuation import OnlineValuation
@@ -52,7 +53,7 @@ _HOMES = {
     "Recorder": "training.recorder",
     "Recording": "training.recorder",
     "Repair": "repair.repairs",
-    "Run": "run_files.tables",
+    "Run": "runs.run",
     "Samples": "data",
     "Sweep": "engine",
     "Verification": "verification.results",
@@ -60,14 +61,14 @@ _HOMES = {
     "detection_table": "judging.detection",
     "directional": "engine",
     "layer_aware_influence": "scores.influence.layer_aware",
-    "list_runs": "run_files.tables",
+    "list_runs": "run_files.listing",
     "list_verifications": "verification.results",
     "measured_directional": "engine",
     "objective_gradient": "objectives",
     "open_dataset": "data",
     "open_model": "models",
     "open_recording": "training.recorder",
-    "open_run": "run_files.tables",
+    "open_run": "runs.run",
     "open_verification": "verification.results",
     "per_sample_gradients": "engine",
     "recording_folder": "training.recorder",

@@ -10,7 +10,7 @@ import streamlit as st
 from influence_core.analysis.adversarial_examples import Examples, read_examples
 from influence_core.errors import InfluenceError
 from influence_core.jobs.submission import JobSpec
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.charts import robustness as robustness_charts
 from pages.ui.charts import trade_off as trade_off_chart
 from pages.ui.components.gallery import gallery

@@ -7,7 +7,7 @@ import streamlit as st
 from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobSpec
-from influence_core.run_files.tables import RunSummary
+from influence_core.run_files.listing import RunSummary
 from pages.ui.reports import story
 from pages.ui.shell import frame, job_panel, more_work, places, state
 from pages.ui.shell.places import runs_root

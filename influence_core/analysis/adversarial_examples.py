@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from influence_core.run_files.tables import Run
+    from influence_core.runs.run import Run
 
 FILE = "robustness.npz"
 

@@ -43,16 +43,9 @@ from influence_core.errors import Cancelled
 from influence_core.inputs import facts as identity
 from influence_core.inputs.reopened import Inputs
 from influence_core.objectives import ROBUSTNESS, Objective, resolved
-from influence_core.run_files.tables import (
-    Run,
-    cancel_run,
-    fail_run,
-    finish_run,
-    open_run,
-    pack_thumbnails,
-    start_run,
-    update_run,
-)
+from influence_core.run_files.folder import cancel_run, fail_run, finish_run, start_run, update_run
+from influence_core.run_files.thumbnails import pack_thumbnails
+from influence_core.runs.run import Run, open_run
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.influence.ensembles import Weights, along
 from influence_core.scores.suspicion.evidence_layers import evidence_layers

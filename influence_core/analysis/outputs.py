@@ -15,7 +15,7 @@ from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.result import Sweep
 from influence_core.inputs import facts as identity
 from influence_core.judging.intervals import share
-from influence_core.run_files.tables import update_run
+from influence_core.run_files.folder import update_run
 from influence_core.scores.plain.outputs import baselines
 
 

@@ -19,10 +19,10 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.judging.intervals import share
-from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed.attacks import STEPS, attacked
 from influence_core.objectives.perturbed.corruptions import corrupted, kinds
 from influence_core.objectives.perturbed.input_space import input_space
+from influence_core.objectives.seen import Seen
 
 ROWS = 400
 """Held-out samples that are attacked at most: an accuracy of 0.8 is then known to within 4 points."""

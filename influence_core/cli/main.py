@@ -31,7 +31,7 @@ from influence_core.cli.repairs import add_commands
 from influence_core.errors import InfluenceError
 
 if TYPE_CHECKING:
-    from influence_core.run_files.tables import Run
+    from influence_core.runs.run import Run
     from influence_core.scores.gradient_map import MapProcess
 
 HERE = Path(__file__).resolve().parent.parent
@@ -215,7 +215,7 @@ def _export(chosen: argparse.Namespace) -> int:
     from influence_core.decisions.log import decision_log_for
     from influence_core.exports import decided as exports
     from influence_core.inputs.reopened import reopen_dataset
-    from influence_core.run_files.tables import open_run
+    from influence_core.runs.run import open_run
 
     run = open_run(chosen.folder)
     log = decision_log_for(chosen.folder.resolve().parent)

@@ -21,7 +21,7 @@ from influence_core.errors import InfluenceError
 
 if TYPE_CHECKING:
     from influence_core.repair.repairs import Repair
-    from influence_core.run_files.tables import Run
+    from influence_core.runs.run import Run
     from influence_core.verification.results import Verification
 
 Bar = Callable[[dict[str, str]], Callable[[str, int, int], None]]
@@ -64,7 +64,7 @@ def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
     print("Loading torch, the dataset and the model.", file=sys.stderr)
     from dataclasses import replace
 
-    from influence_core.run_files.tables import open_run
+    from influence_core.runs.run import open_run
     from influence_core.training.recipe import suggested
     from influence_core.verification.control_arms import ARMS
     from influence_core.verification.verify import STAGES, verify

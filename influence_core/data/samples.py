@@ -53,7 +53,7 @@ class Samples(torch.utils.data.Dataset):
         self.kind = content.kind
         self._content = content
         self._rows = rows
-        self._digests = digests
+        self.digests = digests
         self._view = view
         check_consistent(self)
 
@@ -124,7 +124,7 @@ class Samples(torch.utils.data.Dataset):
             ids=[self.ids[position] for position in chosen],
             labels=self.labels[chosen],
             groups=self.groups.iloc[chosen],
-            digests=self._digests[chosen],
+            digests=self.digests[chosen],
             split=split or self.split,
         )
 
@@ -162,7 +162,7 @@ class Samples(torch.utils.data.Dataset):
                 encoded = text.encode("utf-8", "surrogatepass")
                 digest.update(len(encoded).to_bytes(8, "little") + encoded)
         digest.update(self.labels.astype("<i8").tobytes())
-        digest.update(np.ascontiguousarray(self._digests).tobytes())
+        digest.update(np.ascontiguousarray(self.digests).tobytes())
         digest.update(self.groups.to_csv(index=False).encode())
         return digest.hexdigest()
 
@@ -177,7 +177,7 @@ class Samples(torch.utils.data.Dataset):
             "classes": self.classes,
             "split": self.split,
             "groups": self.groups,
-            "digests": self._digests,
+            "digests": self.digests,
             "view": self._view,
         }
         content = changes.pop("content", self._content)
@@ -196,7 +196,7 @@ def check_consistent(samples: Samples) -> None:
     lengths = {
         "labels": len(samples.labels),
         "rows": len(samples._rows),
-        "digests": len(samples._digests),
+        "digests": len(samples.digests),
         "groups": len(samples.groups),
     }
     for name, length in lengths.items():

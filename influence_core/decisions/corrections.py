@@ -10,7 +10,7 @@ import pandas as pd
 
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import ExportError
-from influence_core.run_files.tables import Run
+from influence_core.run_files.tables import RunTables
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ExportCounts:
     total: int
 
 
-def counts(run: Run, log: DecisionLog) -> ExportCounts:
+def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
     """Count the decisions that count now."""
     actions = _decided(run, log)["action"].tolist()
     kept, relabelled, removed = (actions.count(name) for name in ("keep", "relabel", "remove"))
@@ -32,7 +32,7 @@ def counts(run: Run, log: DecisionLog) -> ExportCounts:
     return ExportCounts(kept, relabelled, removed, total - kept - relabelled - removed, total)
 
 
-def corrections(run: Run, log: DecisionLog) -> pd.DataFrame:
+def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     """One row per decided sample, in the order of the run.
 
     Columns: sample_id, label (given in the dataset), corrected_label (of a relabelled sample, else
@@ -50,7 +50,7 @@ def corrections(run: Run, log: DecisionLog) -> pd.DataFrame:
     return frame
 
 
-def corrected_labels(run: Run, log: DecisionLog) -> pd.DataFrame:
+def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     """One row per training sample that was not removed: sample_id, label (as decided), original_label."""
     decided = _decided(run, log)
     labels = pd.DataFrame({"original_label": run.samples["label"].astype("str")})
@@ -61,7 +61,7 @@ def corrected_labels(run: Run, log: DecisionLog) -> pd.DataFrame:
     return labels.drop(index=removed.index).rename_axis("sample_id").reset_index()
 
 
-def _decided(run: Run, log: DecisionLog) -> pd.DataFrame:
+def _decided(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     """The decisions that count, in the order of the run."""
     current = log.current(run.id)
     strange = current.index.difference(run.samples.index)

@@ -70,7 +70,7 @@ def studied(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
         ways, wrong = _compared(copy.deepcopy(model).double(), few, loss, layouts, step=1)
     mixing = wrong.pop("", None)
     if mixing is not None:
-        raise LayerError(_mixing(model, few, mixing))
+        raise LayerError(mixing_message(model, few, mixing))
     return Study(layouts, {**ways, **dict.fromkeys(wrong, "alone")}, tuple(sorted(wrong)))
 
 
@@ -207,7 +207,7 @@ def _by_engine(
     return losses.detach(), book.found, book.ways
 
 
-def _mixing(model: nn.Module, few: Dataset, share: float) -> str:
+def mixing_message(model: nn.Module, few: Dataset, share: float) -> str:
     """The sentence for a model whose samples are not independent, with the first module where it shows."""
     together, alone = [
         _outputs(model, batches) for batches in (_as_one(model, few), loop.batches(few, 1, like=model))

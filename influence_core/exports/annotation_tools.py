@@ -10,7 +10,7 @@ import pandas as pd
 from influence_core.decisions.corrections import corrections
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import ExportError
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 
 
 def label_issues(run: Run, log: DecisionLog) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from influence_core.exports.annotation_tools import (
     label_studio_tasks,
 )
 from influence_core.exports.image_folder import write_image_folder
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.system.safe_tables import Target, read_csv, write_csv, write_parquet
 
 __all__ = [

@@ -22,8 +22,8 @@ import pandas as pd
 from influence_core.decisions.corrections import corrected_labels, corrections
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import ExportError
-from influence_core.run_files.tables import Run
 from influence_core.run_files.thumbnails import Progress
+from influence_core.runs.run import Run
 from influence_core.system.safe_tables import Target, opened, write_csv
 
 LONGEST = 80  # characters of a name

@@ -20,7 +20,7 @@ from influence_core.system import atomic
 
 if TYPE_CHECKING:
     from influence_core.data.dataset import Dataset
-    from influence_core.run_files.tables import Run
+    from influence_core.run_files.tables import RunTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Inputs:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
-def reopen(run: "Run") -> Inputs:
+def reopen(run: "RunTables") -> Inputs:
     """Open model and data of a run again from where they were.
 
     Raises:
@@ -66,7 +66,7 @@ def reopen(run: "Run") -> Inputs:
     return adopt(run, model, dataset.train, dataset.val, dataset.test, loss=_loss(run), shared=False)
 
 
-def reopen_dataset(run: "Run") -> "Dataset":
+def reopen_dataset(run: "RunTables") -> "Dataset":
     """Open the dataset of a run again from where it was: with the options and the class order of that time."""
     from influence_core.data import open_dataset
 
@@ -75,7 +75,7 @@ def reopen_dataset(run: "Run") -> "Dataset":
 
 
 def adopt(
-    run: "Run",
+    run: "RunTables",
     model: nn.Module,
     train: Any,
     val: Any,
@@ -91,12 +91,12 @@ def adopt(
     return Inputs(model, train, val, test, loss, shared)
 
 
-def check_model(run: "Run", model: nn.Module) -> None:
+def check_model(run: "RunTables", model: nn.Module) -> None:
     """Raise RunError unless these are the weights, the architecture and the preprocessing the run was made with."""
     _compare(run, "model", identity.model_facts(model)["fingerprint"])
 
 
-def _compare(run: "Run", what: str, found: str) -> None:
+def _compare(run: "RunTables", what: str, found: str) -> None:
     facts = run.description["inputs"][what]
     if found != facts["fingerprint"]:
         raise RunError(
@@ -106,7 +106,7 @@ def _compare(run: "Run", what: str, found: str) -> None:
         )
 
 
-def _place(run: "Run", what: str) -> Path:
+def _place(run: "RunTables", what: str) -> Path:
     place = run.description["inputs"][what].get("path")
     if not place:
         raise RunError(
@@ -121,7 +121,7 @@ def _place(run: "Run", what: str) -> Path:
     return Path(place)
 
 
-def _options(run: "Run") -> dict[str, Any]:
+def _options(run: "RunTables") -> dict[str, Any]:
     """How the dataset was opened: written by newer analyses into run.json, else into the job."""
     written = run.description["inputs"]["dataset"].get("options")
     if written is None and (run.path / "job.json").exists():
@@ -129,7 +129,7 @@ def _options(run: "Run") -> dict[str, Any]:
     return dict(written or {})
 
 
-def _loss(run: "Run") -> str:
+def _loss(run: "RunTables") -> str:
     name = run.description["settings"].get("loss", "cross_entropy")
     if name not in LOSSES:
         raise RunError(

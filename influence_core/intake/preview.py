@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data.appearance import appearance
 from influence_core.data.readers.table import label_columns
 from influence_core.data.rows import Report, counted, some
 from influence_core.models.opened import WEIGHT_NAMES
@@ -21,8 +22,6 @@ from influence_core.models.opened import WEIGHT_NAMES
 SHOWN = 24
 SIDE = 256
 """Pixels of the longer side of a sample that is handed over."""
-MEASURED = 256
-"""Samples whose size and brightness are measured."""
 FEW = 5
 FEW_HELD_OUT = 50
 VALUES = 12
@@ -59,7 +58,7 @@ def preview(
         "problems": problems(parts, dataset.classes),
         "doubtful_order": doubtful_order(dataset.classes),
         "model": carried_model(path),
-        **measured(dataset.train),
+        **appearance(dataset.train),
         "samples": shown(dataset, pixels),
     }
 
@@ -101,7 +100,7 @@ def repeated_content(parts: dict[str, Samples]) -> list[str]:
     """The same bytes twice: between splits they make accuracy too good, with two labels one of them is wrong."""
     places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for split, samples in parts.items():
-        for digest, label in zip(samples._digests, samples.labels, strict=True):
+        for digest, label in zip(samples.digests, samples.labels, strict=True):
             places[digest.tobytes()].append((split, int(label)))
     several = [found for found in places.values() if len(found) > 1]
     leaks = sum(len({split for split, _ in found}) > 1 for found in several)
@@ -130,37 +129,6 @@ def carried_model(path: Path) -> str | None:
     """The weights that lie in a dataset's folder, if any."""
     found = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
     return str(found[0]) if found else None
-
-
-def measured(samples: Samples) -> dict[str, Any]:
-    """Sizes, channels and the mean and standard deviation of the numbers a network gets, in [0, 1], over a sample."""
-    positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
-    values = [samples[int(position)][0].numpy() for position in positions]
-    if (encoding := samples.encoding) is not None:
-        columns = [column.to_json() for column in encoding.columns]
-        return {
-            "features": len(encoding.features),
-            "mean": list(encoding.mean),
-            "std": list(encoding.std),
-            "table": {"columns": columns},
-        }
-    if samples.kind == "array":
-        rows = np.stack(values)
-        spread = np.where(rows.std(0) > 1e-6, rows.std(0), 1.0)
-        return {"features": rows.shape[1], "mean": rows.mean(0).tolist(), "std": spread.tolist()}
-    sizes = Counter((value.shape[1], value.shape[2]) for value in values)
-    channels = max(len(value) for value in values)
-    flat = [value.reshape(len(value), -1) for value in values]
-    flat = [np.repeat(value, channels, 0) if len(value) < channels else value for value in flat]
-    mean = np.mean([value.mean(1) for value in flat], 0)
-    square = np.mean([(value**2).mean(1) for value in flat], 0)
-    return {
-        "size": list(sizes.most_common(1)[0][0]),
-        "sizes": len(sizes),
-        "channels": channels,
-        "mean": mean.round(4).tolist(),
-        "std": np.sqrt(np.maximum(square - mean**2, 1e-6)).round(4).tolist(),
-    }
 
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:

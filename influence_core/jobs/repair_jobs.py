@@ -14,7 +14,7 @@ from typing import Any
 from influence_core.jobs import submission as jobs
 from influence_core.repair.repairs import Repair
 from influence_core.run_files.folder import utc_now
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.safe_tables import write_parquet
 from influence_core.verification.results import CHANGES, frozen_repair, new_folder
@@ -74,7 +74,7 @@ def active(run_folder: Path) -> list[Path]:
 def predict(folder: Path, on_progress: OnProgress) -> None:
     """The work of a prediction job."""
     from influence_core.inputs.reopened import reopen
-    from influence_core.repair.label_influence import prepare
+    from influence_core.repair.candidate_labels import prepare
 
     run = open_run(folder.parent)
     on_progress("inputs", 0, 1)

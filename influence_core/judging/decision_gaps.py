@@ -5,6 +5,7 @@ smallest group, among all samples (demographic parity), among those labelled pos
 of the gaps among those labelled positive and the others (equalized odds). Hardt, Price, Srebro, NeurIPS 2016.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,10 @@ import numpy as np
 from influence_core.judging.group_levels import FEWEST, levels
 from influence_core.judging.intervals import Estimate
 from influence_core.judging.paired import bootstrapped
-from influence_core.run_files.tables import Run
+from influence_core.run_files.tables import RunTables
 
 if TYPE_CHECKING:  # these bring torch, which a page that only shows gaps need not wait for
     from influence_core.data.samples import Samples
-    from influence_core.verification.trainings import Outcome
 
 KINDS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 
@@ -41,7 +41,7 @@ class DecidedGap:
         return f"gap {self.column}, {self.words}"
 
 
-def gaps_of(run: Run) -> list[DecidedGap]:
+def gaps_of(run: RunTables) -> list[DecidedGap]:
     """The gaps with one positive class; the macro form and the worst group's loss have no such rate."""
     found = []
     for name, facts in run.description.get("objectives", {}).items():
@@ -57,15 +57,18 @@ def measurable(gap: DecidedGap, judged: "Samples") -> bool:
     return gap.column in judged.groups and all((c >= 0).any() for c in _comparisons(gap, judged))
 
 
-def level(gap: DecidedGap, judged: "Samples", outcomes: list["Outcome"]) -> float:
-    """The size of the gap, a share of one, of rates that are means over the trainings."""
-    return _size(_said(gap, outcomes).mean(axis=0), _comparisons(gap, judged))
+def level(gap: DecidedGap, judged: "Samples", probabilities: Sequence[np.ndarray]) -> float:
+    """The size of the gap, a share of one, of rates that are means over the trainings; each answered (m, c)."""
+    return _size(_said(gap, probabilities).mean(axis=0), _comparisons(gap, judged))
 
 
 def difference(
-    gap: DecidedGap, judged: "Samples", base: list["Outcome"], trained: list["Outcome"]
+    gap: DecidedGap, judged: "Samples", base: Sequence[np.ndarray], trained: Sequence[np.ndarray]
 ) -> Estimate:
-    """Change of the gap from `base` to `trained`, with a bootstrap over seeds and samples; negative = narrower."""
+    """Change of the gap from `base` to `trained`, probabilities (m, c) of one training a seed; negative = narrower.
+
+    The interval is a bootstrap over seeds and samples.
+    """
     comparisons = _comparisons(gap, judged)
     before, after = _said(gap, base), _said(gap, trained)
 
@@ -77,9 +80,9 @@ def difference(
     return bootstrapped(statistic, len(base), len(judged))
 
 
-def _said(gap: DecidedGap, outcomes: list["Outcome"]) -> np.ndarray:
+def _said(gap: DecidedGap, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """(S, m) float: 1 where the positive class is predicted."""
-    return np.stack([(o.probabilities.argmax(1) == gap.positive).astype(float) for o in outcomes])
+    return np.stack([(table.argmax(1) == gap.positive).astype(float) for table in probabilities])
 
 
 def _comparisons(gap: DecidedGap, judged: "Samples") -> list[np.ndarray]:

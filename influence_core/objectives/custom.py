@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 Function = Callable[[nn.Module, Any, Tensor], Tensor]
 

@@ -25,7 +25,8 @@ from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut, named_classes
 from influence_core.objectives.names import objective_by_name
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
-from influence_core.objectives.objective import Seen
+from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)

@@ -13,48 +13,13 @@ Source: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490); the identity stands 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked
-
-if TYPE_CHECKING:
-    from influence_core.objectives.held_out import HeldOut
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Held-out samples as the model sees them. Outputs and losses are computed on first use, then shared."""
-
-    model: nn.Module
-    inputs: Any
-    labels: Tensor
-    """(b, ...) on the model's device."""
-    rows: Tensor
-    """(b,) int64: positions in the held-out split, whatever batch the samples came in."""
-    loss: Loss
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def outputs(self) -> Any:
-        """The model's outputs, logits (b, c) for a classifier."""
-        return loop.forward(self.model, self.inputs)
-
-    @cached_property
-    def losses(self) -> Tensor:
-        """Each sample's own loss (b,)."""
-        return checked(self.loss(self.outputs, self.labels), len(self))
-
-    def with_inputs(self, inputs: Any) -> Seen:
-        """The same samples with other inputs, such as attacked ones; outputs and losses are computed anew."""
-        return replace(self, inputs=inputs)
+from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.seen import Seen
 
 
 class Objective(ABC):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""What would a sample's influence be under another label? One exact sweep over (sample, candidate label) pairs.
+"""The influence of samples in doubt under other labels, by one exact sweep over (sample, candidate label) pairs.
 
 The flagged samples are swept once under their given label and under every candidate, against the directions of all
 objectives at once: k objectives and c labels cost s x c rows, not k sweeps. Directions are those of the run's own
-objectives, and one for each class and each group of the validation samples: their mean validation loss.
+objectives, and one for each class and each group of the validation samples: their mean validation loss. Swept are all
+samples in doubt, those somebody decided on, and some random ones of every class as a yardstick.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +19,46 @@ from influence_core.errors import DataError, InfluenceError
 from influence_core.inputs.reopened import Inputs
 from influence_core.judging.group_levels import FEWEST, MOST_LEVELS, levels
 from influence_core.objectives import Gap, Objective, WorstGroup, objective_gradient, resolved
-from influence_core.repair.label_influence import Aim
-from influence_core.run_files.tables import Run
+from influence_core.repair.label_influence import (
+    FLOOR,
+    Advice,
+    Aim,
+    advice_of,
+    candidate_labels,
+    positions_of,
+    write_advice,
+)
+from influence_core.run_files.tables import RunTables
 
 Progress = Callable[[str, int, int], None]
+
+
+MOST_FLAGGED = 3000
+REFERENCE = 20
+"""Random samples of each given label, for the comparison with random batches."""
+FULL = 10
+"""Classes up to which every label is a candidate."""
+CANDIDATES = 4
+"""Candidates otherwise: given, suggested, and the most probable others."""
+
+
+def prepare(
+    run: RunTables, inputs: Inputs, *, also: tuple[str, ...] = (), on_progress: Progress | None = None
+) -> Advice:
+    """Sweep the samples in doubt, and those in `also`, under their candidate labels, kept beside the run."""
+    flagged, reference = _chosen(run, also)
+    positions = np.concatenate([flagged, reference])
+    known = aims(run, inputs)
+    c = len(run.classes)
+    most = c if c <= FULL else CANDIDATES
+    pairs = [(row, p, label) for row, p in enumerate(positions) for label in candidate_labels(run, p, most)]
+    rows, at, labels = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+    products = np.full((len(positions), c, len(known)), np.nan, np.float32)
+    directions = [direction for _, direction in known]
+    products[rows, labels] = pair_products(inputs, at, labels, directions, on_progress=on_progress)
+    advice = advice_of(run, tuple(aim for aim, _ in known), positions, products, len(flagged))
+    write_advice(run, advice)
+    return advice
 
 
 class Pairs(Dataset):
@@ -41,7 +78,7 @@ class Pairs(Dataset):
         return self._last[1], int(self.labels[row])
 
 
-def aims(run: Run, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim, Direction]]:
+def aims(run: RunTables, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim, Direction]]:
     """What can be predicted for this run, with its direction: its objectives, then its classes and groups.
 
     An objective of somebody's own code has no direction without that code; it is left out here, and predictions for
@@ -63,7 +100,7 @@ def aims(run: Run, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim
     return found
 
 
-def objective_of(run: Run, name: str) -> str | Objective:
+def objective_of(run: RunTables, name: str) -> str | Objective:
     """The objective behind a column influence_<name>: gaps by what the run wrote of them, others by their name."""
     facts = run.description.get("objectives", {}).get(name, {})
     if "column" in facts:
@@ -123,10 +160,25 @@ def pair_products(
     return swept.products.numpy()
 
 
+def _chosen(run: RunTables, also: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in doubt (and asked for), and random ones of each given label."""
+    suspicion = run.samples["suspicion"].to_numpy(float)
+    flagged = np.argsort(-suspicion, kind="stable")[: min(MOST_FLAGGED, int((suspicion >= FLOOR).sum()))]
+    flagged = np.unique(np.concatenate([flagged, positions_of(run, also)])).astype(np.int64)
+    rest = np.setdiff1d(np.arange(len(suspicion)), flagged)
+    generator, labels = (
+        np.random.default_rng(run.description.get("seed") or 0),
+        run.samples["label"].to_numpy(),
+    )
+    parts = [rest[labels[rest] == name] for name in run.classes]
+    drawn = [generator.choice(part, min(REFERENCE, len(part)), replace=False) for part in parts if len(part)]
+    return flagged, np.concatenate([*drawn, np.zeros(0, np.int64)]).astype(np.int64)
+
+
 def _is_influence(column: Any) -> bool:
     return str(column).startswith("influence_")
 
 
-def _title(run: Run, name: str) -> str:
+def _title(run: RunTables, name: str) -> str:
     known: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
     return str(known.get("target") or name)

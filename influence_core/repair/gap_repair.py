@@ -1,10 +1,8 @@
-"""Which samples are removed to narrow a gap between groups, and how many?
+"""The removal that narrows a gap between groups: of samples that by their influence hurt both the gap and accuracy.
 
-Removed are samples that hurt both: by their influence a training step on them widens the gap AND raises the validation
-loss, so that no trade-off is predicted; those that widen it most come first (Yang, Yue, Chen, Liu, TMLR 2026). How many
-is a matter of scale, which first-order influence does not have (predicted_effects.py), so `sized` measures it: a few
-sizes are trained and judged on the validation samples, and the smallest one that narrows the gap by 40 % is taken, or
-the one that narrows it most, among those that cost at most half a point of accuracy there. Test samples decide nothing.
+By their influence a training step on them widens the gap AND raises the validation loss, so that no trade-off is
+predicted; those that widen it most come first (Yang, Yue, Chen, Liu, TMLR 2026). How many is a matter of scale, which
+first-order influence does not have (predicted_effects.py): verification/size_search.py measures it.
 
 On three other drawings of 6,000 rows of Adult (3 seeds, predicted shares of `>50K` of women and men) the gap narrowed
 on test as on validation, within 8 hundredths of it for every size; 200 to 260 samples narrowed it by 28 to 37 % at 0.2
@@ -14,40 +12,31 @@ that widens the gap, was tried first and dropped: the same share narrowed it by 
 for equalized odds, it cost 1.4 points of test accuracy.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from influence_core.errors import RunError
-from influence_core.judging import decision_gaps as decided_gaps
 from influence_core.judging.decision_gaps import KINDS, DecidedGap, gaps_of
-from influence_core.repair.repairs import TOOL, Repair, changes_of, repaired
-from influence_core.run_files.tables import Run
-from influence_core.training.recipe import Recipe
+from influence_core.repair.repairs import TOOL, Repair, changes_of
+from influence_core.run_files.tables import RunTables
 
-if TYPE_CHECKING:
-    from influence_core.data.samples import Samples
-    from influence_core.inputs.reopened import Inputs
-    from influence_core.verification.trainings import Outcome
-
-SIZES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08)  # of the training samples
 SIZE = 0.03
-ENOUGH, DEAREST = 0.4, 0.005  # narrowed by, at no more accuracy than; on validation samples
-SEEDS = 2
+"""Share of the training samples that is removed where no size is searched."""
+SIZES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08)
+"""Shares that the search of a size trains."""
+ENOUGH = 0.4
+"""Share of the gap by which the smallest size that is taken narrows it, on validation samples."""
+DEAREST = 0.005
+"""Accuracy that a size may cost, a share of one, on validation samples."""
 
-OnProgress = Callable[[str, int, int], None]
 
-
-def fairness_objectives(run: Run) -> list[str]:
+def fairness_objectives(run: RunTables) -> list[str]:
     """The gaps between groups this run measured influence on; first the kind whose size is known best, as it counts
     every sample."""
     found = [gap for gap in gaps_of(run) if f"influence_{gap.objective}" in run.samples]
     return [gap.objective for gap in sorted(found, key=lambda gap: KINDS.index(gap.kind))]
 
 
-def narrowing(run: Run, objective: str | None = None, *, size: float = SIZE) -> Repair:
+def narrowing(run: RunTables, objective: str | None = None, *, size: float = SIZE) -> Repair:
     """Remove the samples that widen a gap most among those that also hurt accuracy.
 
     Args:
@@ -57,14 +46,14 @@ def narrowing(run: Run, objective: str | None = None, *, size: float = SIZE) -> 
     Raises:
         RunError: the run measured no such gap, or not the influence on validation loss.
     """
-    gap = _gap(run, objective)
+    gap = wanted_gap(run, objective)
     chosen, labels = hurting_both(run, gap.objective)[: round(size * len(run.samples))], run.samples["label"]
     rows = [(str(labels.index[i]), "remove", str(labels.iloc[i]), None, 0.0, TOOL) for i in chosen]
     name = f"the {len(rows):,} samples that widen the {gap.column} gap most ({gap.words})"
     return Repair(name, run.id, changes_of(rows), aim=gap.objective)
 
 
-def hurting_both(run: Run, objective: str) -> np.ndarray:
+def hurting_both(run: RunTables, objective: str) -> np.ndarray:
     """Positions of the samples that widen the gap and raise the validation loss, those that widen it most first."""
     gap = run.samples[f"influence_{objective}"].to_numpy(float)
     utility = run.samples["influence_utility"].to_numpy(float)
@@ -72,42 +61,8 @@ def hurting_both(run: Run, objective: str) -> np.ndarray:
     return order[(gap[order] < 0) & (utility[order] < 0)]
 
 
-def sized(
-    run: Run, inputs: "Inputs", objective: str | None, recipe: Recipe, on_progress: OnProgress
-) -> Repair:
-    """The repair of the size that validation samples ask for; trains len(SIZES) + 1 models, SEEDS times."""
-    # here, because a page that only proposes need not wait for torch
-    from influence_core.verification.trainings import FOLDER, Task, run_all
-
-    gap = _gap(run, objective)
-    held = replace(inputs, test=None)  # then trainings are judged on validation samples
-    repairs = [narrowing(run, gap.objective, size=size) for size in SIZES]
-    given = inputs.train.labels
-    weights = [np.ones(len(given), np.float32), *(repaired(inputs.train, one).weights for one in repairs)]
-    tasks = [
-        Task("size", given, row, replace(recipe, seed=recipe.seed + seed), 0.0)
-        for row in weights
-        for seed in range(SEEDS)
-    ]
-    folder = run.path / FOLDER
-    found = run_all(held, tasks, folder, run_folder=None, workers=1, stage="size", on_progress=on_progress)
-    outcomes = [found[start : start + SEEDS] for start in range(0, len(found), SEEDS)]
-    return repairs[chosen_size(gap, inputs.val, outcomes)]
-
-
-def chosen_size(gap: DecidedGap, val: "Samples", outcomes: list[list["Outcome"]]) -> int:
-    """Which of the sizes, given what models answered without any removal (first) and with each."""
-    wide = np.array([decided_gaps.level(gap, val, each) for each in outcomes])
-    right = np.array([np.mean([o.probabilities.argmax(1) == val.labels for o in each]) for each in outcomes])
-    narrowed = 1 - wide[1:] / max(wide[0], 1e-9)
-    cheap = right[1:] >= right[0] - DEAREST
-    if not cheap.any():
-        return 0
-    enough = np.flatnonzero(cheap & (narrowed >= ENOUGH))
-    return int(enough[0]) if len(enough) else int(np.where(cheap, narrowed, -np.inf).argmax())
-
-
-def _gap(run: Run, objective: str | None) -> DecidedGap:
+def wanted_gap(run: RunTables, objective: str | None) -> DecidedGap:
+    """The gap of an objective of the run, or of its first; RunError where the run measured no such gap."""
     known = fairness_objectives(run)
     wanted = known[0] if objective is None and known else objective
     if wanted not in known or "influence_utility" not in run.samples:

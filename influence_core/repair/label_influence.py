@@ -1,32 +1,19 @@
-"""Which samples are prepared for predictions, and what was found for them? Kept beside the run, read without torch.
+"""`Advice`: the influence of samples in doubt under other labels, kept beside the run and read without torch."""
 
-Prepared are all samples in doubt, those somebody decided on, and some random ones of every class as a yardstick; each
-under its given label and its candidate labels (candidate_labels.py does the sweep).
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
-from influence_core.run_files.tables import Run
+from influence_core.run_files.tables import RunTables
 from influence_core.system import atomic
-
-if TYPE_CHECKING:
-    from influence_core.inputs.reopened import Inputs
 
 FOLDER, ARRAYS, FACTS = "advice", "products.npz", "advice.json"
 FLOOR = 0.3  # suspicion from which samples are prepared: below it a rule would hardly change anything
-MOST_FLAGGED = 3000
-REFERENCE = 20  # random samples of each given label, for the comparison with random batches
-FULL = 10  # classes up to which every label is a candidate
-CANDIDATES = 4  # otherwise: given, suggested, and the most probable others
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,38 +40,16 @@ class Advice:
     suggested: np.ndarray
 
     def row(self, sample: str) -> int | None:
-        return self._rows.get(sample)
+        """The row of a sample, None where it was not prepared."""
+        return self.rows.get(sample)
 
-    @property
-    def _rows(self) -> dict[str, int]:
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each sample."""
         return {sample: row for row, sample in enumerate(self.ids)}
 
 
-def prepare(
-    run: Run, inputs: "Inputs", *, also: tuple[str, ...] = (), on_progress: Progress | None = None
-) -> Advice:
-    """Sweep the samples in doubt, and those in `also`, under their candidate labels; kept beside the run."""
-    from influence_core.repair.candidate_labels import (  # brings torch: readers of advice need not wait
-        aims,
-        pair_products,
-    )
-
-    flagged, reference = _chosen(run, also)
-    positions = np.concatenate([flagged, reference])
-    known = aims(run, inputs)
-    c = len(run.classes)
-    most = c if c <= FULL else CANDIDATES
-    pairs = [(row, p, label) for row, p in enumerate(positions) for label in candidate_labels(run, p, most)]
-    rows, at, labels = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
-    products = np.full((len(positions), c, len(known)), np.nan, np.float32)
-    directions = [direction for _, direction in known]
-    products[rows, labels] = pair_products(inputs, at, labels, directions, on_progress=on_progress)
-    advice = _advice(run, tuple(aim for aim, _ in known), positions, products, len(flagged))
-    _write(run, advice)
-    return advice
-
-
-def read_advice(run: Run) -> Advice | None:
+def read_advice(run: RunTables) -> Advice | None:
     """What prepare kept for this run, or None."""
     folder = run.path / FOLDER
     if not (folder / FACTS).exists():
@@ -96,10 +61,10 @@ def read_advice(run: Run) -> Advice | None:
         raise RunError(
             f"{folder} belongs to another run or was changed. Delete this folder and predict again."
         )
-    return _advice(run, tuple(Aim(**aim) for aim in facts["aims"]), positions, products, facts["flagged"])
+    return advice_of(run, tuple(Aim(**aim) for aim in facts["aims"]), positions, products, facts["flagged"])
 
 
-def candidate_labels(run: Run, position: int, most: int) -> list[int]:
+def candidate_labels(run: RunTables, position: int, most: int) -> list[int]:
     """The given label first, then the suggestion, then the classes the model finds most probable."""
     row = run.samples.iloc[position]
     order = np.argsort(-run.probabilities[position], kind="stable")
@@ -107,23 +72,8 @@ def candidate_labels(run: Run, position: int, most: int) -> list[int]:
     return [int(label) for label in dict.fromkeys(wanted)][: max(2, most)]
 
 
-def _chosen(run: Run, also: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in doubt (and asked for), and random ones of each given label."""
-    suspicion = run.samples["suspicion"].to_numpy(float)
-    flagged = np.argsort(-suspicion, kind="stable")[: min(MOST_FLAGGED, int((suspicion >= FLOOR).sum()))]
-    flagged = np.unique(np.concatenate([flagged, positions_of(run, also)])).astype(np.int64)
-    rest = np.setdiff1d(np.arange(len(suspicion)), flagged)
-    generator, labels = (
-        np.random.default_rng(run.description.get("seed") or 0),
-        run.samples["label"].to_numpy(),
-    )
-    parts = [rest[labels[rest] == name] for name in run.classes]
-    drawn = [generator.choice(part, min(REFERENCE, len(part)), replace=False) for part in parts if len(part)]
-    return flagged, np.concatenate([*drawn, np.zeros(0, np.int64)]).astype(np.int64)
-
-
-def _advice(
-    run: Run, known: tuple[Aim, ...], positions: np.ndarray, products: np.ndarray, flagged: int
+def advice_of(
+    run: RunTables, known: tuple[Aim, ...], positions: np.ndarray, products: np.ndarray, flagged: int
 ) -> Advice:
     rows = run.samples.iloc[positions]
     number = {name: at for at, name in enumerate(run.classes)}
@@ -137,7 +87,8 @@ def _advice(
     )
 
 
-def _write(run: Run, advice: Advice) -> None:
+def write_advice(run: RunTables, advice: Advice) -> None:
+    """Keep it beside the run."""
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     content = BytesIO()
@@ -153,6 +104,6 @@ def _write(run: Run, advice: Advice) -> None:
     atomic.write_json(folder / FACTS, facts)
 
 
-def positions_of(run: Run, ids: pd.Index | Sequence[str]) -> np.ndarray:
+def positions_of(run: RunTables, ids: pd.Index | Sequence[str]) -> np.ndarray:
     """Rows of these samples, (s,) int64."""
     return np.array([run.position(str(sample)) for sample in ids], dtype=np.int64)

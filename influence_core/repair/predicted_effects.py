@@ -22,7 +22,7 @@ import pandas as pd
 from influence_core.errors import RunError
 from influence_core.repair.label_influence import FLOOR, Advice
 from influence_core.repair.repairs import Repair, each, suggested_action
-from influence_core.run_files.tables import Run
+from influence_core.run_files.tables import RunTables
 
 BATCHES = 1000
 
@@ -53,7 +53,12 @@ class Effects:
 
 
 def predicted_effects(
-    run: Run, repair: Repair, advice: Advice, *, calibration: Mapping[str, Any] | None = None, seed: int = 0
+    run: RunTables,
+    repair: Repair,
+    advice: Advice,
+    *,
+    calibration: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Effects:
     """Predict a repair for every objective of the run, each class and each group.
 
@@ -79,7 +84,7 @@ def predicted_effects(
     return Effects(table, accuracy, covered, len(repair))
 
 
-def sample_advice(run: Run, sample: str, advice: Advice) -> pd.DataFrame:
+def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:
     """Keep, relabel to each candidate, remove, or down-weight: the predicted change of every objective.
 
     Returns:
@@ -116,10 +121,10 @@ def sample_advice(run: Run, sample: str, advice: Advice) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _first_order(run: Run, repair: Repair, advice: Advice) -> tuple[np.ndarray, int]:
+def _first_order(run: RunTables, repair: Repair, advice: Advice) -> tuple[np.ndarray, int]:
     """Change of each objective by each covered change (r, k), and how many are covered."""
     number = {name: at for at, name in enumerate(run.classes)}
-    rows = advice._rows
+    rows = advice.rows
     changes = []
     for change in each(repair.changes):
         row = rows.get(str(change.Index))
@@ -135,7 +140,7 @@ def _first_order(run: Run, repair: Repair, advice: Advice) -> tuple[np.ndarray, 
     return np.array(changes).reshape(len(changes), len(advice.aims)).astype(float), len(changes)
 
 
-def _random_batches(run: Run, repair: Repair, advice: Advice, seed: int) -> np.ndarray:
+def _random_batches(run: RunTables, repair: Repair, advice: Advice, seed: int) -> np.ndarray:
     """Predictions for random batches of the same size, class mix and actions, (BATCHES, k).
 
     A random sample relabelled to its suggestion stands for a random relabelling; drawn with replacement.

@@ -21,7 +21,7 @@ from influence_core.decisions.corrections import corrections
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DataError, RunError
 from influence_core.run_files.folder import utc_now
-from influence_core.run_files.tables import Run
+from influence_core.run_files.tables import RunTables
 
 if TYPE_CHECKING:
     from influence_core.data.samples import Samples
@@ -101,7 +101,7 @@ def changes_of(rows: Sequence[tuple[str, str, str, str | None, float, str]]) -> 
     return pd.DataFrame(list(rows), columns=columns).set_index("sample_id")
 
 
-def decided(run: Run, log: DecisionLog, *, name: str = "everything decided") -> Repair:
+def decided(run: RunTables, log: DecisionLog, *, name: str = "everything decided") -> Repair:
     """What people decided: relabelled and removed samples; kept ones are no change."""
     table = corrections(run, log)
     rows = []
@@ -115,21 +115,21 @@ def decided(run: Run, log: DecisionLog, *, name: str = "everything decided") -> 
     return Repair(name, run.id, changes_of(rows), undone=undone)
 
 
-def most_suspicious(run: Run, k: int, *, label: str | None = None) -> Repair:
+def most_suspicious(run: RunTables, k: int, *, label: str | None = None) -> Repair:
     """The k most suspicious samples, of one given label or of all, each with the action suggested for it."""
     table = _of_label(run, label).sort_values("suspicion", ascending=False, kind="stable").head(k)
     of = f" of class {label}" if label is not None else ""
     return _by_rule(run, table, f"the {len(table):,} most suspicious{of}")
 
 
-def above(run: Run, cut: float, *, label: str | None = None) -> Repair:
+def above(run: RunTables, cut: float, *, label: str | None = None) -> Repair:
     """Every sample of at least this suspicion, of one given label or of all."""
     table = _of_label(run, label)
     of = f"all of class {label}" if label is not None else "everything"
     return _by_rule(run, table.loc[(table["suspicion"] >= cut).to_numpy()], f"{of} from suspicion {cut:.2f}")
 
 
-def suggested(run: Run) -> Repair:
+def suggested(run: RunTables) -> Repair:
     """What the run itself proposes: everything from its own cut on."""
     return above(run, float(run.description["results"]["cut"]))
 
@@ -203,7 +203,7 @@ def check_trainable(version: Version, *, needs: Sequence[int] = ()) -> None:
         )
 
 
-def _of_label(run: Run, label: str | None) -> pd.DataFrame:
+def _of_label(run: RunTables, label: str | None) -> pd.DataFrame:
     table = run.samples
     if label is None:
         return table
@@ -212,7 +212,7 @@ def _of_label(run: Run, label: str | None) -> pd.DataFrame:
     return table.loc[(table["label"] == label).to_numpy()]
 
 
-def _by_rule(run: Run, table: pd.DataFrame, name: str) -> Repair:
+def _by_rule(run: RunTables, table: pd.DataFrame, name: str) -> Repair:
     rows = []
     for row in each(table):
         action = suggested_action(row)

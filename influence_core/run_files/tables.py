@@ -1,4 +1,4 @@
-"""What did a run find, and can its files be trusted?
+"""`RunTables`: what the files of a finished run hold, checked when they are read.
 
 A run folder is the contract between the engine, the pages and other tools; once finished it never
 changes. Opening one checks that every file is there in its full size; the checksum of a small file
@@ -9,55 +9,22 @@ Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 m
 probably wrong.
 """
 
-import threading
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
 from influence_core.run_files import seals, thumbnails
-from influence_core.run_files.folder import (
-    cancel_run,
-    fail_run,
-    finish_run,
-    read_description,
-    run_path,
-    start_run,
-    update_run,
-)
-from influence_core.run_files.listing import RunSummary, list_runs
-from influence_core.run_files.progress import ProgressWriter, read_progress, write_progress
-from influence_core.run_files.thumbnails import pack_thumbnails
+from influence_core.run_files.folder import read_description
 
 HELD_OUT = {"val": "validation", "test": "test"}
 """What `table` calls the held-out splits of a dataset."""
-
-if TYPE_CHECKING:
-    from influence_core.inputs.reopened import Inputs
-    from influence_core.runs.explanations import Explanation
-
-__all__ = [
-    "ColumnMeaning",
-    "ProgressWriter",
-    "Run",
-    "RunSummary",
-    "cancel_run",
-    "fail_run",
-    "finish_run",
-    "list_runs",
-    "open_run",
-    "pack_thumbnails",
-    "read_progress",
-    "run_path",
-    "start_run",
-    "update_run",
-    "write_progress",
-]
 
 
 @dataclass(frozen=True)
@@ -73,25 +40,23 @@ class ColumnMeaning:
     layers: str = ""
 
 
-@final
-class Run:
-    """A finished run, read only. Everything but run.json is read on first use.
+class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is ever made
+    """What the files of a finished run hold, read only. Everything but run.json is read on first use.
 
     n is the number of training samples, c of classes, q of sketch dimensions; row i of every array
     and position i of every method is row i of `samples`.
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
-        """Use open_run(), which checks the folder first."""
+        """Use `open_run` (runs/run.py), which checks the folder first."""
         self.path = path
         self.description = dict(description)
         self._packs: dict[str, thumbnails.Pack] = {}
-        self._inputs: Inputs | None = None
-        self._opening = threading.Lock()
+        self._tables: dict[str, pd.DataFrame] = {}
 
     def __repr__(self) -> str:
         """Name the run and where it is."""
-        return f"Run({self.id!r}, {self.state}, {self.path})"
+        return f"{type(self).__name__}({self.id!r}, {self.state}, {self.path})"
 
     @property
     def id(self) -> str:
@@ -214,43 +179,6 @@ class Run:
         """The row of a sample in its split, None when there is no such id."""
         return self._rows.get(split, {}).get(sample_id)
 
-    # ------------------------------------------------------------------------------------------ what needs the model
-
-    def explain(self, sample: Any, k: int = 10, **options: Any) -> "Explanation":
-        """The training samples that help and hurt one prediction most: see explanations.explain."""
-        from influence_core.runs.explanations import explain
-
-        return explain(self, sample, k=k, **options)
-
-    def affected(self, sample_id: str, k: int = 10) -> "Explanation":
-        """The validation samples that a training sample helps and hurts most: see explanations.affected."""
-        from influence_core.runs.explanations import affected
-
-        return affected(self, sample_id, k=k)
-
-    def inputs(self) -> "Inputs":
-        """Model and data of this run, opened again and compared with its fingerprints on first use."""
-        with self._opening:
-            if self._inputs is None:
-                from influence_core.inputs.reopened import reopen
-
-                self._inputs = reopen(self)
-            return self._inputs
-
-    def adopt(self, model: Any, train: Any, val: Any, test: Any = None, **options: Any) -> None:
-        """Give a run the model and the splits it was made from, when it cannot open them itself.
-
-        Raises:
-            RunError: If their fingerprints are not those of the run.
-        """
-        from influence_core.inputs.reopened import adopt
-
-        self.remember(adopt(self, model, train, val, test, **options))
-
-    def remember(self, inputs: "Inputs") -> None:
-        """Take inputs that are known to be those of this run, as `analyze` does."""
-        self._inputs = inputs
-
     def truth(self) -> pd.Series | None:
         """The planted truth of a demonstration dataset: true label by sample_id, or None.
 
@@ -279,10 +207,9 @@ class Run:
         return pd.read_parquet(self.file("samples.parquet")).set_index("sample_id")
 
     def _held_out(self, split: str) -> pd.DataFrame:
-        known = self.__dict__.setdefault("_tables", {})
-        if split not in known:
-            known[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
-        return known[split]
+        if split not in self._tables:
+            self._tables[split] = pd.read_parquet(self.file(f"{split}.parquet")).set_index("sample_id")
+        return self._tables[split]
 
     @cached_property
     def _layers(self) -> pd.DataFrame:
@@ -317,13 +244,12 @@ class Run:
         return self._samples[f"influence_{objective}"].to_numpy(np.float64)
 
 
-def open_run(path: Path | str) -> Run:
-    """Open a finished run.
+def checked_description(path: Path) -> dict[str, Any]:
+    """What run.json says of a finished run whose files are there in full size, the small ones with their content.
 
     Raises:
         RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
     """
-    path = Path(path)
     description = read_description(path)
     if description["state"] != "finished":
         reason = f" ({description['reason']})" if description.get("reason") else ""
@@ -335,7 +261,7 @@ def open_run(path: Path | str) -> Run:
         seals.check_size(path, name, seal)
         if seal["bytes"] <= seals.SMALL:
             seals.check_content(path, name, seal)
-    return Run(path, description)
+    return description
 
 
 def _words(value: Any) -> str:

@@ -24,7 +24,7 @@ from influence_core.errors import DataError, RunError
 from influence_core.inputs import facts as identity
 from influence_core.inputs.reopened import Inputs, check_model
 from influence_core.objectives import Margin, Objective, objective_gradient
-from influence_core.run_files.tables import HELD_OUT, Run
+from influence_core.run_files.tables import HELD_OUT, RunTables
 from influence_core.runs.exact_products import exact_products
 from influence_core.runs.shortlist import Quality, shortlist
 
@@ -77,7 +77,8 @@ class _Target:
 
 
 def explain(
-    run: Run,
+    run: RunTables,
+    inputs: Inputs,
     sample: str | bytes | tuple[Any, Any],
     *,
     k: int = 10,
@@ -88,6 +89,7 @@ def explain(
     """The k training samples that help and the k that hurt one prediction most.
 
     Args:
+        inputs: Model and data of the run.
         sample: an id of the validation, test or training split (looked for in this order); or a pair (input, label)
             such as dataset.val[0], label a class name or its number, or None for the class the model predicts; or the
             bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts (label gives another).
@@ -100,7 +102,7 @@ def explain(
         DataError: the bytes are no picture that is read.
     """
     _check(k)
-    inputs = _current(run)
+    _check_shared(run, inputs)
     with inputs.lock:
         if isinstance(sample, bytes):
             sample = _picture(inputs, sample), label
@@ -108,13 +110,13 @@ def explain(
         return _explained(run, inputs, target, _chosen(run, objective), "train", k)
 
 
-def affected(run: Run, sample_id: str, *, k: int = 10) -> Explanation:
+def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10) -> Explanation:
     """The k validation samples that a training sample helps and the k it hurts most: their loss after a step on it.
 
     Test samples are left out on purpose: what is decided by looking at them could no longer be judged on them.
     """
     _check(k)
-    inputs = _current(run)
+    _check_shared(run, inputs)
     with inputs.lock:
         target = _target(run, inputs, sample_id, "train")
         return _explained(run, inputs, target, None, "val", k)
@@ -125,15 +127,13 @@ def _check(k: int) -> None:
         raise RunError(f"k is {k}; expected 1 to {TOP} samples of each kind.")
 
 
-def _current(run: Run) -> Inputs:
-    """The inputs of the run; a model that others hold may have been trained on since, so it is compared again."""
-    inputs = run.inputs()
+def _check_shared(run: RunTables, inputs: Inputs) -> None:
+    """Compare a model that others hold with the run once more: they may have trained it since."""
     if inputs.shared:
         check_model(run, inputs.model)
-    return inputs
 
 
-def _target(run: Run, inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
+def _target(run: RunTables, inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
     if not isinstance(sample, str):
         value, label = sample
         return _given(run, inputs, value, label)
@@ -147,7 +147,7 @@ def _target(run: Run, inputs: Inputs, sample: str | tuple[Any, Any], split: str 
     )
 
 
-def _given(run: Run, inputs: Inputs, value: Any, label: Any) -> _Target:
+def _given(run: RunTables, inputs: Inputs, value: Any, label: Any) -> _Target:
     if label is None:
         logits = identity.logits_of(inputs.model, _One(value, 0))
         label = int(logits.argmax())
@@ -185,7 +185,7 @@ class _One(torch.utils.data.Dataset):
         return self.item
 
 
-def _chosen(run: Run, objective: Objectives) -> Objective | None:
+def _chosen(run: RunTables, objective: Objectives) -> Objective | None:
     """None for the sample's own loss."""
     if objective == "loss":
         return None
@@ -197,14 +197,14 @@ def _chosen(run: Run, objective: Objectives) -> Objective | None:
     return Margin(*objective, _class(run, objective[0]), _class(run, objective[1]))
 
 
-def _class(run: Run, name: str) -> int:
+def _class(run: RunTables, name: str) -> int:
     if name not in run.classes:
         raise RunError(f"{name!r} is not a class of the run {run.name}; they are {', '.join(run.classes)}.")
     return run.classes.index(name)
 
 
 def _explained(
-    run: Run, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
+    run: RunTables, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
 ) -> Explanation:
     began, one = perf_counter(), _One(target.value, target.label)
     direction = objective_gradient(inputs.model, one, objective or "utility", loss=inputs.loss)
@@ -238,7 +238,7 @@ def _explained(
     )
 
 
-def _check_sketches(run: Run, quality: Quality) -> None:
+def _check_sketches(run: RunTables, quality: Quality) -> None:
     """Raise when the stored sketches are not of these gradients: folded by another version, or of other weights."""
     expected = run.sketches.shape[1] ** -0.5
     if quality.scored < quality.n and quality.sketch_error > WORST * expected:
@@ -248,7 +248,9 @@ def _check_sketches(run: Run, quality: Quality) -> None:
         )
 
 
-def _estimates(run: Run, inputs: Inputs, direction: Direction, among: str) -> tuple[np.ndarray, np.ndarray]:
+def _estimates(
+    run: RunTables, inputs: Inputs, direction: Direction, among: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,)."""
     sketches = run.sketches if among == "train" else run.validation_sketches
     own = sketch_of(inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"]))
@@ -257,12 +259,12 @@ def _estimates(run: Run, inputs: Inputs, direction: Direction, among: str) -> tu
     return np.asarray(sketches, dtype=np.float32) @ own.numpy(), norms.to_numpy(float) * length
 
 
-def _known(run: Run, among: str) -> pd.DataFrame:
+def _known(run: RunTables, among: str) -> pd.DataFrame:
     """What the run knows of each sample of a split, by sample_id."""
     return run.samples if among == "train" else run.table(HELD_OUT[among])
 
 
-def _precision(run: Run) -> str:
+def _precision(run: RunTables) -> str:
     return str(run.description["settings"].get("precision", "float32"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from influence_core.data import Dataset
-from influence_core.intake.preview import measured
+from influence_core.data.appearance import appearance
 from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
 from influence_core.run_files.progress import TRAINING
 from influence_core.training.train import Recipe, train
@@ -25,7 +25,7 @@ EPOCHS = (5, 40)
 
 def small_network(dataset: Dataset, *, seed: int = 0) -> OpenedModel:
     """Build an untrained network that fits the dataset, seeded."""
-    facts = measured(dataset.train)
+    facts = appearance(dataset.train)
     if dataset.train.kind == "array":
         architecture = "mlp"
         how = Preprocessing(facts["features"], None, tuple(facts["mean"]), tuple(facts["std"]))

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.repair.repairs import Repair, changes_of, each
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 
 ARMS = ("nothing", "repair", "random", "oracle")
 SIZES = (0.05, 0.10, 0.025)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from influence_core.data.samples import Samples
-from influence_core.judging import decision_gaps as decided_gaps
+from influence_core.judging import decision_gaps
 from influence_core.judging.decision_gaps import DecidedGap
 from influence_core.judging.group_levels import FEWEST, MOST_LEVELS, levels
 from influence_core.judging.intervals import Estimate
@@ -43,7 +43,8 @@ def summary(
     gaps: of the run's fairness objectives; each becomes a metric of its own.
     """
     base = outcomes.get("nothing")
-    gaps = [each for each in gaps if decided_gaps.measurable(each, judged)]
+    gaps = [each for each in gaps if decision_gaps.measurable(each, judged)]
+    answers = {arm: [each.probabilities for each in trained] for arm, trained in outcomes.items()}
     arms = {}
     for arm, trained in outcomes.items():
         entry: dict[str, Any] = {
@@ -53,12 +54,12 @@ def summary(
             "by_seed": right(judged, trained).mean(axis=1).tolist(),
         }
         entry["levels"] |= {f"gap {name}": gap(judged, trained, name) for name in group_columns(judged)}
-        entry["levels"] |= {each.metric: decided_gaps.level(each, judged, trained) for each in gaps}
+        entry["levels"] |= {each.metric: decision_gaps.level(each, judged, answers[arm]) for each in gaps}
         if base is not None and arm != "nothing":
             entry["differences"] = differences(judged, base, trained)
             for each in gaps:
-                change_ = decided_gaps.difference(each, judged, base, trained)
-                entry["differences"][each.metric] = change_.to_json()
+                narrower = decision_gaps.difference(each, judged, answers["nothing"], answers[arm])
+                entry["differences"][each.metric] = narrower.to_json()
         arms[arm] = entry
     found: dict[str, Any] = {"arms": arms, "gaps": {each.objective: each.metric for each in gaps}}
     if {"nothing", "repair", "oracle"} <= set(outcomes):

@@ -13,7 +13,7 @@ import pandas as pd
 from influence_core.errors import RunError
 from influence_core.judging.intervals import Estimate, estimate_from
 from influence_core.repair.repairs import Repair
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.system import atomic
 
 FOLDER, RESULT, CHANGES = "verifications", "verification.json", "changes.parquet"

@@ -34,10 +34,10 @@ from influence_core.errors import Cancelled
 from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.models.opened import OpenedModel
 from influence_core.models.preprocessing import fitted
-from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed import attacks
 from influence_core.objectives.perturbed.input_space import input_space
-from influence_core.run_files.tables import open_run
+from influence_core.objectives.seen import Seen
+from influence_core.runs.run import open_run
 from influence_core.system import atomic
 from influence_core.training.recipe import Recipe, starting_model
 from influence_core.training.train import predict, train

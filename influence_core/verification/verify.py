@@ -22,17 +22,17 @@ from influence_core.data.samples import Samples
 from influence_core.errors import DataError
 from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.judging.decision_gaps import gaps_of
-from influence_core.repair import gap_repair as narrowing
 from influence_core.repair.candidate_labels import aims, pair_products
 from influence_core.repair.repairs import Repair, Version, check_trainable, repaired, suggested
 from influence_core.run_files.folder import utc_now
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.safe_tables import write_parquet
 from influence_core.training.recipe import Recipe
 from influence_core.training.recipe import suggested as suggested_recipe
 from influence_core.verification import control_arms as compared
 from influence_core.verification import measurements as measured
+from influence_core.verification import size_search
 from influence_core.verification.control_arms import Group, groups_of
 from influence_core.verification.results import CHANGES, RESULT, Verification, new_folder, open_verification
 from influence_core.verification.trainings import EPSILON, Outcome, Task, cores, evaluation, run_all
@@ -111,7 +111,7 @@ def verify(
     )
     chosen = suggested(opened) if repair is None else repair  # a repair of nothing is a repair too
     if sized:
-        chosen = narrowing.sized(opened, here, chosen.aim, plan.recipe, report)
+        chosen = size_search.sized(opened, here, chosen.aim, plan.recipe, report)
     check_trainable(repaired(here.train, chosen), needs=np.unique(evaluation(here).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ if (
 from influence_core.errors import InfluenceError
 from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.tables import RunSummary
+from influence_core.run_files.listing import RunSummary
 from pages.ui.components import outbox
 from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
 from pages.ui.shell.places import runs_root

@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.shell import visitor
 from tests.making.drawn_run import make_small_run
 

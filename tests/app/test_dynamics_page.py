@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.recorder import Recorder, recording_folder
 from pages.ui.charts import dynamics as learned_charts
 from pages.ui.shell import more_work

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.shell import more_work
 from pages.ui.words import robustness as fragility
 from tests.app.conftest import Open, texts

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.tables import Run, start_run
+from influence_core.run_files.folder import start_run
+from influence_core.runs.run import Run
 from tests.app.conftest import PAGES, Open, texts
 from tests.making.drawn_run import make_small_run
 

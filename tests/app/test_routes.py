@@ -11,7 +11,9 @@ import pytest
 from starlette.applications import Starlette
 
 from influence_core.errors import RunError
-from influence_core.run_files.tables import Run, list_runs, run_path
+from influence_core.run_files.folder import run_path
+from influence_core.run_files.listing import list_runs
+from influence_core.runs.run import Run
 from pages.ui.server import routes
 from pages.ui.shell import places
 from tests.app.conftest import MAIN

@@ -17,7 +17,7 @@ from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.repair.label_influence import Advice, Aim
 from influence_core.run_files.progress import write_progress
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from influence_core.system import locks as job_lock
 from influence_core.verification.results import RESULT, list_verifications, open_verification
 from pages.ui.charts import verify as verify_charts

@@ -3,7 +3,7 @@
 import pytest
 
 from influence_core.errors import AccessError
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.shell import state, visitor
 from tests.app.conftest import Open, texts
 

@@ -9,7 +9,7 @@ import pytest
 from influence_core.errors import DataError
 from influence_core.jobs.submission import JobStatus
 from influence_core.judging.intervals import wilson
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.shell import job_panel, places
 from pages.ui.words import (
     formats as words,

@@ -12,7 +12,7 @@ import pytest
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.errors import DecisionError
 from influence_core.exports import decided as exports
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.components.outbox import Event
 from pages.ui.reports import downloads
 from pages.ui.samples import cards, selection

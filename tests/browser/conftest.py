@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from influence_core.decisions.log import DecisionLog, decision_log_for
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from tests.making.drawn_run import make_small_run
 from tests.making.real_run import make_explained_run
 

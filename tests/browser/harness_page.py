@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from influence_core.decisions.log import DecisionLog, decision_log_for
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from pages.ui.components.gallery import gallery
 from pages.ui.components.map import CIVIDIS, Categories, Hover, inside, scatter_map, shade
 from pages.ui.components.outbox import courier

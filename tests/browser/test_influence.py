@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from influence_core.decisions.log import decision_log_for
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.verification.results import list_verifications
 from tests.browser.conftest import serving
 from tests.making.clouds import make_run

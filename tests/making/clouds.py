@@ -10,7 +10,7 @@ import torch
 
 import influence_core as ic
 from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.recipe import Recipe
 from influence_core.training.train import train
 

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from influence_core.run_files.tables import Run, finish_run, open_run, pack_thumbnails, start_run
+from influence_core.run_files.folder import finish_run, start_run
+from influence_core.run_files.thumbnails import pack_thumbnails
+from influence_core.runs.run import Run, open_run
 
 NAMES = ("coat", "dress", "sandal", "shirt", "bag", "boot", "pullover", "sneaker", "trouser", "t-shirt")
 LAYERS = ("features.0", "features.3", "head")

@@ -6,7 +6,7 @@ import numpy as np
 
 from influence_core.data import samples_from_arrays
 from influence_core.repair import repairs
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.system import atomic
 from influence_core.system.safe_tables import write_parquet
 from influence_core.training.recipe import Recipe

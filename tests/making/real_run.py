@@ -8,7 +8,7 @@ import torch
 
 import influence_core as ic
 from influence_core.models import build_network, save_model
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from tests.making.pictures import encoded, pixels, write_split_folder
 
 

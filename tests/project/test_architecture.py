@@ -31,16 +31,6 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MOST_ROOMS = 21
 
-UPWARD = {
-    ("run_files", "inputs"),
-    ("run_files", "runs"),
-    ("repair", "training"),
-    ("repair", "verification"),
-    ("judging", "verification"),
-    ("training", "intake"),
-}
-"""Imports that still go up: each pair goes with the split that opens it, and no pair may be added."""
-
 
 def imports(path: Path) -> set[str]:
     """Every dotted name that a file imports, at its top, within a function or for types alone."""
@@ -99,10 +89,57 @@ def test_the_rooms_are_those_on_disk_and_few():
 
 
 def test_imports_go_to_lower_floors():
-    found = upward_imports()
-    added = {pair: files for pair, files in found.items() if pair not in UPWARD}
-    assert not added, f"imports that go up or sideways: {added}"
-    assert not UPWARD - set(found), f"{UPWARD - set(found)} go up no longer: take them off the list"
+    assert not (pairs := upward_imports()), f"imports that go up or sideways, by pair of rooms: {pairs}"
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file; a package goes by its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The groups of files that import each other on a round trip."""
+
+    def reached(start: str) -> set[str]:
+        seen, waiting = set(), [start]
+        while waiting:
+            for other in graph.get(waiting.pop(), set()) - seen:
+                seen.add(other)
+                waiting.append(other)
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph}
+    return [set(group) for group in groups if group]
+
+
+def test_a_circle_is_found_wherever_it_begins():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+
+
+def test_no_file_leads_back_to_itself():
+    """Imports within functions and for types alone count: they hide a circle, they do not open it."""
+    modules = {module_of(path): path for path in CORE + PAGES}
+    graph = {}
+    for name, path in modules.items():
+        named = imports(path)
+        inner = {
+            one.rpartition(".")[0] for one in named if one in modules
+        }  # `from package import file` names both
+        graph[name] = {one for one in named if one in modules and one not in inner - {name}} - {name}
+    assert not circles(graph)
+
+
+def test_no_file_takes_a_private_name_of_another():
+    taken = []
+    for path in CORE + PAGES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
+                "influence_core",
+                "pages",
+            ):
+                taken += [f"{relative(path)}: {a.name}" for a in node.names if a.name.startswith("_")]
+    assert not taken, "a name that others need is no private one: drop its underscore"
 
 
 @pytest.mark.parametrize("room", ["words", "charts"])
@@ -132,7 +169,7 @@ def test_public_names_are_sorted_complete_and_real():
 def test_importing_what_shows_a_run_is_light():
     """A page that shows a run or watches a job must not wait for torch."""
     code = (
-        "import sys, influence_core.jobs.submission, influence_core.run_files.tables, "
+        "import sys, influence_core.jobs.submission, influence_core.runs.run, "
         "influence_core.decisions.log; print('torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

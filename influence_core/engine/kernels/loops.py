@@ -4,7 +4,9 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from influence_core.engine.kernels import tasks
 from influence_core.engine.kernels.availability import KINDS
 from influence_core.engine.kernels.tasks import Task
 
@@ -14,6 +16,16 @@ NAMES = "written", "made", "rows", "depthwise"
 def run(task: Task) -> None:
     """Do all of a task. The tensors that it was made of must live meanwhile."""
     loop(task.dtype, task.loop)(task.numbers, task.threads)
+
+
+def depthwise(d: Tensor, x: Tensor, edges: tuple[int, int], kernel: tuple[int, int]) -> Tensor:
+    """sum_yx d[y, x] x[y + k, x + l], (b, channels, *kernel), stride 1: d and x (b, channels, height, width), x with so
+    many rows and columns of zeros before it; what lies past its end is zero too."""
+    d, x = d.contiguous(), x.contiguous()
+    out = d.new_empty(*d.shape[:2], *kernel)
+    if out.numel():
+        run(tasks.depthwise(d, x, out, edges))
+    return out
 
 
 @cache

@@ -7,24 +7,12 @@ torch's grouped convolution of small pictures runs at a tenth of this speed: 0.0
 # pyright: reportPrivateImportUsage=false
 import numpy as np
 from numba import carray, njit
-from torch import Tensor
 
-from influence_core.engine.kernels import loops, tasks
 from influence_core.engine.kernels.intrinsics import correlator, pointer
 from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
 from influence_core.engine.kernels.tasks import PICTURE_SLOTS, TAPS, Picture
 
 correlate_4, correlate_8 = correlator(4), correlator(8)
-
-
-def depthwise(d: Tensor, x: Tensor, edges: tuple[int, int], kernel: tuple[int, int]) -> Tensor:
-    """sum_yx d[y, x] x[y + k, x + l], (b, channels, *kernel), stride 1: d and x (b, channels, height, width), x with so
-    many rows and columns of zeros before it; what lies past its end is zero too."""
-    d, x = d.contiguous(), x.contiguous()
-    out = d.new_empty(*d.shape[:2], *kernel)
-    if out.numel():
-        loops.run(tasks.depthwise(d, x, out, edges))
-    return out
 
 
 @kept

@@ -28,7 +28,7 @@ from influence_core.engine.one_direction.ways import (
     gradients,
     tangents,
 )
-from influence_core.engine.study import ROWS, WITHIN, _mixing
+from influence_core.engine.study import ROWS, WITHIN, mixing_message
 from influence_core.errors import LayerError
 
 STEP_ROWS = 16
@@ -63,7 +63,7 @@ def probed(line: Line, samples: Dataset, r: int, rows: int) -> Probe:
     alone = losses[: len(together)]
     apart = float(((together - alone).abs() / (1 + alone.abs())).max())
     if not apart <= WITHIN[loop.home(line.model)[1]]:
-        raise LayerError(_mixing(line.model, Subset(few, [row % r for row in range(ROWS)]), apart))
+        raise LayerError(mixing_message(line.model, Subset(few, [row % r for row in range(ROWS)]), apart))
     return Probe(parts, losses, products)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from influence_core.engine.kernels import position_sums as positions
+from influence_core.engine.kernels import loops
 from influence_core.engine.kernels.availability import compiles
 from influence_core.engine.kernels.tasks import TAPS
 from influence_core.engine.rules.factors import Dense, Factor, Outer, Shifted, Tap
@@ -79,7 +79,7 @@ def _correlated(
     if one_channel and max(*step, *gap) == 1 and max(kernel) <= TAPS and compiles(d, x):
         (top, _), (left, _) = edges
         if min(top, left) >= 0:
-            return Dense(positions.depthwise(d, x, (top, left), kernel).unsqueeze(2))  # pyright: ignore
+            return Dense(loops.depthwise(d, x, (top, left), kernel).unsqueeze(2))  # pyright: ignore
     padded = (
         functional.pad(x, [edge for pair in reversed(edges) for edge in pair]) if any(map(any, edges)) else x
     )

@@ -23,7 +23,8 @@ from influence_core.errors import ObjectiveError
 from influence_core.objectives.groups.group_means import cell_means, indicator
 from influence_core.objectives.groups.membership import FEWEST, Membership, membership
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 KINDS = {
     "equal_opportunity": "equal opportunity",

@@ -13,7 +13,8 @@ from torch import Tensor
 from influence_core.objectives.groups.group_means import cell_means, indicator
 from influence_core.objectives.groups.membership import Membership, membership
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
+from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ attack depends on the sample alone and a run can be repeated; all steps stay ins
 import torch
 from torch import Tensor
 
-from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed.input_space import InputSpace
+from influence_core.objectives.seen import Seen
 
 STEPS = {"fgsm": 1, "pgd": 10}
 OVERSHOOT = 2.5

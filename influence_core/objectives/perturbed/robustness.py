@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.objective import Objective, Seen
+from influence_core.objectives.objective import Objective
 from influence_core.objectives.perturbed.attacks import attacked
 from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, kinds
 from influence_core.objectives.perturbed.input_space import InputSpace, input_space
+from influence_core.objectives.seen import Seen
 
 PAST = 1.3
 """How far past the boundary the linear step goes: 1 would end on it."""

@@ -1,6 +1,6 @@
 """How is a result drawn? Pure functions: arrays and tables in, plotly figures out. No Streamlit.
 
-One look for all of them, set in `_dress`: quiet axes, 8 px margins, direct labels, a thin space between
+One look for all of them, set in `dressed`: quiet axes, 8 px margins, direct labels, a thin space between
 thousands. Text and grid colours follow the app's light or dark theme in the browser; data colours are chosen
 here.
 """
@@ -107,7 +107,7 @@ def distribution(
         title_text="samples (log scale)", type="log", dtick=1, tickformat=",", range=_log_range(counts)
     )
     figure.update_xaxes(title_text=title, showgrid=False)
-    return _dress(figure, height, bargap=0)
+    return dressed(figure, height, bargap=0)
 
 
 def _bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
@@ -165,7 +165,7 @@ def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Fig
     figure.update_xaxes(
         title_text="suggested label", tickangle=angle, categoryarray=list(table.columns), **names
     )
-    return _dress(figure, height)
+    return dressed(figure, height)
 
 
 def _tiles(
@@ -178,7 +178,7 @@ def _tiles(
     )
 
 
-def _ink(colours: Colours, share: float) -> str:
+def ink(colours: Colours, share: float) -> str:
     """The ink that reads best on a tile this far from faint to accent: the one of more contrast (WCAG luminance)."""
 
     def light(colour: str) -> np.ndarray:
@@ -190,8 +190,8 @@ def _ink(colours: Colours, share: float) -> str:
 
     tile = luminance((1 - share) * light(colours.faint) + share * light(colours.accent))
 
-    def contrast(ink: str) -> float:
-        low, high = sorted((tile, luminance(light(ink))))
+    def contrast(colour: str) -> float:
+        low, high = sorted((tile, luminance(light(colour))))
         return (high + 0.05) / (low + 0.05)
 
     return max((colours.text, colours.on_accent), key=contrast)
@@ -203,13 +203,13 @@ def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
     at = np.argwhere(counts > 0)
     given, suggested = table.index.to_numpy()[at[:, 0]], table.columns.to_numpy()[at[:, 1]]
     amounts = counts[at[:, 0], at[:, 1]]
-    ink = [_ink(colours, amount / most) for amount in amounts]
+    inks = [ink(colours, amount / most) for amount in amounts]
     return go.Scatter(
         x=suggested,
         y=given,
         mode="markers+text",
         text=[words.count(amount) for amount in amounts],
-        textfont={"size": 12, "color": ink},
+        textfont={"size": 12, "color": inks},
         marker={"size": 26, "symbol": "square", "opacity": 0},
         customdata=np.column_stack([given, suggested]),
         hovertemplate="given %{y}<br>suggested %{x}<br>%{text} samples<extra></extra>",
@@ -241,7 +241,7 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
     )
     figure.update_xaxes(visible=False, range=[0, 1.15 * int(counts.max())])
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return _dress(figure, 32 + 22 * len(shown), bargap=0.35)
+    return dressed(figure, 32 + 22 * len(shown), bargap=0.35)
 
 
 def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, most: int = 5) -> go.Figure:
@@ -266,7 +266,7 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
     )
     figure.update_xaxes(visible=False, range=[0, 1.2])
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return _dress(figure, 32 + 24 * len(shown), bargap=0.35)
+    return dressed(figure, 32 + 24 * len(shown), bargap=0.35)
 
 
 # ---------------------------------------------------------------------------------------------- judging
@@ -305,13 +305,13 @@ def detection(
     low = min(0.45, float(np.min(shown["auroc"].to_numpy())) - 0.06)
     figure.update_xaxes(title_text="AUROC (0.5 = chance)", range=[low, 1.06], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return _dress(figure, height or 60 + 24 * len(shown))
+    return dressed(figure, height or 60 + 24 * len(shown))
 
 
 # ---------------------------------------------------------------------------------------------- the look
 
 
-def _dress(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     """The one look of all charts, set on the figure itself: the browser overlays its theme on templates."""
     figure.update_layout(
         height=height,

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, _dress
+from pages.ui.charts.base import COLOURS, Theme, dressed
 
 SHOWN = 20_000
 """Points of the map: more would be slow to draw, so that many are drawn at random, the chosen ones always."""
@@ -65,7 +65,7 @@ def cartography(
         title_text="variability (standard deviation over epochs)", range=[-0.02, widest], showgrid=False
     )
     figure.update_yaxes(title_text="confidence (mean probability of the given label)", range=[-0.08, 1.08])
-    return _dress(figure, height)
+    return dressed(figure, height)
 
 
 def trajectories(
@@ -113,4 +113,4 @@ def trajectories(
         figure.add_hline(y=0, line={"color": colours.neutral, "width": 1})
     figure.update_yaxes(title_text=unit, range=[least - room, most + room])
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat="d", range=[0.8, len(values) + 0.2])
-    return _dress(figure, height, margin={"l": 8, "r": 8, "t": 44, "b": 8, "pad": 4})
+    return dressed(figure, height, margin={"l": 8, "r": 8, "t": 44, "b": 8, "pad": 4})

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from influence_core.verification.results import Verification
 from pages.ui.charts.base import COLOURS, Theme
-from pages.ui.charts.base import _dress as dress
+from pages.ui.charts.base import dressed as dress
 from pages.ui.words import formats as words
 from pages.ui.words import verify as verify_words
 

@@ -19,7 +19,7 @@ from influence_core.exports import decided as exports
 from influence_core.exports.annotation_tools import label_issues, label_studio_tasks
 from influence_core.exports.decided import ExportCounts
 from influence_core.exports.image_folder import write_image_folder
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.verification.results import Verification
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from pages.ui.charts.base import COLOURS, class_colour
 
 FOLDER = Path(__file__).with_name("story")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.analysis.adversarial_examples import Examples
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 
 SIDE = 160
 """Pixels of the longer side at least: small pictures are enlarged without blurring."""

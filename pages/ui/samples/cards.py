@@ -10,7 +10,7 @@ import pandas as pd
 
 from influence_core.decisions.log import DecisionLog, Vote
 from influence_core.errors import DecisionError
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.components.gallery import Bar, Card, Decision, Event
 from pages.ui.components.gallery import Vote as SentVote
 from pages.ui.samples import table_rows as rows

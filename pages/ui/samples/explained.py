@@ -9,8 +9,9 @@ import pandas as pd
 from PIL import Image
 
 from influence_core.data.storage.pictures import decode_picture
-from influence_core.run_files.tables import HELD_OUT, Run
+from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.explanations import TOP, Explanation
+from influence_core.runs.run import Run
 from influence_core.runs.shortlist import Quality, Share
 from pages.ui.components.gallery import Bar, Card
 from pages.ui.samples import table_rows as rows

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.shell import cached
 from pages.ui.words import formats as words
 from pages.ui.words.formats import Order

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.data.rarity import RARE
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.components.gallery import Card, Cell
 from pages.ui.shell import cached
 from pages.ui.words import formats as words

@@ -29,8 +29,8 @@ from streamlit import config
 
 from influence_core.errors import RunError
 from influence_core.run_files.folder import FOLDER_NAME
-from influence_core.run_files.tables import Run, open_run
 from influence_core.run_files.thumbnails import FILES
+from influence_core.runs.run import Run, open_run
 from pages.ui.shell.places import runs_root
 
 HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}

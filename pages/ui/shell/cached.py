@@ -17,7 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from influence_core.decisions.log import DecisionLog, decision_log_for
-from influence_core.run_files.tables import Run, open_run
+from influence_core.runs.run import Run, open_run
 from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
 from pages.ui.words import formats as words

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from influence_core.errors import InfluenceError
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.charts import base as charts
 from pages.ui.shell import places
 from pages.ui.words import formats as words

@@ -16,7 +16,7 @@ from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobSpec
 from influence_core.repair.repairs import Repair
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.recorded_training import recording_recipe
 from influence_core.training.recorder import FOLDER, recordings_of
 from pages.ui.shell import visitor

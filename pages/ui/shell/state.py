@@ -15,7 +15,9 @@ import streamlit as st
 from influence_core.decisions.log import DecisionLog
 from influence_core.intake import uploads
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.tables import Run, RunSummary, list_runs, run_path
+from influence_core.run_files.folder import run_path
+from influence_core.run_files.listing import RunSummary, list_runs
+from influence_core.runs.run import Run
 from pages.ui.charts.base import Theme
 from pages.ui.components.gallery import Event
 from pages.ui.samples import cards

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.recorder import Recording, open_recording
 from pages.ui.words import formats as words
 from pages.ui.words.overview import Fact

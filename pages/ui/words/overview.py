@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.judging.intervals import wilson
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.words import formats as words
 
 

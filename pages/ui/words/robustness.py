@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from influence_core.judging.ranks import rank_correlation
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from pages.ui.words import formats as words
 
 DRAWS = 200

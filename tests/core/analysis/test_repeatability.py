@@ -9,8 +9,7 @@ from torch import nn
 import influence_core as ic
 from influence_core.analysis import repeatability as module
 from influence_core.analysis.repeatability import repeatability
-from influence_core.engine.kernels import position_sums as positions
-from influence_core.engine.readings import tiles
+from influence_core.engine.kernels import loops
 from tests.making.oracles import dataset, random_directions, settled
 
 KNOWN = {"loss": "cross_entropy", "seed": 0}
@@ -91,12 +90,12 @@ def test_what_would_take_long_is_left_out_and_said(monkeypatch):
 
 def test_the_check_in_float64_compiles_nothing(monkeypatch):
     """A first analysis must not wait 15 s until the loops are compiled for 16 samples in float64."""
-    for place in (tiles, positions):
+    compiled = loops.loop
 
-        def only_float32(*asked, compiled=place.loop):
-            assert torch.float64 not in asked, f"the check compiled a loop: {asked}"
-            return compiled(*asked)
+    def only_float32(dtype, name):
+        assert dtype != torch.float64, f"the check compiled the loop {name}"
+        return compiled(dtype, name)
 
-        monkeypatch.setattr(place, "loop", only_float32)
+    monkeypatch.setattr(loops, "loop", only_float32)
     layers = [nn.Conv2d(2, 2, 3, groups=2), nn.Flatten(), nn.LayerNorm(32), nn.Linear(32, 3)]
     assert checked(nn.Sequential(*layers))["float64"]["state"] == "checked"

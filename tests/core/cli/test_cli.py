@@ -7,7 +7,8 @@ import pytest
 
 from influence_core.cli import main as cli
 from influence_core.decisions.log import Vote, decision_log_for
-from influence_core.run_files import tables as runs
+from influence_core.run_files.listing import list_runs
+from influence_core.run_files.progress import read_progress
 from tests.making.clouds import fewer_pictures
 from tests.making.drawn_run import dataset_of, make_small_run
 
@@ -78,9 +79,9 @@ def test_analyze_writes_a_run_the_app_can_list(tmp_path, capsys):
     assert cli.main(["analyze", data, "--out", str(tmp_path / "runs" / "a")]) == 0
     said = capsys.readouterr()
     assert "training labels are in doubt" in said.out and "Scoring every training sample" in said.err
-    (found,) = runs.list_runs(tmp_path / "runs")
+    (found,) = list_runs(tmp_path / "runs")
     assert (found.name, found.state, found.n) == ("a", "finished", 1600)
-    assert runs.read_progress(tmp_path / "runs" / "a")["state"] == "finished"
+    assert read_progress(tmp_path / "runs" / "a")["state"] == "finished"
     assert cli.main(["analyze", data, "--out", str(tmp_path / "runs" / "a")]) == 1, "never overwrite"
 
 

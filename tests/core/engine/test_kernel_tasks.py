@@ -129,7 +129,11 @@ def test_a_wrong_array_is_refused_by_name(kind, name, wrong):
 
 NUMBERS = [
     ("written", dict(directions=[*directions(), torch.ones(R, C)]), "directions = 9 for 8 sums"),
-    ("written", dict(sums=torch.zeros(N, 5, dtype=torch.float64)), "directions = 8 for 3 sums"),
+    (
+        "written",
+        dict(sums=torch.zeros(N, 5, dtype=torch.float64)),
+        "sums of 3 products; expected those of 1 or 8",
+    ),
     ("written", dict(fold=fold()._replace(start=M)), "fold = .*start 8 of 8"),
     ("written", dict(fold=fold()._replace(start=-1)), "fold = .*start -1"),
     ("written", dict(fold=fold()._replace(columns=4)), "g = rows of 35 numbers"),

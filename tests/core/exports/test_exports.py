@@ -17,7 +17,7 @@ from influence_core.decisions.log import DecisionLog, Vote, open_log
 from influence_core.errors import ExportError
 from influence_core.exports import decided as exports
 from influence_core.exports.image_folder import Names, safe_name
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.system.safe_tables import harmless
 from tests.making.drawn_run import dataset_of, make_small_run
 

@@ -18,7 +18,7 @@ from influence_core.errors import JobError, RunError
 from influence_core.jobs import submission as jobs
 from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
 from influence_core.run_files.folder import finish_run, read_description, run_path, start_run
-from influence_core.run_files.tables import open_run
+from influence_core.runs.run import open_run
 from tests.making.drawn_run import dataset_of, make_small_run
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).parent / "slow_worker.py"))
@@ -181,7 +181,7 @@ def test_two_may_run_at_once_when_the_limit_says_so(root, monkeypatch):
 
 def test_a_job_outlives_the_process_that_started_it(root):
     script = (
-        f"import sys; from influence_core import jobs\n"
+        "from influence_core.jobs import submission as jobs\n"
         f"spec = jobs.JobSpec({str(root)!r}, {str(root)!r}, 'orphan', {{'steps': 30, 'seconds': 0.05}})\n"
         f"jobs.submit({str(root)!r}, spec, command={COMMAND!r})\n"
     )

@@ -10,11 +10,11 @@ import influence_core as ic
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.errors import InfluenceError, ObjectiveError
 from influence_core.objectives import bind, measured
-from influence_core.objectives.objective import Seen
 from influence_core.objectives.perturbed.attacks import attacked
 from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, jpeg
 from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.objectives.perturbed.robustness import past_boundary
+from influence_core.objectives.seen import Seen
 from tests.making.oracles import flat, flat_gradients
 
 NAMES = (

@@ -17,9 +17,9 @@ from influence_core.judging.decision_gaps import DecidedGap, difference, gaps_of
 from influence_core.models import OpenedModel, build_network, save_model, table_preprocessing
 from influence_core.repair import gap_repair as narrowing
 from influence_core.repair.candidate_labels import aims
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.train import Recipe, train
-from influence_core.verification.trainings import Outcome
+from influence_core.verification.size_search import chosen_size
 from influence_core.verification.verify import verify
 
 ADULT = Path(__file__).parents[3] / "sample_data" / "adult"
@@ -74,9 +74,8 @@ def test_a_run_without_a_gap_says_how_to_measure_one(run, monkeypatch):
         narrowing.narrowing(run)
 
 
-def answers(said: list[int]) -> Outcome:
-    table = np.eye(2, dtype=np.float32)[said]
-    return Outcome(table, table)
+def answers(said: list[int]) -> np.ndarray:
+    return np.eye(2, dtype=np.float32)[said]
 
 
 def judged(labels: list[int], sides: Sequence[str | None]):
@@ -105,7 +104,7 @@ def test_the_size_is_the_smallest_that_is_enough_among_the_cheap_ones():
     labels = [1, 0] * 200
     samples = judged(labels, ["a"] * 200 + ["b"] * 200)
 
-    def saying(share_a: float, share_b: float) -> list[Outcome]:
+    def saying(share_a: float, share_b: float) -> list[np.ndarray]:
         """Everybody right, but for some of side b said no and some of side a said yes."""
         said = np.array(labels)
         said[np.flatnonzero(said[:200] == 0)[: round(200 * share_a)]] = 1
@@ -113,11 +112,9 @@ def test_the_size_is_the_smallest_that_is_enough_among_the_cheap_ones():
         return [answers(said.tolist())]
 
     wide, half, dear = saying(0.2, 0.0), saying(0.1, 0.0), saying(0.2, 0.2)
-    assert narrowing.chosen_size(gap, samples, [wide, wide, half, saying(0.0, 0.0)]) == 1
-    assert narrowing.chosen_size(gap, samples, [half, dear, half]) == 1, "a dear size was chosen"
-    assert narrowing.chosen_size(gap, samples, [saying(0, 0.1), wide, dear]) == 0, (
-        "none is cheap: the smallest"
-    )
+    assert chosen_size(gap, samples, [wide, wide, half, saying(0.0, 0.0)]) == 1
+    assert chosen_size(gap, samples, [half, dear, half]) == 1, "a dear size was chosen"
+    assert chosen_size(gap, samples, [saying(0, 0.1), wide, dear]) == 0, "none is cheap: the smallest"
 
 
 def test_the_gap_is_predicted_measured_and_told(run, capsys):

@@ -7,9 +7,10 @@ from influence_core.decisions.log import Vote, open_log
 from influence_core.errors import DataError, RunError
 from influence_core.inputs.reopened import reopen
 from influence_core.repair import repairs
-from influence_core.repair.label_influence import prepare, read_advice
+from influence_core.repair.candidate_labels import prepare
+from influence_core.repair.label_influence import read_advice
 from influence_core.repair.predicted_effects import predicted_effects, sample_advice
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from tests.making.clouds import shared_run
 
 

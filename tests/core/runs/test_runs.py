@@ -16,9 +16,19 @@ from PIL import Image
 
 from influence_core.errors import Cancelled, RunError
 from influence_core.run_files import seals
-from influence_core.run_files import tables as runs
-from influence_core.run_files.folder import new_id, read_description
-from influence_core.run_files.thumbnails import encode
+from influence_core.run_files.folder import (
+    cancel_run,
+    fail_run,
+    finish_run,
+    new_id,
+    read_description,
+    start_run,
+    update_run,
+)
+from influence_core.run_files.listing import list_runs
+from influence_core.run_files.progress import ProgressWriter, read_progress, write_progress
+from influence_core.run_files.thumbnails import encode, pack_thumbnails
+from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from tests.making.drawn_run import DrawnSamples, dataset_of, make_small_run
 
@@ -42,7 +52,7 @@ def description(seed: int = 0, **more) -> dict:
 
 
 def test_a_run_reads_back_what_was_written(pattern):
-    run = runs.open_run(pattern)
+    run = open_run(pattern)
     n = len(run.samples)
     assert run.state == "finished" and run.samples.index.name == "sample_id"
     assert run.probabilities.shape == (n, 3) and run.neighbours.shape == (n, 10) and len(run.sketches) == n
@@ -54,7 +64,7 @@ def test_a_run_reads_back_what_was_written(pattern):
 
 
 def test_a_caller_cannot_change_a_run_for_the_next_one(pattern):
-    run = runs.open_run(pattern)
+    run = open_run(pattern)
     mine = run.samples
     mine["suspicion"] = 0.0
     del mine["label"]
@@ -62,7 +72,7 @@ def test_a_caller_cannot_change_a_run_for_the_next_one(pattern):
 
 
 def test_harmful_is_worst_first_and_never_helpful(pattern):
-    run = runs.open_run(pattern)
+    run = open_run(pattern)
     influence = run.samples["influence_utility"]
     harmful, helpful = run.harmful(k=1000), run.helpful(k=5)
     assert harmful == influence[influence < 0].sort_values(kind="stable").index.tolist()
@@ -74,7 +84,7 @@ def test_harmful_is_worst_first_and_never_helpful(pattern):
 
 
 def test_truth_is_there_for_judging_when_the_dataset_tells_it(pattern, folder):
-    run = runs.open_run(pattern)
+    run = open_run(pattern)
     truth = run.truth()
     assert truth is not None and set(truth.index) == set(run.samples.index)
     wrong = truth.loc[run.samples.index].to_numpy() != run.samples["label"].to_numpy()
@@ -87,7 +97,7 @@ def test_truth_is_there_for_judging_when_the_dataset_tells_it(pattern, folder):
 
 
 def test_thumbnails_show_the_right_sample(pattern):
-    run = runs.open_run(pattern)
+    run = open_run(pattern)
     drawn = DrawnSamples(
         run.samples.index.tolist(),
         np.array([run.classes.index(name) for name in run.samples["label"]]),
@@ -135,7 +145,7 @@ def test_samples_without_pictures_and_stopping_leave_a_clean_folder(tmp_path):
             return super().picture(position) if position % 2 else None
 
     samples = Half(list("abcd"), np.zeros(4, int), ("x",), 0)
-    assert runs.pack_thumbnails(samples, tmp_path) == 2
+    assert pack_thumbnails(samples, tmp_path) == 2
     offsets = np.load(tmp_path / "thumbnails/index.npy")
     assert (np.diff(offsets) == 0).tolist() == [True, False, True, False]
     before = (tmp_path / "thumbnails/pack.bin").read_bytes()
@@ -145,11 +155,11 @@ def test_samples_without_pictures_and_stopping_leave_a_clean_folder(tmp_path):
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        runs.pack_thumbnails(samples, tmp_path, stop)
+        pack_thumbnails(samples, tmp_path, stop)
     assert (tmp_path / "thumbnails/pack.bin").read_bytes() == before and not list(tmp_path.rglob("*.tmp"))
 
 
-def use(run: runs.Run, name: str) -> None:
+def use(run: Run, name: str) -> None:
     """Read a file through the part of the run that shows it."""
     parts = {
         "samples.parquet": lambda: run.samples,
@@ -183,9 +193,9 @@ def test_one_changed_bit_is_found_and_the_file_is_named(folder, monkeypatch, nam
     (folder / name).write_bytes(content)
     if small:
         with pytest.raises(RunError, match=name):
-            runs.open_run(folder)
+            open_run(folder)
     else:
-        run = runs.open_run(folder)
+        run = open_run(folder)
         with pytest.raises(RunError, match=name):
             use(run, name)
 
@@ -196,8 +206,8 @@ def test_a_missing_or_cut_file_is_found_at_once_whatever_its_size(folder, monkey
     monkeypatch.setattr(seals, "SMALL", 0)
     (folder / name).unlink() if harm == "missing" else os.truncate(folder / name, 10)
     with pytest.raises(RunError, match=name):
-        runs.open_run(folder)
-    (damaged,) = runs.list_runs(folder.parent)
+        open_run(folder)
+    (damaged,) = list_runs(folder.parent)
     assert damaged.state == "damaged" and name in (damaged.problem or "")
 
 
@@ -208,8 +218,8 @@ NEWER = '{"format": 99, "id": "a", "state": "finished", "created": "b"}'
 def test_a_damaged_description_is_an_error_and_never_stops_the_list(folder, text):
     (folder / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"run\.json"):
-        runs.open_run(folder)
-    assert [summary.state for summary in runs.list_runs(folder.parent)] == ["damaged"]
+        open_run(folder)
+    assert [summary.state for summary in list_runs(folder.parent)] == ["damaged"]
 
 
 def test_a_description_cannot_name_files_elsewhere(folder):
@@ -217,40 +227,40 @@ def test_a_description_cannot_name_files_elsewhere(folder):
     content["files"]["../../etc/passwd"] = content["files"]["samples.parquet"]
     atomic.write_json(folder / "run.json", content)
     with pytest.raises(RunError, match="lists the file"):
-        runs.open_run(folder)
+        open_run(folder)
 
 
 def test_what_is_not_finished_cannot_be_opened_and_says_why(tmp_path):
-    runs.start_run(tmp_path / "run", description=description())
+    start_run(tmp_path / "run", description=description())
     with pytest.raises(RunError, match="is running"):
-        runs.open_run(tmp_path / "run")
-    runs.fail_run(tmp_path / "run", "no memory")
+        open_run(tmp_path / "run")
+    fail_run(tmp_path / "run", "no memory")
     with pytest.raises(RunError, match="no memory"):
-        runs.open_run(tmp_path / "run")
+        open_run(tmp_path / "run")
     with pytest.raises(RunError, match=r"no run\.json"):
-        runs.open_run(tmp_path)
+        open_run(tmp_path)
 
 
 def test_an_unfinished_run_is_continued_under_its_id_but_never_mixed(tmp_path):
-    first = runs.start_run(tmp_path / "run", description=description())
-    runs.cancel_run(tmp_path / "run")
-    again = runs.start_run(tmp_path / "run", description=description(settings={"k": [1, 2]}))
+    first = start_run(tmp_path / "run", description=description())
+    cancel_run(tmp_path / "run")
+    again = start_run(tmp_path / "run", description=description(settings={"k": [1, 2]}))
     assert (again["id"], again["created"]) == (first["id"], first["created"]) and again["state"] == "running"
     with pytest.raises(RunError, match="another seed"):
-        runs.start_run(tmp_path / "run", description=description(seed=1))
+        start_run(tmp_path / "run", description=description(seed=1))
     other = description()["inputs"] | {"model": {"fingerprint": "another"}}
     with pytest.raises(RunError, match="another model"):
-        runs.start_run(tmp_path / "run", description=description(inputs=other))
+        start_run(tmp_path / "run", description=description(inputs=other))
 
 
 def test_a_finished_run_never_changes_again(folder):
     before = (folder / "run.json").read_bytes()
     for change in (
-        lambda: runs.start_run(folder, description=description()),
-        lambda: runs.finish_run(folder),
-        lambda: runs.cancel_run(folder),
-        lambda: runs.fail_run(folder, "late"),
-        lambda: runs.update_run(folder, seed=1),
+        lambda: start_run(folder, description=description()),
+        lambda: finish_run(folder),
+        lambda: cancel_run(folder),
+        lambda: fail_run(folder, "late"),
+        lambda: update_run(folder, seed=1),
     ):
         with pytest.raises(RunError):
             change()
@@ -258,18 +268,18 @@ def test_a_finished_run_never_changes_again(folder):
 
 
 def test_finishing_drops_shards_and_refuses_a_mixture(tmp_path):
-    runs.start_run(tmp_path, description=description())
+    start_run(tmp_path, description=description())
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards/0.npz").write_text("work")
     with pytest.raises(RunError, match=r"samples\.parquet"):
-        runs.finish_run(tmp_path)
+        finish_run(tmp_path)
     pd.DataFrame({"sample_id": list("abc")}).to_parquet(tmp_path / "samples.parquet")
     np.save(tmp_path / "sketches.npy", np.zeros((2, 4)))
     with pytest.raises(RunError, match="describes 2 samples"):
-        runs.finish_run(tmp_path)
+        finish_run(tmp_path)
     assert (tmp_path / "shards/0.npz").exists(), "work must not be lost to a refused finish"
     np.save(tmp_path / "sketches.npy", np.zeros((3, 4)))
-    done = runs.finish_run(tmp_path, results={"accuracy": np.float32("nan")})
+    done = finish_run(tmp_path, results={"accuracy": np.float32("nan")})
     assert set(done["files"]) == {"samples.parquet", "sketches.npy"} and not (tmp_path / "shards").exists()
     assert json.loads((tmp_path / "run.json").read_text())["results"] == {"accuracy": None}
 
@@ -286,32 +296,33 @@ def test_the_list_is_newest_first_and_knows_waiting_jobs(pattern, tmp_path):
     (tmp_path / "job/job.json").write_text("{}")
     (tmp_path / "stranger").mkdir()
     (tmp_path / "a file").write_text("")
-    found = runs.list_runs(tmp_path)
+    found = list_runs(tmp_path)
     assert [(summary.name, summary.state) for summary in found] == [
         ("job", "queued"),
         ("two", "finished"),
         ("one", "finished"),
     ]
     assert (found[1].n, found[1].classes, found[1].dataset, found[1].model) == (12, 3, "small", "small_cnn")
-    assert runs.list_runs(tmp_path / "nowhere") == []
+    assert list_runs(tmp_path / "nowhere") == []
 
 
 def test_opening_does_not_grow_with_the_run(tmp_path):
     make_small_run(tmp_path / "run", n=600)
     begun = time.perf_counter()
     for _ in range(10):
-        runs.open_run(tmp_path / "run")
+        open_run(tmp_path / "run")
     assert (time.perf_counter() - begun) / 10 < 0.05, "open_run reads more than it must"
 
 
 def test_a_reader_never_sees_half_a_file_also_when_the_writer_is_killed(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from influence_core import atomic\n"
+        "import sys; from pathlib import Path; from influence_core.system import atomic\n"
         "for n in range(10**9):\n"
         "    atomic.write_json(Path(sys.argv[1]), {'n': n, 'fill': 'x' * 200_000}, durable=False)"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "file.json")])
     while not (tmp_path / "file.json").exists():
+        assert writer.poll() is None, "the writer ended before it wrote anything"
         time.sleep(0.01)
     for _ in range(200):
         assert len(json.loads((tmp_path / "file.json").read_text())["fill"]) == 200_000
@@ -334,13 +345,13 @@ class Clock:
 
 def test_progress_is_of_the_whole_run_and_time_left_of_this_launch(tmp_path):
     clock = Clock()
-    report = runs.ProgressWriter(tmp_path, [("sweep", "Sweep", 3.0), ("map", "Map", 1.0)], clock=clock)
+    report = ProgressWriter(tmp_path, [("sweep", "Sweep", 3.0), ("map", "Map", 1.0)], clock=clock)
     report("sweep", 50, 100)  # half was there from an earlier launch
-    first = runs.read_progress(tmp_path)
+    first = read_progress(tmp_path)
     assert first is not None and first["fraction"] == pytest.approx(0.375) and first["eta"] is None
     clock.now = 10.0
     report("sweep", 75, 100)
-    second = runs.read_progress(tmp_path)
+    second = read_progress(tmp_path)
     assert second is not None
     left = (1 - 0.5625) / (0.1875 / 10)
     assert second["eta"] == pytest.approx(left), "resumed work was taken for speed"
@@ -349,7 +360,7 @@ def test_progress_is_of_the_whole_run_and_time_left_of_this_launch(tmp_path):
     report("sweep", 100, 100)
     report("map", 0, 0)
     report.end("finished")
-    last = runs.read_progress(tmp_path)
+    last = read_progress(tmp_path)
     assert last is not None and (last["fraction"], last["state"], last["eta"]) == (1.0, "finished", None)
     with pytest.raises(ValueError, match="sweep, map"):
         report("paint", 0, 1)
@@ -358,12 +369,12 @@ def test_progress_is_of_the_whole_run_and_time_left_of_this_launch(tmp_path):
 def test_no_time_left_is_promised_from_opening_files_or_compiling(tmp_path):
     """Slow imports in a stage of 2 % once promised 13 minutes of a run that took one."""
     clock = Clock()
-    report = runs.ProgressWriter(tmp_path, [("open", "Open", 0.02), ("sweep", "Sweep", 0.98)], clock=clock)
+    report = ProgressWriter(tmp_path, [("open", "Open", 0.02), ("sweep", "Sweep", 0.98)], clock=clock)
 
     def left(seconds: float, stage: str, done: int, total: int) -> float | None:
         clock.now = seconds
         report(stage, done, total)
-        found = runs.read_progress(tmp_path)
+        found = read_progress(tmp_path)
         assert found is not None
         return found["eta"]
 
@@ -379,7 +390,7 @@ def test_progress_never_goes_back_and_is_written_a_few_times_a_second(tmp_path, 
     monkeypatch.setattr(
         "influence_core.run_files.progress.write_progress", lambda _, progress: written.append(progress)
     )
-    report = runs.ProgressWriter(tmp_path, [("a", "A", 1.0), ("b", "B", 1.0)], clock=clock)
+    report = ProgressWriter(tmp_path, [("a", "A", 1.0), ("b", "B", 1.0)], clock=clock)
     for step in range(1000):
         clock.now += 0.01
         report("a", step, 1000)
@@ -391,9 +402,9 @@ def test_progress_never_goes_back_and_is_written_a_few_times_a_second(tmp_path, 
 
 
 def test_progress_that_cannot_be_read_is_none(tmp_path):
-    assert runs.read_progress(tmp_path) is None
+    assert read_progress(tmp_path) is None
     (tmp_path / "progress.json").write_text("{")
-    assert runs.read_progress(tmp_path) is None
-    runs.write_progress(tmp_path, {"state": "queued"})
-    found = runs.read_progress(tmp_path)
+    assert read_progress(tmp_path) is None
+    write_progress(tmp_path, {"state": "queued"})
+    found = read_progress(tmp_path)
     assert found is not None and found["state"] == "queued" and found["eta"] is None

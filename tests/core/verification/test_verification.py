@@ -17,7 +17,7 @@ from influence_core.jobs import repair_jobs
 from influence_core.jobs.status import runs_root_of, status
 from influence_core.judging import paired
 from influence_core.repair import repairs
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.training.recipe import suggested
 from influence_core.verification import control_arms as arms
 from influence_core.verification import measurements as measured

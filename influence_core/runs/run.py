@@ -1,0 +1,71 @@
+"""`Run`: a finished run in the hand, with its tables, its model and its data."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from influence_core.run_files.tables import RunTables, checked_description
+
+if TYPE_CHECKING:  # these bring torch, which a page that only shows a run need not wait for
+    from influence_core.inputs.reopened import Inputs
+    from influence_core.runs.explanations import Explanation
+
+
+@final
+class Run(RunTables):
+    """A finished run, read only: what its files hold, and what its model explains.
+
+    Files are read, and model and data opened, on first use.
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        """Use `open_run`, which checks the folder first."""
+        super().__init__(path, description)
+        self._inputs: Inputs | None = None
+        self._opening = threading.Lock()
+
+    def explain(self, sample: Any, k: int = 10, **options: Any) -> "Explanation":
+        """The training samples that help and hurt one prediction most: see explanations.explain."""
+        from influence_core.runs.explanations import explain
+
+        return explain(self, self.inputs(), sample, k=k, **options)
+
+    def affected(self, sample_id: str, k: int = 10) -> "Explanation":
+        """The validation samples that a training sample helps and hurts most: see explanations.affected."""
+        from influence_core.runs.explanations import affected
+
+        return affected(self, self.inputs(), sample_id, k=k)
+
+    def inputs(self) -> "Inputs":
+        """Model and data of this run, opened again and compared with its fingerprints on first use."""
+        with self._opening:
+            if self._inputs is None:
+                from influence_core.inputs.reopened import reopen
+
+                self._inputs = reopen(self)
+            return self._inputs
+
+    def adopt(self, model: Any, train: Any, val: Any, test: Any = None, **options: Any) -> None:
+        """Give a run the model and the splits it was made from, when it cannot open them itself.
+
+        Raises:
+            RunError: If their fingerprints are not those of the run.
+        """
+        from influence_core.inputs.reopened import adopt
+
+        self.remember(adopt(self, model, train, val, test, **options))
+
+    def remember(self, inputs: "Inputs") -> None:
+        """Take inputs that are known to be those of this run, as `analyze` does."""
+        self._inputs = inputs
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a finished run.
+
+    Raises:
+        RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
+    """
+    path = Path(path)
+    return Run(path, checked_description(path))

@@ -1,0 +1,65 @@
+"""The size of a removal that narrows a gap, found by training: first-order influence has no scale of its own.
+
+Every size of gap_repair.SIZES is trained and judged on the validation samples; test samples decide nothing. Taken is
+the smallest that narrows the gap by ENOUGH, or else the one that narrows it most, among those that cost at most DEAREST
+of accuracy.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from influence_core.data.samples import Samples
+from influence_core.inputs.reopened import Inputs
+from influence_core.judging.decision_gaps import DecidedGap, level
+from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZES, narrowing, wanted_gap
+from influence_core.repair.repairs import Repair, repaired
+from influence_core.runs.run import Run
+from influence_core.training.recipe import Recipe
+from influence_core.verification.trainings import FOLDER, Task, run_all
+
+SEEDS = 2
+
+
+def sized(
+    run: Run,
+    inputs: Inputs,
+    objective: str | None,
+    recipe: Recipe,
+    on_progress: Callable[[str, int, int], None],
+) -> Repair:
+    """The repair of the size that validation samples ask for; trains len(SIZES) + 1 models, SEEDS times."""
+    gap = wanted_gap(run, objective)
+    repairs = [narrowing(run, gap.objective, size=size) for size in SIZES]
+    given = inputs.train.labels
+    weights = [np.ones(len(given), np.float32), *(repaired(inputs.train, one).weights for one in repairs)]
+    tasks = [
+        Task("size", given, row, replace(recipe, seed=recipe.seed + seed), 0.0)
+        for row in weights
+        for seed in range(SEEDS)
+    ]
+    outcomes = run_all(
+        replace(inputs, test=None),  # without test samples, trainings are judged on validation samples
+        tasks,
+        run.path / FOLDER,
+        run_folder=None,
+        workers=1,
+        stage="size",
+        on_progress=on_progress,
+    )
+    answers = [outcome.probabilities for outcome in outcomes]
+    by_size = [answers[start : start + SEEDS] for start in range(0, len(answers), SEEDS)]
+    return repairs[chosen_size(gap, inputs.val, by_size)]
+
+
+def chosen_size(gap: DecidedGap, val: Samples, answers: list[list[np.ndarray]]) -> int:
+    """Which of the sizes, given the probabilities (m, c) of each seed without any removal (first) and with each."""
+    wide = np.array([level(gap, val, tables) for tables in answers])
+    right = np.array([np.mean([table.argmax(1) == val.labels for table in tables]) for tables in answers])
+    narrowed = 1 - wide[1:] / max(wide[0], 1e-9)
+    cheap = right[1:] >= right[0] - DEAREST
+    if not cheap.any():
+        return 0
+    enough = np.flatnonzero(cheap & (narrowed >= ENOUGH))
+    return int(enough[0]) if len(enough) else int(np.where(cheap, narrowed, -np.inf).argmax())
