@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.data import Subset, TensorDataset
 
 import influence_core as ic
-from influence_core.engine.kernels import position_sums as positions
+from influence_core.engine.kernels import loops
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.readings import tiles
 from influence_core.engine.readings.contract import Buffer, Wanted, contract
@@ -426,7 +426,7 @@ def test_compiled_sums_over_positions_are_those_of_autograd(n, t, columns, kerne
     d = torch.randn(n, 2, padded.shape[2] - kernel[0] + 1, padded.shape[3] - kernel[1] + 1, dtype=dtype)
     windows = padded.unfold(2, d.shape[2], 1).unfold(3, d.shape[3], 1)
     expected = (windows * d[:, :, None, None]).sum((4, 5))
-    found = positions.depthwise(d, x, edges, kernel)
+    found = loops.depthwise(d, x, edges, kernel)
     assert torch.allclose(found, expected, **near), (
         "a tap met pixels of another place, or of the picture before"
     )
