@@ -16,6 +16,7 @@ from pages.ui.words import compare as trust
 from pages.ui.words import formats as words
 from pages.ui.words import how_to_read as reading
 from pages.ui.words import overview as findings
+from pages.ui.words import scores
 
 NEXT = 50
 AT_MOST_CURVES = 4
@@ -34,7 +35,7 @@ def page() -> None:
     wrong, source = errors(chosen)
     table = doubts(chosen.run.samples)
     columns = chosen.run.description["columns"]
-    titles = {name: words.title_of(str(name), columns) for name in (*table, "random")}
+    titles = {name: scores.title_of(str(name), columns) for name in (*table, "random")}
     trusted(chosen)
     added(chosen, table, titles, wrong, source)
     alike(table, titles)
@@ -150,7 +151,7 @@ def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, sourc
 def meaning(chosen: Chosen, table: pd.DataFrame, titles: dict[str, str]) -> None:
     with st.expander("What each signal means", icon=":material/info:"):
         columns = chosen.run.description["columns"]
-        lines = [f"- **{titles[str(name)]}**: {words.score_sentence(str(name), columns)}" for name in table]
+        lines = [f"- **{titles[str(name)]}**: {scores.score_sentence(str(name), columns)}" for name in table]
         st.markdown("\n".join(lines))
 
 

@@ -15,6 +15,7 @@ from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 from pages.ui.words import how_to_read as reading
+from pages.ui.words import scores
 
 HEIGHT = 640
 SHOWN = 60
@@ -48,9 +49,9 @@ def explore(chosen: Chosen) -> None:
 
 def controls(chosen: Chosen) -> tuple[str, int | None]:
     """What colours the points, and which sample to find."""
-    scores = [order.title for order in words.orders(chosen.run.description["columns"])]
+    titles = [order.title for order in scores.orders(chosen.run.description["columns"])]
     colour, find, help_ = st.columns([3, 3, 2], vertical_alignment="bottom")
-    colour_by = colour.selectbox("Colour by", [*LABELS, *scores], key=state.COLOUR, bind="query-params")
+    colour_by = colour.selectbox("Colour by", [*LABELS, *titles], key=state.COLOUR, bind="query-params")
     wanted = find.text_input(
         "Find a sample",
         key=state.SAMPLE,
@@ -94,7 +95,7 @@ def colours(chosen: Chosen, colour_by: str) -> tuple[np.ndarray, tuple[str, ...]
         palette = tuple(class_colour(at) for at in range(min(len(classes), 256)))
         codes = cached.codes(chosen.run.id, LABELS[colour_by], chosen.run)
         return (codes % 256).astype(np.uint8), palette, Categories(colour_by, classes[:256])
-    order = words.order_named(colour_by, chosen.run.description["columns"])
+    order = scores.order_named(colour_by, chosen.run.description["columns"])
     values = chosen.run.samples[order.column].to_numpy(dtype=float)
     limits = (0.0, 1.0) if order.column == "suspicion" else (None, None)
     index, scale = shade(values, *limits)

@@ -11,7 +11,8 @@ from pages.ui.shell import frame, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 from pages.ui.words import how_to_read as reading
-from pages.ui.words.formats import Order
+from pages.ui.words import scores
+from pages.ui.words.scores import Order
 
 SIZES = (60, 120, 200)
 
@@ -44,7 +45,7 @@ def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
     columns = chosen.run.description["columns"]
     sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
     title = sort.selectbox(
-        "Sort by", [order.title for order in words.orders(columns)], key=state.SORT, bind="query-params"
+        "Sort by", [order.title for order in scores.orders(columns)], key=state.SORT, bind="query-params"
     )
     classes = list(chosen.run.classes)
     filters = selection.Filters(
@@ -58,13 +59,13 @@ def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
             "Suggested label", classes, None, key=state.SUGGESTED, bind="query-params", placeholder="All"
         ),
     )
-    return words.order_named(title, columns), filters
+    return scores.order_named(title, columns), filters
 
 
 def about_score(chosen: Chosen, order: Order) -> float:
     """What the score means, and how much of the list is shown; returns that share."""
     frame.section(order.title)
-    st.markdown(words.score_sentence(order.column, chosen.run.description["columns"]))
+    st.markdown(scores.score_sentence(order.column, chosen.run.description["columns"]))
     st.space("stretch")
     percentage = st.slider(
         "Show the most suspicious",
@@ -93,7 +94,7 @@ def distribution(chosen: Chosen, order: Order, share: float) -> None:
         chosen.run.samples[order.column].to_numpy(dtype=float),
         cut=threshold,
         high_is_suspicious=not order.lowest_first,
-        title=words.axis_title(order, chosen.run.description["columns"]),
+        title=scores.axis_title(order, chosen.run.description["columns"]),
         cut_label=f"{words.percent(share)}: {side} {words.number(threshold)}",
         theme=state.theme(),
         suspicion_scale=order.column == "suspicion",

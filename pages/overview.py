@@ -16,6 +16,7 @@ from pages.ui.words import fairness as gaps
 from pages.ui.words import formats as words
 from pages.ui.words import how_to_read as reading
 from pages.ui.words import overview as findings
+from pages.ui.words import scores
 
 STRIP = 12
 
@@ -150,7 +151,7 @@ def how_well(chosen: Chosen, truth: pd.Series) -> None:
         frame.section("How well did it do?", reading.DETECTION)
         st.markdown(findings.verdict(table, int(findings.wrong(chosen.run, truth).sum()), len(truth)))
         left, right = st.columns(2, gap="medium")
-        titles = {name: words.title_of(name, chosen.run.description["columns"]) for name in table.index}
+        titles = {name: scores.title_of(name, chosen.run.description["columns"]) for name in table.index}
         with left:
             frame.draw(
                 charts.detection(table, titles, theme=state.theme()),
@@ -193,8 +194,8 @@ def what_was_computed(chosen: Chosen) -> None:
         columns = chosen.run.description["columns"]
         st.markdown(
             "\n".join(
-                f"- **{order.title}**: {words.score_sentence(order.column, columns)}"
-                for order in words.orders(columns)
+                f"- **{order.title}**: {scores.score_sentence(order.column, columns)}"
+                for order in scores.orders(columns)
             )
         )
 

@@ -15,12 +15,13 @@ from pages.ui.charts import robustness as robustness_charts
 from pages.ui.charts import trade_off as trade_off_chart
 from pages.ui.components.gallery import gallery
 from pages.ui.samples import attacked_inputs as pixels
-from pages.ui.samples import cards, explained
+from pages.ui.samples import cards, explained, writing
 from pages.ui.shell import cached, frame, more_work, state
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 from pages.ui.words import how_to_read as reading
 from pages.ui.words import robustness as fragility
+from pages.ui.words import scores
 
 PROBLEM = "_robustness_problem"
 SHOWN, WORST = 8, 24
@@ -160,7 +161,7 @@ def fragile(chosen: Chosen) -> None:
         column = st.selectbox(
             "Objective",
             names,
-            format_func=lambda name: words.title_of(name, known),
+            format_func=lambda name: scores.title_of(name, known),
             key=state.ROBUST,
             bind="query-params",
             width=420,
@@ -169,7 +170,7 @@ def fragile(chosen: Chosen) -> None:
     frame.section(
         f"The training {explained.noun(chosen.run)}s that make the model most fragile", reading.FRAGILE
     )
-    st.caption(words.score_sentence(column, known))
+    st.caption(scores.score_sentence(column, known))
     rows = fragility.worst(chosen.run, column, WORST)
     if not len(rows):
         frame.nothing(
@@ -191,7 +192,7 @@ def grid(chosen: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> N
         key=f"fragile_{chosen.name}",
         version=f"{chosen.run.id}:{column}",
         classes=chosen.run.classes,
-        apply=state.writer(chosen),
+        apply=writing.writer(chosen),
         label="Images that make the model fragile",
         autofocus=False,
     )

@@ -80,7 +80,7 @@ def opened(folder: Path, architecture: str | None, side: int, count: int | None)
 
 def measured(model: Any, train: Any, val: Samples) -> dict[str, float]:
     """Processor seconds of each part, and of a training pass."""
-    labels, held_out_labels = identity.labels_of(train), identity.labels_of(val)
+    labels, held_out_labels = train.labels, val.labels
     layers, taken = evidence_layers(model, train), {"pass": training_pass(model, train)}
     directions = [
         ic.objective_gradient(model, val),

@@ -23,7 +23,7 @@ from influence_core.analysis.derived_groups import with_derived_groups
 from influence_core.analysis.measured_objectives import check_columns
 from influence_core.analysis.outputs import accuracies, write_cells, write_robustness, write_tables
 from influence_core.analysis.repeatability import repeatability
-from influence_core.analysis.request import Job, Progress, check_inputs, description
+from influence_core.analysis.request import Job, Progress, checked_inputs, description
 from influence_core.analysis.sample_table import sample_table
 from influence_core.analysis.steps import (
     aims_of,
@@ -41,6 +41,7 @@ from influence_core.engine.losses import Loss
 from influence_core.engine.preflight import preflight, with_ways
 from influence_core.errors import Cancelled
 from influence_core.inputs import facts as identity
+from influence_core.inputs.described import adapted
 from influence_core.inputs.reopened import Inputs
 from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.run_files.folder import cancel_run, fail_run, finish_run, start_run, update_run
@@ -92,9 +93,8 @@ def analyze(
         InfluenceError: bad inputs, each with a sentence; `on_progress` may raise Cancelled to stop.
     """
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
-    splits = [identity.fitted(split, model) for split in (train, val, test)]
-    check_inputs(model, *splits)
-    classes = identity.class_names(model, splits[0])
+    splits = [adapted(identity.fitted(split, model)) for split in (train, val, test)]
+    classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
     job = Job(
         model=model,
@@ -112,7 +112,7 @@ def analyze(
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
     )
-    check_free(identity.group_names(job.train), job.objectives)
+    check_free(job.train.groups.columns, job.objectives)
     if job.val is not None:
         check_columns(
             job.objectives, *map(identity.groups_of, splits[:2]), gradient_clusters=has_clusters(job.train)
@@ -162,8 +162,8 @@ def _finish(job: Job, drawing: MapProcess) -> Run:
         swept,
         held_out,
         seen,
-        ids=identity.ids_of(job.train),
-        labels=identity.labels_of(job.train),
+        ids=job.train.ids,
+        labels=job.train.labels,
         held_out_labels=held_out_labels(job),
         classes=job.classes,
         objectives=[o.name for o in aimed.objectives],
@@ -192,7 +192,7 @@ def _finish(job: Job, drawing: MapProcess) -> Run:
     finish_run(
         job.folder,
         columns=meanings(
-            [c for c in table if c not in identity.group_names(job.train)], aimed.objectives, swept.last_layer
+            [c for c in table if c not in job.train.groups.columns], aimed.objectives, swept.last_layer
         ),
         reproducibility=repeats,
         results={**found.results, **accuracies(job, swept, held_out)},

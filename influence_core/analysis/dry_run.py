@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from influence_core.analysis.request import SKETCH, check_inputs
-from influence_core.data import open_dataset
+from influence_core.analysis.request import SKETCH, checked_inputs
 from influence_core.engine.preflight import Preflight, preflight
 from influence_core.inputs import facts as identity
-from influence_core.models import check_fits, open_model
+from influence_core.inputs.pair import open_pair
 from influence_core.objectives import resolved
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 
@@ -61,14 +60,15 @@ def checked(
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
     """
-    network = open_model(model, architecture=architecture, classes=classes)
-    data = open_dataset(dataset, skip_unreadable=skip_unreadable, label=label)
-    if set(data.classes) == set(network.classes):
-        data = data.with_classes(network.classes)
-    check_fits(network, data)
+    network, data = open_pair(
+        model,
+        dataset,
+        model_options={"architecture": architecture, "classes": classes},
+        dataset_options={"skip_unreadable": skip_unreadable, "label": label},
+    )
     named = resolved(objectives, data.classes)
     train, held_out, test = (identity.fitted(split, network) for split in (data.train, data.val, data.test))
-    check_inputs(network, train, held_out, test)
+    checked_inputs(network, train, held_out, test)
     found = preflight(
         network,
         train,

@@ -21,7 +21,7 @@ from influence_core.scores.plain.outputs import baselines
 
 def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
-        return logits.argmax(1).numpy() == identity.labels_of(samples)
+        return logits.argmax(1).numpy() == samples.labels
 
     facts: dict[str, Any] = {
         "train_accuracy": float(right(swept.logits, job.train).mean()),
@@ -63,12 +63,12 @@ def held_out_table(
 
     grad_norm is there where the samples were swept: each one's gradient norm (m,), all layers.
     """
-    labels = identity.labels_of(samples)
+    labels = samples.labels
     plain = baselines(logits.numpy(), labels)
     losses = torch.nn.functional.cross_entropy(logits.double(), torch.from_numpy(labels), reduction="none")
     table = pd.DataFrame(
         {
-            "sample_id": list(identity.ids_of(samples)),
+            "sample_id": list(samples.ids),
             "label": [classes[label] for label in labels],
             "predicted": [classes[int(label)] for label in plain.predicted],
             "confidence": plain.confidence,

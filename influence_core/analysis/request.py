@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
 from influence_core.engine.preflight import preflight
 from influence_core.errors import DataError
 from influence_core.inputs import facts as identity
+from influence_core.inputs.fingerprints import fingerprint
 from influence_core.objectives import Objective
 from influence_core.scores.influence.ensembles import Member
 
@@ -41,19 +41,25 @@ class Job:
     checkpoints: tuple[Member, ...]
 
 
-def check_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> None:
-    """Raise unless there is something to score, something to measure by, and the labels are the model's classes."""
+def checked_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> tuple[str, ...]:
+    """The class names of splits that are Samples, Described or None.
+
+    Raises:
+        DataError, ModelError: there is nothing to score or to measure by, or the labels are not the model's classes.
+    """
     # one training sample alone has no neighbour and nothing to stand out from
     for name, split, fewest in (("training", train, 2), ("validation", val, 1)):
         if split is None and name == "validation":
             continue
-        if split is None or loop.count(split) < fewest:
+        if split is None or len(split) < fewest:
             raise DataError(
-                f"The {name} split has {loop.count(split) if split is not None else 'no'} samples; expected at least "
+                f"The {name} split has {len(split) if split is not None else 'no'} samples; expected at least "
                 f"{fewest}. Influence needs training samples to score and validation samples to measure them by; "
                 "without any, give val=None."
             )
-    identity.check_labels(model, train, *(split for split in (val, test) if split is not None and len(split)))
+    return identity.checked_classes(
+        model, train, *(split for split in (val, test) if split is not None and len(split))
+    )
 
 
 def description(job: Job, source: Any) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def description(job: Job, source: Any) -> dict[str, Any]:
             "dataset": {
                 "path": str(Path(source.path).resolve()) if source is not None else None,
                 "name": name,
-                "fingerprint": identity.fingerprint(job.train, job.val, job.test),
+                "fingerprint": fingerprint(job.train, job.val, job.test),
                 "classes": list(job.classes),
                 "n_train": len(job.train),
                 "n_val": len(job.val) if job.val is not None else 0,

@@ -18,6 +18,7 @@ from influence_core.engine.result import Sweep
 from influence_core.engine.sweep import sweep
 from influence_core.errors import LayerError
 from influence_core.inputs import facts as identity
+from influence_core.inputs.fingerprints import fingerprint
 from influence_core.objectives import Objective
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.influence.ensembles import ensemble_influence
@@ -48,7 +49,7 @@ def clustered(samples: Any, swept: Sweep, clusters: Assign | None) -> Any:
 
 
 def held_out_labels(job: Job) -> np.ndarray:
-    return identity.labels_of(job.val) if job.val is not None else np.zeros(0, dtype=np.int64)
+    return job.val.labels if job.val is not None else np.zeros(0, dtype=np.int64)
 
 
 def directions_of_classes(job: Job) -> list[Direction]:
@@ -112,7 +113,7 @@ def sweep_of(
         seed=job.seed,
         features=job.evidence,
         shards=shards,
-        fingerprint=identity.fingerprint(samples) if shards else "",
+        fingerprint=fingerprint(samples) if shards else "",
         on_progress=lambda _, done, total: job.report(stage, done, total),
     )
 

@@ -1,4 +1,4 @@
-"""influence verify and influence report: close the loop from a shell.
+"""`influence verify` and `influence report`: close the loop from a shell.
 
 influence verify runs/fashion --seeds 5                 what the run proposes from its own cut on
 influence verify runs/fashion --decided                 what people decided
@@ -13,10 +13,11 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from influence_core.cli.app import HERE, app_folder
+from influence_core.cli.bar import bar
 from influence_core.errors import InfluenceError
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from influence_core.runs.run import Run
     from influence_core.verification.results import Verification
 
-Bar = Callable[[dict[str, str]], Callable[[str, int, int], None]]
 
-
-def add_commands(commands: Any, bar: Bar) -> None:
-    """Add verify and report to the parser of main.py, which brings its progress bar."""
+def add_commands(commands: Any) -> None:
+    """Add verify and report to the parser."""
     verify = commands.add_parser("verify", help="retrain with a repair and without, and say what it changed")
     verify.add_argument("folder", type=Path, metavar="RUN")
     which = verify.add_mutually_exclusive_group()
@@ -50,7 +49,7 @@ def add_commands(commands: Any, bar: Bar) -> None:
     verify.add_argument("--epochs", type=int, help="default: by the size of the data")
     verify.add_argument("--scrambled", action="store_true", help="add the harsher control arm")
     verify.add_argument("--workers", type=int, help="trainings side by side; default: one a processor")
-    verify.set_defaults(run=lambda chosen: _verify(chosen, bar))
+    verify.set_defaults(run=_verify)
 
     report = commands.add_parser(
         "report", help="one HTML file that tells what was found, changed and measured"
@@ -60,7 +59,7 @@ def add_commands(commands: Any, bar: Bar) -> None:
     report.set_defaults(run=_report)
 
 
-def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
+def _verify(chosen: argparse.Namespace) -> int:
     print("Loading torch, the dataset and the model.", file=sys.stderr)
     from dataclasses import replace
 
@@ -81,7 +80,7 @@ def _verify(chosen: argparse.Namespace, bar: Bar) -> int:
         groups=chosen.groups,
         workers=chosen.workers,
         sized=chosen.gap is not None,
-        on_progress=bar({name: title for name, title, _ in STAGES}),
+        on_progress=bar(STAGES),
     )
     print(table_of(found))
     print(f"\n{found.sentence()}\nThe verification is in {found.folder}.")
@@ -140,13 +139,7 @@ def _repair(chosen: argparse.Namespace, run: Run) -> Repair:
 
 def _report(chosen: argparse.Namespace) -> int:
     """The report draws charts, and the core knows none: the app's own writer makes it, in a process of its own."""
-    here = Path(__file__).resolve().parent.parent
-    app = next((place for place in (here / "_app", here.parent) if (place / "app.py").exists()), None)
-    if app is None:
-        raise InfluenceError(
-            "The app is not beside the package. Install it again: pip install influence-explorer"
-        )
-    paths = [str(app), str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(app_folder()), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", "pages.ui.reports.html_report", str(chosen.folder), str(chosen.out)]
     return subprocess.run(
         command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False

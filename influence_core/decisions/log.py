@@ -35,7 +35,7 @@ from influence_core.decisions.votes import (
     row_of,
 )
 from influence_core.errors import DecisionError
-from influence_core.run_files.folder import utc_now
+from influence_core.system.times import utc_now
 
 __all__ = ["ACTIONS", "Action", "DecisionLog", "Outcome", "Vote", "decision_log_for", "open_log"]
 

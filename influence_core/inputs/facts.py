@@ -1,22 +1,16 @@
-"""What do we know about somebody's model and dataset? Ids, labels, classes and fingerprints of ours and of any other.
+"""Facts about a model and its splits: classes, groups, fingerprints, outputs."""
 
-Our own Samples and OpenedModel carry all of it. Any other map-style dataset gets its row numbers as ids and is read
-once for its labels; any other module is known by its weights.
-"""
-
-import hashlib
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, ModelError
+from influence_core.inputs.fingerprints import weights_fingerprint
 from influence_core.models.preprocessing import described
 from influence_core.models.preprocessing import fitted as as_trained
 
@@ -29,19 +23,6 @@ def fitted(samples: Any, model: nn.Module) -> Any:
     if samples is None or preprocessing is None or not hasattr(samples, "fitted"):
         return samples
     return as_trained(samples, preprocessing)
-
-
-def ids_of(samples: Any) -> tuple[str, ...]:
-    """The samples' own ids, or their row numbers as text."""
-    return samples.ids if isinstance(samples, Samples) else tuple(str(row) for row in range(len(samples)))
-
-
-def labels_of(samples: Any) -> np.ndarray:
-    """Given labels (n,) int64, from the items: another dataset's `labels` may stand before its target transform."""
-    if isinstance(samples, Samples):
-        return samples.labels
-    labels = [int(samples[row][1]) for row in range(loop.count(samples))]
-    return np.asarray(labels, dtype=np.int64)
 
 
 def classes_of(model: nn.Module, samples: Any) -> tuple[str, ...] | None:
@@ -72,47 +53,7 @@ def class_names(model: nn.Module, samples: Any) -> tuple[str, ...]:
 
 def groups_of(samples: Any) -> pd.DataFrame | None:
     """Group columns, one row a sample; None where there are none."""
-    groups = getattr(samples, "groups", None)
-    return groups if groups is not None and len(groups.columns) else None
-
-
-def group_names(samples: Any) -> tuple[str, ...]:
-    """Names of the group columns."""
-    groups = groups_of(samples)
-    return tuple(groups.columns) if groups is not None else ()
-
-
-def fingerprint(*splits: Any) -> str:
-    """SHA-256 over ALL content of the splits: every input, every label, in order."""
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update(b"split" if split is not None else b"none")
-        if split is not None:
-            digest.update((getattr(split, "fingerprint", None) or _content(split)).encode())
-    return digest.hexdigest()
-
-
-def _content(samples: Dataset) -> str:
-    digest = hashlib.sha256()
-    for batch in loop.batches(samples, READ_AT_ONCE, like=nn.Identity()):
-        _absorb(digest, batch.inputs)
-        _absorb(digest, batch.labels)
-    return digest.hexdigest()
-
-
-def _absorb(digest: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        digest.update(f"{tuple(value.shape)}:{value.dtype};".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, dict):
-        for key in sorted(value):
-            digest.update(str(key).encode())
-            _absorb(digest, value[key])
-    elif isinstance(value, list | tuple):
-        for part in value:
-            _absorb(digest, part)
-    else:
-        digest.update(repr(value).encode())
+    return samples.groups if len(samples.groups.columns) else None
 
 
 def model_facts(model: nn.Module) -> dict[str, Any]:
@@ -123,21 +64,17 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
         "path": str(path.resolve()) if path is not None else None,
         "preprocessing": described(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
-        "fingerprint": getattr(model, "fingerprint", None) or _weights(model),
+        "fingerprint": getattr(model, "fingerprint", None) or weights_fingerprint(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
 
 
-def _weights(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        _absorb(digest, value)
-    return digest.hexdigest()
+def checked_classes(model: nn.Module, train: Any, *others: Any) -> tuple[str, ...]:
+    """Class names, after a look that model and data speak of the same ones and every label is one of them.
 
-
-def check_labels(model: nn.Module, train: Any, *others: Any) -> None:
-    """Raise unless model and data speak of the same classes and every label is one of them."""
+    Raises:
+        ModelError, DataError: they do not.
+    """
     ours, theirs = getattr(model, "classes", None), getattr(train, "classes", None)
     if ours is not None and theirs is not None and tuple(ours) != tuple(theirs):
         raise ModelError(
@@ -146,12 +83,12 @@ def check_labels(model: nn.Module, train: Any, *others: Any) -> None:
         )
     names = class_names(model, train)
     for split in (train, *others):
-        labels = labels_of(split)
-        if labels.min() < 0 or labels.max() >= len(names):
+        if split.labels.min() < 0 or split.labels.max() >= len(names):
             raise DataError(
-                f"Labels run from {labels.min()} to {labels.max()}; expected 0 to {len(names) - 1}, because the model "
-                f"has {len(names)} outputs. Renumber the labels, or open the model that was trained on them."
+                f"Labels run from {split.labels.min()} to {split.labels.max()}; expected 0 to {len(names) - 1}, as "
+                f"the model has {len(names)} outputs. Renumber the labels, or open the model that was trained on them."
             )
+    return names
 
 
 def _few(names: Any) -> str:

@@ -16,6 +16,8 @@ from influence_core.engine.losses import LOSSES, Loss
 from influence_core.engine.study import Study
 from influence_core.errors import RunError
 from influence_core.inputs import facts as identity
+from influence_core.inputs.described import adapted
+from influence_core.inputs.fingerprints import fingerprint
 from influence_core.system import atomic
 
 if TYPE_CHECKING:
@@ -69,9 +71,10 @@ def reopen(run: "RunTables") -> Inputs:
 def reopen_dataset(run: "RunTables") -> "Dataset":
     """Open the dataset of a run again from where it was: with the options and the class order of that time."""
     from influence_core.data import open_dataset
+    from influence_core.inputs.pair import in_order
 
     dataset = open_dataset(_place(run, "dataset"), **_options(run))
-    return dataset.with_classes(run.classes) if set(dataset.classes) == set(run.classes) else dataset
+    return in_order(dataset, run.classes)
 
 
 def adopt(
@@ -86,8 +89,8 @@ def adopt(
 ) -> Inputs:
     """Take a model and splits that are open already, after comparing their fingerprints with the run's."""
     check_model(run, model)
-    train, val, test = (identity.fitted(split, model) for split in (train, val, test))
-    _compare(run, "dataset", identity.fingerprint(train, val, test))
+    train, val, test = (adapted(identity.fitted(split, model)) for split in (train, val, test))
+    _compare(run, "dataset", fingerprint(train, val, test))
     return Inputs(model, train, val, test, loss, shared)
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from influence_core.data import Dataset, Samples, open_dataset
+from influence_core.data import Dataset, Samples
 from influence_core.data.rows import Report
+from influence_core.inputs.pair import open_pair
 from influence_core.judging.intervals import share
-from influence_core.models import OpenedModel, Preprocessing, check_fits, open_model
+from influence_core.models import OpenedModel, Preprocessing
 from influence_core.training.train import predict
 
 SAMPLES, FEWER = 500, 150
@@ -64,11 +65,7 @@ def trial(
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
     """
-    model = open_model(model_path)
-    dataset = open_dataset(dataset_path, on_progress=report, **options)
-    if set(dataset.classes) == set(model.classes):
-        dataset = dataset.with_classes(model.classes)
-    check_fits(model, dataset)
+    model, dataset = open_pair(model_path, dataset_path, dataset_options={"on_progress": report, **options})
     held_out = spread(dataset.val, SAMPLES)
     found = predict(model, held_out).numpy()
     right = found.argmax(1) == held_out.labels

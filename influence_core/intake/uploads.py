@@ -27,8 +27,9 @@ from typing import Any, BinaryIO
 
 from influence_core.errors import UploadError
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.folder import FOLDER_NAME, utc_now
+from influence_core.run_files.folder import FOLDER_NAME
 from influence_core.system import atomic
+from influence_core.system.times import utc_now
 
 FOLDER = ".uploads"
 ID = re.compile(r"[0-9a-f]{32}")

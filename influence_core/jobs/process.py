@@ -11,6 +11,7 @@ from pathlib import Path
 from influence_core.errors import JobError
 from influence_core.run_files.folder import FOLDER_NAME
 from influence_core.system import locks as job_lock
+from influence_core.system.processors import cores
 
 _children: dict[int, subprocess.Popen[bytes]] = {}  # only to let the dead ones go
 
@@ -20,7 +21,7 @@ def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    threads = max(1, _cores() // limit())
+    threads = max(1, cores() // limit())
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
@@ -66,11 +67,6 @@ def _ended_group(folder: Path) -> bool:
         return number > 1
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return False
-
-
-def _cores() -> int:
-    """The processors we may use; not every system can tell them from those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit() -> int:

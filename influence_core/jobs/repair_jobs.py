@@ -1,4 +1,4 @@
-"""How do predictions and verifications run as jobs? Beside the run they belong to, in the same queue as analyses.
+"""Predictions and verifications as jobs: beside the run they belong to, in the same queue as analyses.
 
     RUN/advice/job.json              kind "predict": influence under candidate labels (repair/predicted_effects.py)
     RUN/verifications/<n>/job.json   kind "verify": the changes frozen in changes.parquet when it was asked for, so
@@ -7,24 +7,18 @@
 The job's own process, lock, progress, cancel and resume are those of submission.py.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from influence_core.jobs import submission as jobs
 from influence_core.repair.repairs import Repair
-from influence_core.run_files.folder import utc_now
-from influence_core.runs.run import Run, open_run
+from influence_core.runs.run import Run
 from influence_core.system import atomic
 from influence_core.system.safe_tables import write_parquet
-from influence_core.verification.results import CHANGES, frozen_repair, new_folder
+from influence_core.system.times import utc_now
+from influence_core.verification.results import CHANGES, new_folder
 
 PREDICT, VERIFY = "predict", "verify"
-PREDICT_STAGES = (
-    ("inputs", "Opening model and data", 0.2),
-    ("candidates", "Trying every candidate label", 0.8),
-)
-OnProgress = Callable[[str, int, int], None]
 
 
 def submit_prediction(run: Run, *, also: tuple[str, ...] = ()) -> Path:
@@ -69,31 +63,6 @@ def active(run_folder: Path) -> list[Path]:
     """Folders of the predictions and verifications of a run that are queued or at work."""
     places = [run_folder / "advice" / "job.json", *sorted(run_folder.glob("verifications/*/job.json"))]
     return [path.parent for path in places if path.exists() and jobs.status(path.parent).active]
-
-
-def predict(folder: Path, on_progress: OnProgress) -> None:
-    """The work of a prediction job."""
-    from influence_core.inputs.reopened import reopen
-    from influence_core.repair.candidate_labels import prepare
-
-    run = open_run(folder.parent)
-    on_progress("inputs", 0, 1)
-    inputs = reopen(run)
-    on_progress("inputs", 1, 1)
-    prepare(run, inputs, also=tuple(atomic.read_json(folder / "job.json")["also"]), on_progress=on_progress)
-
-
-def verify(folder: Path, on_progress: OnProgress) -> None:
-    """The work of a verification job."""
-    from influence_core.training.recipe import recipe_from
-    from influence_core.verification.verify import verify as verified
-
-    content = atomic.read_json(folder / "job.json")
-    settings = dict(content["settings"])
-    if settings.get("recipe") is not None:
-        settings["recipe"] = recipe_from(settings["recipe"])
-    repair = frozen_repair(folder, content["repair"])
-    verified(folder.parents[1], repair, out=folder, on_progress=on_progress, **settings)
 
 
 def _job(kind: str, **content: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""How is a job doing, and how long until it begins?
+"""How a job is doing, and how long until it begins.
 
-A job whose progress says queued or running while nobody holds its lock was interrupted: it died
-without a word.
+run.json says how it ended, its lock whether it lives, progress.json how far it is. A job without an end, and whose lock
+nobody holds, was interrupted: it died without a word.
 """
 
 import os
@@ -15,6 +15,7 @@ from influence_core.run_files.progress import read_progress
 from influence_core.system import locks as job_lock
 
 WAITING = {"queued", "running"}
+ENDS = {"finished", "cancelled", "failed"}
 PLACES = ("*/job.json", "*/advice/job.json", "*/verifications/*/job.json")
 SHOWN_LINES, SHOWN_BYTES = 20, 8_000  # of the log
 STARTING, SILENT = 10.0, 120.0  # seconds
@@ -66,10 +67,10 @@ def status(folder: Path | str) -> JobStatus:
     """How a job is doing, as one consistent answer. Also answers for runs that were made without a job."""
     folder = run_folder_at(folder)
     steerable = (folder / "job.json").exists()
-    state = _state(folder) if steerable else _state_of_a_run(folder)
+    state, reason = _state(folder) if steerable else _state_of_a_run(folder)
     progress = read_progress(folder) or {}
     fields = {name: progress[name] for name in JobStatus.__match_args__ if name in progress}
-    fields |= {"folder": folder.name, "state": state, "steerable": steerable}
+    fields |= {"folder": folder.name, "state": state, "message": reason, "steerable": steerable}
     if state == "queued":
         fields["position"] = _position(folder)
     if state != "running":
@@ -78,8 +79,6 @@ def status(folder: Path | str) -> JobStatus:
         fields["cancelling"] = (folder / "cancel").exists()
     if state in {"failed", "interrupted"}:
         fields["log"] = last_lines(folder)
-    if state == "interrupted":
-        fields["message"] = INTERRUPTED
     if state == "finished":
         fields["fraction"] = 1.0
     return JobStatus(**fields)
@@ -116,27 +115,33 @@ def run_state(folder: Path) -> str | None:
     return read_description(folder)["state"] if (folder / "run.json").exists() else None
 
 
-def _state(folder: Path) -> str:
-    """Read twice when nobody holds the lock: a job may begin or end between two looks."""
+def end_of(folder: Path) -> tuple[str, str | None] | None:
+    """How work ended, finished, cancelled or failed, and why; None while it has no end."""
+    if (folder / "run.json").exists():
+        said, reason = read_description(folder), "reason"
+    else:  # work without a run of its own, or whose run had not begun
+        said, reason = read_progress(folder) or {}, "message"
+    return (said["state"], said.get(reason)) if said.get("state") in ENDS else None
+
+
+def _state(folder: Path) -> tuple[str, str | None]:
+    """State and reason; looked at twice when nobody holds the lock: a job may begin or end between two looks."""
     for _ in range(2):
         living = alive(folder)
+        if (end := end_of(folder)) is not None:
+            return end
         progress = read_progress(folder)
-        if progress is None and _age(folder / "job.json") < STARTING:
-            return "queued"
-        state = progress["state"] if progress else "queued"
-        if living or state not in WAITING:
-            return state
-    written = run_state(folder)
-    if written not in {None, "running"}:
-        return str(written)
-    return "cancelled" if (folder / "cancel").exists() else "interrupted"
+        if living or (progress is None and _age(folder / "job.json") < STARTING):
+            return (progress["state"] if progress else "queued"), None
+    return ("cancelled", None) if (folder / "cancel").exists() else ("interrupted", INTERRUPTED)
 
 
-def _state_of_a_run(folder: Path) -> str:
+def _state_of_a_run(folder: Path) -> tuple[str, str | None]:
     """Without a job nobody holds the lock: a run that reports nothing any more is taken for interrupted."""
-    written = run_state(folder) or "interrupted"
     silent = _age(folder / "progress.json") > SILENT and _age(folder / "run.json") > SILENT
-    return "interrupted" if written == "running" and silent else written
+    if (end := end_of(folder)) is not None:
+        return end
+    return ("interrupted", INTERRUPTED) if silent or not (folder / "run.json").exists() else ("running", None)
 
 
 def _age(path: Path) -> float:

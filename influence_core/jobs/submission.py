@@ -4,7 +4,8 @@ One detached child process per job; all truth is in the run folder, so that ever
 
     job.json        what to do (JobSpec); written once
     lock            held by the child for all its life, handed over by the starter (system/locks.py)
-    progress.json   queued, running, finished, cancelled, failed (run_files/progress.py)
+    progress.json   queued or running, how far and how fast (run_files/progress.py)
+    run.json        how it ended: finished, cancelled or failed (run_files/folder.py)
     cancel          a flag: a person asked to stop
     log.txt, pid    what the child printed; its process group
 
@@ -24,11 +25,12 @@ from typing import Any
 from influence_core.errors import JobError
 from influence_core.jobs import process as job_process
 from influence_core.jobs.process import alive, job_folder_at, kill, limit
-from influence_core.jobs.status import WAITING, JobStatus, queue, run_state, status
-from influence_core.run_files.folder import utc_now
+from influence_core.jobs.status import JobStatus, end_of, queue, run_state, status
+from influence_core.run_files.folder import continue_run
 from influence_core.run_files.progress import read_progress, write_progress
 from influence_core.system import atomic, jail
 from influence_core.system import locks as job_lock
+from influence_core.system.times import utc_now
 
 __all__ = [
     "JobSpec",
@@ -102,8 +104,10 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
     if (descriptor := _lock_of(folder)) is None:
         return False
     try:
-        if run_state(folder) == "finished":
+        if (state := run_state(folder)) == "finished":
             raise JobError(f"The run in {folder} is already finished. Open it, or submit a new job.")
+        if state is not None:
+            continue_run(folder)
         for stale in ("cancel", "pid"):
             (folder / stale).unlink(missing_ok=True)
         earlier = read_progress(folder) or {}
@@ -119,8 +123,7 @@ def _lock_of(folder: Path) -> int | None:
     """The job's lock. A child that has said its last word holds it a moment longer, until its process has ended."""
     deadline = time.monotonic() + ENDING
     while (descriptor := job_lock.take(folder / "lock")) is None:
-        state = (read_progress(folder) or {}).get("state")
-        if state in WAITING or time.monotonic() > deadline:
+        if end_of(folder) is None or time.monotonic() > deadline:
             return None
     return descriptor
 

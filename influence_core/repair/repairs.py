@@ -20,8 +20,8 @@ import pandas as pd
 from influence_core.decisions.corrections import corrections
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DataError, RunError
-from influence_core.run_files.folder import utc_now
 from influence_core.run_files.tables import RunTables
+from influence_core.system.times import utc_now
 
 if TYPE_CHECKING:
     from influence_core.data.samples import Samples

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import pyarrow.parquet as parquet
 from influence_core.errors import RunError
 from influence_core.run_files import seals
 from influence_core.system import atomic
+from influence_core.system.times import utc_now
 
 FORMAT = 1
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -111,6 +111,11 @@ def fail_run(folder: Path | str, reason: str) -> dict[str, Any]:
     return _change(Path(folder), {"running", "failed"}, {"state": "failed", "reason": reason})
 
 
+def continue_run(folder: Path | str) -> dict[str, Any]:
+    """Work on an unfinished run begins again: how the last attempt ended counts no longer."""
+    return _change(Path(folder), {"running", "cancelled", "failed"}, {"state": "running", "reason": None})
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """The content of run.json.
 
@@ -142,11 +147,6 @@ def new_id(name: str, created: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
     stamp = re.sub(r"[-:]|\..*", "", created).replace("T", "-")
     return f"{slug}-{stamp}-{secrets.token_hex(3)}"
-
-
-def utc_now() -> str:
-    """This moment in UTC, as text that sorts by time."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _change(folder: Path, allowed: set[str], updates: dict[str, Any]) -> dict[str, Any]:

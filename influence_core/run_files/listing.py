@@ -13,6 +13,7 @@ from influence_core.errors import RunError
 from influence_core.run_files import seals
 from influence_core.run_files.folder import FOLDER_NAME, read_description
 from influence_core.run_files.progress import read_progress
+from influence_core.system.times import utc_text
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,4 @@ def _waiting(folder: Path) -> RunSummary:
 
 
 def _changed(folder: Path) -> str:
-    moment = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return utc_text(datetime.fromtimestamp(folder.stat().st_mtime, UTC))

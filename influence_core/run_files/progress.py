@@ -1,10 +1,13 @@
 """The stages of long work, how far it is and how long it will take. Known without torch.
 
-One small file, `progress.json`, replaced a few times a second by the process that works and read by
-any number of pages. The time left is estimated from the work done since this launch only: shards
-that an earlier launch left behind are progress, but not speed. Nor is what goes before a stage's first report, where
-libraries are loaded and loops compiled, nor a stage that is hardly a part of the whole: fifteen seconds for opening
-the files, 2 % of a run, would promise twelve minutes of a run that takes one.
+One small file, `progress.json`, replaced a few times a second by the process that works and read by many pages. It
+holds whether work waits or goes on, and its speed; how a run ended stands in run.json alone. Only work that has no
+run.json (a prediction, a verification, what failed before its run began) says its end here too.
+
+The time left is estimated from the work done since this launch only: shards that an earlier launch left behind are
+progress, but not speed. Nor is what goes before a stage's first report, where libraries are loaded and loops compiled,
+nor a stage that is hardly a part of the whole: fifteen seconds for opening the files, 2 % of a run, would promise
+twelve minutes of a run that takes one.
 """
 
 import json
@@ -13,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from influence_core.run_files.folder import utc_now
 from influence_core.system import atomic
+from influence_core.system.times import utc_now
 
 FILE = "progress.json"
 INTERVAL = 0.2  # seconds between two writes
@@ -93,13 +96,7 @@ class ProgressWriter:
         self._done, self._total, self._reported = done, total, self._clock()
         self._fraction = max(self._fraction, self._before() + self._share(done))
         if entered or done >= total or self._clock() - self._written >= INTERVAL:
-            self._write("running")
-
-    def end(self, state: str, message: str | None = None) -> None:
-        """Write the last state: finished, cancelled or failed."""
-        if state == "finished":
-            self._fraction = 1.0
-        self._write(state, message)
+            self._write()
 
     def _enter(self, stage: str, done: int, total: int) -> None:
         self._measured, self._gained = self._speed()
@@ -137,13 +134,13 @@ class ProgressWriter:
         elapsed = self._clock() - self._stage_begun
         return (self._done - self._first_done) / elapsed if elapsed > 0.5 else None
 
-    def _write(self, state: str, message: str | None = None) -> None:
+    def _write(self) -> None:
         self._written = self._clock()
         index = self._order[self._current] if self._current is not None else 0
         write_progress(
             self._folder,
             {
-                "state": state,
+                "state": "running",
                 "stage": self._current,
                 "stage_title": self._stages[index][1] if self._current is not None else "",
                 "stage_index": index,
@@ -151,9 +148,8 @@ class ProgressWriter:
                 "done": self._done,
                 "total": self._total,
                 "fraction": min(self._fraction, 1.0),
-                "rate": self._rate() if state == "running" else None,
-                "eta": self._eta() if state == "running" else None,
-                "message": message,
+                "rate": self._rate(),
+                "eta": self._eta(),
             },
         )
 

@@ -33,7 +33,8 @@ from influence_core.engine.sweep import Direction, sweep
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, InfluenceError
-from influence_core.inputs.facts import classes_of, fitted, ids_of
+from influence_core.inputs.described import adapted
+from influence_core.inputs.facts import classes_of, fitted
 from influence_core.objectives import objective_gradient
 from influence_core.scores.influence import layer_aware
 from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
@@ -115,7 +116,7 @@ class OnlineValuation:
                 "validation": validation is not None,
             }
             labels = label_texts(model, samples)
-            self._recorder = Recorder(out, ids_of(samples), labels, settings=settings)
+            self._recorder = Recorder(out, adapted(samples).ids, labels, settings=settings)
 
     def score(self, outputs: Tensor, labels: Tensor, rows: Any = None) -> Tensor:
         """Influence of each sample of the batch that the model has just seen, (b,); positive = helpful.

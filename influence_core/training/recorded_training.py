@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from influence_core.inputs import facts as identity
+from influence_core.inputs.described import adapted
 from influence_core.models import OpenedModel
 from influence_core.scores.influence.layer_aware import layer_aware_influence
 from influence_core.training.recipe import Recipe, starting_model, suggested
@@ -46,9 +47,10 @@ def record_training(
         RunError: the folder holds another recording. InfluenceError: as train.
     """
     recipe = recipe or recording_recipe(sum(p.numel() for p in model.parameters()), len(samples))
+    samples = adapted(samples)
     names = identity.class_names(model, samples)
-    labels = [names[label] for label in identity.labels_of(samples)]
-    recorder = Recorder(folder, identity.ids_of(samples), labels, settings=recipe.to_json())
+    labels = [names[label] for label in samples.labels]
+    recorder = Recorder(folder, samples.ids, labels, settings=recipe.to_json())
     learner = starting_model(model, recipe)
     assert isinstance(learner, OpenedModel)
     held_out = identity.fitted(val, learner)

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
-from influence_core.run_files.folder import utc_now
 from influence_core.system import atomic
+from influence_core.system.times import utc_now
 
 FORMAT = 1
 COLUMNS = ("loss", "margin", "influence", "kept")

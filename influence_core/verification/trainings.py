@@ -12,7 +12,6 @@ samples of one model are no attack on another.
 import hashlib
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -154,11 +153,6 @@ def train_one(inputs: Inputs, task: Task, folder: Path, key: str, report: Callab
     np.savez(content, probabilities=plain, attacked=hostile)
     with atomic.writing(_file(folder, key)) as file:
         file.write(content.getvalue())
-
-
-def cores() -> int:
-    """The processors we may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -24,10 +24,11 @@ from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.judging.decision_gaps import gaps_of
 from influence_core.repair.candidate_labels import aims, pair_products
 from influence_core.repair.repairs import Repair, Version, check_trainable, repaired, suggested
-from influence_core.run_files.folder import utc_now
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
+from influence_core.system.processors import cores
 from influence_core.system.safe_tables import write_parquet
+from influence_core.system.times import utc_now
 from influence_core.training.recipe import Recipe
 from influence_core.training.recipe import suggested as suggested_recipe
 from influence_core.verification import control_arms as compared
@@ -35,7 +36,7 @@ from influence_core.verification import measurements as measured
 from influence_core.verification import size_search
 from influence_core.verification.control_arms import Group, groups_of
 from influence_core.verification.results import CHANGES, RESULT, Verification, new_folder, open_verification
-from influence_core.verification.trainings import EPSILON, Outcome, Task, cores, evaluation, run_all
+from influence_core.verification.trainings import EPSILON, Outcome, Task, evaluation, run_all
 from influence_core.verification.trainings import FOLDER as TRAININGS
 
 STAGES = (

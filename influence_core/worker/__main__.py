@@ -1,9 +1,10 @@
-"""Start the child of a job: python -m influence_core.worker.child FOLDER DESCRIPTOR."""
+"""Start the child of a job: python -m influence_core.worker FOLDER DESCRIPTOR."""
 
 import sys
 from pathlib import Path
 
-from influence_core.worker.child import run_child, work_of
+from influence_core.worker.child import run_child
+from influence_core.worker.work import work_of
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

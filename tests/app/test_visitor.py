@@ -4,6 +4,7 @@ import pytest
 
 from influence_core.errors import AccessError
 from influence_core.runs.run import Run
+from pages.ui.samples import writing
 from pages.ui.shell import state, visitor
 from tests.app.conftest import Open, texts
 
@@ -57,7 +58,7 @@ def test_a_viewer_looks_and_decides_nothing(open_app: Open, run: Run, sign_in, m
     app = open_app("review", run="small")
     assert not app.exception and not app.error
     with pytest.raises(AccessError, match="takes the role annotator"):
-        state.writer(state.Chosen("small", run, None))({})  # type: ignore[arg-type]
+        writing.writer(state.Chosen("small", run, None))({})  # type: ignore[arg-type]
     brought = open_app("own_data")
     assert "not to bring data" in "\n".join(info.value for info in brought.info)
 

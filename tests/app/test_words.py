@@ -11,18 +11,11 @@ from influence_core.jobs.submission import JobStatus
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
 from pages.ui.shell import job_panel, places
-from pages.ui.words import (
-    formats as words,
-)
-from pages.ui.words import (
-    how_to_read as reading,
-)
-from pages.ui.words import (
-    overview as findings,
-)
-from pages.ui.words import (
-    why_in_doubt as evidence,
-)
+from pages.ui.words import formats as words
+from pages.ui.words import how_to_read as reading
+from pages.ui.words import overview as findings
+from pages.ui.words import scores
+from pages.ui.words import why_in_doubt as evidence
 from pages.ui.words.review import tally
 
 THIN = "\u202f"
@@ -69,7 +62,7 @@ def test_text_of_a_dataset_is_never_markdown(text: str) -> None:
 
 
 def test_a_score_says_its_sign_unit_target_and_layers(run: Run) -> None:
-    sentence = words.score_sentence("influence_utility", run.description["columns"])
+    sentence = scores.score_sentence("influence_utility", run.description["columns"])
     for part in ("raises validation loss", "helpful", "learning rate", "mean validation loss", "all layers"):
         assert part in sentence, f"{part!r} is missing: a number without a unit or a direction is a bug"
 

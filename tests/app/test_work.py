@@ -15,8 +15,8 @@ from influence_core.exports import decided as exports
 from influence_core.runs.run import Run
 from pages.ui.components.outbox import Event
 from pages.ui.reports import downloads
-from pages.ui.samples import cards, selection
-from pages.ui.words import formats as words
+from pages.ui.samples import cards, selection, writing
+from pages.ui.words import scores
 from tests.app.conftest import Open, texts
 from tests.making.drawn_run import dataset_of, make_small_run
 
@@ -48,7 +48,7 @@ def decide(run: Run, log: DecisionLog, action: str, count: int, label: str | Non
     if label is not None:
         free = [sample for sample in free if run.samples.at[sample, "label"] != label]
     chosen = free[:count]
-    cards.apply(event(action, *((sample, 0, label) for sample in chosen)), run=run, log=log, reviewer="Ada")
+    writing.apply(event(action, *((sample, 0, label) for sample in chosen)), run=run, log=log, reviewer="Ada")
     return chosen
 
 
@@ -73,8 +73,8 @@ def test_an_impossible_filter_is_ignored(open_app: Open, run: Run) -> None:
     assert app.selectbox(key="sort").value == "Suspicion"
 
 
-@pytest.mark.parametrize("order", words.ORDERS, ids=lambda order: order.column)
-def test_every_order_begins_with_the_most_suspicious(run: Run, order: words.Order) -> None:
+@pytest.mark.parametrize("order", scores.ORDERS, ids=lambda order: order.column)
+def test_every_order_begins_with_the_most_suspicious(run: Run, order: scores.Order) -> None:
     """Planted wrong labels have low margin and negative influence: an order turned around puts them last."""
     planted = run.samples["suspicion"].to_numpy() > 0.5
     first = selection.beyond(run, order, 0.25, selection.Filters())
@@ -83,7 +83,7 @@ def test_every_order_begins_with_the_most_suspicious(run: Run, order: words.Orde
 
 
 def test_filters_keep_the_order(run: Run) -> None:
-    order = words.ORDERS[0]
+    order = scores.ORDERS[0]
     shown = selection.beyond(run, order, 1.0, selection.Filters(given=run.classes[2]))
     suspicion = run.samples["suspicion"].to_numpy()[shown]
     assert (run.samples["label"].to_numpy()[shown] == run.classes[2]).all()
@@ -103,7 +103,7 @@ def test_pages_of_the_grid_cover_every_position_once() -> None:
 def test_a_decision_is_on_the_next_page_that_opens(open_app: Open, run: Run, log: DecisionLog) -> None:
     queue = selection.queue(run, 0.5)
     worst = str(run.samples.index[queue[0]])
-    cards.apply(event("remove", (worst, 0, None)), run=run, log=log, reviewer="Ada")
+    writing.apply(event("remove", (worst, 0, None)), run=run, log=log, reviewer="Ada")
     app = open_app("review", run="small")
     assert f"1 of {len(queue)}** decided" in "\n".join(bar.text for bar in app.get("progress"))
 
@@ -114,7 +114,7 @@ def test_a_card_carries_what_was_decided_and_its_revision(run: Run, log: Decisio
     assert (before["revision"], before["decision"]) == (0, None)
     given = run.samples.at[sample, "label"]
     label = next(name for name in run.classes if name != given)
-    cards.apply(event("relabel", (sample, 0, label)), run=run, log=log, reviewer="Ada")
+    writing.apply(event("relabel", (sample, 0, label)), run=run, log=log, reviewer="Ada")
     after = cards.cards(run, "small", [3], log)[0]
     assert after["revision"] == 1
     assert after["decision"] == {"action": "relabel", "label": label}
@@ -124,7 +124,7 @@ def test_a_card_carries_what_was_decided_and_its_revision(run: Run, log: Decisio
 def test_the_same_event_twice_is_written_once(run: Run, log: DecisionLog) -> None:
     sent = event("keep", (str(run.samples.index[0]), 0, None))
     for _ in range(2):
-        cards.apply(sent, run=run, log=log, reviewer="Ada")
+        writing.apply(sent, run=run, log=log, reviewer="Ada")
     assert len(log.events(run.id)) == 1
 
 
@@ -132,8 +132,8 @@ def test_undo_takes_back_the_named_event(run: Run, log: DecisionLog) -> None:
     first = event("keep", (str(run.samples.index[0]), 0, None))
     second = event("keep", (str(run.samples.index[1]), 0, None))
     for sent in (first, second):
-        cards.apply(sent, run=run, log=log, reviewer="Ada")
-    cards.apply(event("undo", target=first["event_id"]), run=run, log=log, reviewer="Ada")
+        writing.apply(sent, run=run, log=log, reviewer="Ada")
+    writing.apply(event("undo", target=first["event_id"]), run=run, log=log, reviewer="Ada")
     assert list(log.current(run.id).index) == [run.samples.index[1]]
 
 
@@ -149,7 +149,7 @@ def test_what_the_browser_invents_is_refused(
 ) -> None:
     votes = (sample or str(run.samples.index[0]), 0, label)
     with pytest.raises(DecisionError, match=named):
-        cards.apply(event(action, votes), run=run, log=log, reviewer="Ada")
+        writing.apply(event(action, votes), run=run, log=log, reviewer="Ada")
     assert log.events(run.id).empty, "a refused event must leave nothing behind"
 
 
@@ -157,8 +157,8 @@ def test_two_reviewers_on_one_image_become_a_visible_conflict(
     open_app: Open, run: Run, log: DecisionLog
 ) -> None:
     sample = str(run.samples.index[0])
-    cards.apply(event("keep", (sample, 0, None)), run=run, log=log, reviewer="Ada")
-    cards.apply(event("remove", (sample, 0, None)), run=run, log=log, reviewer="Bob")
+    writing.apply(event("keep", (sample, 0, None)), run=run, log=log, reviewer="Ada")
+    writing.apply(event("remove", (sample, 0, None)), run=run, log=log, reviewer="Bob")
     app = open_app("review", run="small")
     assert not app.exception
     assert "1 sample decided twice" in [panel.label for panel in app.expander]

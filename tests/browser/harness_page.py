@@ -17,7 +17,8 @@ from influence_core.runs.run import Run, open_run
 from pages.ui.components.gallery import gallery
 from pages.ui.components.map import CIVIDIS, Categories, Hover, inside, scatter_map, shade
 from pages.ui.components.outbox import courier
-from pages.ui.samples.cards import apply, cards
+from pages.ui.samples.cards import cards
+from pages.ui.samples.writing import apply
 from pages.ui.server.routes import points_url, thumbnail_base
 from pages.ui.shell.places import runs_root
 

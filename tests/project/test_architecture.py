@@ -4,6 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,18 @@ FLOORS = (
 )
 """The rooms of influence_core, lowest floor first. A room imports rooms of lower floors only."""
 
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+PAGE_FLOORS = (
+    ("words",),
+    ("charts",),
+    ("shell",),
+    ("server", "components"),
+    ("samples", "bring", "repairs", "reports"),
+    ("main",),
+)
+"""The rooms of pages/ui, lowest floor first."""
+
 MOST_ROOMS = 21
+NO_ROOMS = {"__init__", *influence_core.__all__}
 
 
 def imports(path: Path) -> set[str]:
@@ -43,29 +54,46 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def room_of(dotted: str) -> str | None:
-    """The room a dotted name lies in; none outside the core and for the package itself."""
-    parts = dotted.split(".")
-    return parts[1] if parts[0] == "influence_core" and len(parts) > 1 and parts[1] != "__init__" else None
+@dataclass(frozen=True)
+class House:
+    """A house of rooms: the package they lie in, and their floors."""
+
+    package: str
+    floors: tuple[tuple[str, ...], ...]
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted((ROOT / self.package.replace(".", "/")).rglob("*.py"))
+
+    @property
+    def floor(self) -> dict[str, int]:
+        return {room: number for number, rooms in enumerate(self.floors) for room in rooms}
+
+    def room_of(self, dotted: str) -> str | None:
+        """The room a dotted name lies in; none outside the package, for itself and for its public names."""
+        head, inside = f"{self.package}.", dotted.removeprefix(f"{self.package}.").split(".")[0]
+        return inside if dotted.startswith(head) and inside not in NO_ROOMS else None
+
+    def own_room(self, path: Path) -> str | None:
+        return self.room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
-def rooms_imported(path: Path) -> set[str]:
-    """The rooms a file imports from; public names of the package are no room."""
-    rooms = {room_of(name) for name in imports(path)}
-    return {room for room in rooms if room and room not in influence_core.__all__}
+HOUSES = (House("influence_core", FLOORS), House("pages.ui", PAGE_FLOORS))
+EVERY_ROOMED_FILE = [(house, path) for house in HOUSES for path in house.files]
 
 
 def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def upward_imports() -> dict[tuple[str, str], list[str]]:
+def upward_imports(house: House) -> dict[tuple[str, str], list[str]]:
     """The pairs of rooms (from, to) whose import does not go down, each with the files that make it."""
     pairs: dict[tuple[str, str], list[str]] = {}
-    for path in CORE:
-        own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        for other in rooms_imported(path) - {own} if own else ():
-            if FLOOR[other] >= FLOOR[own]:
+    for path in house.files:
+        own = house.own_room(path)
+        others = {house.room_of(name) for name in imports(path)} - {own, None} if own else set()
+        for other in others:
+            if house.floor[other] >= house.floor[own]:
                 pairs.setdefault((own, other), []).append(relative(path))
     return pairs
 
@@ -76,20 +104,28 @@ def test_the_core_never_imports_the_ui_or_a_page(path):
     assert not heads & (UI | {"pages", "app"}), "the core must stay usable from a notebook"
 
 
-@pytest.mark.parametrize("path", CORE, ids=relative)
-def test_every_file_has_a_room(path):
-    own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    assert own is None or own in FLOOR, f"{relative(path)} lies in no room of FLOORS: move it into one"
+@pytest.mark.parametrize(
+    ("house", "path"),
+    EVERY_ROOMED_FILE,
+    ids=lambda value: relative(value) if isinstance(value, Path) else value.package,
+)
+def test_every_file_has_a_room(house, path):
+    own = house.own_room(path)
+    assert own is None or own in house.floor, (
+        f"{relative(path)} lies in no room of the plan: move it into one"
+    )
 
 
-def test_the_rooms_are_those_on_disk_and_few():
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.package)
+def test_the_rooms_are_those_on_disk_and_few(house):
     """A room that lost its last file must leave the plan too."""
-    on_disk = {path.relative_to(ROOT).with_suffix("").parts[1] for path in CORE} - {"__init__"}
-    assert on_disk == set(FLOOR) and len(FLOOR) <= MOST_ROOMS
+    assert {house.own_room(path) for path in house.files} - {None} == set(house.floor)
+    assert len(house.floor) <= MOST_ROOMS
 
 
-def test_imports_go_to_lower_floors():
-    assert not (pairs := upward_imports()), f"imports that go up or sideways, by pair of rooms: {pairs}"
+@pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.package)
+def test_imports_go_to_lower_floors(house):
+    assert not (pairs := upward_imports(house)), f"imports that go up or sideways, by pair of rooms: {pairs}"
 
 
 def module_of(path: Path) -> str:

@@ -20,9 +20,9 @@ from plotly.offline import get_plotlyjs
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.errors import InfluenceError
 from influence_core.exports import decided as exports
-from influence_core.run_files.folder import utc_now
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
+from influence_core.system.times import utc_now
 from influence_core.verification.results import Verification, list_verifications
 from pages.ui.charts import base as charts
 from pages.ui.charts import verify as verify_charts

@@ -1,4 +1,4 @@
-"""How does a sample become a card of the gallery, and a click on it a line in the decision log?"""
+"""A sample as a card of the gallery."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.decisions.log import DecisionLog, Vote
-from influence_core.errors import DecisionError
+from influence_core.decisions.log import DecisionLog
 from influence_core.runs.run import Run
-from pages.ui.components.gallery import Bar, Card, Decision, Event
-from pages.ui.components.gallery import Vote as SentVote
+from pages.ui.components.gallery import Bar, Card, Decision
 from pages.ui.samples import table_rows as rows
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
@@ -108,49 +106,3 @@ def _bar(name: str, length: float, value: float) -> Bar:
 
 def _or_none(value: Any) -> Any:
     return None if pd.isna(value) else value
-
-
-# ---------------------------------------------------------------------------------------------- writing
-
-
-def apply(event: Event, *, run: Run, log: DecisionLog, reviewer: str) -> None:
-    """Write one event of the gallery into the decision log; when this returns, it is on disk.
-
-    The browser is not trusted: unknown samples and labels are refused before anything is written.
-    """
-    if event["action"] == "undo":
-        log.undo(event_id=event["event_id"], run=run.id, reviewer=reviewer, target=event["target"])
-        return
-    log.record(
-        event_id=event["event_id"],
-        run=run.id,
-        action=event["action"],
-        votes=[_vote(vote, event["action"], run) for vote in event["votes"]],
-        reviewer=reviewer,
-        seconds=event["seconds"],
-    )
-
-
-def _vote(vote: SentVote, action: str, run: Run) -> Vote:
-    sample, label, columns = vote["id"], vote["label"], cached.columns(run.id, run)
-    at = columns["position"].get(sample)
-    if at is None:
-        raise DecisionError(
-            f"There is no training sample '{sample[:80]}' in this run, so nothing can be decided about it. "
-            f"Reload the page."
-        )
-    if action == "relabel" and label not in run.classes:
-        raise DecisionError(
-            f"'{str(label)[:80]}' is not a class of this run; its classes are {', '.join(run.classes)}. "
-            f"Choose one of them."
-        )
-    return Vote(
-        sample_id=sample,
-        revision=vote["revision"],
-        own=tuple(vote["own"]),
-        label_before=columns["label"][at],
-        label_after=label if action == "relabel" else None,
-        suggested_label=_or_none(columns["suggested_label"][at]),
-        suspicion=float(columns["suspicion"][at]),
-        rank=int(columns["rank"][at]),
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.components.gallery import Card, gallery
-from pages.ui.samples import cards, explained
-from pages.ui.shell import cached, frame, state
+from pages.ui.samples import cards, explained, writing
+from pages.ui.shell import cached, frame
 from pages.ui.shell.state import Chosen
 from pages.ui.words import formats as words
 
@@ -45,7 +45,7 @@ def decide(chosen: Chosen, suspect: str, other: str | None) -> None:
         key=f"contradiction_{chosen.name}",
         version=f"{chosen.run.id}:{suspect}:{other}",
         classes=chosen.run.classes,
-        apply=state.writer(chosen),
+        apply=writing.writer(chosen),
         columns=2,
         label="The suspect and the image that contradicts it",
         autofocus=False,

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from pages.ui.components.gallery import gallery
-from pages.ui.samples import cards
-from pages.ui.shell import frame, state
+from pages.ui.samples import cards, writing
+from pages.ui.shell import frame
 from pages.ui.shell.state import Chosen
 
 
@@ -31,7 +31,7 @@ def deciding(
         key=f"{key}_{chosen.name}",
         version=f"{chosen.run.id}:{version}",
         classes=chosen.run.classes,
-        apply=state.writer(chosen),
+        apply=writing.writer(chosen),
         label=label,
         **look,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from influence_core.runs.run import Run
 from pages.ui.shell import cached
 from pages.ui.words import formats as words
-from pages.ui.words.formats import Order
+from pages.ui.words.scores import Order
 
 
 @dataclass(frozen=True, slots=True)

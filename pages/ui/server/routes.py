@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,11 +29,11 @@ from streamlit import config
 from influence_core.errors import RunError
 from influence_core.run_files.folder import FOLDER_NAME
 from influence_core.run_files.thumbnails import FILES
-from influence_core.runs.run import Run, open_run
+from influence_core.runs.run import Run
+from pages.ui.shell.open_runs import opened
 from pages.ui.shell.places import runs_root
 
 HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-_opening = threading.Lock()
 
 
 def routes() -> list[Route]:
@@ -96,7 +95,7 @@ def _trusted_run(request: Request) -> Run:
     """The run an address names, or 404: which part was wrong is nobody's business."""
     folder = _folder_inside_root(request.path_params["run"])
     try:
-        run = _opened(folder, (folder / "run.json").stat().st_mtime_ns)
+        run = opened(folder)
     except (OSError, RunError) as error:
         raise HTTPException(404) from error
     if not hmac.compare_digest(token(run.id).encode(), request.path_params["token"].encode()):
@@ -113,17 +112,6 @@ def _folder_inside_root(name: str) -> Path:
     if folder.parent != root:
         raise HTTPException(404)
     return folder
-
-
-def _opened(folder: Path, written: int) -> Run:
-    # A first page asks for sixty thumbnails at once; without the lock each of them would open the run.
-    with _opening:
-        return _open_once(folder, written)
-
-
-@lru_cache(maxsize=16)
-def _open_once(folder: Path, written: int) -> Run:
-    return open_run(folder)
 
 
 def _packed_points(run: Run) -> bytes:

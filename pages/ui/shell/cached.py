@@ -17,12 +17,12 @@ import pandas as pd
 import streamlit as st
 
 from influence_core.decisions.log import DecisionLog, decision_log_for
-from influence_core.runs.run import Run, open_run
+from influence_core.runs.run import Run
 from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
-from pages.ui.words import formats as words
 from pages.ui.words import overview as findings
 from pages.ui.words import robustness as fragility
+from pages.ui.words import scores
 
 if TYPE_CHECKING:
     from influence_core.runs.explanations import (
@@ -39,16 +39,6 @@ def warm_up() -> threading.Thread:
     thread = threading.Thread(target=import_module, args=("influence_core.judging.detection",), daemon=True)
     thread.start()
     return thread
-
-
-def run(folder: Path) -> Run:
-    """The finished run in this folder; opened and checked once, again when its run.json changes."""
-    return _run(str(folder), (folder / "run.json").stat().st_mtime_ns)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _run(folder: str, stamp: int) -> Run:
-    return open_run(Path(folder))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -97,7 +87,7 @@ def codes(run_id: str, column: str, _run: Run) -> np.ndarray:
 def order(run_id: str, column: str, _run: Run) -> np.ndarray:
     """Row positions, most suspicious first by this score; ties keep the order of the table. Shape (n,)."""
     lowest_first = any(
-        known.lowest_first for known in words.orders(_run.description["columns"]) if known.column == column
+        known.lowest_first for known in scores.orders(_run.description["columns"]) if known.column == column
     )
     values = _run.samples[column].to_numpy(dtype=float)
     return np.argsort(values if lowest_first else -values, kind="stable")
@@ -106,7 +96,7 @@ def order(run_id: str, column: str, _run: Run) -> np.ndarray:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
     """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
-    present = [known.column for known in words.orders(_run.description["columns"])]
+    present = [known.column for known in scores.orders(_run.description["columns"])]
     return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
 
 

@@ -5,7 +5,6 @@ Nothing a person would miss lives here: runs are on disk, decisions in the log, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -19,9 +18,8 @@ from influence_core.run_files.folder import run_path
 from influence_core.run_files.listing import RunSummary, list_runs
 from influence_core.runs.run import Run
 from pages.ui.charts.base import Theme
-from pages.ui.components.gallery import Event
-from pages.ui.samples import cards
 from pages.ui.shell import cached, frame, job_panel, visitor
+from pages.ui.shell.open_runs import opened
 from pages.ui.shell.places import runs_root
 
 RUN = "run"
@@ -131,7 +129,7 @@ def require_run() -> Chosen:
         _without_run()
     if jobs.status(folder).state != "finished":
         _unfinished(folder)
-    run = cached.run(folder)
+    run = opened(folder)
     frame.run_chip(run)
     return Chosen(name, run, cached.log(str(runs_root())))
 
@@ -185,13 +183,3 @@ def cut_slider(proposed: float) -> float:
 def forget_sample() -> None:
     """Another split has other ids: an id of the last one would only not be found."""
     st.session_state[SAMPLE] = ""
-
-
-def writer(chosen: Chosen) -> Callable[[Event], object]:
-    """What the gallery hands every decision to; it returns when the decision is on disk."""
-
-    def write(event: Event) -> object:
-        visitor.require("annotator", "decide")
-        return cards.apply(event, run=chosen.run, log=chosen.log, reviewer=reviewer())
-
-    return write

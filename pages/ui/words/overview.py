@@ -12,6 +12,7 @@ import pandas as pd
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
 from pages.ui.words import formats as words
+from pages.ui.words import scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
     return (
         f"{words.count(errors)} of the {words.count(total)} labels really are wrong. Suspicion puts a wrong "
         f"label before a right one in **{words.percent(ours['auroc'])}** of all pairs (best single signal, "
-        f"{words.title_of(str(best), {})}: {words.percent(others.at[best, 'auroc'])}), and "
+        f"{scores.title_of(str(best), {})}: {words.percent(others.at[best, 'auroc'])}), and "
         f"**{words.percent(ours['precision_at_5'])}** of its first 5{words.THIN}% are real errors."
     )
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 import influence_core as ic
 from influence_core.analysis import analyze as analysis
@@ -63,6 +64,28 @@ def test_checkpoints_give_a_column_of_their_own(tmp_path):
     assert found.harmful("utility_checkpoints", k=3) == [str(row) for row in truth.argsort()[:3].tolist()]
     assert found.column("influence_utility_checkpoints").positive_means == "helpful"
     assert len(set(found.description["settings"]["checkpoints"])) == 2
+
+
+class Counted(Dataset):
+    """Anybody's dataset, which counts how often each row is asked for."""
+
+    def __init__(self, samples: Dataset) -> None:
+        self.samples, self.reads = samples, Counter()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, row: int):
+        self.reads[row] += 1
+        return self.samples[row]
+
+
+def test_a_foreign_dataset_is_read_once_for_all_facts_and_once_for_each_pass(tmp_path):
+    """Labels and fingerprint come from one pass; layer-aware influence, the sweep and the input view take one each."""
+    train, val = Counted(blobs(300, 1)), Counted(blobs(150, 2))
+    ic.analyze(net(), train, val, out=tmp_path / "a")
+    typical = np.median([train.reads[row] for row in range(300)])
+    assert typical <= 4, f"each training sample was decoded {typical:.0f} times"
 
 
 def test_any_module_and_any_dataset_give_a_full_run(run):

@@ -81,7 +81,7 @@ def test_analyze_writes_a_run_the_app_can_list(tmp_path, capsys):
     assert "training labels are in doubt" in said.out and "Scoring every training sample" in said.err
     (found,) = list_runs(tmp_path / "runs")
     assert (found.name, found.state, found.n) == ("a", "finished", 1600)
-    assert read_progress(tmp_path / "runs" / "a")["state"] == "finished"
+    assert read_progress(tmp_path / "runs" / "a")["fraction"] == 1.0
     assert cli.main(["analyze", data, "--out", str(tmp_path / "runs" / "a")]) == 1, "never overwrite"
 
 

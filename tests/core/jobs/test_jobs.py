@@ -270,6 +270,7 @@ def test_a_real_analysis_runs_as_a_job_and_keeps_its_id_over_a_stop(root):
 
 
 def test_jobs_know_neither_streamlit_nor_torch():
-    script = "import sys, influence_core.worker.child; print({'torch', 'streamlit'} & set(sys.modules))"
+    modules = "influence_core.worker.child, influence_core.worker.work"
+    script = f"import sys, {modules}; print({{'torch', 'streamlit'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()", "a slow import would delay the watchdog: cancel takes > 2 s"

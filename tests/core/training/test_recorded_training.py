@@ -15,7 +15,7 @@ from influence_core.training.recipe import Recipe, starting_model
 from influence_core.training.recorded_training import record_training, recording_recipe
 from influence_core.training.recorder import open_recording
 from influence_core.training.train import train
-from influence_core.worker.child import analyse, record, work_of
+from influence_core.worker.work import analyse, record, work_of
 from tests.core.training.test_training import fresh, samples
 
 SAMPLES = samples(40)

@@ -24,7 +24,7 @@ from influence_core.verification import measurements as measured
 from influence_core.verification.results import calibration_of, list_verifications
 from influence_core.verification.trainings import Outcome
 from influence_core.verification.verify import verify
-from influence_core.worker.child import work_of
+from influence_core.worker.work import work_of
 from tests.making.clouds import RECIPE, make_run, shared_run
 
 SMALL: dict = {"seeds": 2, "recipe": RECIPE, "groups": 4, "workers": 0}

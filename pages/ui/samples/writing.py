@@ -1,0 +1,68 @@
+"""What a person decides in the gallery, on its way to the decision log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from influence_core.decisions.log import DecisionLog, Vote
+from influence_core.errors import DecisionError
+from influence_core.runs.run import Run
+from pages.ui.components.gallery import Event
+from pages.ui.components.gallery import Vote as SentVote
+from pages.ui.shell import cached, state, visitor
+
+
+def writer(chosen: state.Chosen) -> Callable[[Event], object]:
+    """What the gallery hands every decision to; it returns when the decision is on disk."""
+
+    def write(event: Event) -> object:
+        visitor.require("annotator", "decide")
+        return apply(event, run=chosen.run, log=chosen.log, reviewer=state.reviewer())
+
+    return write
+
+
+def apply(event: Event, *, run: Run, log: DecisionLog, reviewer: str) -> None:
+    """Write one event of the gallery into the decision log; when this returns, it is on disk.
+
+    The browser is not trusted: unknown samples and labels are refused before anything is written.
+    """
+    if event["action"] == "undo":
+        log.undo(event_id=event["event_id"], run=run.id, reviewer=reviewer, target=event["target"])
+        return
+    log.record(
+        event_id=event["event_id"],
+        run=run.id,
+        action=event["action"],
+        votes=[_vote(vote, event["action"], run) for vote in event["votes"]],
+        reviewer=reviewer,
+        seconds=event["seconds"],
+    )
+
+
+def _vote(vote: SentVote, action: str, run: Run) -> Vote:
+    sample, label, columns = vote["id"], vote["label"], cached.columns(run.id, run)
+    at = columns["position"].get(sample)
+    if at is None:
+        raise DecisionError(
+            f"There is no training sample '{sample[:80]}' in this run, so nothing can be decided about it. "
+            f"Reload the page."
+        )
+    if action == "relabel" and label not in run.classes:
+        raise DecisionError(
+            f"'{str(label)[:80]}' is not a class of this run; its classes are {', '.join(run.classes)}. "
+            f"Choose one of them."
+        )
+    suggested = columns["suggested_label"][at]
+    return Vote(
+        sample_id=sample,
+        revision=vote["revision"],
+        own=tuple(vote["own"]),
+        label_before=columns["label"][at],
+        label_after=label if action == "relabel" else None,
+        suggested_label=None if pd.isna(suggested) else suggested,
+        suspicion=float(columns["suspicion"][at]),
+        rank=int(columns["rank"][at]),
+    )

@@ -1,0 +1,25 @@
+"""The finished runs this server holds open: one for all its pages and for the addresses of their pictures."""
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from influence_core.runs.run import Run, open_run
+
+_opening = threading.Lock()
+
+
+def opened(folder: Path) -> Run:
+    """The run in this folder; opened and checked once, again when its run.json changes.
+
+    Raises:
+        RunError, OSError: it cannot be opened.
+    """
+    written = (folder / "run.json").stat().st_mtime_ns
+    with _opening:  # a first page asks for sixty thumbnails at once: without the lock each would open the run
+        return _open_once(folder.resolve(), written)
+
+
+@lru_cache(maxsize=16)
+def _open_once(folder: Path, written: int) -> Run:
+    return open_run(folder)
