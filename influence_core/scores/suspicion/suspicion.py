@@ -27,7 +27,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
-from influence_core.scores.suspicion.noise.rate import Noise, noise
+from influence_core.scores.suspicion.noise.rate import Noise, noise, telling_reader
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
@@ -69,14 +69,13 @@ def suspicion(
 ) -> Suspicion:
     """Combine evidence of n training samples with given labels (n,); m held-out labels, m may be 0.
 
-    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves. It alone
-        tells the noise rate: where it is blind the rate is 0, and only the order of suspicion says anything.
+    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves.
     """
     read = [as_log_probabilities(e, labels, held_out_labels) for e in evidence]
     trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
     beliefs = softmax(pooled(read, trust))
-    asked = read[anchor]
+    asked = telling_reader(read, trust, labels, anchor)
     compared = [asked, *(e for e in read if e.reader == VALIDATION_READER and e.layer == asked.layer)]
     found = noise(compared, _unseen(read, trust, asked.layer), labels, held_out_labels)
     doubt = STEEPNESS * (_odds_against(beliefs[rows, labels]) + FREQUENT * _log_drawn(beliefs, labels))

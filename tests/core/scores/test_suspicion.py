@@ -323,18 +323,17 @@ def test_validation_labels_that_fit_much_better_support_noise_and_chance_does_no
         )
 
 
-def test_inputs_that_tell_nothing_flag_nothing_and_leave_the_order_to_a_layer():
-    """Where the view without a network is blind, nobody says how many are wrong; a layer says which come first."""
+def test_inputs_that_tell_nothing_leave_the_level_to_a_layer():
+    """Where the view without a network is blind, a layer that predicts unseen labels says how many are wrong."""
     views, logits, given, truth, wrong = planted("early", 3, rate=0.2)
     rng = np.random.default_rng(0)
     blind = View(
         views[0].name, *(rng.normal(size=side.shape) for side in (views[0].train, views[0].held_out))
     )
     found = read([blind, *views[1:]], logits, given, truth[len(given) :], 4)
-    assert found.noise.rate == 0 and not (found.suspicion >= 0.5).any(), (
-        "a blind view told a share of wrong labels"
+    assert found.noise.rate == pytest.approx(wrong.mean(), abs=0.1), (
+        "a blind view was asked, and nothing was flagged"
     )
-    assert roc_auc_score(wrong, found.suspicion) > 0.95, "the order was lost together with the level"
 
 
 def test_labels_that_mean_nothing_are_not_flagged():

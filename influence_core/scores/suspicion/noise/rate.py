@@ -16,7 +16,7 @@ Without support anything up to the estimate may be wrong, or nothing: UNSUPPORTE
 that so thinly that hardly a sample is flagged.
 
 A reader that predicts the given labels hardly better than chance knows nothing, neither of labels nor of noise: then
-the rate is 0 and nothing is flagged.
+another one is asked (`telling_reader`), and when none knows anything, the rate is 0 and nothing is flagged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from influence_core.scores.suspicion.evidence import Evidence
+from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
 from influence_core.scores.suspicion.noise.fits import (
     CHANCE,
     HIGHEST,
@@ -37,6 +37,7 @@ from influence_core.scores.suspicion.noise.fits import (
     ramp,
     room,
 )
+from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust
 
 UNSUPPORTED = 1 / 3
 FEW, SOME = 0.02, 0.05
@@ -64,7 +65,7 @@ class Noise:
     """rate: estimated share of wrong labels, in [0, HIGHEST]. support in [0, 1]: 0 = overlap would explain it as well.
 
     possible: the share that would be wrong if all of it were noise; rate lies between a third of it and all.
-    sharpness: how much sharper than the given labels let them seem the readers of the anchor's layer are, as a factor.
+    sharpness: how much sharper than the given labels let them seem the readers of the asked layer are, as a factor.
     """
 
     rate: float
@@ -76,7 +77,7 @@ class Noise:
 def noise(
     asked: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> Noise:
-    """From log probabilities, each (n, c) and (m, c): of the anchor first and others to compare; of pools.
+    """From log probabilities, each (n, c) and (m, c): of who is asked first, then others to compare; of pools.
 
     None of them may know the labels (n,) it speaks of; pools must not know the m held-out labels either. m may be 0.
     """
@@ -93,7 +94,7 @@ def noise(
 
 
 def _telling(fits: Sequence[Fit], asked: Sequence[Evidence], labels: np.ndarray) -> tuple[Fit, np.ndarray]:
-    """The fit of whoever sees noise, and the scores (n, c) that tell how much: the anchor's, or that reader's."""
+    """The fit of whoever sees noise, and the scores (n, c) that tell how much: the first's, or that reader's."""
     fit = max(fits, key=lambda f: (f.support, f.rate))
     others = [(free(e.train, labels), e.train) for e in asked[1:]]
     return max([(fit, asked[0].train), *others], key=lambda found: found[0].support)
@@ -106,6 +107,21 @@ def _others(
         yield held_out_level(asked, pools, labels, held_out_labels)
     share, excess = strangers(pools[0].train, labels)
     yield Told(share, ramp(excess, FEW, SOME), 0.5)
+
+
+def telling_reader(
+    evidence: Sequence[Evidence], trust: Sequence[Trust], labels: np.ndarray, anchor: int
+) -> Evidence:
+    """The anchor; where it is blind, the reader that predicts most of the labels it never saw.
+
+    With validation labels those: one that memorised given labels gains nothing there, and errs to too low a rate. Of
+    bright against dark pictures the inputs' own reader sees nothing, as it divides by contrast: docs/detection.md,
+    "Tried and left out".
+    """
+    if knows(evidence[anchor].train.argmax(1), labels):
+        return evidence[anchor]
+    taught = (place for place, t in enumerate(trust) if t.reader not in (OUTPUTS_READER, VALIDATION_READER))
+    return evidence[max((np.nan_to_num(trust[p].held_out, nan=trust[p].agrees), p) for p in taught)[1]]
 
 
 def held_out_level(
