@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.folder import start_run
+from influence_core.run_files.folder import fail_run, start_run
 from influence_core.runs.run import Run
 from tests.app.conftest import PAGES, Open, texts
 from tests.making.drawn_run import make_small_run
@@ -50,7 +50,7 @@ def test_a_running_or_dead_job_shows_its_state_instead_of_results(
 @pytest.mark.parametrize("page", WITH_RUN)
 def test_a_failed_run_says_why(open_app: Open, root: Path, page: str) -> None:
     folder = _half_a_run(root / "half")
-    (folder / "progress.json").write_text(json.dumps({"state": "failed", "message": "The disk is full."}))
+    fail_run(folder, "The disk is full.")
     app = open_app(page, run="half")
     assert not app.exception
     assert "The disk is full." in texts(app)
