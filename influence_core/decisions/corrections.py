@@ -1,7 +1,7 @@
-"""What do the decisions make of the labels?
+"""Corrected labels: the decisions of a run applied to its training samples.
 
-Law: as many samples as were decided are rows here, in the order of the run. A decision on a sample that
-the run does not have is an error, never dropped.
+Law: every decided sample is one row, in the order of the run. A decision on a sample that the run does not have is an
+error, never dropped.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from influence_core.run_files.tables import RunTables
 
 @dataclass(frozen=True)
 class ExportCounts:
-    """How many training samples were decided in which way; they add up to total."""
+    """Numbers of training samples by decision; they add up to total."""
 
     kept: int
     relabelled: int
@@ -25,7 +25,7 @@ class ExportCounts:
 
 
 def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
-    """Count the decisions that count now."""
+    """Count the current decisions of a run."""
     actions = _decided(run, log)["action"].tolist()
     kept, relabelled, removed = (actions.count(name) for name in ("keep", "relabel", "remove"))
     total = len(run.samples)
@@ -33,7 +33,7 @@ def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
 
 
 def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """One row per decided sample, in the order of the run.
+    """Return one row per decided sample, in the order of the run.
 
     Columns: sample_id, label (given in the dataset), corrected_label (of a relabelled sample, else
     missing), action, suggested_label, suspicion, reviewer, time (UTC).
@@ -51,7 +51,7 @@ def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
 
 
 def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """One row per training sample that was not removed: sample_id, label (as decided), original_label."""
+    """Return one row per training sample that was not removed: sample_id, label (as decided), original_label."""
     decided = _decided(run, log)
     labels = pd.DataFrame({"original_label": run.samples["label"].astype("str")})
     renamed = decided[decided["action"] == "relabel"]
@@ -62,7 +62,7 @@ def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
 
 
 def _decided(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """The decisions that count, in the order of the run."""
+    """Return the current decisions, in the order of the run."""
     current = log.current(run.id)
     strange = current.index.difference(run.samples.index)
     if len(strange):

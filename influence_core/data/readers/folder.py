@@ -1,9 +1,9 @@
-"""How is a folder of pictures read?
+"""Reader of a folder of pictures.
 
     train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder
     <class>/*.png                                          one tree; a validation set is carved out later
-    metadata.csv, metadata.jsonl: file_name, label, ...    say more than the folders do, and win over them
-    classes.txt: one name a line                           the order of the classes, or names for numbers
+    metadata.csv, metadata.jsonl: file_name, label, ...    labels and splits that override the folders; groups
+    classes.txt: one name per line                         the order of the classes, or names for numbers
 
 A sample's id is its path relative to the folder, so it stays the same on every machine.
 """
@@ -21,10 +21,10 @@ from influence_core.data.storage.content import Blobs, EncodedPictures, FileBlob
 from influence_core.data.storage.store import Store, StoredBlobs
 from influence_core.errors import DataError
 
-# What is taken for a picture; those of the second line are then refused by name instead of silently ignored.
+# Suffixes of pictures. Those of the second line are not read: they are refused by name instead of silently ignored.
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
-# What may lie beside the pictures and is nobody's sample.
+# Suffixes of files beside the pictures that are not samples.
 COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
 
 
@@ -33,8 +33,8 @@ def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
 
     Args:
         root: The folder; of an unpacked archive, one in the store's `files`.
-        shown: What messages call it.
-        store: Where the pictures of an unpacked archive lie.
+        shown: Its name in messages.
+        store: The store with the pictures of an unpacked archive.
     """
     ids, others, blobs = list_files(root, store)
     if not ids:
@@ -62,7 +62,7 @@ def split_named(text: str | float) -> Split | None:
 
 
 def unwrapped(path: Path, store: Store | None = None) -> Path:
-    """Step into a folder that holds nothing but one folder, as archives often have around everything."""
+    """Return the folder of the data below outer folders that hold a single folder, as archives often have."""
     inside = [child for child in path.iterdir() if not is_hidden(child.name)]
     if store is not None and any("/" not in name for name in store.below(path)[0]):
         return path
@@ -74,7 +74,7 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
 
 
 def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
-    """The ids of the pictures below a folder in their order, the names of files that are none, and the pictures."""
+    """Return the ids of the pictures below a folder in order, the names of unknown files, and the pictures."""
     names = sorted(file.relative_to(root).as_posix() for file in walk(root))
     suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
     others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
@@ -86,7 +86,7 @@ def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], B
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield all files below a folder, without hidden ones; links are followed, never in a circle."""
+    """Yield all files below a folder except hidden ones. Links are followed, circles are not."""
     real = folder.resolve()
     if real in above:
         return
@@ -113,7 +113,7 @@ def check_names_are_text(ids: list[str]) -> None:
 
 
 def is_text(name: str) -> bool:
-    """False for names with bytes that no text encoding explains (Python keeps them as lone surrogates)."""
+    """Whether a name is valid text: undecodable bytes are lone surrogates in Python."""
     try:
         name.encode()
     except UnicodeEncodeError:
