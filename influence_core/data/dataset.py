@@ -141,7 +141,7 @@ def read_store(store: Store, shown: str, label: str | None = None) -> Rows:
 def read_rows(path: Path, label: str | None = None) -> Rows:
     """Read the rows with the reader that fits the path."""
     if not path.exists():
-        raise DataError(f"Nothing lies at {path}. Expected {READ_TODAY}.")
+        raise DataError(f"There is nothing at {path}. Expected {READ_TODAY}.")
     if path.is_dir():
         if is_store(path):
             return read_store(Store(path), shown=path.name, label=label)

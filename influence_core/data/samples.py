@@ -145,7 +145,7 @@ class Samples(torch.utils.data.Dataset):
         if sorted(classes) != sorted(self.classes):
             raise DataError(
                 f"The classes {list(classes)[:12]} are not those of the dataset: {list(self.classes)[:12]}. "
-                f"Give the same names in another order."
+                f"Give exactly these names, in any order."
             )
         numbers = np.array([list(classes).index(name) for name in self.classes])
         return self._with(classes=tuple(classes), labels=numbers[self.labels])

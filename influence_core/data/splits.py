@@ -195,9 +195,11 @@ def check_classes_known(splits: dict[Split, np.ndarray], labels: list[str]) -> N
     """Raise DataError for classes that train lacks: they cannot be learned, and their scores would be meaningless."""
     trained = {labels[row] for row in splits["train"]}
     for split in ("val", "test"):
-        strange = Counter(labels[row] for row in splits[split] if labels[row] not in trained)
-        if strange:
-            named = some([f"{name!r} ({counted(count, 'sample')})" for name, count in strange.most_common()])
+        untrained = Counter(labels[row] for row in splits[split] if labels[row] not in trained)
+        if untrained:
+            named = some(
+                [f"{name!r} ({counted(count, 'sample')})" for name, count in untrained.most_common()]
+            )
             raise DataError(
                 f"The {split} split holds classes that train lacks: {named}. Train has "
                 f"{some(sorted(trained), 12)}. Add training samples of these classes, or take the classes out "

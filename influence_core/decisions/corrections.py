@@ -39,12 +39,12 @@ def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     missing), action, suggested_label, suspicion, reviewer, time (UTC).
     """
     decided = _decided(run, log)
-    given = run.samples.loc[decided.index]
-    frame = pd.DataFrame({"sample_id": decided.index, "label": given["label"].to_numpy()})
+    rows = run.samples.loc[decided.index]
+    frame = pd.DataFrame({"sample_id": decided.index, "label": rows["label"].to_numpy()})
     frame["corrected_label"] = decided["label_after"].to_numpy()
     frame["action"] = decided["action"].to_numpy()
     for name in ("suggested_label", "suspicion"):
-        frame[name] = given[name].to_numpy() if name in given else None
+        frame[name] = rows[name].to_numpy() if name in rows else None
     frame["reviewer"] = decided["reviewer"].to_numpy()
     frame["time"] = decided["time"].array
     return frame
@@ -64,10 +64,10 @@ def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
 def _decided(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     """Return the current decisions, in the order of the run."""
     current = log.current(run.id)
-    strange = current.index.difference(run.samples.index)
-    if len(strange):
+    foreign = current.index.difference(run.samples.index)
+    if len(foreign):
         raise ExportError(
-            f"{len(strange):,} decisions are about samples that the run {run.name} does not have, such as "
-            f"{strange[0]!r}. The log belongs to another run with the id {run.id}; nothing was exported."
+            f"{len(foreign):,} decisions are about samples that the run {run.name} does not have, such as "
+            f"{foreign[0]!r}. The log belongs to another run with the id {run.id}; nothing was exported."
         )
     return current.loc[[sample for sample in run.samples.index if sample in current.index]]

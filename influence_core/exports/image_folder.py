@@ -94,9 +94,8 @@ def write_image_folder(
     total = sum(map(len, kept.values()))
     with opened(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, part in parts:
-            groups = part.groups.to_dict("records") or [{}] * len(
-                part
-            )  # without columns there are no records
+            # Without columns there are no records.
+            groups = part.groups.to_dict("records") or [{}] * len(part)
             for position in kept[name]:
                 sample = part.ids[position]
                 given = part.classes[int(part.labels[position])]

@@ -78,7 +78,7 @@ def checked_classes(model: nn.Module, train: Any, *others: Any) -> tuple[str, ..
 
     Raises:
         ModelError: the classes differ, or their number is not that of the outputs.
-        DataError: a label is no class number.
+        DataError: a label is not a class number.
     """
     ours, theirs = getattr(model, "classes", None), getattr(train, "classes", None)
     if ours is not None and theirs is not None and tuple(ours) != tuple(theirs):

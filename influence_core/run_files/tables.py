@@ -38,7 +38,7 @@ class ColumnMeaning:
     layers: str = ""
 
 
-class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is ever made
+class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is instantiated
     """The files of a finished run, read-only. Everything but run.json is read on first use.
 
     n is the number of training samples, c of classes, q of sketch dimensions. Row i of every array and position i of

@@ -36,7 +36,7 @@ def read_names(file: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise DataError(f"{file.name} is no UTF-8 text: {error}. Save it as UTF-8.") from error
+        raise DataError(f"{file.name} is not UTF-8 text: {error}. Save it as UTF-8.") from error
     numbered = [re.fullmatch(r"(\d+)\s*[:,;\t ]\s*(.+)", line) for line in lines]
     if lines and all(match and int(match[1]) == row for row, match in enumerate(numbered)):
         lines = [match[2] for match in numbered if match]

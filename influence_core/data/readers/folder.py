@@ -104,11 +104,11 @@ def is_hidden(name: str) -> bool:
 
 
 def check_names_are_text(ids: list[str]) -> None:
-    strange = [ascii(sample) for sample in ids if not is_text(sample)]
-    if strange:
+    undecodable = [ascii(sample) for sample in ids if not is_text(sample)]
+    if undecodable:
         raise DataError(
-            f"{counted(len(strange), 'file name is', 'file names are')} no valid UTF-8 text: {some(strange)}. Rename "
-            "these files; tables and exports could not hold their names."
+            f"{counted(len(undecodable), 'file name is', 'file names are')} not valid UTF-8 text: {some(undecodable)}. "
+            "Rename these files; tables and exports could not hold their names."
         )
 
 
@@ -129,10 +129,10 @@ def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]
         return [part[0] if part else None for part in parts], unsplit
     labels: list[str | None] = [part[1] if len(part) > 1 else None for part in parts]
     splits: list[Split | None] = [SPLIT_NAMES.get(part[0].lower()) if part else None for part in parts]
-    strange = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
-    if strange:
+    outside = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
+    if outside:
         raise DataError(
-            f"{counted(len(strange), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(strange)}. "
+            f"{counted(len(outside), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(outside)}. "
             f"Move them into one of the splits, or out of the dataset."
         )
     return labels, splits
@@ -150,5 +150,5 @@ def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
 def note_on_others(others: list[str]) -> tuple[str, ...]:
     if not others:
         return ()
-    kind = counted(len(others), "file that is no picture", "files that are no pictures")
+    kind = counted(len(others), "file that is not a picture", "files that are not pictures")
     return (f"Ignored {kind}: {some(others)}.",)

@@ -88,7 +88,7 @@ def scalars(line: bytes, where: str) -> dict[str, Scalar]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{where} is no JSON: {str(error)[:120]}. Expected one table a line, in UTF-8."
+            f"{where} is not JSON: {str(error)[:120]}. Expected one object per line, in UTF-8."
         ) from error
     if not isinstance(row, dict):
         raise DataError(f"{where} holds a {type(row).__name__}; expected a table with file_name and label.")

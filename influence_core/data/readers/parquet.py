@@ -131,12 +131,12 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     labels = [None if pd.isna(value) else value for value in column]
     if names is None or all(label is None or isinstance(label, str) for label in labels):
         return [None if label is None else label_text(label, path) for label in labels]
-    strange = sorted(
+    outside = sorted(
         {str(label) for label in labels if label is not None and not 0 <= int(label) < len(names)}
     )
-    if strange:
+    if outside:
         raise DataError(
-            f"{path} has labels {some(strange)}, but its metadata names {len(names)} classes, numbered from "
+            f"{path} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
             f"0: {some(list(names), 12)}."
         )
     return [None if label is None else names[int(label)] for label in labels]

@@ -58,7 +58,7 @@ class Joined:
 def shards(root: Path) -> dict[Path, Split] | None:
     """Return the split of each Parquet file at the top and in data/; None unless every name begins with one.
 
-    A single file is no folder of shards: None as well.
+    A single file is not a folder of shards: None as well.
     """
     files = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
     named: dict[Path, Split] = {}
@@ -73,7 +73,7 @@ def read_shards(files: dict[Path, Split]) -> Rows:
     """Join the rows of the files, which must have the same classes. A column is a group only where all have it."""
     if len(files) > MAX_SHARDS:
         raise DataError(
-            f"{len(files):,} Parquet files lie there; at most {MAX_SHARDS:,} are read. Join them."
+            f"There are {len(files):,} Parquet files; at most {MAX_SHARDS:,} are read. Join them."
         )
     parts = {file: read_parquet(file) for file in files}
     orders = {rows.classes for rows in parts.values()}

@@ -112,8 +112,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     shape = [int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(dimensions)]
     if math.prod(shape) != len(data) - start:
         raise DataError(
-            f"{path.name} says it holds {' x '.join(f'{side:,}' for side in shape)} bytes, but {len(data) - start:,} "
-            "follow. It is cut off or damaged: download it again."
+            f"{path.name} states that it holds {' x '.join(f'{side:,}' for side in shape)} bytes, but "
+            f"{len(data) - start:,} follow. It is cut off or damaged: download it again."
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 

@@ -93,8 +93,8 @@ class Store:
         size = os.fstat(self._pack).st_size
         if size != self.starts[-1]:
             raise DataError(
-                f"{path.name} is damaged: its pictures have {size:,} bytes, its index says {self.starts[-1]:,}. Unpack "
-                "the archive again."
+                f"{path.name} is damaged: its pictures have {size:,} bytes, its index states {self.starts[-1]:,}. "
+                "Unpack the archive again."
             )
 
     def below(self, folder: Path) -> tuple[list[str], list[int]]:
@@ -146,8 +146,8 @@ def read_index(path: Path) -> tuple[list[str], list[int], list[int]]:
         good &= all(isinstance(name, str) for name in names)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path.name} is no index of pictures: {error!r}. Unpack the archive again."
+            f"{path.name} is not an index of pictures: {error!r}. Unpack the archive again."
         ) from error
     if len(counts) > 1 or not good:
-        raise DataError(f"{path.name} is no index of pictures. Unpack the archive again.")
+        raise DataError(f"{path.name} is not an index of pictures. Unpack the archive again.")
     return names, lengths, checksums

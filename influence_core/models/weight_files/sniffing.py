@@ -87,9 +87,11 @@ def found_in_pickle(data: bytes, what: str) -> Found:
         named = named_callables(data)
     except Exception as error:  # a damaged pickle can trip the disassembler anywhere
         return Found("refused", f"{what} that cannot be disassembled ({error})")
-    strange = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
-    if strange:
-        return Found("refused", f"{what} that would run code when opened: it calls {', '.join(strange[:3])}")
+    forbidden = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
+    if forbidden:
+        return Found(
+            "refused", f"{what} that would run code when opened: it calls {', '.join(forbidden[:3])}"
+        )
     return Found("state dict", f"{what} with a state dict")
 
 

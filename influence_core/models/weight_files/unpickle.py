@@ -44,7 +44,7 @@ def converted(number: int) -> dict[str, str]:
         with os.fdopen(number, "wb") as target:
             target.write(safetensors.torch.save(weights))
     except pickle.UnpicklingError as error:
-        return {"state": "unsafe", "reason": "it is no plain state dict: " + allowed_part(str(error))}
+        return {"state": "unsafe", "reason": "it is not a plain state dict: " + allowed_part(str(error))}
     except MemoryError:
         return {"state": "failed", "reason": "it needs more memory than a file of its size may use"}
     except Exception as error:  # a damaged file can make the parser raise anything
@@ -86,9 +86,9 @@ def tensors_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict):
         return {}, f"it holds a {type(loaded).__name__}, not a table of tensors"
-    strange = [name for name, value in loaded.items() if not (isinstance(name, str) and is_plain(value))]
-    if strange or not loaded:
-        return {}, f"not all of its entries are plain tensors with a name: {strange[:3]}"
+    invalid = [name for name, value in loaded.items() if not (isinstance(name, str) and is_plain(value))]
+    if invalid or not loaded:
+        return {}, f"not all of its entries are plain tensors with a name: {invalid[:3]}"
     return {name: value.detach().clone().contiguous() for name, value in loaded.items()}, None
 
 

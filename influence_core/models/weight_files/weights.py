@@ -43,7 +43,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def check_file(path: Path) -> None:
     if not path.is_file():
         raise ModelError(
-            f"No weight file lies at {path}. Expected model.safetensors (preferred) or a .pt state dict."
+            f"There is no weight file at {path}. Expected model.safetensors (preferred) or a .pt state dict."
         )
     size = path.stat().st_size
     if size > MAX_FILE:
@@ -57,7 +57,7 @@ def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
         weights = safetensors.torch.load(data)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path.name} is no valid safetensors file: {error}. Save the weights again."
+            f"{path.name} is not a valid safetensors file: {error}. Save the weights again."
         ) from error
     check_finite(weights, path.name)
     return weights
@@ -84,7 +84,7 @@ def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where:
 
 
 def same_kind(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    """Whether shapes agree and both are floats or both integers: quantised integers are no weights."""
+    """Whether shapes agree and both are floats or both integers: quantised integers are not weights."""
     return found.shape == wanted.shape and found.is_floating_point() == wanted.is_floating_point()
 
 
