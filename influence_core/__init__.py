@@ -1,4 +1,4 @@
-"""Influence Explorer: which training samples hurt a model, why, and what happens when they are repaired.
+"""Public API of Influence Explorer: the training samples that hurt a model, the reasons, and the effect of repairs.
 
     import influence_core as ic
     dataset = ic.open_dataset("sample_data/fashion")
@@ -9,9 +9,9 @@ Letters in all docstrings: n training samples, m validation samples, p trainable
 k objectives, t positions inside one sample, q sketch dimensions, b samples of one batch.
 Axis order: training samples first: (n,), (n, k), (n, q).
 Sign: positive = helpful, one gradient step on the sample lowers the objective. Norms and outlier scores are not
-signed: large = unusual. suspicion is in [0, 1], 1 = the given label is surely wrong.
+signed: large = unusual. suspicion is in [0, 1], 1 = the given label is certainly wrong.
 
-Names are imported on first use, so that a process which only watches a job never waits for torch.
+Names are imported on first use: a process that only watches a job never waits for torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What can go wrong, as one family, so that callers choose their `except` at a glance.
+"""The errors of this package, as one family of exceptions.
 
     InfluenceError
     ├── DataError          a dataset cannot be read, or would be read wrongly
@@ -6,20 +6,20 @@
     ├── ModelError         weights, architecture and classes do not fit together
     │   └── UnsafeFileError    a file that could run code when opened; refused, never tried
     ├── LayerError         a module for which no per-sample gradient exists or is known
-    ├── ObjectiveError     an objective that cannot be measured on these samples; the others still can
+    ├── ObjectiveError     an objective that cannot be measured on these samples; others still can
     ├── RunError           a run folder is missing, unfinished, damaged or belongs to other inputs
     │   └── JobError           long work could not be started, found or stopped
-    ├── DecisionError      a decision that cannot be written as asked
-    ├── AccessError        this visitor may not do that
-    ├── ExportError        what was decided cannot be written out
-    └── Cancelled          a person asked to stop; not a fault
+    ├── DecisionError      a decision that cannot be written as requested
+    ├── AccessError        this visitor's role does not allow the action
+    ├── ExportError        decisions or a dataset cannot be exported
+    └── Cancelled          the user stopped the work; not a fault
 
 Every message says what was found, what was expected, where, and what to do next.
 """
 
 
 class InfluenceError(Exception):
-    """Base of every error this package raises on purpose; its text is fit to be shown to a person."""
+    """Base of every error this package raises on purpose; its text may be shown to users."""
 
 
 class DataError(InfluenceError):
@@ -39,11 +39,11 @@ class UnsafeFileError(ModelError):
 
 
 class LayerError(InfluenceError):
-    """A module for which no per-sample gradient exists, or none that we know how to compute."""
+    """A module for which no per-sample gradient exists, or none that this package can compute."""
 
 
 class ObjectiveError(InfluenceError):
-    """An objective that cannot be measured on these samples. The rest of a run goes on and says so."""
+    """An objective that cannot be measured on these samples. The rest of the run continues and reports it."""
 
 
 class RunError(InfluenceError):
@@ -55,16 +55,16 @@ class JobError(RunError):
 
 
 class DecisionError(InfluenceError):
-    """A decision that cannot be written as asked."""
+    """A decision that cannot be written as requested."""
 
 
 class AccessError(InfluenceError):
-    """This visitor's role does not allow what was asked for."""
+    """This visitor's role does not allow the requested action."""
 
 
 class ExportError(InfluenceError):
-    """What was decided cannot be written out."""
+    """Decisions or a corrected dataset cannot be exported."""
 
 
 class Cancelled(InfluenceError):
-    """A person asked to stop. Not a fault: finished shards are kept."""
+    """The user stopped the work. Not a fault: finished shards are kept."""

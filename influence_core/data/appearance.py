@@ -1,4 +1,4 @@
-"""How the inputs of a split look to a network: size, channels, and the mean and spread of their numbers."""
+"""Measured properties of a split's inputs: size, channels, mean and standard deviation."""
 
 from collections import Counter
 from typing import Any
@@ -8,11 +8,14 @@ import numpy as np
 from influence_core.data.samples import Samples
 
 MEASURED = 256
-"""Samples whose size and brightness are measured."""
+"""The largest number of samples whose size and values are measured."""
 
 
 def appearance(samples: Samples) -> dict[str, Any]:
-    """Sizes, channels and the mean and standard deviation of the numbers a network gets, in [0, 1], over a sample."""
+    """Measure sizes, channels, mean and standard deviation of the inputs, on at most MEASURED samples.
+
+    Pixels are in [0, 1], mean and standard deviation per channel; features keep their unit, per feature.
+    """
     positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
     values = [samples[int(position)][0].numpy() for position in positions]
     if (encoding := samples.encoding) is not None:

@@ -1,4 +1,4 @@
-"""What does a person's dataset hold? One call opens a folder, a zip, a Parquet file or arrays."""
+"""Opening a dataset: a folder, a zip, a Parquet file, a table or arrays, by one call."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +30,9 @@ READ_TODAY = (
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training, validation and perhaps test samples, with the class names they share.
+    """Training, validation and optional test samples, with the class names they share.
 
-    `notes` says in sentences what was decided while reading: carved out, skipped, ignored. `options` are the keywords
+    `notes` are sentences about decisions made while reading: carved out, skipped, ignored. `options` are the keywords
     of open_dataset that read the same samples again.
     """
 
@@ -48,7 +48,7 @@ class Dataset:
 
     @property
     def encoding(self) -> Encoding | None:
-        """How the cells of a table become numbers, fitted on train; None for anything but a table."""
+        """The encoding of a table's cells as numbers, fitted on train; None for other datasets."""
         return self.train.encoding
 
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
@@ -77,17 +77,16 @@ def open_dataset(
     """Open a dataset: a folder of pictures, a .zip of one, a .parquet with pictures, a table, or an .npz of arrays.
 
     Args:
-        path: Where the dataset lies.
+        path: Path of the dataset.
         validation_share: Share of each class that is set aside when there is no validation set.
-        seed: Which samples are set aside.
-        skip_unreadable: Leave samples out that cannot be read, and say so in the notes. Otherwise they are
-            an error.
-        classes: Order of the class names. Default: as the file fixes it, else sorted.
+        seed: Seed of the draw of these samples.
+        skip_unreadable: Leave unreadable samples out and list them in the notes. Otherwise they are an error.
+        classes: Order of the class names. Default: the order in the source, else sorted.
         label: Name of a table's label column. Default: label.
-        on_progress: Is told what is done ("Unpacking", "Reading"), how many files so far, and of how many.
+        on_progress: Called with the step ("Unpacking", "Reading"), the files done and their total.
 
     Raises:
-        DataError: If the dataset cannot be read, or would be read wrongly; the text says what to do.
+        DataError: If the dataset cannot be read, or would be read wrongly; the text names the next action.
     """
     path = Path(path)
     with readable(path, label, on_progress) as rows:
@@ -113,7 +112,7 @@ def open_dataset(
 def encoded(
     parts: dict[Split, Samples], notes: tuple[str, ...]
 ) -> tuple[dict[Split, Samples], tuple[str, ...]]:
-    """Give the cells of a table their numbers, fitted on train alone; anything else stays."""
+    """Encode the cells of a table as numbers, fitted on train alone; other datasets stay unchanged."""
     if (cells := parts["train"].cells) is None:
         return parts, notes
     encoding, left_out = fit_encoding(cells)
@@ -122,7 +121,7 @@ def encoded(
 
 @contextmanager
 def readable(path: Path, label: str | None = None, report: Report | None = None) -> Iterator[Rows]:
-    """Read the rows; what a zip was unpacked to lives as long as they do, and not at all after an error."""
+    """Read the rows. The unpacked files of a zip live as long as the rows, and are removed after an error."""
     if path.suffix.lower() != ".zip" or not path.is_file():
         yield read_rows(path, label)
         return
@@ -140,9 +139,9 @@ def read_store(store: Store, shown: str, label: str | None = None) -> Rows:
 
 
 def read_rows(path: Path, label: str | None = None) -> Rows:
-    """Choose the reader by what lies at the path."""
+    """Read the rows with the reader that fits the path."""
     if not path.exists():
-        raise DataError(f"Nothing lies at {path}. Expected {READ_TODAY}.")
+        raise DataError(f"There is nothing at {path}. Expected {READ_TODAY}.")
     if path.is_dir():
         if is_store(path):
             return read_store(Store(path), shown=path.name, label=label)
@@ -158,7 +157,7 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
 
 
 def read_directory(path: Path, shown: str, store: Store | None = None, label: str | None = None) -> Rows:
-    """Read a folder: its one Parquet or .npz file when it has one, else its pictures."""
+    """Read a folder: its Parquet shards, MNIST or CIFAR files, or one Parquet or .npz file; else its pictures."""
     root = unwrapped(path, store)
     if not any(root.iterdir()) and (store is None or not store.names):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")

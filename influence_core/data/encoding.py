@@ -1,10 +1,11 @@
-"""How do the cells of a table become numbers, the same way for every split and for the model trained on them?
+"""Encoding of a table's cells as numbers, the same for every split and for the model trained on them.
 
-    a column of numbers   one feature, as it is; a missing value becomes the median of train
+    a column of numbers   one feature, unchanged; a missing value becomes the median of train
     a column of words     one feature per word that train holds (1 or 0); an unknown word is all zeros
 
-Fitted on the training rows alone. Numbers stay in their unit: the mean and spread found on train are kept here, and the
-model's preprocessing standardises with them (`mean`, `std`), so that inputs stay readable and weights stay comparable.
+Fitted on the training rows alone. Numbers keep their unit. The mean and standard deviation of train are kept with the
+encoding, and the model's preprocessing standardises with them (`mean`, `std`), so that inputs stay readable and weights
+stay comparable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,19 +20,19 @@ from influence_core.errors import DataError
 MISSING = "(missing)"
 """The word of an empty cell in a column of words."""
 MOST_WORDS = 100
-"""Different words a column may hold in train; a column of more is free text or an identifier."""
+"""The most different words of a column in train; a column with more is free text or an identifier."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its words in order, or, for numbers, None and what stands for a missing value."""
+    """One column: its words in order; for numbers, `words` is None and `median` replaces a missing value."""
 
     name: str
     words: tuple[str, ...] | None
     median: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As model.json names it."""
+        """Return the entry of model.json."""
         if self.words is None:
             return {"name": self.name, "median": self.median}
         return {"name": self.name, "words": list(self.words)}
@@ -39,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Columns in order, and of each of the d features the mean and standard deviation on train."""
+    """Columns in order, with the mean and standard deviation on train of each of the d features."""
 
     columns: tuple[Column, ...]
     mean: tuple[float, ...]
@@ -57,7 +58,7 @@ class Encoding:
         )
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
-        """Rows as float32 (n, d).
+        """Encode rows as float32 (n, d).
 
         Raises:
             DataError: a column is missing, or holds words where numbers are expected.
@@ -66,7 +67,7 @@ class Encoding:
 
 
 def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
-    """The encoding of the training rows (n, columns), and notes on columns that are left out.
+    """Fit the encoding of the training rows (n, columns); return it with notes on the columns left out.
 
     Raises:
         DataError: no column is left.
@@ -94,32 +95,32 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
-    """One column; names are unique, which a type checker cannot know."""
-    found: Any = frame[name]
-    return found
+    """Return one column; names are unique, which a type checker cannot know."""
+    column: Any = frame[name]
+    return column
 
 
 def holds_numbers(values: pd.Series) -> bool:
-    """Whether a column is one of numbers; true and false are words."""
+    """Whether a column holds numbers; true and false count as words."""
     kinds = pd.api.types
     return bool(kinds.is_numeric_dtype(values)) and not bool(kinds.is_bool_dtype(values))
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:
-    """The cells as float64, a missing one as NaN."""
+    """Return the cells as float64, a missing one as NaN."""
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def as_words(values: pd.Series) -> list[str]:
-    """The cells as text, an empty one as MISSING."""
+    """Return the cells as text, an empty one as MISSING."""
     return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in values]
 
 
 def encoding_from(found: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:
-    """Read what `to_json` wrote.
+    """Read an encoding from its entry in model.json.
 
     Raises:
-        KeyError, TypeError, ValueError: it is something else.
+        KeyError, TypeError, ValueError: the entry has another form.
     """
     columns = tuple(
         Column(
@@ -147,5 +148,5 @@ def _encoded(frame: pd.DataFrame, column: Column) -> np.ndarray:
         numbers = numbers_of(values)
         return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
     number = {word: index for index, word in enumerate(column.words)}
-    places = np.array([number.get(word, -1) for word in as_words(values)])
-    return (places[:, None] == np.arange(len(column.words))).astype(np.float32)
+    indices = np.array([number.get(word, -1) for word in as_words(values)])
+    return (indices[:, None] == np.arange(len(column.words))).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Which cells of a row are unusual? Those a reader's eye should fall on first.
+"""Rarity of the cells of a table, to highlight the unusual ones.
 
-A number is unusual when fewer than RARE of the rows lie as far out on its side; a word when fewer than RARE of the rows
-hold it. A missing cell follows the same rule. No model is asked: this is what the table alone says.
+A number is unusual when less than a share RARE of the rows lies as far out on its side; a word when less than RARE of
+the rows holds it. A missing cell follows the same rule. No model is used, only the table.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ RARE = 0.02
 
 
 def rarity(cells: pd.DataFrame) -> np.ndarray:
-    """Share of rows (n, columns) that are at least as far out, in (0, 1]; small = unusual."""
+    """Return the share of rows that are at least as far out, (n, columns), in (0, 1]; small = unusual."""
     return np.column_stack([_rarity(column_of(cells, name)) for name in cells.columns])
 
 
@@ -22,8 +22,8 @@ def _rarity(values: pd.Series) -> np.ndarray:
         words = pd.Series(as_words(values))
         return words.map(words.value_counts(normalize=True)).to_numpy(dtype=float)
     numbers = numbers_of(values)
-    known = np.sort(numbers[~np.isnan(numbers)])
-    below = np.searchsorted(known, numbers, side="right") / len(numbers)
-    above = 1 - np.searchsorted(known, numbers, side="left") / len(numbers)
+    ordered = np.sort(numbers[~np.isnan(numbers)])
+    below = np.searchsorted(ordered, numbers, side="right") / len(numbers)
+    above = 1 - np.searchsorted(ordered, numbers, side="left") / len(numbers)
     missing = np.isnan(numbers).mean()
     return np.where(np.isnan(numbers), missing, np.minimum(below, above))

@@ -1,7 +1,7 @@
-"""What did a reader find? Rows as they stand in the source, before anything is checked, skipped or split.
+"""`Rows`: the result of every reader, before anything is checked, skipped or split.
 
-Every reader (folder, parquet, arrays) returns `Rows`; `splits.py` turns them into a Dataset. So each promise
-about bad data is kept in one place, whatever the format.
+Readers return the rows as they are in the source; `splits.py` checks and divides them. So each promise about bad data
+is kept in one place, whatever the format.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 
 Report = Callable[[str, int, int], None]
-"""What is being done, how many rows or files so far, and of how many."""
+"""Called with the name of the step, the rows or files done, and their total."""
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -45,12 +45,16 @@ class Rows:
 
 
 def split_of(word: str) -> Split | None:
-    """Return the split that a word such as "validation" means; None when it means none."""
+    """Return the split of a word such as "validation"; None for any other word."""
     return SPLIT_NAMES.get(word.strip().lower())
 
 
 def split_name(text: str, where: str) -> Split:
-    """Return the split that a word means, or say which words do."""
+    """Return the split of a word such as "validation".
+
+    Raises:
+        DataError: the word names no split; the text lists those that do.
+    """
     split = split_of(text)
     if split is None:
         raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
@@ -58,11 +62,11 @@ def split_name(text: str, where: str) -> Split:
 
 
 def counted(number: int, noun: str, nouns: str | None = None) -> str:
-    """'1 sample', '2 samples'; '1 class', '2 classes' where `nouns` says so."""
+    """Return a number with its noun: '1 sample', '2 samples'; `nouns` is an irregular plural, as in '2 classes'."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def some(items: Sequence[str], limit: int = 5) -> str:
-    """List the first few items in a sentence and say how many more there are."""
+    """Return the first few items as text, with the number of those left out."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit:,} more"

@@ -1,11 +1,10 @@
-"""What is one split of a dataset? Samples in a fixed order, each with an id, a label and an input.
+"""`Samples`: one split of a dataset in a fixed order, each sample with an id, a label and an input.
 
     n   number of samples
     c   channels, h height, w width of an input
 
-An item is `(input, label)`: a float32 tensor (c, h, w) in [0, 1] for images, (d,) for feature arrays, and
-the label's number, an index into `classes`. The order never changes, so position i means the same sample
-everywhere.
+An item is `(input, label)`. The input is a float32 tensor, (c, h, w) in [0, 1] for images, (d,) for feature arrays. The
+label is an index into `classes`. The order never changes, so position i is the same sample everywhere.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ Split = Literal["train", "val", "test"]
 
 @final
 class Samples(torch.utils.data.Dataset):
-    """One split in fixed order. Values are read-only: select and relabelled return new Samples."""
+    """One split in a fixed order. Read-only: methods such as select and relabelled return new Samples."""
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class Samples(torch.utils.data.Dataset):
         digests: np.ndarray,
         view: tuple[int | None, Size] = (None, None),
     ):
-        """Rows, ids, labels (indices into classes) and digests (n, 32) uint8 belong together by position."""
+        """Rows, ids, labels (indices into classes) and digests (n, 32) uint8 correspond by position."""
         self.ids = tuple(ids)
         self.labels = np.asarray(labels, dtype=np.int64)
         self.classes = tuple(classes)
@@ -80,51 +79,50 @@ class Samples(torch.utils.data.Dataset):
         return to_tensor(np.stack(values)), torch.from_numpy(self.labels[positions])
 
     def picture(self, position: int) -> Image.Image | None:
-        """Return the picture as a person would see it; None when the samples are no images."""
+        """Return the picture for display; None when the samples are not images."""
         return self._content.picture(int(self._rows[position]))
 
     def image_bytes(self, position: int) -> tuple[bytes, str]:
-        """Return the original encoded file, untouched, and its suffix such as ".png"."""
+        """Return the bytes of the encoded picture, for a file unchanged, and its suffix such as ".png"."""
         return self._content.encoded(int(self._rows[position]))
 
     @property
     def encoding(self) -> Encoding | None:
-        """How the cells of a table become numbers; None for anything but a table."""
+        """The encoding of a table's cells as numbers; None for other datasets."""
         return self._content.encoding if isinstance(self._content, TableRows) else None
 
     @property
     def cells(self) -> pd.DataFrame | None:
-        """The rows of a table as they stand in the source (n, columns), for a person to read; None otherwise."""
+        """The rows of a table as they are in the source (n, columns), for display; None for other datasets."""
         if not isinstance(self._content, TableRows):
             return None
         return self._content.frame.iloc[self._rows].set_axis(list(self.ids), axis=0)
 
     def encoded_by(self, encoding: Encoding) -> "Samples":
-        """The same rows of a table as numbers of another encoding, such as the one a model was trained with."""
+        """Return the same rows of a table under another encoding, such as the one of a trained model."""
         if not isinstance(self._content, TableRows):
             raise DataError(
-                "The model was trained on a table; these samples are none. Use the table it was trained on."
+                "The model was trained on a table; these samples are not from a table. Use the table it was trained on."
             )
         return self._with(content=self._content.with_encoding(encoding))
 
     def fitted(self, channels: int, size: Size) -> "Samples":
-        """Return the same samples with items of `channels` (1 or 3), resized to `size` (h, w); arrays "
-        "stay."""
+        """Return the samples with `channels` (1 or 3), resized to `size` (h, w); arrays stay unchanged."""
         if self.kind == "array":
             return self
         if channels not in (1, 3):
-            raise DataError(f"Pictures can be given with 1 (grey) or 3 (colour) channels, not {channels}.")
+            raise DataError(f"Pictures can have 1 (grey) or 3 (colour) channels, not {channels}.")
         return self._with(view=(channels, None if size is None else (int(size[0]), int(size[1]))))
 
     def select(self, positions: Sequence[int] | np.ndarray, split: Split | None = None) -> "Samples":
         """Return the samples at these positions, in the order given."""
-        chosen = np.asarray(positions, dtype=np.int64)
+        picked = np.asarray(positions, dtype=np.int64)
         return self._with(
-            rows=self._rows[chosen],
-            ids=[self.ids[position] for position in chosen],
-            labels=self.labels[chosen],
-            groups=self.groups.iloc[chosen],
-            digests=self.digests[chosen],
+            rows=self._rows[picked],
+            ids=[self.ids[position] for position in picked],
+            labels=self.labels[picked],
+            groups=self.groups.iloc[picked],
+            digests=self.digests[picked],
             split=split or self.split,
         )
 
@@ -133,9 +131,9 @@ class Samples(torch.utils.data.Dataset):
         return self._with(labels=np.asarray(labels, dtype=np.int64))
 
     def with_groups(self, more: pd.DataFrame) -> "Samples":
-        """Return the same samples with more group columns (n rows); a column of their own by that name wins.
+        """Return the samples with more group columns (n rows); an existing column of the same name wins.
 
-        The fingerprint stays: what is derived from the content adds nothing to it.
+        The fingerprint stays: columns derived from the content add nothing to it.
         """
         new = more[[name for name in more.columns if name not in self.groups]]
         joined = self._with(groups=pd.concat([self.groups, new.set_axis(self.groups.index, axis=0)], axis=1))
@@ -146,15 +144,15 @@ class Samples(torch.utils.data.Dataset):
         """Return the same samples with the same class names in another order."""
         if sorted(classes) != sorted(self.classes):
             raise DataError(
-                f"The classes {list(classes)[:12]} are not the dataset's own: {list(self.classes)[:12]}. "
-                f"Give the same names in the order wanted."
+                f"The classes {list(classes)[:12]} are not those of the dataset: {list(self.classes)[:12]}. "
+                f"Give exactly these names, in any order."
             )
         numbers = np.array([list(classes).index(name) for name in self.classes])
         return self._with(classes=tuple(classes), labels=numbers[self.labels])
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all content: ids, labels, classes, inputs as stored. A fitted view has the same."""
+        """SHA-256 over all content: ids, labels, classes, groups, inputs as stored. A fitted view has the same."""
         digest = hashlib.sha256(f"samples 1 {self.kind} {self.split}".encode())
         for texts in (self.ids, self.classes):
             digest.update(len(texts).to_bytes(8, "little"))
@@ -185,13 +183,13 @@ class Samples(torch.utils.data.Dataset):
 
 
 def to_tensor(values: np.ndarray) -> torch.Tensor:
-    """Turn stored numbers into a float32 tensor that owns its memory; bytes become [0, 1]."""
+    """Return stored numbers as a float32 tensor that owns its memory; bytes become [0, 1]."""
     tensor = torch.tensor(values)
     return tensor.to(torch.float32).div_(255) if values.dtype == np.uint8 else tensor.to(torch.float32)
 
 
 def check_consistent(samples: Samples) -> None:
-    """Raise DataError unless ids are unique, labels known, and all columns equally long."""
+    """Raise DataError unless ids are unique, labels are valid and all columns equally long."""
     n = len(samples.ids)
     lengths = {
         "labels": len(samples.labels),
@@ -205,7 +203,7 @@ def check_consistent(samples: Samples) -> None:
                 f"{samples.split}: {n:,} ids but {length:,} {name}; both must be the same number."
             )
     if len(set(samples.ids)) != n:
-        raise DataError(f"{samples.split}: {repeated(samples.ids)}. Every sample needs an id of its own.")
+        raise DataError(f"{samples.split}: {repeated(samples.ids)}. Every sample needs a unique id.")
     if n and (samples.labels.min() < 0 or samples.labels.max() >= len(samples.classes)):
         raise DataError(
             f"{samples.split}: labels run from {samples.labels.min()} to {samples.labels.max()}, but there "
@@ -214,7 +212,7 @@ def check_consistent(samples: Samples) -> None:
 
 
 def repeated(ids: Sequence[str]) -> str:
-    """Say which ids occur more than once, as the start of a sentence."""
+    """Return the start of a sentence that names the ids occurring more than once."""
     twice = [name for name, count in Counter(ids).items() if count > 1]
     shown = ", ".join(map(repr, twice[:5]))
     occur = "sample id occurs" if len(twice) == 1 else "sample ids occur"

@@ -1,9 +1,15 @@
-"""From the rows of a source to train, validation and test samples: the checks that hold for every format.
+"""Division of rows into train, validation and test samples, with the checks common to all formats.
 
-In this order: every row has a label; every input can be read (or is skipped with the person's consent, and
-said so); there are two classes or more; a validation set exists or is carved out of train, stratified by
-class and seeded; no split holds a class that train lacks. What was decided on the way becomes a note in
-plain words.
+In this order:
+
+    ids are unique, and every row or none names its split
+    every row has a label
+    every input can be read, or is skipped with the user's consent and a note
+    there are two classes or more
+    a validation set exists, or is carved out of train, stratified by class and seeded
+    no split holds a class that train lacks
+
+Every decision becomes a note in plain words.
 """
 
 import os
@@ -31,7 +37,7 @@ def divide(
     classes: Sequence[str] | None = None,
     report: Report | None = None,
 ) -> tuple[dict[Split, Samples], tuple[str, ...]]:
-    """Check the rows and return the samples of each split, with notes on what was decided."""
+    """Check the rows and return the samples of each split, with notes on the decisions made."""
     if not 0 < validation_share < 1:
         raise DataError(
             f"validation_share is {validation_share}; expected a share between 0 and 1, such as 0.15."
@@ -54,12 +60,12 @@ def divide(
 def check_ids(ids: list[str]) -> None:
     if len(set(ids)) < len(ids):
         raise DataError(
-            f"{repeated(ids)}. Every sample needs an id of its own: rename or remove the repeated ones."
+            f"{repeated(ids)}. Every sample needs a unique id: rename or remove the repeated ones."
         )
 
 
 def check_splits(rows: Rows) -> None:
-    """Either every row names its split or none does: guessing the rest could train on test samples."""
+    """Raise DataError unless every row or none names its split: a guess could train on test samples."""
     missing = [sample for sample, split in zip(rows.ids, rows.splits, strict=True) if split is None]
     if 0 < len(missing) < len(rows.ids):
         raise DataError(
@@ -69,7 +75,7 @@ def check_splits(rows: Rows) -> None:
 
 
 def check_labels(rows: Rows) -> list[str]:
-    """Return the labels as class names, or say which samples have none."""
+    """Return the labels as class names; raise DataError where a label is missing."""
     missing = [sample for sample, label in zip(rows.ids, rows.labels, strict=True) if label is None]
     if missing:
         raise DataError(
@@ -82,7 +88,7 @@ def check_labels(rows: Rows) -> list[str]:
 def read_all(
     rows: Rows, skip: bool, report: Report | None = None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Read every input once: digests (n, 32) uint8, positions of readable rows, a note on skipped ones."""
+    """Read every input once; return digests (n, 32) uint8, positions of readable rows, a note on skipped ones."""
     results = digest_all(rows.content, report)
     faults = [
         f"{rows.ids[row]} ({result})" for row, result in enumerate(results) if isinstance(result, DataError)
@@ -104,7 +110,7 @@ def read_all(
 
 
 def digest_all(content: Content, report: Report | None = None) -> list[bytes | DataError]:
-    """Digest every row, several at a time: decoding releases Python's lock."""
+    """Digest every row in several threads: decoding releases Python's lock."""
 
     def digest(row: int) -> bytes | DataError:
         try:
@@ -116,7 +122,7 @@ def digest_all(content: Content, report: Report | None = None) -> list[bytes | D
     results: list[bytes | DataError] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for chunk in pool.map(
-            lambda at: [digest(row) for row in range(at, min(at + CHUNK, len(content)))], starts
+            lambda start: [digest(row) for row in range(start, min(start + CHUNK, len(content)))], starts
         ):
             results += chunk
             if report:
@@ -125,18 +131,18 @@ def digest_all(content: Content, report: Report | None = None) -> list[bytes | D
 
 
 def class_order(rows: Rows, labels: list[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the class names in order: as asked for, else as the source fixes them, else sorted."""
-    found = sorted(set(labels))
-    if len(found) < 2:
+    """Return the class names in the requested order, else in that of the source, else sorted."""
+    present = sorted(set(labels))
+    if len(present) < 2:
         raise DataError(
-            f"All {len(labels):,} samples have the label {found[0]!r}. Two classes or more are needed: check "
-            "that each class has a folder of its own, or that the label column is the right one."
+            f"All {len(labels):,} samples have the label {present[0]!r}. Two classes or more are needed: check "
+            "that each class has its own folder, or that the label column is the right one."
         )
-    order = tuple(wanted) if wanted is not None else rows.classes or tuple(found)
-    unknown = sorted(set(found) - set(order))
+    order = tuple(wanted) if wanted is not None else rows.classes or tuple(present)
+    unknown = sorted(set(present) - set(order))
     if unknown or len(set(order)) < len(order):
         raise DataError(
-            f"The dataset has {len(found)} classes: {some(found, 12)}. The order asked for has {len(order)}: "
+            f"The dataset has {len(present)} classes: {some(present, 12)}. The requested order has {len(order)}: "
             f"{some(list(order), 12)}. It must name each class once"
             + (f"; missing: {some(unknown)}." if unknown else ".")
         )
@@ -169,12 +175,12 @@ def carve(
 
 
 def stratified_share(rows: np.ndarray, labels: list[str], share: float, seed: int) -> np.ndarray:
-    """Draw the same share of each class, one sample at least, and leave one sample at least behind."""
+    """Draw the same share of each class: at least one sample of it, never all of them."""
     generator = np.random.default_rng(seed)
-    own = np.array([labels[row] for row in rows])
+    names = np.array([labels[row] for row in rows])
     drawn = []
-    for name in np.unique(own):
-        members = rows[own == name]
+    for name in np.unique(names):
+        members = rows[names == name]
         if len(members) < 2:
             raise DataError(
                 f"Class {str(name)!r} has a single sample, so no validation set can be taken out of train. "
@@ -186,15 +192,17 @@ def stratified_share(rows: np.ndarray, labels: list[str], share: float, seed: in
 
 
 def check_classes_known(splits: dict[Split, np.ndarray], labels: list[str]) -> None:
-    """A class that train lacks cannot be learned, and its samples would be scored as nonsense."""
-    known = {labels[row] for row in splits["train"]}
+    """Raise DataError for classes that train lacks: they cannot be learned, and their scores would be meaningless."""
+    trained = {labels[row] for row in splits["train"]}
     for split in ("val", "test"):
-        strange = Counter(labels[row] for row in splits[split] if labels[row] not in known)
-        if strange:
-            named = some([f"{name!r} ({counted(count, 'sample')})" for name, count in strange.most_common()])
+        untrained = Counter(labels[row] for row in splits[split] if labels[row] not in trained)
+        if untrained:
+            named = some(
+                [f"{name!r} ({counted(count, 'sample')})" for name, count in untrained.most_common()]
+            )
             raise DataError(
                 f"The {split} split holds classes that train lacks: {named}. Train has "
-                f"{some(sorted(known), 12)}. Add training samples of these classes, or take the classes out "
+                f"{some(sorted(trained), 12)}. Add training samples of these classes, or take the classes out "
                 f"of {split}."
             )
 

@@ -1,1 +1,1 @@
-"""What people decided: the append-only log."""
+"""Decisions of reviewers: an append-only log, its replay and the corrected labels."""

@@ -1,7 +1,7 @@
-"""What do the decisions make of the labels?
+"""Corrected labels: the decisions of a run applied to its training samples.
 
-Law: as many samples as were decided are rows here, in the order of the run. A decision on a sample that
-the run does not have is an error, never dropped.
+Law: every decided sample is one row, in the order of the run. A decision on a sample that the run does not have is an
+error, never dropped.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from influence_core.run_files.tables import RunTables
 
 @dataclass(frozen=True)
 class ExportCounts:
-    """How many training samples were decided in which way; they add up to total."""
+    """Numbers of training samples by decision; they add up to total."""
 
     kept: int
     relabelled: int
@@ -25,7 +25,7 @@ class ExportCounts:
 
 
 def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
-    """Count the decisions that count now."""
+    """Count the current decisions of a run."""
     actions = _decided(run, log)["action"].tolist()
     kept, relabelled, removed = (actions.count(name) for name in ("keep", "relabel", "remove"))
     total = len(run.samples)
@@ -33,25 +33,25 @@ def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
 
 
 def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """One row per decided sample, in the order of the run.
+    """Return one row per decided sample, in the order of the run.
 
     Columns: sample_id, label (given in the dataset), corrected_label (of a relabelled sample, else
     missing), action, suggested_label, suspicion, reviewer, time (UTC).
     """
     decided = _decided(run, log)
-    given = run.samples.loc[decided.index]
-    frame = pd.DataFrame({"sample_id": decided.index, "label": given["label"].to_numpy()})
+    rows = run.samples.loc[decided.index]
+    frame = pd.DataFrame({"sample_id": decided.index, "label": rows["label"].to_numpy()})
     frame["corrected_label"] = decided["label_after"].to_numpy()
     frame["action"] = decided["action"].to_numpy()
     for name in ("suggested_label", "suspicion"):
-        frame[name] = given[name].to_numpy() if name in given else None
+        frame[name] = rows[name].to_numpy() if name in rows else None
     frame["reviewer"] = decided["reviewer"].to_numpy()
     frame["time"] = decided["time"].array
     return frame
 
 
 def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """One row per training sample that was not removed: sample_id, label (as decided), original_label."""
+    """Return one row per training sample that was not removed: sample_id, label (as decided), original_label."""
     decided = _decided(run, log)
     labels = pd.DataFrame({"original_label": run.samples["label"].astype("str")})
     renamed = decided[decided["action"] == "relabel"]
@@ -62,12 +62,12 @@ def corrected_labels(run: RunTables, log: DecisionLog) -> pd.DataFrame:
 
 
 def _decided(run: RunTables, log: DecisionLog) -> pd.DataFrame:
-    """The decisions that count, in the order of the run."""
+    """Return the current decisions, in the order of the run."""
     current = log.current(run.id)
-    strange = current.index.difference(run.samples.index)
-    if len(strange):
+    foreign = current.index.difference(run.samples.index)
+    if len(foreign):
         raise ExportError(
-            f"{len(strange):,} decisions are about samples that the run {run.name} does not have, such as "
-            f"{strange[0]!r}. The log belongs to another run with the id {run.id}; nothing was exported."
+            f"{len(foreign):,} decisions are about samples that the run {run.name} does not have, such as "
+            f"{foreign[0]!r}. The log belongs to another run with the id {run.id}; nothing was exported."
         )
     return current.loc[[sample for sample in run.samples.index if sample in current.index]]

@@ -1,10 +1,9 @@
-"""What did people decide, in which order, and did anybody contradict anybody?
+"""Append-only log of decisions, with conflicts and undo.
 
-An append-only log. A decision names the revision of the sample it was made on (the number of accepted
-events on that sample so far) and the reviewer's own events since, which may have been on their way. If
-somebody else was faster, the vote is kept as a conflict for people to settle; nothing is overwritten.
-Undo is an event too. What counts now is a replay of the events (replay.py), never written
-beside them, so that the two cannot differ.
+A decision names the revision of its sample (the number of accepted events on that sample so far) and the reviewer's own
+later events, which may still be on their way. If another reviewer was faster, the vote is kept as a conflict for
+reviewers to settle; nothing is overwritten. Undo is an event too. The current state is a replay of the events
+(replay.py) and never stored beside them, so that the two cannot differ.
 """
 
 import hashlib
@@ -41,16 +40,16 @@ __all__ = ["ACTIONS", "Action", "DecisionLog", "Outcome", "Vote", "decision_log_
 
 FILE = "decisions.sqlite"
 KEPT = 8  # replays in memory
-ATTEMPTS = 20  # a writer that lost a race on PostgreSQL reads again and tries again
+ATTEMPTS = 20  # of a writer that loses races to others on PostgreSQL
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an event: every sample of it is either written or in conflict.
+    """The result of an event: every sample of it is either written or in conflict.
 
-    `repeated` says that this event id had been delivered before; the outcome is that of the first time.
+    `repeated` means that this event id was delivered before; the outcome is that of the first delivery.
     """
 
     written: tuple[str, ...]
@@ -60,13 +59,13 @@ class Outcome:
 
 @final
 class DecisionLog:
-    """The log of one database; safe to share between threads, sessions and processes."""
+    """The decision log of one database; safe to share between threads, sessions and processes."""
 
     def __init__(self, engine: Engine) -> None:
         """Use open_log()."""
         self._engine = engine
         self._file = Path(engine.url.database) if engine.dialect.name == "sqlite" else None  # type: ignore[arg-type]
-        self._replays: dict[str, Replay] = {}  # only to save time: each is checked against the events
+        self._replays: dict[str, Replay] = {}  # a cache: each is checked against the events
         self._replaying = threading.Lock()
         self._inode = self._file.stat().st_ino if self._file else None
 
@@ -80,18 +79,18 @@ class DecisionLog:
         reviewer: str,
         seconds: float | None = None,
     ) -> Outcome:
-        """Write one decision on one or many samples, in one transaction.
+        """Write one decision on one or more samples, in one transaction.
 
         Args:
             event_id: Unique per decision, chosen by the client; delivering it again changes nothing.
             run: Run.id.
             action: keep, relabel or remove.
             votes: One per sample.
-            reviewer: Who decided.
+            reviewer: Name of the reviewer.
             seconds: Time the reviewer spent, if known.
 
         Raises:
-            DecisionError: If it cannot be written as asked; then nothing was written.
+            DecisionError: If it cannot be written as requested; then nothing was written.
         """
         if action not in ACTIONS:
             raise DecisionError(f"Unknown action {action!r}; expected one of {', '.join(ACTIONS)}.")
@@ -105,23 +104,23 @@ class DecisionLog:
                 return earlier
             _deliver(connection, run, event_id, action, reviewer, None, content)
             written = queries.written(connection, run, [vote.sample_id for vote in votes])
-            judged = [_judged(row, vote, written) for row, vote in zip(rows, votes, strict=True)]
+            judged = [_with_status(row, vote, written) for row, vote in zip(rows, votes, strict=True)]
             return _append(connection, common, judged)
 
         return self._write(write)
 
     def undo(self, *, event_id: str, run: str, reviewer: str, target: str | None = None) -> Outcome:
-        """Take back an event where nobody decided on top of it; samples decided since are conflicts.
+        """Undo an event on all samples without a later decision; samples decided since become conflicts.
 
         Args:
             event_id: The id of this undo itself.
             run: Run.id.
-            reviewer: Who takes it back.
-            target: The event id to take back; default the reviewer's newest event not yet undone.
+            reviewer: Name of the reviewer who undoes it.
+            target: The event id to undo; default the reviewer's newest event not yet undone.
 
         Returns:
-            The samples that are as before the event, and those that somebody decided since. Nothing at
-            all when there is nothing (left) to undo.
+            The samples restored to their state before the event (written), and those decided since
+            (conflicts). Both are empty when there is nothing left to undo.
         """
         event_id, run, reviewer = checked_names(event_id, run, reviewer)
         content = _checksum(["undo", target])
@@ -129,50 +128,50 @@ class DecisionLog:
         def write(connection: Connection) -> Outcome:
             if (earlier := _repeated(connection, run, event_id, content)) is not None:
                 return earlier
-            found = queries.undo_target(connection, run, reviewer, target)
-            _deliver(connection, run, event_id, "undo", reviewer, found, content)
-            if found is None:
+            undone = queries.undo_target(connection, run, reviewer, target)
+            _deliver(connection, run, event_id, "undo", reviewer, undone, content)
+            if undone is None:
                 return Outcome((), ())
             common = {"run": run, "event_id": event_id, "reviewer": reviewer, "action": "undo"}
-            return _append(connection, common, queries.undoing(connection, run, found))
+            return _append(connection, common, queries.undoing(connection, run, undone))
 
         return self._write(write)
 
     def current(self, run: str) -> pd.DataFrame:
-        """The decision that counts for each decided sample, index sample_id.
+        """Return the current decision of each decided sample, index sample_id.
 
-        Columns: action, label_before, label_after, reviewer, time (UTC), revision (to expect in the next
-        vote), conflict (whether an open one exists), event_id (to undo it).
+        Columns: action, label_before, label_after, reviewer, time (UTC), revision (for the next vote), conflict
+        (whether an open one exists), event_id (for undo).
         """
         with self._replayed(run) as replay:
             return replay.current()
 
     def revisions(self, run: str) -> dict[str, int]:
-        """The revision of every sample that was ever decided, also if undone since; all others are at 0."""
+        """Return the revision of every sample that was ever decided, also if undone since; others have 0."""
         with self._replayed(run) as replay:
             return dict(replay.revisions)
 
     def events(self, run: str) -> pd.DataFrame:
-        """The whole log of a run, in order."""
+        """Return all events of a run, in order."""
         with self._reading() as connection:
             return queries.history(connection, run)
 
     def conflicts(self, run: str) -> pd.DataFrame:
-        """Votes that came too late and that nobody has settled by deciding the sample anew.
+        """Return the open conflicts: late votes that no later decision on the sample has settled.
 
-        Columns: sample_id; action, label_after, reviewer, time, event_id of what counts now (empty if it
-        was undone); the same with `other_` of the late vote; label_before, revision.
+        Columns: sample_id; action, label_after, reviewer, time, event_id of the current decision (empty if it was
+        undone); the same with `other_` of the late vote; label_before, revision.
         """
         with self._replayed(run) as replay:
             return replay.conflicts()
 
     def close(self) -> None:
-        """Give the connections back to the system."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
     def _replayed(self, run: str) -> Iterator[Replay]:
-        """The replay of a run, continued with what was written since, by anybody."""
+        """Yield the replay of a run, continued with all events written since."""
         with self._replaying, self._reading() as connection:
             replay = queries.brought_up_to_date(connection, run, self._replays.pop(run, None) or Replay())
             while len(self._replays) >= KEPT:
@@ -185,7 +184,7 @@ class DecisionLog:
         return self._engine.connect()
 
     def _write(self, work: Callable[[Connection], Result]) -> Result:
-        """Do the work in one transaction; whoever lost a race to another writer reads again."""
+        """Do the work in one transaction, and again after losing a race to another writer."""
         self._refuse_if_gone()
         problem: exc.DBAPIError | None = None
         for _ in range(ATTEMPTS):
@@ -202,24 +201,24 @@ class DecisionLog:
         ) from problem
 
     def _refuse_if_gone(self) -> None:
-        """An open SQLite file that was deleted still accepts writes, and loses all of them."""
+        """Raise DecisionError if the SQLite file was deleted or replaced: it would accept writes and lose them."""
         if self._file is None:
             return
-        found = self._file.stat().st_ino if self._file.exists() else None
-        if found != self._inode:
+        inode = self._file.stat().st_ino if self._file.exists() else None
+        if inode != self._inode:
             raise DecisionError(
-                f"The decision log {self._file} was {'replaced' if found else 'deleted'} while in use. "
+                f"The decision log {self._file} was {'replaced' if inode else 'deleted'} while in use. "
                 f"Put the file back and restart the app; nothing was written to the new one."
             )
 
 
 def open_log(url_or_path: str | Path) -> DecisionLog:
-    """Open the decision log at a file path or a SQLAlchemy URL; created when it is not there."""
+    """Open the decision log at a file path or a SQLAlchemy URL; a missing one is created."""
     return DecisionLog(open_engine(url_or_path))
 
 
 def decision_log_for(root: Path | str) -> DecisionLog:
-    """The log of a root of runs: INFLUENCE_DECISIONS if set, else the file decisions.sqlite in it."""
+    """Open the log of a folder of runs: INFLUENCE_DECISIONS if set, else its file decisions.sqlite."""
     return open_log(os.environ.get("INFLUENCE_DECISIONS") or Path(root) / FILE)
 
 
@@ -227,20 +226,20 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _judged(row: dict[str, Any], vote: Vote, written: dict[str, list[str]]) -> dict[str, Any]:
-    """Compare and set: accepted only on what the reviewer saw, which is a revision and own events since."""
-    made = written.get(vote.sample_id, [])
-    if vote.revision <= len(made) and set(made[vote.revision :]) <= set(vote.own):
-        return row | {"status": "accepted", "revision": len(made) + 1}
+def _with_status(row: dict[str, Any], vote: Vote, written: dict[str, list[str]]) -> dict[str, Any]:
+    """Compare and set: accept a vote only on the state the reviewer saw, a revision and own later events."""
+    accepted = written.get(vote.sample_id, [])
+    if vote.revision <= len(accepted) and set(accepted[vote.revision :]) <= set(vote.own):
+        return row | {"status": "accepted", "revision": len(accepted) + 1}
     return row | {"status": "conflict", "revision": None}
 
 
 def _repeated(connection: Connection, run: str, event_id: str, content: str) -> Outcome | None:
-    """The outcome of the first delivery of this event, if there was one."""
-    known = sa.select(deliveries.c.content).where(deliveries.c.run == run, deliveries.c.event_id == event_id)
-    if (found := connection.execute(known).scalar()) is None:
+    """Return the outcome of an earlier delivery of this event; None without one."""
+    query = sa.select(deliveries.c.content).where(deliveries.c.run == run, deliveries.c.event_id == event_id)
+    if (earlier := connection.execute(query).scalar()) is None:
         return None
-    if found != content:
+    if earlier != content:
         raise DecisionError(
             f"The event id {event_id!r} was used before for another decision of this run. "
             f"Reload the page and decide again."
@@ -267,7 +266,7 @@ def _deliver(
 
 
 def _append(connection: Connection, common: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
-    """Insert the rows of an event; in order of sample, so that two writers never wait for each other."""
+    """Insert the rows of an event, in order of sample, so that two writers cannot deadlock."""
     common = common | {"time": utc_now()}
     numbered = [common | row | {"ordinal": ordinal} for ordinal, row in enumerate(rows)]
     if numbered:
@@ -282,6 +281,6 @@ def _outcome(rows: list[dict[str, Any]], *, repeated: bool = False) -> Outcome:
 
 
 def _lost_a_race(error: exc.DBAPIError) -> bool:
-    """Another writer took the revision or the event id first, or PostgreSQL broke a tie."""
+    """Whether another writer took the revision or the event id first, or PostgreSQL broke a tie."""
     broken_tie = getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
     return broken_tie or isinstance(error, exc.IntegrityError)

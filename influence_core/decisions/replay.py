@@ -1,11 +1,11 @@
-"""What counts after all these events? A replay answers; it needs no database.
+"""Replay of decision events into current decisions and conflicts, without a database.
 
-    standing   an accepted decision that no undo took back; they lie on each other like a stack
+    standing   an accepted decision that was not undone; those of a sample form a stack
     current    the newest standing decision of a sample
     revision   the number of accepted events on a sample, undos included
-    open       a vote that came too late, was not withdrawn, and after which nobody's decision stands
+    open       a vote that came too late, was not withdrawn, and has no standing decision after it
 
-Ids grow with the revisions of a sample, because a revision is only claimed after the one before was read.
+Ids grow with the revisions of a sample, because a revision is only claimed after the previous one was read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _TYPES |= {"rank": "Int64", "suspicion": "float64", "seconds": "float64"}
 
 
 class Event(NamedTuple):
-    """What a replay needs of an event."""
+    """The fields of an event that a replay uses."""
 
     id: int
     sample_id: str
@@ -39,20 +39,22 @@ class Event(NamedTuple):
 
 @final
 class Replay:
-    """The state after the events so far; more may be added, in order."""
+    """The state after the events so far; later events may be added, in order."""
 
     def __init__(self, events: Iterable[Sequence[Any]] = ()) -> None:
         """Begin with these events, each with the fields of Event in order."""
         self.count = self.last = 0  # number of events, id of the newest
-        self.tops: dict[str, Sequence[Any]] = {}  # what counts, by sample
+        self.tops: dict[str, Sequence[Any]] = {}  # the current decision, by sample
         self.revisions: dict[str, int] = {}
-        self._below: dict[int, Sequence[Any]] = {}  # the decision under another one, by the other's id
+        self._below: dict[
+            int, Sequence[Any]
+        ] = {}  # the decision below another one, by the id of the upper one
         self._late: dict[int, Sequence[Any]] = {}  # conflicting votes not withdrawn, by id
         self._current: pd.DataFrame | None = None
         self.extend(events)
 
     def extend(self, events: Iterable[Sequence[Any]]) -> None:
-        """Go on with later events."""
+        """Apply later events."""
         for event in events:
             number, sample, revision, status, undoes = event[0], event[1], event[8], event[9], event[10]
             self.count, self.last, self._current = self.count + 1, number, None
@@ -65,7 +67,7 @@ class Replay:
                 self._late.pop(undoes, None)
 
     def current(self) -> pd.DataFrame:
-        """The decision that counts for each decided sample, index sample_id, the newest decision last."""
+        """Return the current decision of each decided sample, index sample_id, the newest last."""
         if self._current is None:
             tops = sorted(self.tops.values(), key=lambda event: event[0])
             columns = dict(zip(Event._fields, _columns(tops, len(Event._fields)), strict=True))
@@ -80,19 +82,19 @@ class Replay:
         return self._current.copy()
 
     def conflicts(self) -> pd.DataFrame:
-        """The open conflicts: each late vote beside what counts now."""
+        """Return the open conflicts: each late vote beside the current decision."""
         rows = []
         for late in self._open():
             top = self.tops.get(late.sample_id)
             counting = _shown(Event(*top)) if top else (None,) * len(SHOWN)
-            known = (late.sample_id, late.label_before, self.revisions.get(late.sample_id, 0))
-            rows.append((*known, *counting, *_shown(late)))
+            sample = (late.sample_id, late.label_before, self.revisions.get(late.sample_id, 0))
+            rows.append((*sample, *counting, *_shown(late)))
         return frame(
             ["sample_id", "label_before", "revision", *SHOWN, *(f"other_{name}" for name in SHOWN)], rows
         )
 
     def _stack(self, sample: str, number: int, undoes: int | None, event: Sequence[Any]) -> None:
-        """Lay a decision on the one that counted, or take the top one off: undo accepts no other."""
+        """Put a decision on top of the stack, or remove the top one: only that one can be undone."""
         top = self.tops.pop(sample, None)
         if undoes is None:
             self.tops[sample] = event
@@ -102,19 +104,19 @@ class Replay:
             self.tops[sample] = self._below.pop(undoes)
 
     def _open(self) -> list[Event]:
-        """Late votes after which no decision stands."""
+        """Return the late votes without a standing decision after them."""
         late = [Event(*event) for event in self._late.values()]
         return [vote for vote in late if self.tops.get(vote.sample_id, (0,))[0] < vote.id]
 
 
 def frame(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
-    """Rows of the database as a frame whose types do not depend on what is in it."""
+    """Return rows of the database as a frame whose types do not depend on the values."""
     columns = zip(names, _columns(list(rows), len(names)), strict=True)
     return pd.DataFrame({name: _array(name, values) for name, values in columns})
 
 
 def _columns(rows: list[Sequence[Any]], width: int) -> list[Sequence[Any]]:
-    return [[row[place] for row in rows] for place in range(width)]
+    return [[row[position] for row in rows] for position in range(width)]
 
 
 def _array(name: str, values: Sequence[Any]) -> Any:

@@ -1,8 +1,8 @@
-"""Where are decisions kept, and what keeps a database from losing or changing one?
+"""Database schema of the decision log, guarded against loss and change.
 
-Two tables that only ever grow (triggers refuse UPDATE and DELETE):
+Two tables that only grow (triggers refuse UPDATE and DELETE):
 
-    deliveries   one row per client event id and run: a redelivered event is recognised, never applied twice
+    deliveries   one row per client event id and run: a redelivered event is recognised and not applied twice
     events       one row per sample of an event; UNIQUE (run, sample_id, revision) is the compare-and-set
 
 `status` of an event: "accepted" (it has a revision), "conflict" (it came too late), or "withdrawal"
@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from influence_core.errors import DecisionError
 
-CREATING = 0x1F0E7CE  # any number, the same in every process: one creates the tables, the others wait
+CREATING = 0x1F0E7CE  # id of an advisory lock: one process creates the tables, the others wait
 BUSY = 30.0  # seconds a writer waits for another one
 
 _tables = sa.MetaData()
@@ -74,10 +74,10 @@ events = sa.Table(
 
 
 def open_engine(url_or_path: str | Path) -> Engine:
-    """Connect, and create the tables when they are not there yet.
+    """Connect to the database and create missing tables.
 
     Raises:
-        DecisionError: If the database cannot be reached or written; a password is never repeated.
+        DecisionError: If the database cannot be reached or written; the text never contains the password.
     """
     url = _url(url_or_path)
     shown = url.render_as_string(hide_password=True)
@@ -86,7 +86,7 @@ def open_engine(url_or_path: str | Path) -> Engine:
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine)
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
-            if engine.dialect.name == "postgresql":  # SQLite lets only one in anyway
+            if engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
             _tables.create_all(connection)
     except (exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
@@ -113,10 +113,10 @@ def _url(url_or_path: str | Path) -> sa.URL:
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """Durable and many-handed: write-ahead log, flushed at each commit, one writer at a time.
+    """Configure SQLite for durability and many users: write-ahead log, flushed at each commit, one writer at a time.
 
-    The sqlite3 module must not begin transactions by itself: a transaction that begins by reading and
-    then writes can fail at once under another writer, one that begins IMMEDIATE waits its turn.
+    The sqlite3 module must not begin transactions by itself. A transaction that begins by reading and then writes can
+    fail at once while another one writes; one that begins IMMEDIATE waits its turn.
     """
 
     @event.listens_for(engine, "connect")
@@ -135,7 +135,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _use_write_ahead_log(engine: Engine) -> None:
-    """The mode is a property of the file. Switching to it does not wait for others, so we do."""
+    """Switch the file to the write-ahead log. SQLite does not wait for other connections here, so this loop does."""
     deadline = time.monotonic() + BUSY
     while True:
         connection = engine.raw_connection()
@@ -151,7 +151,7 @@ def _use_write_ahead_log(engine: Engine) -> None:
 
 
 def _append_only(table: sa.Table) -> None:
-    """Let the database itself refuse to change or delete a row."""
+    """Add triggers by which the database refuses to change or delete a row."""
     for verb in ("UPDATE", "DELETE"):
         name = f"{table.name}_refuse_{verb.lower()}"
         sqlite = sa.DDL(

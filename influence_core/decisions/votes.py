@@ -1,4 +1,4 @@
-"""What does one person say about one sample, and can it be written as said?"""
+"""Votes: the decision of one reviewer on one sample, checked before it is written."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ ACTIONS: tuple[str, ...] = get_args(Action)
 
 @dataclass(frozen=True)
 class Vote:
-    """One sample of a decision, and what the reviewer saw when deciding.
+    """One sample of a decision, with the state that the reviewer saw.
 
     Args:
         sample_id: The sample.
-        revision: Its revision as the reviewer saw it; 0 when nobody has decided yet.
+        revision: Its revision as the reviewer saw it; 0 before the first decision.
         label_before: The label given in the dataset.
         label_after: The new label, for "relabel" only.
         suggested_label: The label that was suggested.
         suspicion: The suspicion that was shown, in [0, 1].
         rank: The place in the list that was shown.
-        own: Events that the reviewer has made on this sample since that revision. Whether they are written by now the
-            reviewer need not know; what anybody else wrote since is a conflict.
+        own: The reviewer's events on this sample since that revision, written yet or not. An event of any other
+            reviewer since then is a conflict.
     """
 
     sample_id: str
@@ -45,12 +45,12 @@ def checked_names(event_id: str, run: str, reviewer: str) -> tuple[str, str, str
     )
 
 
-def _text(value: Any, what: str, longest: int = 4000) -> str:
-    """Text that every database can keep."""
+def _text(value: Any, field: str, longest: int = 4000) -> str:
+    """Return a text that every database can store, or raise DecisionError."""
     if not isinstance(value, str) or not value or len(value) > longest:
-        raise DecisionError(f"The {what} is {value!r:.60}; expected a text of 1 to {longest:,} characters.")
+        raise DecisionError(f"The {field} is {value!r:.60}; expected a text of 1 to {longest:,} characters.")
     if "\0" in value or (not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value)):
-        raise DecisionError(f"The {what} {value!r:.60} holds characters that no database can keep.")
+        raise DecisionError(f"The {field} {value!r:.60} holds characters that a database cannot store.")
     return str(value)
 
 
@@ -66,7 +66,7 @@ def distinct(votes: Sequence[Vote]) -> Sequence[Vote]:
 
 
 def row_of(vote: Vote, action: str) -> dict[str, Any]:
-    """A vote as values of the table, checked."""
+    """Check a vote and return it as a row of the table."""
     sample = _text(vote.sample_id, "sample id")
     before = _text(vote.label_before, f"label given to {sample!r}")
     if action != "relabel" and vote.label_after is not None:
@@ -82,7 +82,7 @@ def row_of(vote: Vote, action: str) -> dict[str, Any]:
     if vote.suspicion is not None and not 0 <= vote.suspicion <= 1:
         raise DecisionError(f"The suspicion of {sample!r} is {vote.suspicion}; expected 0 to 1, or none.")
     row = asdict(vote)
-    del row["own"]  # not part of what was decided
+    del row["own"]  # not part of the decision
     row["suspicion"] = None if vote.suspicion is None else float(vote.suspicion)
     row["rank"] = None if vote.rank is None else int(vote.rank)
     return row | {"action": action, "expected_revision": int(row.pop("revision"))}

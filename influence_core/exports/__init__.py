@@ -1,1 +1,1 @@
-"""What was decided, in files other tools read."""
+"""Exports of decisions and corrected datasets for other tools."""

@@ -1,4 +1,4 @@
-"""The decisions in the words of cleanlab and Label Studio."""
+"""Exports for cleanlab and Label Studio."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from influence_core.runs.run import Run
 
 
 def label_issues(run: Run, log: DecisionLog) -> pd.DataFrame:
-    """cleanlab's table of label issues, one row per training sample, in the order of the run.
+    """Return cleanlab's table of label issues, one row per training sample, in the order of the run.
 
-    Columns: sample_id; is_label_issue: as a person decided, else whether the suspicion reaches the run's
-    cut; label_score in [0, 1], low is bad (cleanlab's sign): 1 - suspicion; given_label; predicted_label.
+    Columns: sample_id; is_label_issue: as decided, else whether the suspicion reaches the run's cut; label_score in
+    [0, 1], low is bad (cleanlab's sign): 1 - suspicion; given_label; predicted_label.
     """
     samples, decided = run.samples, corrections(run, log).set_index("sample_id")["action"]
     cut = run.description.get("results", {}).get("cut")
@@ -41,23 +41,23 @@ def label_studio_tasks(
     image_url: Callable[[str], str],
     sample_ids: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Label Studio's import format: one task per sample, with our suggestion and what people decided.
+    """Return tasks in Label Studio's import format: one per sample, with our suggestion and the decision.
 
     Args:
         run: The run.
         log: The decision log.
-        image_url: Address of a sample's picture, as Label Studio will ask for it.
-        sample_ids: Which samples, in which order; default all.
+        image_url: Function from a sample's id to the address of its picture for Label Studio.
+        sample_ids: Ids of the samples, in order; default all.
     """
     samples, decided = run.samples, corrections(run, log).set_index("sample_id")
-    chosen = samples.index if sample_ids is None else list(sample_ids)
-    rows = samples.loc[chosen].to_dict("index")
+    exported = samples.index if sample_ids is None else list(sample_ids)
+    rows = samples.loc[exported].to_dict("index")
     verdicts = decided.to_dict("index")
-    return [_task(run, str(sample), rows[sample], verdicts.get(sample), image_url) for sample in chosen]
+    return [_task(run, str(sample), rows[sample], verdicts.get(sample), image_url) for sample in exported]
 
 
 def label_studio_config(classes: Sequence[str]) -> str:
-    """The labelling interface that the tasks fit."""
+    """Return the labelling interface for the tasks, as XML."""
     labels = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
     actions = "".join(f'<Choice value="{name}"/>' for name in ("keep", "relabel", "remove"))
     return (
@@ -82,7 +82,7 @@ def _task(
 
 
 def _annotations(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A removed sample has no right label: it is annotated with the action alone."""
+    """Return the annotations of a decision. A removed sample has no correct label: only the action."""
     if verdict is None:
         return []
     label = {"keep": verdict["label"], "relabel": verdict["corrected_label"]}.get(verdict["action"])

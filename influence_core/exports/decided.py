@@ -1,14 +1,14 @@
-"""What was decided, in the files other tools read?
+"""All exports of a run's decisions, in the formats of other tools.
 
     corrections         one row per decided sample, for people and spreadsheets (decisions/corrections.py)
     corrected_labels    one row per sample that remains, for training
     tables              as CSV that spreadsheets cannot run, as Parquet (system/safe_tables.py)
     image folder        a zip that open_dataset (and Hugging Face's image folder) reads (image_folder.py)
     issues, tasks       the tables of cleanlab and Label Studio (annotation_tools.py)
-    log                 every event, also what was undone or came too late
+    log                 every event, also undone and late ones
 
-Law: as many as were decided are written, as many as were written are exported, in the order given. The
-log belongs to the run by its id; decisions on samples the run does not have are an error, never dropped.
+Law: every decision is written and every written decision is exported, in the order of the run. The log belongs to the
+run by its id. Decisions on samples that the run does not have are an error, never dropped.
 """
 
 from influence_core.decisions.corrections import ExportCounts, corrected_labels, corrections, counts

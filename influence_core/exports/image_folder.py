@@ -1,12 +1,12 @@
-"""The corrected dataset as a zip of pictures that other tools, and our own open_dataset, read.
+"""Export of the corrected dataset as a zip of pictures, readable by other tools and open_dataset.
 
     train/<class>/<name>.png     the original bytes of every picture that was not removed
     val/, test/                  unchanged, so that a model trained on it is judged on the same pictures
     metadata.csv                 file_name, label, split, groups (Hugging Face's image-folder convention)
-    corrections.csv              what was decided, for people
+    corrections.csv              the decisions, for readers
 
-Folder and file names are made safe for every system and never collide; the exact label of a picture is
-the one in metadata.csv. The same decisions give the same bytes.
+Folder and file names are safe on every system and never collide. The exact label of a picture is the one in
+metadata.csv. The same decisions give the same bytes.
 """
 
 import re
@@ -32,7 +32,7 @@ _WHEN = (1980, 1, 1, 0, 0, 0)  # the same in every zip
 
 
 class Split(Protocol):
-    """What an export needs of data.Samples."""
+    """The part of data.Samples that an export uses."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
@@ -47,7 +47,7 @@ class Split(Protocol):
 
 
 class Pictures(Protocol):
-    """What an export needs of data.Dataset."""
+    """The part of data.Dataset that an export uses."""
 
     @property
     def train(self) -> Split: ...
@@ -66,14 +66,14 @@ def write_image_folder(
     splits: tuple[str, ...] = ("train", "val", "test"),
     on_progress: Progress | None = None,
 ) -> int:
-    """Write the corrected dataset as a zip, one picture after the other.
+    """Write the corrected dataset as a zip, picture by picture.
 
     Args:
-        run: The run whose decisions count.
+        run: The run whose decisions are applied.
         log: The decision log.
-        dataset: The dataset the run was made of.
+        dataset: The dataset of the run.
         target: A path, or a file object open for writing bytes.
-        splits: Which of train, val and test to write; only train is ever changed.
+        splits: The splits to write, of train, val and test; only train is changed.
         on_progress: Called with ("export", done, total).
 
     Returns:
@@ -86,7 +86,7 @@ def write_image_folder(
     _check_same(run, dataset.train)
     parts = [(name, part) for name in splits if (part := getattr(dataset, name)) is not None]
     kept = {
-        name: [place for place, sample in enumerate(part.ids) if name != "train" or sample in labels]
+        name: [position for position, sample in enumerate(part.ids) if name != "train" or sample in labels]
         for name, part in parts
     }
     folders, files = Names(), Names()
@@ -94,16 +94,17 @@ def write_image_folder(
     total = sum(map(len, kept.values()))
     with opened(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, part in parts:
-            groups = part.groups.to_dict("records") or [{}] * len(part)  # no columns give no records
-            for place in kept[name]:
-                sample = part.ids[place]
-                given = part.classes[int(part.labels[place])]
+            # Without columns there are no records.
+            groups = part.groups.to_dict("records") or [{}] * len(part)
+            for position in kept[name]:
+                sample = part.ids[position]
+                given = part.classes[int(part.labels[position])]
                 label = labels[sample] if name == "train" else given
-                content, suffix = part.image_bytes(place)
+                content, suffix = part.image_bytes(position)
                 folder = f"{name}/{folders.of(label, key=label)}"
                 path = files.inside(folder, PurePosixPath(sample).stem, suffix)
                 _add(archive, path, content)
-                rows.append({**groups[place], "file_name": path, "label": label, "split": name})
+                rows.append({**groups[position], "file_name": path, "label": label, "split": name})
                 if on_progress is not None:
                     on_progress("export", len(rows), total)
         columns = dict.fromkeys(["file_name", "label", "split", *(name for row in rows for name in row)])
@@ -113,22 +114,22 @@ def write_image_folder(
 
 
 class Names:
-    """Names that are safe on every system and different from each other, also where case does not count."""
+    """A source of names that are safe on every system and distinct, also without regard to case."""
 
     def __init__(self) -> None:
-        """Begin with no name taken."""
+        """Begin with all names free."""
         self._taken: set[str] = set()
-        self._next: dict[str, int] = {}  # where to go on counting
-        self._known: dict[str, str] = {}
+        self._next: dict[str, int] = {}  # the next number to try, by name
+        self._by_key: dict[str, str] = {}
 
     def of(self, text: str, *, key: str) -> str:
-        """The one name for a key, made from a text."""
-        if key not in self._known:
-            self._known[key] = self.inside("", text, "")
-        return self._known[key]
+        """Return the name of a key, made from the text at its first use."""
+        if key not in self._by_key:
+            self._by_key[key] = self.inside("", text, "")
+        return self._by_key[key]
 
     def inside(self, folder: str, text: str, suffix: str) -> str:
-        """A new name in a folder: the text made safe, with a number when it is taken."""
+        """Return a new name in a folder: the text made safe, with a number when it is taken."""
         stem = f"{folder}/{safe_name(text)}" if folder else safe_name(text)
         path = first = f"{stem}{suffix}"
         number = self._next.get(first.casefold(), 2)
@@ -140,7 +141,7 @@ class Names:
 
 
 def safe_name(text: str) -> str:
-    """A name close to the text that every file system takes: no separators, devices, dots at the ends."""
+    """Return a name close to the text for every file system: no separators, devices, dots at the ends."""
     name = re.sub(r"[^\w .()+-]+", "_", unicodedata.normalize("NFC", text))
     name = name[:LONGEST].strip(" .") or "_"
     return f"_{name}" if _RESERVED.fullmatch(name) else name

@@ -1,8 +1,8 @@
-"""How does a repaired version leave this tool, so that others can train on it?
+"""Export of a repaired version as one Parquet file for training elsewhere.
 
-Pictures: one Parquet file as Hugging Face writes it (image, label, split, groups), which open_dataset reads again. Its
-metadata say what changed, by whom, and from which run. Arrays: the labels alone as Parquet, beside the inputs they
-belong to. Validation and test samples go along unchanged.
+Pictures: image, label, split, groups, as Hugging Face writes them; open_dataset reads the file again. Arrays: only the
+ids, labels, splits and groups, because the inputs did not change. The metadata state what changed, by whom, and from
+which run. Validation and test samples are included unchanged.
 """
 
 import json
@@ -18,11 +18,11 @@ from influence_core.system import atomic
 from influence_core.system.safe_tables import Target, opened
 
 KEY = b"influence_explorer"
-ROWS = 1000  # of one row group: pictures are kept in memory for no longer
+ROWS = 1000  # per row group: the most pictures in memory at once
 
 
 def write_version(version: Version, val: Samples, test: Samples | None, target: Target) -> int:
-    """Write the samples that remain, with val and test; returns the number of training rows."""
+    """Write the remaining training samples, with val and test; returns the number of training rows."""
     train = version.remaining()
     parts = [part for part in (train, val, test) if part is not None and len(part)]
     facts = {KEY: json.dumps(atomic.plain(version.to_json())).encode()}
@@ -36,7 +36,7 @@ def write_version(version: Version, val: Samples, test: Samples | None, target: 
 
 
 def version_bytes(version: Version, val: Samples, test: Samples | None) -> bytes:
-    """The same file in memory, for a download."""
+    """Return the content of the same file, for a download."""
     target = BytesIO()
     write_version(version, val, test, target)
     return target.getvalue()

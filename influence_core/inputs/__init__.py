@@ -1,1 +1,1 @@
-"""A model and its dataset as one thing: opened together, described, fingerprinted, reopened."""
+"""A run's inputs, a model with its dataset: opened together, described, fingerprinted, reopened."""

@@ -1,7 +1,7 @@
-"""`Described`: anybody's split with what is known of each sample, read in one pass.
+"""`Described`: a foreign dataset with ids, labels, groups and a fingerprint, read in one pass.
 
-Our own Samples carry ids, labels, groups and a fingerprint. Any other map-style dataset is wrapped once, so that nobody
-after it asks what kind it is, or decodes it again to learn its labels.
+Our Samples have these attributes. Any other map-style dataset is wrapped once, so that later code need not test its
+kind, nor decode it again for its labels.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ READ_AT_ONCE = 256
 
 
 def adapted(samples: Any) -> Any:
-    """Samples as they are, another dataset as Described; None stays None."""
+    """Wrap a dataset in Described; Samples, Described and None are returned unchanged."""
     return samples if samples is None or isinstance(samples, Samples | Described) else Described(samples)
 
 
 @final
 class Described(Dataset):
-    """A map-style dataset of (input, label) that is not ours, with row numbers as ids; read on first use."""
+    """A foreign map-style dataset of (input, label), with row numbers as ids; read on first use."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset: Any = dataset
@@ -43,17 +43,17 @@ class Described(Dataset):
 
     @property
     def labels(self) -> np.ndarray:
-        """Given labels (n,) int64, from the items: the dataset's own `labels` may stand before a target transform."""
+        """Given labels (n,) int64, from the items: the dataset's `labels` may lack a target transform."""
         return self._read[0]
 
     @property
     def fingerprint(self) -> str:
-        """The dataset's own, else SHA-256 over every input and label in order."""
+        """The fingerprint of the dataset, else SHA-256 over every input and label in order."""
         return getattr(self.dataset, "fingerprint", None) or self._read[1]
 
     @property
     def groups(self) -> pd.DataFrame:
-        """Group columns, one row a sample; without columns where the dataset names none."""
+        """Group columns, one row per sample; no columns where the dataset has none."""
         groups = getattr(self.dataset, "groups", None)
         return groups if groups is not None else pd.DataFrame(index=range(len(self)))
 
@@ -64,14 +64,14 @@ class Described(Dataset):
         for batch in batches(self, READ_AT_ONCE, like=nn.Identity()):
             absorb(digest, batch.inputs)
             absorb(digest, batch.labels)
-            labels.append(_one_each(batch.labels, len(batch)))
+            labels.append(_class_numbers(batch.labels, len(batch)))
         return np.concatenate(labels) if labels else np.zeros(0, np.int64), digest.hexdigest()
 
 
-def _one_each(labels: Tensor, samples: int) -> np.ndarray:
-    """Labels (b,) int64 of a batch."""
+def _class_numbers(labels: Tensor, samples: int) -> np.ndarray:
+    """Return the labels (b,) int64 of a batch; raise DataError unless there is one per sample."""
     if labels.numel() != samples:
         raise DataError(
-            f"The labels of {samples} samples have shape {tuple(labels.shape)}; expected one class number a sample."
+            f"The labels of {samples} samples have shape {tuple(labels.shape)}; expected one class number per sample."
         )
     return labels.reshape(-1).long().cpu().numpy()

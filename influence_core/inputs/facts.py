@@ -18,7 +18,7 @@ READ_AT_ONCE = 256
 
 
 def fitted(samples: Any, model: nn.Module) -> Any:
-    """Our samples in the channels and size our model expects; anything else as it is."""
+    """Return our samples in the input format of our model; other datasets or models change nothing."""
     preprocessing = getattr(model, "preprocessing", None)
     if samples is None or preprocessing is None or not hasattr(samples, "fitted"):
         return samples
@@ -26,38 +26,42 @@ def fitted(samples: Any, model: nn.Module) -> Any:
 
 
 def classes_of(model: nn.Module, samples: Any) -> tuple[str, ...] | None:
-    """Class names from the model, else from the samples, else None: the numbers then speak for themselves."""
+    """Return class names from the model, else from the samples, else None."""
     for owner in (model, samples):
-        found = getattr(owner, "classes", None)
-        if found is not None:
-            return tuple(str(name) for name in found)
+        classes = getattr(owner, "classes", None)
+        if classes is not None:
+            return tuple(str(name) for name in classes)
     return None
 
 
 def class_names(model: nn.Module, samples: Any) -> tuple[str, ...]:
-    """Class names, or the numbers of the model's outputs as text where nobody has named them."""
+    """Return class names, or the numbers of the model's outputs as text where there are no names.
+
+    Raises:
+        ModelError: the model does not return one number per class, or not as many as there are names.
+    """
     named = classes_of(model, samples)
     outputs = logits_of(model, Subset(samples, [0]))
     if outputs.ndim != 2:
         raise ModelError(
-            f"The model returns shape {tuple(outputs.shape)} for one sample; expected (1, c), one number a class. "
-            "Analyses are for classifiers; `sweep` alone takes any output and a loss of your own."
+            f"The model returns shape {tuple(outputs.shape)} for one sample; expected (1, c), one number per class. "
+            "Analyses are for classifiers; only `sweep` takes any output and a custom loss."
         )
     if named is not None and len(named) != outputs.shape[1]:
         raise ModelError(
-            f"The model has {outputs.shape[1]} outputs, but {_few(named)} are the class names. Expected one name an "
+            f"The model has {outputs.shape[1]} outputs, but {_few(named)} are the class names. Expected one name per "
             "output: open the model that was trained on these classes."
         )
     return named or tuple(str(number) for number in range(outputs.shape[1]))
 
 
 def groups_of(samples: Any) -> pd.DataFrame | None:
-    """Group columns, one row a sample; None where there are none."""
+    """Return the group columns, one row per sample; None where there are none."""
     return samples.groups if len(samples.groups.columns) else None
 
 
 def model_facts(model: nn.Module) -> dict[str, Any]:
-    """What run.json says of the model."""
+    """Return the facts about the model for run.json."""
     path = getattr(model, "path", None)
     preprocessing = getattr(model, "preprocessing", None)
     return {
@@ -70,10 +74,11 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
 
 
 def checked_classes(model: nn.Module, train: Any, *others: Any) -> tuple[str, ...]:
-    """Class names, after a look that model and data speak of the same ones and every label is one of them.
+    """Return the class names, after checking that model and data have the same and every label is one of them.
 
     Raises:
-        ModelError, DataError: they do not.
+        ModelError: the classes differ, or their number is not that of the outputs.
+        DataError: a label is not a class number.
     """
     ours, theirs = getattr(model, "classes", None), getattr(train, "classes", None)
     if ours is not None and theirs is not None and tuple(ours) != tuple(theirs):
@@ -97,7 +102,7 @@ def _few(names: Any) -> str:
 
 
 def logits_of(model: nn.Module, samples: Dataset) -> Tensor:
-    """Outputs (n, c) in evaluation mode, by plain inference."""
+    """Return the outputs (n, c) in evaluation mode."""
     with scoring(model), torch.no_grad():
         parts = [
             loop.forward(model, batch.inputs).cpu()

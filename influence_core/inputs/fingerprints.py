@@ -1,4 +1,4 @@
-"""Fingerprints: SHA-256 over all content of a model's weights and of the splits of a dataset."""
+"""Fingerprints: SHA-256 over a model's weights and over the splits of a dataset."""
 
 import hashlib
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def fingerprint(*splits: Any) -> str:
-    """SHA-256 over ALL content of the splits, each Samples, Described or None: every input, every label, in order."""
+    """Return SHA-256 over ALL content of the splits (Samples, Described or None): every input and label in order."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(b"split" if split is not None else b"none")
@@ -18,7 +18,7 @@ def fingerprint(*splits: Any) -> str:
 
 
 def weights_fingerprint(model: nn.Module) -> str:
-    """SHA-256 over every name and tensor of the state dict."""
+    """Return SHA-256 over every name and tensor of the state dict."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())

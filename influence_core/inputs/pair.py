@@ -1,4 +1,4 @@
-"""A model and its dataset opened as a pair: classes in the order of the model's outputs, checked to fit each other."""
+"""A model and its dataset opened as a pair, with the same classes in the order of the model's outputs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,22 +15,24 @@ def open_pair(
     model_options: Mapping[str, Any] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
 ) -> tuple[OpenedModel, Dataset]:
-    """Open both.
+    """Open a model and its dataset.
 
     Args:
-        model: For open_model, with keywords such as architecture.
-        dataset: For open_dataset, with keywords such as skip_unreadable.
+        model: Path for open_model.
+        dataset: Path for open_dataset.
+        model_options: Keywords of open_model, such as architecture.
+        dataset_options: Keywords of open_dataset, such as skip_unreadable.
 
     Raises:
         InfluenceError: one of them cannot be read.
         ModelError: they name their classes differently.
     """
-    network = open_model(model, **(model_options or {}))  # first: a wrong file of weights is told at once
+    network = open_model(model, **(model_options or {}))  # first: a wrong weight file is reported at once
     return network, paired(network, open_dataset(dataset, **(dataset_options or {})))
 
 
 def paired(model: OpenedModel, dataset: Dataset) -> Dataset:
-    """The dataset with its classes in the order of the model's outputs.
+    """Return the dataset with its classes in the order of the model's outputs.
 
     Raises:
         ModelError: they name their classes differently.
@@ -41,5 +43,5 @@ def paired(model: OpenedModel, dataset: Dataset) -> Dataset:
 
 
 def in_order(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The dataset with its classes in this order where they are the same names; else as it is."""
+    """Return the dataset with its classes in this order; unchanged where the names differ."""
     return dataset.with_classes(classes) if set(dataset.classes) == set(classes) else dataset

@@ -1,8 +1,8 @@
-"""Are the model and the data of a run still the ones it was made from? Only then may more be computed for it.
+"""Reopening of a run's model and data, to compute more for the run.
 
-A run keeps where its inputs came from and their fingerprints (sha256 over all content). They are opened again by the
-same safe readers, with the options of that time, and compared; whatever differs is an error, never a mixture of old
-scores with new weights.
+A run keeps the paths of its inputs and their fingerprints (SHA-256 over all content). The inputs are opened by the same
+safe readers with the original options, and compared. Any difference is an error: old scores are never mixed with new
+weights.
 """
 
 import threading
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The model and the splits of a run, in the form the model reads. Use `lock` around every pass: a pass puts hooks
-    on the model, so two at once would see each other's."""
+    """The model and the splits of a run, in the model's input format.
+
+    Hold `lock` during every pass: a pass puts hooks on the model, and two at once would see each other's hooks.
+    """
 
     model: nn.Module
     train: Any
@@ -36,21 +38,21 @@ class Inputs:
     test: Any
     loss: str | Loss
     shared: bool = False
-    """Others hold the same model and may change it; one that was opened from its file is ours alone."""
+    """Whether other code holds the same model and may change it; false for a model opened from its file."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     studies: dict[tuple[str, tuple[str, ...]], Study] = field(default_factory=dict)
-    """What was found about the model, by precision and trainable parameters: filled at first use, under the lock."""
+    """Studies of the model by precision and trainable parameters, filled on first use under the lock."""
 
     def split(self, name: str) -> Any:
-        """Samples of "train", "val" or "test"; None when there are none."""
+        """Return the samples of "train", "val" or "test"; None when there are none."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
 def reopen(run: "RunTables") -> Inputs:
-    """Open model and data of a run again from where they were.
+    """Open the model and the data of a run from their recorded paths.
 
     Raises:
-        RunError: their place is not known, or what lies there now has another fingerprint.
+        RunError: a path is not recorded or does not exist, or its content has another fingerprint.
         InfluenceError: a file cannot be read.
     """
     from influence_core.models import open_model
@@ -58,7 +60,7 @@ def reopen(run: "RunTables") -> Inputs:
 
     facts = run.description["inputs"]
     model = open_model(
-        _place(run, "model"),
+        _input_path(run, "model"),
         architecture=facts["model"].get("architecture"),
         classes=run.classes,
         preprocessing=read_preprocessing(facts["model"].get("preprocessing"), run.path / "run.json"),
@@ -69,11 +71,11 @@ def reopen(run: "RunTables") -> Inputs:
 
 
 def reopen_dataset(run: "RunTables") -> "Dataset":
-    """Open the dataset of a run again from where it was: with the options and the class order of that time."""
+    """Open the dataset of a run from its recorded path, with the recorded options and class order."""
     from influence_core.data import open_dataset
     from influence_core.inputs.pair import in_order
 
-    dataset = open_dataset(_place(run, "dataset"), **_options(run))
+    dataset = open_dataset(_input_path(run, "dataset"), **_options(run))
     return in_order(dataset, run.classes)
 
 
@@ -87,7 +89,11 @@ def adopt(
     loss: str | Loss = "cross_entropy",
     shared: bool = True,
 ) -> Inputs:
-    """Take a model and splits that are open already, after comparing their fingerprints with the run's."""
+    """Return open models and splits as the run's inputs, after comparing their fingerprints with the run's.
+
+    Raises:
+        RunError: a fingerprint differs.
+    """
     check_model(run, model)
     train, val, test = (adapted(identity.fitted(split, model)) for split in (train, val, test))
     _compare(run, "dataset", fingerprint(train, val, test))
@@ -95,48 +101,48 @@ def adopt(
 
 
 def check_model(run: "RunTables", model: nn.Module) -> None:
-    """Raise RunError unless these are the weights, the architecture and the preprocessing the run was made with."""
+    """Raise RunError unless weights, architecture and preprocessing are those of the run."""
     _compare(run, "model", identity.model_facts(model)["fingerprint"])
 
 
-def _compare(run: "RunTables", what: str, found: str) -> None:
-    facts = run.description["inputs"][what]
-    if found != facts["fingerprint"]:
+def _compare(run: "RunTables", part: str, current: str) -> None:
+    facts = run.description["inputs"][part]
+    if current != facts["fingerprint"]:
         raise RunError(
-            f"The {what} of the run {run.name} has changed: its fingerprint is {found[:12]}, expected "
+            f"The {part} of the run {run.name} has changed: its fingerprint is {current[:12]}, expected "
             f"{facts['fingerprint'][:12]} ({facts.get('path') or 'given from Python'}). Scores of one cannot be "
-            f"explained with another: put the {what} back as it was, or analyse again."
+            f"explained with another: restore the original {part}, or analyse again."
         )
 
 
-def _place(run: "RunTables", what: str) -> Path:
-    place = run.description["inputs"][what].get("path")
-    if not place:
+def _input_path(run: "RunTables", part: str) -> Path:
+    path = run.description["inputs"][part].get("path")
+    if not path:
         raise RunError(
-            f"The run {run.name} does not know where its {what} lies, because it was made from objects in Python. "
+            f"The run {run.name} has no path of its {part}, because it was made from objects in Python. "
             "Expected a path in run.json: call run.adopt(model, train, val, test) with the same objects first."
         )
-    if not Path(place).exists():
+    if not Path(path).exists():
         raise RunError(
-            f"The {what} of the run {run.name} is no longer at {place}. Put it back, or call "
+            f"The {part} of the run {run.name} is no longer at {path}. Put it back, or call "
             "run.adopt(model, train, val, test) with the same ones."
         )
-    return Path(place)
+    return Path(path)
 
 
 def _options(run: "RunTables") -> dict[str, Any]:
-    """How the dataset was opened: written by newer analyses into run.json, else into the job."""
-    written = run.description["inputs"]["dataset"].get("options")
-    if written is None and (run.path / "job.json").exists():
-        written = atomic.read_json(run.path / "job.json").get("dataset_options")
-    return dict(written or {})
+    """Return the options of open_dataset: from run.json, or for older analyses from job.json."""
+    options = run.description["inputs"]["dataset"].get("options")
+    if options is None and (run.path / "job.json").exists():
+        options = atomic.read_json(run.path / "job.json").get("dataset_options")
+    return dict(options or {})
 
 
 def _loss(run: "RunTables") -> str:
     name = run.description["settings"].get("loss", "cross_entropy")
     if name not in LOSSES:
         raise RunError(
-            f"The run {run.name} was made with the loss '{name}', a function of its author that no file holds. "
+            f"The run {run.name} was made with the loss '{name}', a custom function that is stored in no file. "
             "Call run.adopt(model, train, val, test, loss=...) with it first."
         )
     return name

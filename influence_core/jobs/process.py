@@ -42,7 +42,7 @@ def alive(folder: Path | str) -> bool:
     for number, child in list(_children.items()):
         if child.poll() is not None:
             _children.pop(number, None)
-    return job_lock.held(run_folder_at(folder) / "lock")
+    return job_lock.is_locked(run_folder_at(folder) / "lock")
 
 
 def kill(folder: Path | str) -> bool:

@@ -89,7 +89,7 @@ def queue(root: Path | str) -> list[str]:
     waiting = []
     for path in (path for places in PLACES for path in Path(root).glob(places)):
         progress = read_progress(path.parent) or {}
-        if progress.get("state") == "queued" and job_lock.held(path.parent / "lock"):
+        if progress.get("state") == "queued" and job_lock.is_locked(path.parent / "lock"):
             waiting.append((str(progress.get("queued")), path.parent.relative_to(root).as_posix()))
     return [name for _, name in sorted(waiting)]
 

@@ -122,7 +122,7 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
 def _lock_of(folder: Path) -> int | None:
     """The job's lock. A child that has said its last word holds it a moment longer, until its process has ended."""
     deadline = time.monotonic() + ENDING
-    while (descriptor := job_lock.take(folder / "lock")) is None:
+    while (descriptor := job_lock.acquire(folder / "lock")) is None:
         if end_of(folder) is None or time.monotonic() > deadline:
             return None
     return descriptor

@@ -1,13 +1,13 @@
-"""Models in: from a file of weights to a network with classes and preprocessing, safely.
+"""Safe opening of models: from a file of weights to a network with classes and preprocessing.
 
 opened.py          open_model, OpenedModel, save_model, check_fits
-architectures.py   build_network by name; small_networks.py holds the built-in networks
-preprocessing.py   Preprocessing: what a network expects of a picture
+architectures.py   build_network by name; small_networks.py has the built-in networks
+preprocessing.py   Preprocessing: the input format of a network
 model_json.py            model.json
 models/weight_files/weights.py         the only reader of weight files in the main process (safetensors)
-models/weight_files/safetensors_header.py   what such a file says about itself, checked before it is read
-guess.py           which architecture do these weights belong to?
-models/weight_files/sniffing.py        what a file really is, judged by its bytes
+models/weight_files/safetensors_header.py   the check of such a file's header before it is read
+guess.py           guesses the architecture of weights
+models/weight_files/sniffing.py        the kind of a file, judged by its bytes
 quarantine.py      reads a pickled state dict in a child process, which is unpickle.py
 """
 

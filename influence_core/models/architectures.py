@@ -1,6 +1,6 @@
-"""Which networks can be built by name? The built-in small ones and torchvision's classification models.
+"""Networks built by name: the small built-in ones and torchvision's classification models.
 
-A name is looked up in these two lists and nowhere else: no file can name code to be imported.
+A name is looked up in these two lists only: no file can name code to be imported.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from influence_core.models.small_networks import MLP, Logistic, SmallCNN
 
 Size = tuple[int, int] | None
 BUILT_IN = ("small_cnn", "mlp", "logistic")
-# Options beyond the number of classes: no second output while training, no warning about the start values.
+# Further options: no second output in training, no warning about the initial values.
 OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
@@ -21,8 +21,8 @@ OPTIONS = {
 
 
 def architectures() -> list[str]:
-    """Return the names that build_network knows, built-in ones first."""
-    import torchvision  # two seconds, which a run of a built-in network need not wait
+    """Return the names accepted by build_network, built-in ones first."""
+    import torchvision  # takes two seconds, which a built-in network does not need
 
     return [*BUILT_IN, *torchvision.models.list_models(module=torchvision.models)]
 
@@ -30,10 +30,14 @@ def architectures() -> list[str]:
 def build_network(architecture: str, *, classes: int, channels: int, size: Size) -> nn.Module:
     """Build a freshly initialised network with `classes` outputs for inputs (b, channels, *size)."""
     if classes < 2:
-        raise ModelError(f"{architecture} was asked for with {classes} classes; two or more are needed.")
+        raise ModelError(f"{architecture} was requested with {classes} classes; two or more are needed.")
     if architecture not in BUILT_IN and architecture not in architectures():
         close = difflib.get_close_matches(architecture, architectures(), n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(architectures())}."
+        hint = (
+            f"Did you mean {' or '.join(close)}?"
+            if close
+            else f"Expected one of {', '.join(architectures())}."
+        )
         raise ModelError(f"No architecture is called {architecture!r}. {hint}")
     if architecture == "small_cnn":
         return SmallCNN(classes, channels)
@@ -47,7 +51,7 @@ def build_torchvision(architecture: str, classes: int, channels: int, size: Size
     import torchvision
 
     options: dict = dict(OPTIONS.get(architecture, {}))
-    # Two families fix the input's size when they are built.
+    # These two families fix the input size at construction.
     if architecture.startswith("vit_") and size is not None:
         options["image_size"] = size[0]
     if architecture.startswith("maxvit") and size is not None:
@@ -62,14 +66,14 @@ def build_torchvision(architecture: str, classes: int, channels: int, size: Size
 
 
 def replace_first_convolution(network: nn.Module, channels: int) -> None:
-    """torchvision's models take three channels; give the first convolution another number of inputs."""
+    """Give the first convolution another number of input channels; torchvision's models take three."""
     name, old = next(
         (name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)
     )
     new = nn.Conv2d(
         channels,
         old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]  # stored as a pair, whatever was given
+        old.kernel_size,  # type: ignore[arg-type]  # always stored as a pair
         stride=old.stride,  # type: ignore[arg-type]
         padding=old.padding,  # type: ignore[arg-type]
         bias=old.bias is not None,

@@ -1,11 +1,11 @@
-"""Which architecture do these weights belong to? A guess from the names and shapes of tensors, best first.
+"""A guess of the architecture of weights, from the names and shapes of their tensors, best first.
 
     share = tensors of the file that the network has under the same name and shape / the larger number of tensors
 
 The head's outputs, the first convolution's inputs and a vision transformer's positions are read from the file: they
-depend on classes, channels and picture size, not on the architecture. Networks are built without memory, and only those
-of a family whose mark is among the names, until one fits in all tensors. It stays a guess: two networks can have the
-same tensors and use them differently.
+depend on classes, channels and picture size, not on the architecture. Networks are built without memory, only those of
+the first family whose mark is among the names, until one fits in all tensors. It remains a guess: two networks can
+have the same tensors and use them differently.
 """
 
 import math
@@ -22,7 +22,7 @@ from influence_core.models.architectures import BUILT_IN, Size, architectures, b
 from influence_core.models.weight_files.weights import PREFIXES
 
 Shapes = Mapping[str, tuple[int, ...]]
-# A name that only one family of networks has, and how the members of the family are called.
+# A tensor name that marks one family of networks, and the prefixes of the family's architectures.
 MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("features.denseblock1.denselayer1.norm1.weight", ("densenet",)),
     ("encoder.layers.encoder_layer_0.ln_1.weight", ("vit_",)),
@@ -51,9 +51,10 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """An architecture with what the file says about it; `size` is None where any size of picture fits.
+    """An architecture with classes, channels and picture size read from the file; `size` None means any size.
 
-    `channels` counts features for networks of one number a feature (`mlp`, `logistic`).
+    `channels` is the number of features for networks of flat inputs (`mlp`, `logistic`). `fitting` of `total` tensors
+    agree.
     """
 
     architecture: str
@@ -65,27 +66,27 @@ class Guess:
 
     @property
     def share(self) -> float:
-        """Between 0 and 1: how much of file and network is the same."""
+        """The share of tensors, in [0, 1], that file and network have in common."""
         return self.fitting / self.total
 
 
 def guess_architecture(shapes: Shapes) -> list[Guess]:
-    """Return up to three architectures whose tensors look like these, best first; none when nothing is alike.
+    """Return up to three architectures with similar tensors, best first; none when no family matches.
 
     Args:
-        shapes: shape of each tensor by its name, as in the file; prefixes of wrappers are stripped here.
+        shapes: shape of each tensor by its name, as in the file; prefixes of wrappers are stripped.
     """
-    shapes, found = bare(shapes), []
+    shapes, guesses = bare(shapes), []
     for name in candidates(shapes):
         if (guess := compared(name, shapes)) is not None:
-            found.append(guess)
+            guesses.append(guess)
             if guess.share == 1:
-                break  # the largest relatives take seconds each to build, and can only be equally right
-    return sorted(found, key=lambda guess: -guess.share)[:SHOWN]
+                break  # larger networks of the family take seconds to build and cannot fit better
+    return sorted(guesses, key=lambda guess: -guess.share)[:SHOWN]
 
 
 def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Names without what DataParallel, torch.compile and training frameworks put before each of them."""
+    """Return the shapes with names stripped of prefixes by DataParallel, torch.compile and training frameworks."""
     for prefix in PREFIXES:
         if shapes and all(name.startswith(prefix) for name in shapes):
             return bare({name.removeprefix(prefix): shape for name, shape in shapes.items()})
@@ -93,7 +94,7 @@ def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def candidates(shapes: Shapes) -> list[str]:
-    """Every architecture of the first family whose mark is there, the nearest in size first: it is mostly the one."""
+    """Return the architectures of the first family whose mark is present, the nearest in size first."""
     families = next((names for mark, names in MARKS if mark in shapes), None)
     if families is None:
         return []
@@ -105,20 +106,20 @@ def candidates(shapes: Shapes) -> list[str]:
 
 
 def parameters_of(architecture: str) -> int:
-    """Numbers in a torchvision network of 1000 classes, as its own tables say, without building it."""
+    """Return the number of parameters of a torchvision network of 1000 classes, from its metadata."""
     from torchvision.models import get_model_weights
 
     return next(iter(get_model_weights(architecture))).meta["num_params"]
 
 
 def compared(architecture: str, shapes: Shapes) -> Guess | None:
-    """How well one architecture fits, or None when it has no tensor for the classes where the file has one."""
+    """Compare one architecture with the shapes; None when the file lacks its head's bias or its first weight."""
     size = picture_size(shapes)
     expected, head, first = tensors_of(architecture, size)
     outputs, inputs = shapes.get(f"{head}.bias"), shapes.get(first)
     if not outputs or not inputs or len(inputs) < 2:
         return None
-    # counters that old files lack say nothing about the architecture
+    # old files lack these counters, whatever the architecture
     ours = {name: shape for name, shape in expected.items() if not name.endswith("num_batches_tracked")}
     theirs = {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
     fitting = sum(
@@ -131,7 +132,7 @@ def compared(architecture: str, shapes: Shapes) -> Guess | None:
 
 @lru_cache(maxsize=64)
 def tensors_of(architecture: str, size: Size) -> tuple[dict[str, tuple[int, ...]], str, str]:
-    """Shapes by name as built for ten classes, the name of the head, and that of the first layer's weight."""
+    """Return shapes by name for ten classes, the name of the head, and the name of the first layer's weight."""
     network = unallocated(architecture, size)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     head, _, _ = [name for name, _ in network.named_parameters()][-1].rpartition(".")
@@ -139,7 +140,7 @@ def tensors_of(architecture: str, size: Size) -> tuple[dict[str, tuple[int, ...]
 
 
 def fits(ours: tuple[int, ...], theirs: tuple[int, ...], *, head: bool, first: bool) -> bool:
-    """Same shape, but for the number of classes at the head and of channels at the beginning."""
+    """Whether shapes agree, apart from the number of classes at the head and of channels at the first layer."""
     if len(ours) != len(theirs):
         return False
     return all(
@@ -149,7 +150,7 @@ def fits(ours: tuple[int, ...], theirs: tuple[int, ...], *, head: bool, first: b
 
 
 def picture_size(shapes: Shapes) -> Size:
-    """The picture size that a vision transformer's positions were made for; None for all others."""
+    """Return the picture size of a vision transformer, from its position embedding; None for other networks."""
     positions, patches = shapes.get("encoder.pos_embedding"), shapes.get("conv_proj.weight")
     if not positions or not patches or len(positions) != 3 or len(patches) != 4:
         return None
@@ -158,7 +159,7 @@ def picture_size(shapes: Shapes) -> Size:
 
 
 class NoMemory(TorchFunctionMode):
-    """Parameters are made without memory; numbers that decide about the architecture stay real."""
+    """Create parameters without memory. Other numbers, which decide about the architecture, stay real."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -168,6 +169,6 @@ class NoMemory(TorchFunctionMode):
 
 
 def unallocated(architecture: str, size: Size) -> nn.Module:
-    """The network with shapes and no numbers: the largest takes a second and a few megabytes."""
+    """Build the network with shapes but no numbers: the largest takes a second and a few megabytes."""
     with NoMemory():
         return build_network(architecture, classes=10, channels=3, size=size or (224, 224))

@@ -1,4 +1,4 @@
-"""What does model.json say? Architecture, class order and preprocessing: what weights alone do not tell.
+"""Reading and writing of model.json: architecture, class order and preprocessing of a network.
 
 {"architecture": "small_cnn",
  "classes": ["cat", "dog"],
@@ -19,7 +19,7 @@ EXAMPLE = '{"channels": 1, "size": [28, 28], "mean": [0.5], "std": [0.5]}'
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known about a network beside its weights; None where it is not known."""
+    """Facts about a network that its weights do not contain; None for a missing one."""
 
     architecture: str | None = None
     classes: tuple[str, ...] | None = None
@@ -33,17 +33,17 @@ def read_spec(path: Path) -> Spec:
     if path.stat().st_size > MAX_BYTES:
         raise ModelError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not valid JSON: {error}.") from error
-    known = [field.name for field in fields(Spec)]
-    if not isinstance(found, dict) or set(found) - set(known):
-        shown = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
-        raise ModelError(f"{path} holds {shown}; expected a table with {', '.join(known)} and nothing else.")
+    names = [field.name for field in fields(Spec)]
+    if not isinstance(content, dict) or set(content) - set(names):
+        shown = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ModelError(f"{path} holds {shown}; expected a table with {', '.join(names)} and nothing else.")
     return Spec(
-        architecture=read_text(found, path),
-        classes=read_classes(found.get("classes"), path),
-        preprocessing=read_preprocessing(found.get("preprocessing"), path),
+        architecture=read_text(content, path),
+        classes=read_classes(content.get("classes"), path),
+        preprocessing=read_preprocessing(content.get("preprocessing"), path),
     )
 
 

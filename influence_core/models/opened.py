@@ -1,4 +1,4 @@
-"""How do weights, architecture, classes and preprocessing become one model that can be scored?"""
+"""Opening, checking and saving of a model: weights, architecture, classes and preprocessing in one object."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ WEIGHT_NAMES = ("model.safetensors", "model.pt", "model.pth")
 
 @final
 class OpenedModel(nn.Module):
-    """A network together with what it expects: forward takes pictures in [0, 1] and returns logits.
+    """A network with its classes and preprocessing: forward takes unnormalised inputs and returns logits.
 
     forward: (b, c, h, w) float in [0, 1], or (b, d) features -> logits (b, classes).
     """
@@ -45,7 +45,7 @@ class OpenedModel(nn.Module):
         self.preprocessing = preprocessing
         self.architecture = architecture
         self.path = path
-        # Not persistent: they belong to model.json, not to the weights.
+        # Not persistent: stored in model.json, not with the weights.
         self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
 
@@ -55,7 +55,7 @@ class OpenedModel(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights as they are now, the architecture, class order and preprocessing."""
+        """SHA-256 of the current weights, the architecture, class order and preprocessing."""
         digest = hashlib.sha256(describe(self).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
@@ -78,7 +78,7 @@ def open_model(
 
     Args:
         path: A .safetensors file (preferred), a .pt or .pth state dict, or a folder with model.safetensors.
-        architecture: A name of architectures(). Default: from model.json beside the weights.
+        architecture: A name from architectures(). Default: from model.json beside the weights.
         classes: Class names in the order of the network's outputs. Default: from model.json.
         preprocessing: Channels, size, mean and std. Default: from model.json.
 
@@ -87,10 +87,10 @@ def open_model(
         ModelError: If weights, architecture and classes do not fit together.
     """
     path = weight_file(Path(path))
-    weights = read_weights(path)  # first: a missing or unsafe file is the news, not what model.json lacks
+    weights = read_weights(path)  # first: a missing or unsafe file matters more than gaps in model.json
     spec = read_spec(path.with_name("model.json"))
     architecture, classes, preprocessing = complete(spec, path, architecture, classes, preprocessing)
-    with torch.random.fork_rng(devices=[]):  # building draws random numbers that nobody will see
+    with torch.random.fork_rng(devices=[]):  # building draws random numbers that are then replaced
         network = build_network(
             architecture, classes=len(classes), channels=preprocessing.channels, size=preprocessing.size
         )
@@ -108,7 +108,9 @@ def save_model(model: OpenedModel, path: str | Path) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()
     }
-    path.write_bytes(safetensors.torch.save(weights))  # save_file would make it unreadable for others
+    path.write_bytes(
+        safetensors.torch.save(weights)
+    )  # save_file would make the file unreadable for other users
     write_spec(path.with_name("model.json"), model.architecture, model.classes, model.preprocessing)
 
 
@@ -138,15 +140,15 @@ def check_fits(model: OpenedModel, dataset: Dataset) -> None:
 
 
 def weight_file(path: Path) -> Path:
-    """Return the file of weights that a path means."""
+    """Return the file of weights at a path: the path itself, or the first of WEIGHT_NAMES in a folder."""
     if not path.is_dir():
         return path
-    found = [path / name for name in WEIGHT_NAMES if (path / name).is_file()]
-    if not found:
+    files = [path / name for name in WEIGHT_NAMES if (path / name).is_file()]
+    if not files:
         raise ModelError(
             f"{path} holds no weights. Expected a file called {' or '.join(WEIGHT_NAMES)} in it."
         )
-    return found[0]
+    return files[0]
 
 
 def complete(
@@ -156,13 +158,11 @@ def complete(
     classes: Sequence[str] | None,
     preprocessing: Preprocessing | None,
 ) -> tuple[str, tuple[str, ...], Preprocessing]:
-    """Fill what was not given from model.json, or say what is missing and how to give it."""
+    """Complete missing values from model.json; raise ModelError for one that neither provides."""
     architecture = architecture or spec.architecture
     classes = tuple(classes) if classes is not None else spec.classes
     preprocessing = preprocessing or spec.preprocessing
-    where = (
-        f"For {path.name} the {{}} is not known: model.json beside it does not say, and no {{}}= was given. "
-    )
+    where = f"For {path.name} the {{}} is not known: model.json beside it lacks it, and no {{}}= was given. "
     if architecture is None:
         raise ModelError(
             where.format("architecture", "architecture")
@@ -182,13 +182,12 @@ def complete(
 def check_outputs(
     network: nn.Module, weights: dict[str, torch.Tensor], classes: Sequence[str], path: Path
 ) -> None:
-    """Say both numbers when the weights were trained for another number of classes; shapes alone say it "
-    "badly."""
+    """Raise ModelError when the weights were trained for another number of classes, with both numbers."""
     last = [name for name, _ in network.named_parameters()][-1]
-    found = next((tensor for name, tensor in weights.items() if name.endswith(last) and tensor.dim()), None)
-    if found is not None and len(found) != len(classes):
+    head = next((tensor for name, tensor in weights.items() if name.endswith(last) and tensor.dim()), None)
+    if head is not None and len(head) != len(classes):
         raise ModelError(
-            f"{path.name} was trained for {len(found)} classes, but {len(classes)} are named: "
-            f"{list(classes)[:12]}. Name the {len(found)} classes in the order of the network's outputs, in "
+            f"{path.name} was trained for {len(head)} classes, but {len(classes)} are named: "
+            f"{list(classes)[:12]}. Name the {len(head)} classes in the order of the network's outputs, in "
             "model.json or as classes=."
         )

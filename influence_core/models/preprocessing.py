@@ -1,4 +1,4 @@
-"""What does a network expect of a picture before it sees it?"""
+"""Preprocessing of a network's inputs: channels, size and normalisation, or the encoding of a table."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from influence_core.errors import ModelError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture in [0, 1] becomes a network's input: channels, size, then (x - mean) / std.
+    """The steps from a picture in [0, 1] to a network's input: channels, size, then (x - mean) / std.
 
-    For feature arrays `channels` is the number of features and `size` is None. `mean` and `std` hold one
-    number for all channels, or one for each.
+    For feature arrays `channels` is the number of features and `size` is None. `mean` and `std` hold one number for all
+    channels, or one per channel.
     """
 
     channels: int
@@ -21,7 +21,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     table: Encoding | None = None
-    """For tables: which column becomes which of the features."""
+    """For tables: the encoding of columns as features."""
 
     def __post_init__(self):
         if self.channels < 1:
@@ -42,14 +42,14 @@ class Preprocessing:
 
 
 def table_preprocessing(encoding: Encoding) -> Preprocessing:
-    """What a model of a table expects: d features, standardised by the mean and spread of train."""
+    """Return the preprocessing for a table: d features, standardised by the mean and std of train."""
     return Preprocessing(
         channels=len(encoding.features), size=None, mean=encoding.mean, std=encoding.std, table=encoding
     )
 
 
 def fitted(samples: Any, preprocessing: Preprocessing) -> Any:
-    """Our samples in the form the model was trained on: channels and size, or the features of its table.
+    """Return our samples in the model's input format: its channels and size, or the features of its table.
 
     Raises:
         DataError: the columns of the table are not those of the model.
@@ -60,7 +60,7 @@ def fitted(samples: Any, preprocessing: Preprocessing) -> Any:
 
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:
-    """As model.json has it; what does not apply is left out."""
+    """Return the entry of model.json; `table` is left out where there is none."""
     facts: dict[str, Any] = {
         name: getattr(preprocessing, name) for name in ("channels", "size", "mean", "std")
     }

@@ -1,4 +1,4 @@
-"""Small networks that learn in seconds to minutes on a laptop: for small pictures and features."""
+"""Small networks for small pictures and features, trained in seconds to minutes on a laptop."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from torch import nn
 class SmallCNN(nn.Module):
     """Six 3x3 convolutions in three stages, batch norm, average pooling and one linear layer.
 
-    About 95,000 parameters. Made for pictures of 28x28 to 64x64, (b, c, h, w) -> logits (b, classes).
+    About 95,000 parameters. For pictures of 28x28 to 64x64, (b, c, h, w) -> logits (b, classes).
     """
 
     def __init__(self, classes: int, channels: int):
@@ -23,7 +23,7 @@ class SmallCNN(nn.Module):
 
 
 def convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    # No bias: the batch norm behind it has one.
+    # No bias: the following batch norm has one.
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 

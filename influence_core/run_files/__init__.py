@@ -1,1 +1,1 @@
-"""A run folder on disk: made, sealed, listed, its progress, its tables."""
+"""Run folders on disk: their states, seals, progress, tables and thumbnails."""

@@ -1,11 +1,11 @@
-"""How does a run folder come into being, and which state is it in?
+"""Creation of run folders and changes of their state in run.json.
 
     start_run --> running --> finish_run --> finished   (sealed: every file has a checksum, for good)
                      |------> cancel_run --> cancelled  \\  start_run with the same inputs
                      '------> fail_run   --> failed     /   continues the same run
 
-`run.json` is the only place that says so. It is replaced atomically, and a state change reads and
-writes it under one lock, because the watchdog of a job may cancel while the work finishes.
+`run.json` alone holds the state. It is replaced atomically, and a state change reads and writes it under one lock,
+because the watchdog of a job may cancel while the work finishes.
 """
 
 import json
@@ -33,7 +33,7 @@ _changing = threading.RLock()
 
 
 def run_path(root: Path | str, name: str) -> Path:
-    """The folder of a run, from a name that may come from a web address.
+    """Return the folder of a run, from a name that may come from a web address.
 
     Raises:
         RunError: If the name could lead out of the root, or there is no such folder.
@@ -78,7 +78,7 @@ def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str
 
 
 def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
-    """Seal the run: add the last facts, drop the shards, take every file's checksum, say "finished".
+    """Finish and seal a run: add the last facts, delete the shards, compute every checksum, set "finished".
 
     Raises:
         RunError: If the files do not describe the same number of samples, or the run is not running.
@@ -91,7 +91,7 @@ def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
         _check_rows(folder)
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         content |= dict(atomic.plain(updates))
-        content |= {"state": "finished", "finished": utc_now(), "files": seals.take(folder)}
+        content |= {"state": "finished", "finished": utc_now(), "files": seals.seal_all(folder)}
         atomic.write_json(folder / "run.json", content)
     return content
 
@@ -101,26 +101,26 @@ def update_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     return _change(Path(folder), {"running"}, dict(updates))
 
 
-def cancel_run(folder: Path | str, reason: str = "Stopped by a person.") -> dict[str, Any]:
-    """A person stopped the run. Its shards stay, so that it can be continued."""
+def cancel_run(folder: Path | str, reason: str = "Stopped by the user.") -> dict[str, Any]:
+    """Mark a run as stopped by a user. Its shards stay, so that it can be continued."""
     return _change(Path(folder), {"running", "cancelled"}, {"state": "cancelled", "reason": reason})
 
 
 def fail_run(folder: Path | str, reason: str) -> dict[str, Any]:
-    """The run stopped by an error. Its shards stay, so that it can be continued."""
+    """Mark a run as stopped by an error. Its shards stay, so that it can be continued."""
     return _change(Path(folder), {"running", "failed"}, {"state": "failed", "reason": reason})
 
 
 def continue_run(folder: Path | str) -> dict[str, Any]:
-    """Work on an unfinished run begins again: how the last attempt ended counts no longer."""
+    """Mark an unfinished run as running again and forget how the last attempt ended."""
     return _change(Path(folder), {"running", "cancelled", "failed"}, {"state": "running", "reason": None})
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of run.json.
+    """Return the content of run.json.
 
     Raises:
-        RunError: If it is missing, unreadable, or of a format this version does not know.
+        RunError: If it is missing, unreadable, or of a format this version cannot read.
     """
     path = Path(folder) / "run.json"
     try:
@@ -143,7 +143,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def new_id(name: str, created: str) -> str:
-    """An id that is never used twice: name, second of creation, six random digits."""
+    """Return an id that is never used twice: name, second of creation, six random digits."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
     stamp = re.sub(r"[-:]|\..*", "", created).replace("T", "-")
     return f"{slug}-{stamp}-{secrets.token_hex(3)}"
@@ -162,13 +162,13 @@ def _change(folder: Path, allowed: set[str], updates: dict[str, Any]) -> dict[st
     return content
 
 
-def _refuse_to_mix(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _refuse_to_mix(folder: Path, earlier: dict[str, Any], requested: dict[str, Any]) -> None:
     if earlier["state"] == "finished":
         raise RunError(
             f"{folder} already holds the finished run {earlier['id']}. "
             f"Choose another folder, or delete this one first."
         )
-    old, new = _identity(earlier), _identity(wanted)
+    old, new = _identity(earlier), _identity(requested)
     different = [name for name in old if old[name] != new[name]]
     if different:
         raise RunError(
@@ -178,10 +178,10 @@ def _refuse_to_mix(folder: Path, earlier: dict[str, Any], wanted: dict[str, Any]
 
 
 def _identity(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree for two launches to be the same run. Paths may differ: the content counts."""
+    """Return the facts that must agree for two launches to be one run. Paths may differ: the content counts."""
     inputs = content.get("inputs", {})
     fingerprints = {name: inputs.get(name, {}).get("fingerprint") for name in ("dataset", "model")}
-    # another batch size changes no score, and a smaller one is the way out of too little memory
+    # The batch size may differ: it changes no score, and a smaller one helps when memory is short.
     settings = {
         name: value for name, value in (content.get("settings") or {}).items() if name != "batch_size"
     }
@@ -197,9 +197,9 @@ def _check_rows(folder: Path) -> None:
     for name, extra in arrays.items():
         if not (folder / name).exists():
             continue
-        found = len(np.load(folder / name, mmap_mode="r", allow_pickle=False)) - extra
-        if found != rows:
+        described = len(np.load(folder / name, mmap_mode="r", allow_pickle=False)) - extra
+        if described != rows:
             raise RunError(
-                f"{name} describes {found:,} samples, but samples.parquet {rows:,} in {folder}: "
+                f"{name} describes {described:,} samples, but samples.parquet {rows:,} in {folder}: "
                 f"the files belong to different runs. Delete the folder and analyse again."
             )

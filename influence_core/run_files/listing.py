@@ -1,7 +1,7 @@
-"""Which runs are there, newest first?
+"""The list of runs, newest first.
 
-Reads only run.json (and the names and sizes of the files it lists), so that a list of hundreds stays
-quick, and never stops at a damaged folder: that one is shown as damaged, with its problem.
+Only run.json is read, and the names and sizes of the files it lists, so that a list of hundreds stays fast. A damaged
+folder does not stop the list: it is shown as damaged, with its problem.
 """
 
 from dataclasses import dataclass
@@ -37,17 +37,17 @@ class RunSummary:
 
 
 def list_runs(root: Path | str) -> list[RunSummary]:
-    """All runs of a root, newest first. A damaged one is listed as damaged, with its problem."""
+    """Return all runs of a root, newest first. A damaged one is listed as damaged, with its problem."""
     root = Path(root)
     if not root.is_dir():
         return []
     folders = [folder for folder in root.iterdir() if FOLDER_NAME.fullmatch(folder.name) and folder.is_dir()]
-    found = [summary for folder in folders if (summary := _summary(folder)) is not None]
-    return sorted(found, key=lambda summary: (summary.created, summary.name), reverse=True)
+    summaries = [summary for folder in folders if (summary := _summary(folder)) is not None]
+    return sorted(summaries, key=lambda summary: (summary.created, summary.name), reverse=True)
 
 
 def _summary(folder: Path) -> RunSummary | None:
-    """A line for a run or a waiting job; None for a folder that is neither."""
+    """Summarise a run or a waiting job; None for a folder that is neither."""
     try:
         if not (folder / "run.json").exists():
             return _waiting(folder) if (folder / "job.json").exists() else None

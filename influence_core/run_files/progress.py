@@ -1,13 +1,15 @@
-"""The stages of long work, how far it is and how long it will take. Known without torch.
+"""Progress of long work: its stages, the share that is done and the time left. Imports no torch.
 
-One small file, `progress.json`, replaced a few times a second by the process that works and read by many pages. It
-holds whether work waits or goes on, and its speed; how a run ended stands in run.json alone. Only work that has no
-run.json (a prediction, a verification, what failed before its run began) says its end here too.
+One small file, `progress.json`, is replaced a few times a second by the working process and read by many pages. It
+holds the state (queued or running) and the speed; how a run ended stands in run.json alone. Only work without a
+run.json (a prediction, a verification, a failure before the run began) records its end here too.
 
-The time left is estimated from the work done since this launch only: shards that an earlier launch left behind are
-progress, but not speed. Nor is what goes before a stage's first report, where libraries are loaded and loops compiled,
-nor a stage that is hardly a part of the whole: fifteen seconds for opening the files, 2 % of a run, would promise
-twelve minutes of a run that takes one.
+The time left is estimated from the work of this launch only. Three things count as progress but not as speed:
+
+    shards that an earlier launch left behind
+    the time before a stage's first report, in which libraries are loaded and loops compiled
+    a stage that is a small part of the whole: fifteen seconds for opening the files, 2 % of a run, would predict
+    twelve minutes for a run that takes one
 """
 
 import json
@@ -21,8 +23,8 @@ from influence_core.system.times import utc_now
 
 FILE = "progress.json"
 INTERVAL = 0.2  # seconds between two writes
-SETTLING = 3.0  # seconds of measured work before a time left is worth saying
-TELLING = 0.04  # share of the whole run from which a stage, and what is done, tell how fast the rest will be
+SETTLING = 3.0  # seconds of measured work before a time left is shown
+TELLING = 0.04  # share of the whole run from which a stage, or the work done, predicts the speed of the rest
 
 Stage = tuple[str, str, float]  # name, title, share of the whole run's time
 
@@ -38,19 +40,19 @@ STAGES: tuple[Stage, ...] = (
 """Name, title and share of the time of each stage, in order."""
 
 TRAINING: Stage = ("train", "Training a small model", 0.5)
-"""The stage before all others when a person has no model yet."""
+"""The stage before all others when the user has no model yet."""
 RECORDING: tuple[Stage, ...] = (("train", "Training, and writing down every sample", 1.0),)
-"""The same of a recorded training."""
+"""The stages of a recorded training."""
 
 
 def write_progress(folder: Path | str, progress: Mapping[str, Any]) -> None:
-    """Replace progress.json. Not flushed to the disk: after a power cut nobody misses it."""
+    """Replace progress.json. Not flushed to the disk: it may be lost in a power cut."""
     content = {**_NOTHING, **progress, "updated": utc_now()}
     atomic.write_json(Path(folder) / FILE, content, durable=False)
 
 
 def read_progress(folder: Path | str) -> dict[str, Any] | None:
-    """The last progress written, or None when none was or it cannot be read."""
+    """Return the last progress written, or None when there is none or it cannot be read."""
     try:
         content = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -62,19 +64,19 @@ def read_progress(folder: Path | str) -> dict[str, Any] | None:
 class ProgressWriter:
     """Turns calls of on_progress(stage, done, total) into progress.json.
 
-    A stage that continues earlier work reports its `done` so far first; only what is added after
-    this first report counts as speed. Stages that are never reported count as done when a later one begins.
+    A stage that continues earlier work first reports the `done` of that work; only steps after this report count as
+    speed. Stages that are never reported count as done when a later one begins.
     """
 
     def __init__(
         self, folder: Path | str, stages: Sequence[Stage], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin at nothing.
+        """Begin with no work done.
 
         Args:
             folder: The run folder.
             stages: Every stage in order, with its title and its share of the time (any unit).
-            clock: Seconds; a test may bring its own.
+            clock: Seconds of a clock that never goes back; tests pass their own.
         """
         self._folder, self._stages, self._clock = Path(folder), tuple(stages), clock
         self._order = {name: index for index, (name, _, _) in enumerate(self._stages)}
@@ -83,7 +85,7 @@ class ProgressWriter:
         self._first_done = self._done = self._total = 0
         self._stage_begun = self._written = self._begun
         self._reported = self._begun
-        self._measured = self._gained = 0.0  # seconds and share of the run, of telling stages that were left
+        self._measured = self._gained = 0.0  # seconds and share of the run, of earlier predictive stages
         self._fraction = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -104,21 +106,21 @@ class ProgressWriter:
         self._stage_begun = self._reported = self._clock()
 
     def _speed(self) -> tuple[float, float]:
-        """Seconds between the first and last report of each telling stage, and the share of the run they took it on."""
+        """Return seconds and share of the run between the first and last reports, summed over predictive stages."""
         if self._current is None or self._weights()[self._order[self._current]] < TELLING:
             return self._measured, self._gained
         gained = self._share(self._done) - self._share(self._first_done)
         return self._measured + self._reported - self._stage_begun, self._gained + gained
 
     def _weights(self) -> list[float]:
-        whole = sum(weight for _, _, weight in self._stages)
-        return [weight / whole for _, _, weight in self._stages]
+        total = sum(weight for _, _, weight in self._stages)
+        return [weight / total for _, _, weight in self._stages]
 
     def _before(self) -> float:
         return sum(self._weights()[: self._order[self._current]]) if self._current else 0.0
 
     def _share(self, done: int) -> float:
-        """What `done` steps of the current stage are of the whole run."""
+        """Return the share of the whole run that `done` steps of the current stage are."""
         if self._current is None:
             return 0.0
         part = min(done / self._total, 1.0) if self._total > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Is this file still the one that was written when the run was finished?
+"""Seals: proof that the files of a finished run are unchanged.
 
 A seal is the size and the checksum of a file, kept in run.json under "files":
 {name: {"sha256": 64 digits, "bytes": size}}.
@@ -12,13 +12,13 @@ from typing import Any
 from influence_core.errors import RunError
 from influence_core.system import atomic
 
-SMALL = 1_000_000  # bytes: files up to this size are checked whenever a run is opened
-# What describes the work, not the result: it may change after the run was sealed.
+SMALL = 1_000_000  # bytes: the content of files up to this size is checked whenever a run is opened
+# Files about the work, not the result: they may change after the run was sealed.
 UNSEALED = frozenset({"run.json", "progress.json", "job.json", "lock", "pid", "cancel", "log.txt"})
 
 
-def take(folder: Path) -> dict[str, dict[str, Any]]:
-    """The seals of all files of a folder that belong to the result."""
+def seal_all(folder: Path) -> dict[str, dict[str, Any]]:
+    """Compute the seals of all files of a folder that belong to the result."""
     files = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
@@ -30,7 +30,7 @@ def take(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read(folder: Path, description: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The seals written in run.json.
+    """Read the seals from the content of run.json.
 
     Raises:
         RunError: If there are none, or a name leads out of the folder.
@@ -45,32 +45,32 @@ def read(folder: Path, description: Mapping[str, Any]) -> dict[str, dict[str, An
 
 
 def check_size(folder: Path, name: str, seal: Mapping[str, Any]) -> None:
-    """Refuse a file that is missing or was cut; costs no reading."""
+    """Raise RunError for a file that is missing or has another size, without reading it."""
     path = folder / name
     if not path.is_file():
         raise RunError(
             f"{name} is missing in {folder}. The run is damaged: restore the file or analyse again."
         )
-    if (found := path.stat().st_size) != seal["bytes"]:
+    if (size := path.stat().st_size) != seal["bytes"]:
         raise RunError(
-            f"{name} in {folder} has {found:,} bytes, expected {seal['bytes']:,}. "
+            f"{name} in {folder} has {size:,} bytes, expected {seal['bytes']:,}. "
             f"The run is damaged: restore the file or analyse again."
         )
 
 
 def check_content(folder: Path, name: str, seal: Mapping[str, Any]) -> None:
-    """Refuse a file of which one bit differs; reads the whole file, once per process."""
+    """Raise RunError for a file that differs in any bit. Reads the whole file, once per process."""
     check_size(folder, name, seal)
     path = folder / name
-    about = path.stat()
-    if (found := _checksum(path, about.st_ino, about.st_size, about.st_mtime_ns)) != seal["sha256"]:
+    status = path.stat()
+    if (checksum := _checksum(path, status.st_ino, status.st_size, status.st_mtime_ns)) != seal["sha256"]:
         raise RunError(
-            f"{name} in {folder} has the checksum {found[:8]}, expected {seal['sha256'][:8]}: it was changed "
+            f"{name} in {folder} has the checksum {checksum[:8]}, expected {seal['sha256'][:8]}: it was changed "
             f"after the run was finished. The run is damaged: restore the file or analyse again."
         )
 
 
 @lru_cache(maxsize=4096)
 def _checksum(path: Path, _inode: int, _size: int, _changed_at: int) -> str:
-    """Read each version of a file once per process, however often its run is opened."""
+    """Return the checksum of one version of a file, computed once per process."""
     return atomic.sha256(path)

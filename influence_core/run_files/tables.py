@@ -1,12 +1,10 @@
-"""`RunTables`: what the files of a finished run hold, checked when they are read.
+"""`RunTables`: the content of a finished run's files, checked when read.
 
-A run folder is the contract between the engine, the pages and other tools; once finished it never
-changes. Opening one checks that every file is there in its full size; the checksum of a small file
-is checked at once, of a large one on its first use. What does not match is an error that names the
-file, never a quiet mixture.
+A run folder is the contract between the engine, the pages and other tools; once finished it never changes. Opening one
+checks that every file has its full size. The checksum of a small file is checked at once, that of a large one on its
+first use. A mismatch is an error that names the file.
 
-Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 means the label is
-probably wrong.
+Sign: influence above zero means helpful, below zero harmful. Suspicion near 1 means the label is probably wrong.
 """
 
 from abc import ABC
@@ -24,12 +22,12 @@ from influence_core.run_files import seals, thumbnails
 from influence_core.run_files.folder import read_description
 
 HELD_OUT = {"val": "validation", "test": "test"}
-"""What `table` calls the held-out splits of a dataset."""
+"""Names of the held-out splits in `table`, by their name in the dataset."""
 
 
 @dataclass(frozen=True)
 class ColumnMeaning:
-    """What the numbers of one column say, in plain words, for whoever reads them."""
+    """The meaning of one column's numbers, in words for readers."""
 
     name: str
     title: str
@@ -40,11 +38,11 @@ class ColumnMeaning:
     layers: str = ""
 
 
-class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is ever made
-    """What the files of a finished run hold, read only. Everything but run.json is read on first use.
+class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is instantiated
+    """The files of a finished run, read-only. Everything but run.json is read on first use.
 
-    n is the number of training samples, c of classes, q of sketch dimensions; row i of every array
-    and position i of every method is row i of `samples`.
+    n is the number of training samples, c of classes, q of sketch dimensions. Row i of every array and position i of
+    every method is row i of `samples`.
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
@@ -55,7 +53,7 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
         self._tables: dict[str, pd.DataFrame] = {}
 
     def __repr__(self) -> str:
-        """Name the run and where it is."""
+        """Return the id, the state and the folder of the run, as text."""
         return f"{type(self).__name__}({self.id!r}, {self.state}, {self.path})"
 
     @property
@@ -65,7 +63,7 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name given to the run, else that of its folder."""
         return self.description.get("name") or self.path.name
 
     @property
@@ -85,14 +83,14 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
 
     @property
     def layers(self) -> pd.DataFrame:
-        """What each layer contributes to each sample."""
+        """The contribution of each layer to each sample; a shallow copy."""
         return self._layers.copy(deep=False)
 
     def table(self, split: str) -> pd.DataFrame:
-        """What the model made of each "validation" or "test" sample, index sample_id; a shallow copy.
+        """Return the model's outputs for the "validation" or "test" samples, index sample_id; a shallow copy.
 
         Raises:
-            RunError: If the run has none, as runs of version 0.2 and runs without a test split.
+            RunError: If the run has no such table: runs of version 0.2, and runs without a test split.
         """
         return self._held_out(split).copy(deep=False)
 
@@ -117,25 +115,29 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
         return self._array("neighbours.npy")
 
     def harmful(self, objective: str = "utility", k: int = 50) -> list[str]:
-        """Ids of at most k samples with influence below zero, worst first."""
+        """Return the ids of at most k samples with influence below zero, worst first."""
         return self._lowest(self._influence(objective), k)
 
     def helpful(self, objective: str = "utility", k: int = 50) -> list[str]:
-        """Ids of at most k samples with influence above zero, best first."""
+        """Return the ids of at most k samples with influence above zero, best first."""
         return self._lowest(-self._influence(objective), k)
 
     def column(self, name: str) -> ColumnMeaning:
-        """What a column of `samples` means, its sign and its unit."""
-        known = self.description.get("columns", {})
-        if name not in known:
-            raise RunError(f"{self.path} explains no column {name!r}; it explains {', '.join(known)}.")
-        fields = {key: value for key, value in known[name].items() if value is not None}
+        """Return the meaning, the sign and the unit of a column of `samples`."""
+        explained = self.description.get("columns", {})
+        if name not in explained:
+            raise RunError(f"{self.path} explains no column {name!r}; it explains {', '.join(explained)}.")
+        fields = {key: value for key, value in explained[name].items() if value is not None}
         return ColumnMeaning(
-            name=name, **{key: _words(fields[key]) for key in fields if key in ColumnMeaning.__match_args__}
+            name=name, **{key: _as_text(fields[key]) for key in fields if key in ColumnMeaning.__match_args__}
         )
 
     def position(self, sample_id: str) -> int:
-        """The row of a sample."""
+        """Return the row of a training sample.
+
+        Raises:
+            RunError: If the run has no sample of this id.
+        """
         if (row := self.find(sample_id)) is None:
             raise RunError(
                 f"The run {self.name} has no sample {sample_id!r}; "
@@ -150,18 +152,18 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
 
     @cached_property
     def cells(self) -> pd.DataFrame | None:
-        """The training rows of a table as they stand in the source, index sample_id; None for anything else."""
+        """The training rows of a table as they are in the source, index sample_id; None for other datasets."""
         if "cells.parquet" not in self.description["files"]:
             return None
         return pd.read_parquet(self.file("cells.parquet"))
 
     def held_out_cells(self, split: str) -> pd.DataFrame | None:
-        """The rows of "validation" or "test" as they stand in the source; None for anything but a table."""
+        """Return the rows of "validation" or "test" as they are in the source; None for other datasets."""
         name = f"{split}_cells.parquet"
         return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
 
     def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
-        """A sample's small picture and its media type; `split` is "train", "val" or "test".
+        """Return a sample's small picture and its media type; `split` is "train", "val" or "test".
 
         Raises:
             RunError: If there is no such position, or the sample has no picture.
@@ -176,13 +178,13 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
         return content, thumbnails.media_type(content)
 
     def find(self, sample_id: str, split: str = "train") -> int | None:
-        """The row of a sample in its split, None when there is no such id."""
+        """Return the row of a sample in its split; None when there is no such id."""
         return self._rows.get(split, {}).get(sample_id)
 
     def truth(self) -> pd.Series | None:
-        """The planted truth of a demonstration dataset: true label by sample_id, or None.
+        """Return the true labels of a demonstration dataset by sample_id; None for any other.
 
-        Only for judging what was found; no analysis may read it.
+        Only for judging results; no analysis may read them.
         """
         dataset = self.description["inputs"]["dataset"].get("path")
         if not dataset or not (path := Path(dataset) / "truth.csv").is_file():
@@ -191,11 +193,11 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
         if missing := {"sample_id", "label"} - set(table.columns):
             raise RunError(f"{path} lacks the column {' and '.join(sorted(missing))}.")
         labels = dict(zip(table["sample_id"], table["label"], strict=True))
-        known = {sample_id: labels[sample_id] for sample_id in self._samples.index if sample_id in labels}
-        return pd.Series(known, name="true_label", dtype="str").rename_axis("sample_id")
+        by_id = {sample_id: labels[sample_id] for sample_id in self._samples.index if sample_id in labels}
+        return pd.Series(by_id, name="true_label", dtype="str").rename_axis("sample_id")
 
     def file(self, name: str) -> Path:
-        """The path of a file of this run, after its checksum was found right."""
+        """Return the path of a file of this run, after checking its checksum."""
         files = self.description["files"]
         if name not in files:
             raise RunError(f"The run {self.name} has no {name}; it has {', '.join(files)}.")
@@ -233,19 +235,23 @@ class RunTables(ABC):  # noqa: B024 - nothing is left open, but only a `Run` is 
         return np.load(self.file(name), mmap_mode="r", allow_pickle=False)
 
     def _lowest(self, values: np.ndarray, k: int) -> list[str]:
-        """Ids of the k lowest values below zero; equal values keep their order, NaN is left out."""
+        """Return the ids of the k lowest values below zero. Equal values keep their order; NaN is left out."""
         order = np.argsort(values, kind="stable")
         return self._samples.index[order[values[order] < 0][:k]].tolist()
 
     def _influence(self, objective: str) -> np.ndarray:
-        known = [name.removeprefix("influence_") for name in self._samples if name.startswith("influence_")]
-        if objective not in known:
-            raise RunError(f"The run {self.name} has no objective {objective!r}; it has {', '.join(known)}.")
+        objectives = [
+            name.removeprefix("influence_") for name in self._samples if name.startswith("influence_")
+        ]
+        if objective not in objectives:
+            raise RunError(
+                f"The run {self.name} has no objective {objective!r}; it has {', '.join(objectives)}."
+            )
         return self._samples[f"influence_{objective}"].to_numpy(np.float64)
 
 
 def checked_description(path: Path) -> dict[str, Any]:
-    """What run.json says of a finished run whose files are there in full size, the small ones with their content.
+    """Return the content of run.json of a finished run, after checking its files: all sizes, small files' content.
 
     Raises:
         RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
@@ -264,5 +270,5 @@ def checked_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,9 +1,8 @@
-"""What does each sample look like, small enough for a page of sixty?
+"""Thumbnails of a run's samples, small enough for a page of sixty.
 
-All thumbnails of a split are one file (`thumbnails/pack.bin` of the training samples, `thumbnails/val.bin`,
-`thumbnails/test.bin`) with n + 1 byte offsets beside it (`thumbnails/index.npy`, ...), so that thumbnail i is
-pack[index[i]:index[i + 1]]. One file instead of thousands opens,
-copies and checks fast. A sample without a picture has no bytes.
+All thumbnails of a split are one file (`thumbnails/pack.bin` for train, `thumbnails/val.bin`, `thumbnails/test.bin`).
+Beside it lie n + 1 byte offsets (`thumbnails/index.npy`, ...): thumbnail i is pack[index[i]:index[i + 1]]. One file
+instead of thousands opens, copies and checks fast. A sample without a picture has no bytes.
 """
 
 from collections.abc import Callable
@@ -23,15 +22,15 @@ FILES = {
     "test": ("thumbnails/test.bin", "thumbnails/test.npy"),
 }
 """Pack and index of each split."""
-KEPT = 96  # pixels: up to this size a picture is kept as it is, without loss
-SIDE = 128  # pixels: the longer side of what is made smaller
+KEPT = 96  # pixels: a picture up to this size keeps its size, without loss
+SIDE = 128  # pixels: the longer side of a picture that is made smaller
 QUALITY = 85
 
 Progress = Callable[[str, int, int], None]
 
 
 class Pictured(Protocol):
-    """Samples in a fixed order that can show themselves."""
+    """Samples in a fixed order, each with a picture or None."""
 
     def __len__(self) -> int: ...
 
@@ -49,7 +48,7 @@ def pack_thumbnails(
         on_progress: Called with ("thumbnails", done, total).
 
     Returns:
-        How many samples have a picture.
+        The number of samples with a picture.
     """
     folder, (pack_file, index_file) = Path(folder), FILES[split]
     (folder / pack_file).parent.mkdir(parents=True, exist_ok=True)
@@ -77,12 +76,12 @@ class Pack:
         return len(self.offsets) - 1
 
     def __getitem__(self, position: int) -> bytes:
-        """One thumbnail; no bytes for a sample without a picture."""
+        """Return one thumbnail; no bytes for a sample without a picture."""
         return self.content[self.offsets[position] : self.offsets[position + 1]].tobytes()
 
 
 def encode(picture: Image.Image) -> bytes:
-    """A small picture as PNG without loss, a larger one as JPEG of at most 128 pixels a side."""
+    """Encode a small picture as PNG without loss, a larger one as JPEG of at most 128 pixels a side."""
     target = BytesIO()
     if max(picture.size) <= KEPT:
         _displayable(picture).save(target, "PNG")
@@ -94,20 +93,20 @@ def encode(picture: Image.Image) -> bytes:
 
 
 def media_type(thumbnail: bytes) -> str:
-    """The type to send a thumbnail as, from its first bytes."""
+    """Return the media type of a thumbnail, from its first bytes."""
     return "image/png" if thumbnail.startswith(b"\x89PNG") else "image/jpeg"
 
 
 def _displayable(picture: Image.Image) -> Image.Image:
-    """Browsers show PNG in these modes; everything else becomes RGB. Metadata stays behind."""
-    kept = picture if picture.mode in {"1", "L", "LA", "RGB", "RGBA"} else picture.convert("RGB")
-    clean = Image.new(kept.mode, kept.size)
-    clean.paste(kept)
+    """Return a copy without metadata, in a mode that browsers show as PNG: all other modes become RGB."""
+    shown = picture if picture.mode in {"1", "L", "LA", "RGB", "RGBA"} else picture.convert("RGB")
+    clean = Image.new(shown.mode, shown.size)
+    clean.paste(shown)
     return clean
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """JPEG knows no transparency: what shines through is white, not black."""
+    """Return the picture as RGB on white: JPEG has no transparency."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     layered = picture.convert("RGBA")

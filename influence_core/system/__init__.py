@@ -1,1 +1,1 @@
-"""What the operating system gives: whole files, safe tables, locks, jails, times."""
+"""Operating-system services: atomic files, safe tables, locks, process limits, times."""

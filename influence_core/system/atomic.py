@@ -1,7 +1,7 @@
-"""How does a file come into being, so that no reader ever sees half of it?
+"""Atomic writing of files, and their checksums.
 
-Written beside its final name, flushed to the disk, then renamed over it: a reader finds the old
-content or the new, also after a crash. Checksums live here too: the other half of trusting a file.
+A file is written beside its final name, flushed to the disk, then renamed over it. A reader finds the old content or
+the new one, also after a crash.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ SUFFIX = ".tmp"  # every unfinished file is called .<name>.<random>.tmp
 
 @contextmanager
 def writing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only when the block ends without an error.
+    """Open a file that gets its final name only when the block ends without an error.
 
     Args:
         path: The final name; its folder must exist.
-        durable: Flush to the disk first. False is right for what may be lost, such as progress.
+        durable: Flush to the disk first. Use False for content that may be lost, such as progress.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
@@ -51,19 +51,19 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Write plain, strict JSON; NumPy numbers become numbers, what is not finite becomes null."""
+    """Write strict JSON. NumPy numbers become plain numbers; NaN and infinity become null."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     with writing(path, durable=durable) as file:
         file.write(text.encode())
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file that this package wrote."""
+    """Return the value of a JSON file that this package wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def plain(value: Any) -> Any:
-    """The same value in the words of JSON."""
+    """Return the same value in the types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -76,13 +76,13 @@ def plain(value: Any) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file's whole content, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's whole content, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_unfinished(folder: Path) -> int:
-    """Delete what a killed writer left behind. Call it only while no other writer can be at work."""
+    """Delete the files a killed writer left behind and return their number. Call it only while no writer is active."""
     leftovers = list(folder.rglob(f".*{SUFFIX}"))
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)

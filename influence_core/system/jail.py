@@ -1,16 +1,16 @@
-"""How is a process kept from doing harm with what it reads? Limits that it sets upon itself, once, before it reads.
+"""Limits a process sets on itself, once, before it reads untrusted input.
 
-    network      a network of its own with nothing in it (Linux, where the system permits it)
+    network      an empty network namespace (Linux, where the system permits it)
     rights       root becomes nobody; no program it starts can gain rights
-    files        no more files can be opened than are open: with all numbers in use, neither a file nor a socket
+    files        no further descriptor can be opened, neither a file nor a socket
     processes    neither a thread nor a process can be started
     memory, processor time, bytes written: by rlimit
 
-Each is asked for by name and none can be taken back. The network and the open files guard one another: where no
-network of its own is to be had, a process that can open no descriptor cannot reach the real one either.
+Each limit is a function of its own; none can be lifted again. The limit on files also covers the network: where no
+empty network is permitted, a process that can open no descriptor cannot reach the real one either.
 
-Run as a script, `python -I jail.py COMMAND...` gives the command an empty network; it knows nothing else of this
-package, so that it starts in 20 ms and can be used where the package cannot be imported.
+Run as a script, `python -I jail.py COMMAND...` gives the command an empty network. It imports nothing else of this
+package, so it starts in 20 ms and works where the package cannot be imported.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ NOBODY = 65534
 def without_network() -> bool:
     """Move this process into an empty network; False where the system does not permit it.
 
-    Must come before any thread is started. Root needs no more; anybody else first becomes the only user of a
-    namespace of its own, which keeps the ownership of files as it was.
+    Call it before any thread is started. Root needs nothing else. Any other user first becomes the only user of a new
+    user namespace, which keeps the ownership of files.
     """
     if sys.platform != "linux":
         return False
@@ -38,7 +38,7 @@ def without_network() -> bool:
         return True
     if library.unshare(NEW_USER | NEW_NETWORK) != 0:
         return False
-    with contextlib.suppress(OSError):  # a process without a name in its namespace works as well
+    with contextlib.suppress(OSError):  # an unmapped user works as well
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -46,7 +46,7 @@ def without_network() -> bool:
 
 
 def without_rights() -> bool:
-    """Become nobody when this is root, and stay without rights whatever is started; False when that failed."""
+    """Become nobody when this is root, and let no started program gain rights; False when that failed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if os.getuid() != 0:
@@ -55,7 +55,7 @@ def without_rights() -> bool:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    except OSError:  # a container may hold its root to being root
+    except OSError:  # a container may forbid changing the user
         return False
     return True
 
@@ -76,8 +76,10 @@ def without_new_processes() -> None:
 
 
 def limited(*, memory: int | None = None, seconds: int, written: int) -> None:
-    """Limit memory (bytes on top of what is in use), processor time, the size of a file; leave no core dump."""
-    if memory is not None and sys.platform == "linux":  # elsewhere it is not enforced, and its use not told
+    """Limit memory (bytes beyond those in use), processor time and file size; write no core dump."""
+    if (
+        memory is not None and sys.platform == "linux"
+    ):  # elsewhere the limit is not enforced and the use not reported
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         _lower(resource.RLIMIT_AS, used + memory)
     _lower(resource.RLIMIT_CPU, seconds)
@@ -86,7 +88,7 @@ def limited(*, memory: int | None = None, seconds: int, written: int) -> None:
 
 
 def _lower(name: int, limit: int) -> None:
-    """Never above what this process was given: raising a hard limit is not permitted, and not wanted."""
+    """Lower a limit, never above its hard limit: raising that one is not permitted."""
     hard = resource.getrlimit(name)[1]
     limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(name, (limit, limit))

@@ -1,7 +1,7 @@
-"""Who owns a run folder right now? The holder of an flock on its file `lock`, known to the kernel.
+"""Exclusive locks on run folders, by flock on the file `lock`.
 
-No process number is guessed and no state goes stale: whatever ends a process frees its lock. The
-starter takes the lock and hands it to the child it starts, so that two starters cannot both win.
+The kernel knows the owner. No process number is guessed and no state goes stale: whatever ends a process frees its
+lock. The starter acquires the lock and hands it to the child it starts, so that two starters cannot both win.
 """
 
 import fcntl
@@ -12,12 +12,15 @@ from pathlib import Path
 
 PROBES = 25  # a probe of another process may hold the lock for microseconds
 _one_at_a_time = threading.Lock()
-"""Between the threads of this process a probe never meets a starter: four threads that probed without pause kept a
-starter out for half a second on a slow machine, and it reported a running job where there was none."""
+"""Keeps probes and starters of this process apart. Four threads that probed without pause kept a starter out for half a
+second on a slow machine; it then reported a running job where there was none."""
 
 
-def take(path: Path, *, patience: float = 0.02) -> int | None:
-    """The descriptor of the exclusive lock, or None when somebody else holds it."""
+def acquire(path: Path, *, patience: float = 0.02) -> int | None:
+    """Acquire the exclusive lock and return its descriptor, or None when another process holds it.
+
+    `patience` is the pause in seconds before each further attempt; 0 means a single attempt.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for attempt in range(PROBES):
         try:
@@ -33,8 +36,8 @@ def take(path: Path, *, patience: float = 0.02) -> int | None:
     return None
 
 
-def held(path: Path) -> bool:
-    """Whether a living process holds the lock. Probes share it, so that they do not block each other."""
+def is_locked(path: Path) -> bool:
+    """Whether a running process holds the lock. Probes use a shared lock, so they do not block each other."""
     with _one_at_a_time:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
-"""The processors this process may use."""
+"""The number of processors this process may use."""
 
 import os
 
 
 def cores() -> int:
-    """How many; not every system can tell those it may use from those it has."""
+    """Return the usable processors, or all of them where the system does not distinguish the two."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How is a table written, so that no spreadsheet can be made to run it and no reader sees half of it?"""
+"""Writing and reading of tables, atomically and safe against formulas in spreadsheets."""
 
 import re
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from influence_core.system import atomic
 
 Target = Path | str | BinaryIO
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it. Plain numbers stay numbers.
+# A spreadsheet runs a cell that begins so as a formula. Plain numbers stay numbers.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 def write_csv(frame: pd.DataFrame, target: Target) -> int:
-    """Write a table that no spreadsheet can take for formulas; returns the number of rows.
+    """Write a CSV file without cells a spreadsheet would run as formulas; returns the number of rows.
 
-    A text cell that begins like a formula gets an apostrophe in front (one more, if it has one already):
-    read_csv takes it away again.
+    A text cell that begins like a formula gets an apostrophe in front (one more, if it has one already).
+    read_csv removes it again.
     """
     safe = frame.copy()
-    for place, kind in enumerate(safe.dtypes):
+    for position, kind in enumerate(safe.dtypes):
         if not is_numeric_dtype(kind) and not is_datetime64_any_dtype(kind):
-            safe.isetitem(place, [harmless(value) for value in safe.iloc[:, place]])
+            safe.isetitem(position, [harmless(value) for value in safe.iloc[:, position]])
     safe.columns = pd.Index([harmless(name) for name in safe.columns])
-    # Line ends of the standard: then a carriage return in a cell is quoted, and cannot begin a row.
+    # Line ends of the CSV standard: then a carriage return in a cell is quoted, and cannot begin a row.
     text = safe.to_csv(index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
     with opened(target) as file:
         file.write(text.encode())
@@ -38,20 +38,20 @@ def write_csv(frame: pd.DataFrame, target: Target) -> int:
 
 
 def read_csv(source: Path | str) -> pd.DataFrame:
-    """Read a table that write_csv wrote, all cells as text, apostrophes against formulas taken away."""
+    """Read a table that write_csv wrote: all cells as text, without the apostrophes against formulas."""
     frame = pd.read_csv(source, dtype="str", keep_default_na=False)
-    return frame.map(_as_it_was).rename(columns=_as_it_was)
+    return frame.map(_without_apostrophe).rename(columns=_without_apostrophe)
 
 
 def write_parquet(frame: pd.DataFrame, target: Target) -> int:
-    """Write a table as it is, with its types; returns the number of rows."""
+    """Write a Parquet file with the types of the table; returns the number of rows."""
     with opened(target) as file:
         frame.to_parquet(file, index=False)
     return len(frame)
 
 
 def harmless(value: Any) -> Any:
-    """The same cell, unable to act as a formula. Missing stays missing."""
+    """Return the cell in a form that no spreadsheet runs as a formula. Missing stays missing."""
     if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}"
@@ -59,7 +59,7 @@ def harmless(value: Any) -> Any:
 
 @contextmanager
 def opened(target: Target) -> Iterator[BinaryIO]:
-    """A path, which appears only when complete, or a file object that somebody else closes."""
+    """Open a path, whose file appears only when complete; or pass a file object on, for the caller to close."""
     if not isinstance(target, str | Path):
         yield target
         return
@@ -72,5 +72,5 @@ def opened(target: Target) -> Iterator[BinaryIO]:
         raise ExportError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
 
 
-def _as_it_was(cell: str) -> str:
+def _without_apostrophe(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

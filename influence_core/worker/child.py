@@ -95,7 +95,7 @@ def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
         if jobs.queue(root)[:1] != [folder.relative_to(root).as_posix()]:
             continue
         for number in range(jobs.limit()):
-            if (slot := job_lock.take(slots / str(number), patience=0)) is not None:
+            if (slot := job_lock.acquire(slots / str(number), patience=0)) is not None:
                 write_progress(folder, {**(read_progress(folder) or {}), "state": "running"})
                 return slot
     raise Cancelled(STOPPED)

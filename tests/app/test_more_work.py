@@ -149,7 +149,7 @@ def test_no_button_of_any_page_lets_a_viewer_start_or_stop_work(
 
 def test_a_viewer_cannot_stop_work_either(open_app: Open, server: Path, sign_in: SignIn) -> None:
     folder = server / "stopped"
-    descriptor = locks.take(folder / "lock")  # a process that works on it
+    descriptor = locks.acquire(folder / "lock")  # a process that works on it
     write_progress(folder, {"state": "running", "done": 3, "total": 9, "stage_index": 0, "stage_count": 5})
     sign_in("eve@lab.org")
     try:

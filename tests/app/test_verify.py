@@ -114,7 +114,7 @@ def test_a_verification_at_work_is_in_the_sidebar_of_the_other_pages(run: Run, o
     folder = run.path / "verifications" / "1"
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps({"kind": "verify", "repair": {"name": "everything decided"}}))
-    descriptor = job_lock.take(folder / "lock")  # a process that works on it
+    descriptor = job_lock.acquire(folder / "lock")  # a process that works on it
     write_progress(folder, {"state": "running", "done": 3, "total": 9, "stage_index": 0, "stage_count": 5})
     try:
         app = open_app("outliers", run="small")

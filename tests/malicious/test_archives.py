@@ -202,13 +202,13 @@ def test_a_changed_store_is_noticed_and_a_forged_one_leads_nowhere(tmp_path):
     with pytest.raises(DataError, match="was changed on disk"):
         open_dataset(packed)
     pack.write_bytes(content[:-1])
-    with pytest.raises(DataError, match="its index says"):
+    with pytest.raises(DataError, match="its index states"):
         open_dataset(packed)
     pack.write_bytes(content)
     for forged in ({"lengths": [-1, *told["lengths"][1:]]}, {"lengths": told["lengths"][1:]}, {"names": [0] * 36},
                    {"checksums": [True] * 36}, {"lengths": [2**62] * 36}):  # fmt: skip
         index.write_text(json.dumps(told | forged))
-        with pytest.raises(DataError, match="no index of pictures"):
+        with pytest.raises(DataError, match="not an index of pictures"):
             open_dataset(packed)
     index.write_text(json.dumps(told | {"names": ["../../etc/passwd", *told["names"][1:]]}))
     with pytest.raises(DataError, match=r"lies? outside"):

@@ -87,7 +87,7 @@ def test_harmless_pickles_that_are_no_weights_are_refused(tmp_path, canary):
     (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": 1}))
     refused(tmp_path / "m.pkl", "a pickle")
     (tmp_path / "m.pt").write_bytes(pickle.dumps({"a": 1}))
-    refused(tmp_path / "m.pt", "no plain state dict")
+    refused(tmp_path / "m.pt", "not a plain state dict")
 
 
 def test_a_pickled_module_is_refused(tmp_path, canary):

@@ -1,1 +1,1 @@
-"""Readers."""
+"""Readers of datasets, one per format."""

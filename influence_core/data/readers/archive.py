@@ -1,8 +1,8 @@
-"""How is a zip from a stranger unpacked without harm?
+"""Safe unpacking of untrusted zip archives.
 
-Member by member, as a stream, into a fresh store: pictures into its one pack, other files below its folder. Names that
-could leave the folder, links, devices, repeated names and encrypted members are refused before anything is written.
-Bytes are counted as they come out: the sizes an archive states about itself are only its own claim.
+Members are unpacked one by one, as a stream, into a new store: pictures into its pack, other files below its folder.
+Names that could leave the folder, links, devices, repeated names and encrypted members are refused before anything is
+written. Bytes are counted as they come out: the sizes an archive states are not trusted.
 """
 
 import os
@@ -36,10 +36,10 @@ DAMAGES = (
     RuntimeError,
     ValueError,
 )
-"""What zipfile raises on damaged archives; a name that is no UTF-8 is a ValueError."""
+"""Exceptions of zipfile for damaged archives; a name that is not UTF-8 raises a ValueError."""
 REPORTED = 500
 """Members between two reports of progress."""
-# Control characters, and those that turn the direction of writing so that a name shows as another.
+# Control characters, and those that change the direction of text so that a name looks like another.
 FORBIDDEN = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -50,12 +50,12 @@ def unpack(
 
     Args:
         path: The zip.
-        within: The folder the store is made in. Default: that of temporary files.
-        limit: Bytes that may come out, at most MAX_BYTES.
-        report: Is told what is done, how many files so far, and of how many.
+        within: The folder for the store. Default: that of temporary files.
+        limit: The most bytes to unpack, itself at most MAX_BYTES.
+        report: Called with the name of the step, the files done and their total.
 
     Raises:
-        DataError: anything about it is wrong; nothing is left behind.
+        DataError: the archive is damaged, unsafe or too large; nothing is left behind.
     """
     target = TemporaryStore(within)
     try:
@@ -66,7 +66,7 @@ def unpack(
     except DAMAGES as error:
         target.remove()
         raise DataError(
-            f"{path.name} cannot be unpacked: {error}. Pack the folder anew as a plain zip."
+            f"{path.name} cannot be unpacked: {error}. Pack the folder again as a plain zip."
         ) from error
     except BaseException:
         target.remove()
@@ -75,20 +75,20 @@ def unpack(
 
 
 def unpack_into(folder: Path, path: Path, *, limit: int, report: Report | None = None) -> Path:
-    """Unpack a zip into a store that stays, in a new folder of `folder` and under the name of the zip; see `unpack`."""
+    """Unpack a zip into a permanent store: a new folder within `folder`, named after the zip; see `unpack`."""
     folder.mkdir(exist_ok=True, mode=0o700)
-    own = Path(tempfile.mkdtemp(prefix="unpacked-", dir=folder))
+    parent = Path(tempfile.mkdtemp(prefix="unpacked-", dir=folder))
     try:
-        unpacked = unpack(path, within=own, limit=limit, report=report)
+        unpacked = unpack(path, within=parent, limit=limit, report=report)
     except BaseException:
-        own.rmdir()
+        parent.rmdir()
         raise
     unpacked.remove.detach()
-    return unpacked.path.rename(own / path.stem)
+    return unpacked.path.rename(parent / path.stem)
 
 
 def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """Return the files to write, after every entry has been judged by its name and kind."""
+    """Return the files to write, after checking the name and kind of every entry."""
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS:
         raise DataError(f"{path.name} holds {len(entries):,} entries; at most {MAX_MEMBERS:,} are unpacked.")
@@ -97,7 +97,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
         if fault:
             raise DataError(
                 f"{path.name} was refused: its entry {printable(entry.orig_filename)} {fault}. Nothing was "
-                "unpacked. Pack the folder anew with ordinary files and relative names only."
+                "unpacked. Pack the folder again with ordinary files and relative names only."
             )
     files = [
         entry
@@ -111,7 +111,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
 
 
 def check_distinct(names: list[str], path: Path) -> None:
-    """No name twice, also where case or the spelling of an accent makes no difference to a file system."""
+    """Raise DataError where a name occurs twice, also in another case or another encoding of an accent."""
     seen: dict[str, str] = {}
     for name in names:
         key = folded(name)
@@ -128,7 +128,7 @@ def check_distinct(names: list[str], path: Path) -> None:
 
 
 def check_no_file_is_a_folder(names: list[str], path: Path) -> None:
-    """No file lies below another file: a pack would hold both, a folder could not."""
+    """Raise DataError where a file lies below another file: a pack could hold both, a folder could not."""
     files = {folded(name) for name in names}
     folders = {parent for parent in {name.rpartition("/")[0] for name in names} if parent}
     while folders:
@@ -142,12 +142,12 @@ def check_no_file_is_a_folder(names: list[str], path: Path) -> None:
 
 
 def folded(name: str) -> str:
-    """A name without what makes no difference to some file systems: case, and the spelling of accents."""
+    """Return a name without the differences that some file systems ignore: case and the encoding of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def entry_fault(entry: zipfile.ZipInfo) -> str | None:
-    """Say what is wrong with an entry, judged by the name as written in the archive; None when nothing is."""
+    """Return the fault of an entry, judged by the name as written in the archive; None for a good one."""
     name = entry.orig_filename
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -174,7 +174,7 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
 
 
 class Allowance:
-    """How many bytes may still come out of an archive, whatever it says about itself."""
+    """The number of bytes that may still be unpacked, whatever sizes the archive states."""
 
     def __init__(self, path: Path, limit: int):
         self._path, self._packed = path, path.stat().st_size
@@ -182,7 +182,7 @@ class Allowance:
         self._left = self._limit
 
     def take(self, count: int) -> None:
-        """Raise DataError at the first byte that is too much."""
+        """Subtract `count` bytes; raise DataError at the first byte beyond the limit."""
         self._left -= count
         if self._left < 0:
             raise DataError(
@@ -200,12 +200,12 @@ def copy_members(
     allowance: Allowance,
     report: Report | None,
 ) -> None:
-    """Pictures into the pack, other files below root; the folders of both are made, for readers look at them."""
+    """Copy pictures into the pack and other files below root. Folders of both are created: readers use them."""
     made: set[Path] = set()
     top = os.path.join(root.resolve(), "")
     for done, member in enumerate(members):
-        # The folder is new and holds no link, so the text of a path is the path: asking the system for each of its
-        # parts took longer than writing a small picture.
+        # The folder is new and holds no link, so the path needs no resolving: that took longer than writing a
+        # small picture.
         target = Path(os.path.normpath(top + member.filename))
         if not str(target).startswith(top):
             raise DataError(
@@ -227,7 +227,7 @@ def copy_members(
 def copy_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, sink: BinaryIO, allowance: Allowance
 ) -> None:
-    """Write one member piece by piece; zipfile compares its checksum at the end."""
+    """Write one member in chunks; zipfile compares its checksum at the end."""
     with archive.open(member) as source:
         while chunk := source.read(CHUNK):
             allowance.take(len(chunk))
@@ -239,5 +239,5 @@ def is_picture(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """Show a hostile name harmlessly, and shortly."""
+    """Return an untrusted name as short ASCII text."""
     return ascii(name if len(name) <= 80 else name[:77] + "...")

@@ -1,9 +1,9 @@
-"""How are arrays read, from an .npz file or from memory?
+"""Reader of arrays, from an .npz file or from memory.
 
 An .npz holds x_train, y_train and optionally x_val, y_val, x_test, y_test, group (or group_train,
 group_val, group_test) and classes (names by label number). Inputs are features (n, d), or images (n, h, w),
-(n, h, w, c) or (n, c, h, w): bytes 0..255 or floats 0..1. A sample's id is "train/0", "train/1", ...: split
-and row number.
+(n, h, w, c) or (n, c, h, w): bytes 0..255 or floats 0..1. A sample's id is its split and row number: "train/0",
+"train/1", ...
 
 Arrays of Python objects are refused: reading them would run code (`allow_pickle=False`).
 """
@@ -40,15 +40,17 @@ def samples_from_arrays(
     names = (
         tuple(classes) if classes is not None else tuple(str(number) for number in range(numbers.max() + 1))
     )
-    known = [str(row) for row in range(len(content))] if ids is None else list(ids)
+    sample_ids = [str(row) for row in range(len(content))] if ids is None else list(ids)
     return Samples(
         content,
         rows=np.arange(len(content)),
-        ids=known,
+        ids=sample_ids,
         labels=numbers,
         classes=names,
         split=split,
-        groups=pd.DataFrame(index=pd.Index(known)) if groups is None else groups.set_axis(known, axis=0),
+        groups=pd.DataFrame(index=pd.Index(sample_ids))
+        if groups is None
+        else groups.set_axis(sample_ids, axis=0),
         digests=np.array([list(content.digest(row)) for row in range(len(content))], dtype=np.uint8).reshape(
             -1, 32
         ),
@@ -83,7 +85,7 @@ def read_npz(path: Path) -> Rows:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file, after its headers have been judged."""
+    """Read all arrays of an .npz file, after checking their headers."""
     try:
         check_members(path)
         with np.load(path, allow_pickle=False) as file:
@@ -93,7 +95,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_members(path: Path) -> None:
-    """Judge the arrays by their headers before NumPy sees them: no objects, no lying sizes, no bombs."""
+    """Check the headers of the arrays before NumPy reads them: no objects, no false sizes, no bombs."""
     with zipfile.ZipFile(path) as archive:
         total = sum(check_member(archive, info) for info in archive.infolist())
     if total > MAX_BYTES:
@@ -101,7 +103,7 @@ def check_members(path: Path) -> None:
 
 
 def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
-    """Return the bytes one array says it needs, after checking that the archive holds as many."""
+    """Return the bytes an array needs by its header, after checking that the archive holds as many."""
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         reader = (
@@ -126,7 +128,7 @@ def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
 
 
 def as_inputs(array: np.ndarray, name: str) -> np.ndarray:
-    """Bring inputs into (n, d) or (n, c, h, w), uint8 or float32, and check their range."""
+    """Return inputs as (n, d) or (n, c, h, w), uint8 or float32, after checking their range."""
     if array.ndim not in (2, 3, 4) or not len(array) or array.dtype.kind not in "uifb":
         raise DataError(
             f"{name} has shape {array.shape} and type {array.dtype}; expected numbers of shape (n, d), (n, "
@@ -142,7 +144,7 @@ def as_inputs(array: np.ndarray, name: str) -> np.ndarray:
     if low < 0 or high > 1:
         raise DataError(
             f"{name} runs from {low:g} to {high:g}; images are bytes (uint8) 0..255 or floats 0..1, before "
-            "any normalisation. The model's own mean and std belong into its preprocessing."
+            "any normalisation. The model's mean and std belong in its preprocessing."
         )
     return images
 

@@ -1,9 +1,9 @@
-"""What are the classes called, and in which order? From a file beside the data: classes.txt, one name a line.
+"""Names and order of the classes, from a file beside the data: classes.txt, one name per line.
 
     the file names the labels themselves       its order is the order of the classes
     the labels are the numbers 0 .. c-1        the file names them: the first line is label 0
 
-Everything else is refused with both sides named: an order that is guessed makes every score wrong without a sign.
+Any other file is refused, and the message names both sides: a guessed order would make every score wrong unnoticed.
 """
 
 import re
@@ -19,37 +19,37 @@ MAX_BYTES = 1024**2
 
 def named_by_file(rows: Rows, root: Path) -> Rows:
     """Return the rows with the class names and order of the file in `root`; unchanged when there is none."""
-    found = [root / name for name in NAMES if (root / name).is_file()]
-    if not found:
+    files = [root / name for name in NAMES if (root / name).is_file()]
+    if not files:
         return rows
-    if len(found) > 1:
+    if len(files) > 1:
         raise DataError(
-            f"Two files name the classes: {some([file.name for file in found])}. Keep the one that is right."
+            f"Two files name the classes: {some([file.name for file in files])}. Keep the one that is right."
         )
-    return named(rows, read_names(found[0]), found[0].name)
+    return named(rows, read_names(files[0]), files[0].name)
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """Read one class name a line; a leading number ("0 cat", "0: cat", "0,cat") is dropped when all lines count up."""
+    """Read one class name per line. Leading numbers ("0 cat", "0: cat", "0,cat") that count up from 0 are dropped."""
     if file.stat().st_size > MAX_BYTES:
         raise DataError(f"{file.name} has {file.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise DataError(f"{file.name} is no UTF-8 text: {error}. Save it as UTF-8.") from error
+        raise DataError(f"{file.name} is not UTF-8 text: {error}. Save it as UTF-8.") from error
     numbered = [re.fullmatch(r"(\d+)\s*[:,;\t ]\s*(.+)", line) for line in lines]
     if lines and all(match and int(match[1]) == row for row, match in enumerate(numbered)):
         lines = [match[2] for match in numbered if match]
     if len(set(lines)) < max(2, len(lines)):
         raise DataError(
             f"{file.name} names {len(lines)} classes, {len(set(lines))} of them different: {some(lines, 12)}. Expected "
-            "two or more, one a line, all different."
+            "two or more, one per line, all different."
         )
     return tuple(lines)
 
 
 def named(rows: Rows, names: tuple[str, ...], where: str) -> Rows:
-    """Rename numbers, or take the order of names."""
+    """Return the rows with number labels renamed, or with the order of the names."""
     labels = {label for label in rows.labels if label is not None}
     if labels <= set(names):
         return replace(rows, classes=names)

@@ -1,9 +1,9 @@
-"""How is a folder of pictures read?
+"""Reader of a folder of pictures.
 
     train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder
     <class>/*.png                                          one tree; a validation set is carved out later
-    metadata.csv, metadata.jsonl: file_name, label, ...    say more than the folders do, and win over them
-    classes.txt: one name a line                           the order of the classes, or names for numbers
+    metadata.csv, metadata.jsonl: file_name, label, ...    labels and splits that override the folders; groups
+    classes.txt: one name per line                         the order of the classes, or names for numbers
 
 A sample's id is its path relative to the folder, so it stays the same on every machine.
 """
@@ -21,10 +21,10 @@ from influence_core.data.storage.content import Blobs, EncodedPictures, FileBlob
 from influence_core.data.storage.store import Store, StoredBlobs
 from influence_core.errors import DataError
 
-# What is taken for a picture; those of the second line are then refused by name instead of silently ignored.
+# Suffixes of pictures. Those of the second line are not read: they are refused by name instead of silently ignored.
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
-# What may lie beside the pictures and is nobody's sample.
+# Suffixes of files beside the pictures that are not samples.
 COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
 
 
@@ -33,8 +33,8 @@ def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
 
     Args:
         root: The folder; of an unpacked archive, one in the store's `files`.
-        shown: What messages call it.
-        store: Where the pictures of an unpacked archive lie.
+        shown: Its name in messages.
+        store: The store with the pictures of an unpacked archive.
     """
     ids, others, blobs = list_files(root, store)
     if not ids:
@@ -62,7 +62,7 @@ def split_named(text: str | float) -> Split | None:
 
 
 def unwrapped(path: Path, store: Store | None = None) -> Path:
-    """Step into a folder that holds nothing but one folder, as archives often have around everything."""
+    """Return the folder of the data below outer folders that hold a single folder, as archives often have."""
     inside = [child for child in path.iterdir() if not is_hidden(child.name)]
     if store is not None and any("/" not in name for name in store.below(path)[0]):
         return path
@@ -74,7 +74,7 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
 
 
 def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
-    """The ids of the pictures below a folder in their order, the names of files that are none, and the pictures."""
+    """Return the ids of the pictures below a folder in order, the names of unknown files, and the pictures."""
     names = sorted(file.relative_to(root).as_posix() for file in walk(root))
     suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
     others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
@@ -86,7 +86,7 @@ def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], B
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield all files below a folder, without hidden ones; links are followed, never in a circle."""
+    """Yield all files below a folder except hidden ones. Links are followed, circles are not."""
     real = folder.resolve()
     if real in above:
         return
@@ -104,16 +104,16 @@ def is_hidden(name: str) -> bool:
 
 
 def check_names_are_text(ids: list[str]) -> None:
-    strange = [ascii(sample) for sample in ids if not is_text(sample)]
-    if strange:
+    undecodable = [ascii(sample) for sample in ids if not is_text(sample)]
+    if undecodable:
         raise DataError(
-            f"{counted(len(strange), 'file name is', 'file names are')} no valid UTF-8 text: {some(strange)}. Rename "
-            "these files; tables and exports could not hold their names."
+            f"{counted(len(undecodable), 'file name is', 'file names are')} not valid UTF-8 text: {some(undecodable)}. "
+            "Rename these files; tables and exports could not hold their names."
         )
 
 
 def is_text(name: str) -> bool:
-    """False for names with bytes that no text encoding explains (Python keeps them as lone surrogates)."""
+    """Whether a name is valid text: undecodable bytes are lone surrogates in Python."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -129,10 +129,10 @@ def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]
         return [part[0] if part else None for part in parts], unsplit
     labels: list[str | None] = [part[1] if len(part) > 1 else None for part in parts]
     splits: list[Split | None] = [SPLIT_NAMES.get(part[0].lower()) if part else None for part in parts]
-    strange = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
-    if strange:
+    outside = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
+    if outside:
         raise DataError(
-            f"{counted(len(strange), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(strange)}. "
+            f"{counted(len(outside), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(outside)}. "
             f"Move them into one of the splits, or out of the dataset."
         )
     return labels, splits
@@ -150,5 +150,5 @@ def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
 def note_on_others(others: list[str]) -> tuple[str, ...]:
     if not others:
         return ()
-    kind = counted(len(others), "file that is no picture", "files that are no pictures")
+    kind = counted(len(others), "file that is not a picture", "files that are not pictures")
     return (f"Ignored {kind}: {some(others)}.",)

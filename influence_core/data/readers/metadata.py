@@ -1,7 +1,7 @@
-"""What do metadata.csv and metadata.jsonl say about the pictures beside them? (Hugging Face's image folders.)
+"""Reader of metadata.csv and metadata.jsonl beside pictures, as in Hugging Face's image folders.
 
-One row a picture: `file_name`, relative to the folder of the file, then any columns: label, split, groups. They come
-from a stranger: size and columns are limited before pandas parses them, and nested values are left out.
+One row per picture: `file_name`, relative to the folder of the file, then any columns: label, split, groups. The files
+are not trusted: size and columns are limited before pandas parses them, and nested values are left out.
 """
 
 import json
@@ -22,7 +22,7 @@ Scalar = str | int | float | bool | None
 def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
     """Return the columns of the metadata files below a folder, one row per picture in the order of `ids`.
 
-    No columns where there is no such file. It may lie at the top or in each split's folder.
+    Without such a file there are no columns. It may lie at the top or in each split's folder.
     """
     files = [
         file for name in NAMES for file in [root / name, *sorted(root.glob(f"*/{name}"))] if file.is_file()
@@ -35,7 +35,7 @@ def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
 
 
 def read_one(file: Path, root: Path) -> pd.DataFrame:
-    """Read one file; its index is the id of each picture."""
+    """Read one metadata file as a table, indexed by the ids of the pictures."""
     where = file.relative_to(root).as_posix()
     size = file.stat().st_size
     if size > MAX_BYTES:
@@ -68,7 +68,7 @@ def read_csv(file: Path, where: str) -> pd.DataFrame:
 
 
 def read_lines(file: Path, where: str) -> pd.DataFrame:
-    """One JSON table a line. Text stays text, numbers stay numbers; lists and tables (boxes, captions) are left out."""
+    """Read one JSON object per line. Text and numbers stay; nested values (boxes, captions) are left out."""
     rows: list[dict[str, Scalar]] = []
     columns: set[str] = set()
     with file.open("rb") as opened:
@@ -88,7 +88,7 @@ def scalars(line: bytes, where: str) -> dict[str, Scalar]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{where} is no JSON: {str(error)[:120]}. Expected one table a line, in UTF-8."
+            f"{where} is not JSON: {str(error)[:120]}. Expected one object per line, in UTF-8."
         ) from error
     if not isinstance(row, dict):
         raise DataError(f"{where} holds a {type(row).__name__}; expected a table with file_name and label.")
@@ -96,7 +96,7 @@ def scalars(line: bytes, where: str) -> dict[str, Scalar]:
 
 
 def plain_text(value: object) -> str:
-    """A label may be written as 3 here and 3.0 there once pandas has met a missing one."""
+    """Return a value as text. pandas writes the number 3 as 3.0 beside a missing value: both become "3"."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -108,7 +108,7 @@ def check_columns(count: int, where: str) -> None:
 
 
 def check_names(names: pd.Index, ids: list[str]) -> None:
-    """Every row names one picture that is there, and none is named twice."""
+    """Raise DataError unless every row names an existing picture, and none twice."""
     twice = list(names[names.duplicated()].unique())
     if twice:
         raise DataError(

@@ -1,8 +1,8 @@
-"""How is a Parquet file of pictures read, as Hugging Face writes it?
+"""Reader of a Parquet file of pictures, as Hugging Face writes it.
 
 Columns: `image`, a struct of `bytes` (the encoded file) and `path`; `label`, names or numbers (numbers get
 their names from the file's Hugging Face metadata); optionally `split`; every other plain column is a group.
-A sample's id is its image.path where these are all there and all different, else its row number as text.
+A sample's id is its image.path where all rows have one and all differ, else its row number as text.
 """
 
 import json
@@ -58,14 +58,14 @@ def check_table(file: pq.ParquetFile, path: Path) -> None:
 
 def image_column(schema: pa.Schema, path: Path) -> str:
     """Return the name of the one column that holds encoded pictures."""
-    found = [field.name for field in schema if holds_pictures(field.type)]
-    if len(found) != 1:
+    columns = [field.name for field in schema if holds_pictures(field.type)]
+    if len(columns) != 1:
         raise DataError(
-            f"{path} has {len(found)} columns of pictures{' (' + some(found) + ')' if found else ''}; its "
+            f"{path} has {len(columns)} columns of pictures{' (' + some(columns) + ')' if columns else ''}; its "
             f"columns are {some(schema.names, 12)}. Expected exactly one struct column with the fields bytes "
             "and path."
         )
-    return found[0]
+    return columns[0]
 
 
 def holds_pictures(kind: pa.DataType) -> bool:
@@ -91,7 +91,7 @@ def plain_columns(file: pq.ParquetFile, image: str) -> pd.DataFrame:
 
 
 def encoded_pictures(file: pq.ParquetFile, image: str) -> Iterator[bytes]:
-    """Yield the encoded pictures row by row, without ever holding all of them; a missing one is empty."""
+    """Yield the encoded pictures row by row, without holding all of them in memory; a missing one is empty."""
     for batch in file.iter_batches(batch_size=256, columns=[image]):
         column = batch.column(image)
         blobs = column.field("bytes") if pa.types.is_struct(column.type) else column
@@ -117,8 +117,7 @@ def ids_labels_splits(
 
 
 def sample_ids(file: pq.ParquetFile, image: str) -> list[str]:
-    """Return each picture's path when all are there and different, else row numbers. No path is ever "
-    "opened."""
+    """Return the path of each picture where all exist and differ, else row numbers. No path is opened."""
     kind = file.schema_arrow.field(image).type
     if pa.types.is_struct(kind) and any(field.name == "path" for field in kind.fields):
         paths = file.read(columns=[f"{image}.path"]).column(image).combine_chunks().field("path").to_pylist()
@@ -132,12 +131,12 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     labels = [None if pd.isna(value) else value for value in column]
     if names is None or all(label is None or isinstance(label, str) for label in labels):
         return [None if label is None else label_text(label, path) for label in labels]
-    strange = sorted(
+    outside = sorted(
         {str(label) for label in labels if label is not None and not 0 <= int(label) < len(names)}
     )
-    if strange:
+    if outside:
         raise DataError(
-            f"{path} has labels {some(strange)}, but its metadata names {len(names)} classes, numbered from "
+            f"{path} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
             f"0: {some(list(names), 12)}."
         )
     return [None if label is None else names[int(label)] for label in labels]
@@ -154,14 +153,13 @@ def label_text(label: object, path: Path) -> str:
 
 
 def class_names(schema: pa.Schema) -> tuple[str, ...] | None:
-    """Return the class names, in order, that Hugging Face keeps in the file's metadata for a numeric "
-    "label."""
+    """Return the class names, in order, from Hugging Face's metadata in the file; None without them."""
     raw = (schema.metadata or {}).get(b"huggingface")
     if raw is None:
         return None
     try:
         label = json.loads(raw)["info"]["features"]["label"]
     except (ValueError, KeyError, TypeError):
-        return None  # other tools' metadata is none of our business
+        return None  # the metadata of another tool
     names = label.get("names") if isinstance(label, dict) else None
     return tuple(map(str, names)) if names else None

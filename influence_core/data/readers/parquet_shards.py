@@ -1,8 +1,9 @@
-"""How is a folder of several Parquet files read, as Hugging Face writes them?
+"""Reader of a folder of several Parquet files, as Hugging Face writes them.
 
     train-00000-of-00002.parquet, train-00001-of-00002.parquet, validation-..., test-...    at the top or in data/
 
-The file's name begins with its split. An id begins with it too, for row numbers start anew in each file.
+The name of a file begins with its split. An id begins with the name of its file, because row numbers start at 0 in
+each.
 """
 
 import re
@@ -23,7 +24,7 @@ MAX_SHARDS = 1_000
 
 
 class Joined:
-    """The inputs of several files, one after the other; see content.Content."""
+    """The inputs of several files, joined in order; see content.Content."""
 
     def __init__(self, parts: Sequence[Content]):
         self.parts = parts
@@ -33,29 +34,32 @@ class Joined:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    def _at(self, row: int) -> tuple[Content, int]:
+    def _locate(self, row: int) -> tuple[Content, int]:
         part = int(np.searchsorted(self.ends, row, side="right"))
         return self.parts[part], row - int(self.ends[part] - len(self.parts[part]))
 
     def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
-        part, own = self._at(row)
-        return part.values(own, channels, size)
+        part, position = self._locate(row)
+        return part.values(position, channels, size)
 
     def picture(self, row: int):
-        part, own = self._at(row)
-        return part.picture(own)
+        part, position = self._locate(row)
+        return part.picture(position)
 
     def encoded(self, row: int) -> tuple[bytes, str]:
-        part, own = self._at(row)
-        return part.encoded(own)
+        part, position = self._locate(row)
+        return part.encoded(position)
 
     def digest(self, row: int) -> bytes:
-        part, own = self._at(row)
-        return part.digest(own)
+        part, position = self._locate(row)
+        return part.digest(position)
 
 
 def shards(root: Path) -> dict[Path, Split] | None:
-    """The split of each Parquet file at the top and in data/; None unless every name begins with one."""
+    """Return the split of each Parquet file at the top and in data/; None unless every name begins with one.
+
+    A single file is not a folder of shards: None as well.
+    """
     files = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
     named: dict[Path, Split] = {}
     for file in files:
@@ -66,10 +70,10 @@ def shards(root: Path) -> dict[Path, Split] | None:
 
 
 def read_shards(files: dict[Path, Split]) -> Rows:
-    """Join the files; they must have the same classes, and a column is a group only where all have it."""
+    """Join the rows of the files, which must have the same classes. A column is a group only where all have it."""
     if len(files) > MAX_SHARDS:
         raise DataError(
-            f"{len(files):,} Parquet files lie there; at most {MAX_SHARDS:,} are read. Join them."
+            f"There are {len(files):,} Parquet files; at most {MAX_SHARDS:,} are read. Join them."
         )
     parts = {file: read_parquet(file) for file in files}
     orders = {rows.classes for rows in parts.values()}

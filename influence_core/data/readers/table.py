@@ -1,7 +1,7 @@
-"""How is a table read? Rows of numbers and words with a label column, from .csv or .parquet.
+"""Reader of a table: rows of numbers and words with a label column, from .csv or .parquet.
 
-Columns: the label (`label`, or the name given), optionally `split`, optionally `sample_id` or `id` (used as ids where
-all values differ, else the row number as text). Every other column is something to learn from; those of words with 2 to
+Columns: the label (`label`, or the requested name), optionally `split`, optionally `sample_id` or `id` (the ids, where
+all values differ; else an id is the row number as text). All other columns are features. Those of words with 2 to
 MOST_GROUPS values are groups as well, so that fairness can be measured between them by name.
 """
 
@@ -24,7 +24,7 @@ MAX_BYTES = 1024**3
 MOST_GROUPS = 50
 IDS = ("sample_id", "id")
 USUAL = ("label", "labels", "class", "target", "y", "category", "species", "outcome")
-"""Names that columns of classes often have: reason enough to offer one first, never to take it."""
+"""Common names of label columns: such a column is offered first, never chosen without asking."""
 SHOWN_VALUES = 5
 
 
@@ -32,7 +32,7 @@ def read_table(path: Path, label: str | None = None) -> Rows:
     """Read a table as rows.
 
     Raises:
-        DataError: it cannot be read, or has no label column.
+        DataError: the table cannot be read, or has no label column.
     """
     frame = _frame(path)
     _check_names(frame, path)
@@ -56,14 +56,14 @@ def read_table(path: Path, label: str | None = None) -> Rows:
 
 
 def group_columns(cells: pd.DataFrame) -> pd.DataFrame:
-    """The columns of words with few enough values to be compared as groups; a missing value stays missing."""
+    """Return the columns of words with 2 to MOST_GROUPS values, for groups; a missing value stays missing."""
     columns = {str(name): column_of(cells, name) for name in cells}
-    found = {
+    groups = {
         name: _groups(values)
         for name, values in columns.items()
         if not holds_numbers(values) and 2 <= values.nunique() <= MOST_GROUPS
     }
-    return pd.DataFrame(found, index=pd.RangeIndex(len(cells)))
+    return pd.DataFrame(groups, index=pd.RangeIndex(len(cells)))
 
 
 def _groups(values: pd.Series) -> list[str | None]:
@@ -75,14 +75,14 @@ def is_table(path: Path) -> bool:
     try:
         return not any(holds_pictures(field.type) for field in pq.read_schema(path))
     except (pa.ArrowException, OSError, UnicodeError):
-        return False  # the reader of pictures says what is wrong with the file
+        return False  # the reader of pictures reports the fault
 
 
 def label_columns(path: Path) -> list[dict[str, Any]]:
-    """The columns among which a person has to say which holds the classes; none where only one can be meant.
+    """Describe the columns among which the user must choose the label; none where the choice is clear.
 
-    One can: the column is called `label`, and no other bears a name that labels often have. The likely ones, by name or
-    as the last column of few values, come first; being likely is no choice.
+    The choice is clear when a column is called `label` and no other has a common name of label columns. Likely columns
+    come first: those with such a name, else the last column if it has 2 to MOST_GROUPS values. Likely is not chosen.
     """
     if path.suffix.lower() != ".csv" and not (path.suffix.lower() == ".parquet" and is_table(path)):
         return []
@@ -91,14 +91,14 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
     named = [str(name) for name in frame if str(name).strip().lower() in USUAL]
     if named == ["label"]:
         return []
-    found = [_described(frame, str(name), named) for name in frame if str(name) not in ("split", *IDS)]
-    if not any(column["likely"] for column in found) and found and found[-1]["classes"]:
-        found[-1]["likely"] = True
-    return sorted(found, key=lambda column: (not column["likely"], not column["classes"]))
+    columns = [_described(frame, str(name), named) for name in frame if str(name) not in ("split", *IDS)]
+    if not any(column["likely"] for column in columns) and columns and columns[-1]["classes"]:
+        columns[-1]["likely"] = True
+    return sorted(columns, key=lambda column: (not column["likely"], not column["classes"]))
 
 
 def _described(frame: pd.DataFrame, name: str, named: list[str]) -> dict[str, Any]:
-    """A column for a person who looks for the classes: how many values, the most common ones, whether it is likely."""
+    """Describe a column: its number of values, the most common ones, and whether it is likely the label."""
     values = column_of(frame, name)
     common = values.value_counts().head(SHOWN_VALUES)
     different = int(values.nunique())
@@ -136,18 +136,18 @@ def _check_names(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _label_column(frame: pd.DataFrame, label: str | None, path: Path) -> str:
-    wanted = label or "label"
-    if wanted not in frame:
+    name = label or "label"
+    if name not in frame:
         raise DataError(
-            f"{path} has no column called {wanted}; its columns are {some([str(name) for name in frame], 12)}. Name "
+            f"{path} has no column called {name}; its columns are {some([str(column) for column in frame], 12)}. Name "
             "the column of the classes (label=..., or --label)."
         )
-    values = column_of(frame, wanted)
+    values = column_of(frame, name)
     if holds_numbers(values) and values.nunique() > MOST_GROUPS and bool((values.dropna() % 1 != 0).any()):
         raise DataError(
-            f"{path} has measurements in the label column {wanted}. Expected classes: names or whole numbers."
+            f"{path} has measurements in the label column {name}. Expected classes: names or whole numbers."
         )
-    return wanted
+    return name
 
 
 def _label(value: Any) -> str | None:

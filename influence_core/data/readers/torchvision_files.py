@@ -1,4 +1,4 @@
-"""How are the files read that torchvision and the makers of MNIST and CIFAR leave on a disk?
+"""Reader of the files of MNIST and CIFAR, as torchvision and their makers store them.
 
     train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...     MNIST and its relatives, also as .gz
     data_batch_1.bin, ..., test_batch.bin, batches.meta.txt        CIFAR-10, binary version
@@ -36,7 +36,7 @@ Parts = dict[Split, tuple[np.ndarray, np.ndarray]]
 
 
 def read_layout(root: Path) -> Rows | None:
-    """Read a folder in one of these layouts; None when it is in none of them."""
+    """Read a folder in one of these layouts; None for any other folder."""
     for folder in folders(root, DEPTH):
         names = {child.name for child in folder.iterdir()}
         if any(kind <= names for kind in PICKLES):
@@ -54,17 +54,17 @@ def read_layout(root: Path) -> Rows | None:
 
 
 def folders(root: Path, depth: int) -> list[Path]:
-    """A folder and those below it, to a depth; links are not followed."""
+    """Return a folder and those below it, to a depth; links are not followed."""
     inside = (
         [child for child in sorted(root.iterdir()) if child.is_dir() and not child.is_symlink()]
         if depth
         else []
     )
-    return [root, *(found for child in inside[:100] for found in folders(child, depth - 1))]
+    return [root, *(folder for child in inside[:100] for folder in folders(child, depth - 1))]
 
 
 def rows_of(parts: Parts, classes: tuple[str, ...] | None, groups: pd.DataFrame | None = None) -> Rows:
-    """Join the splits; a label number is named by `classes`, else by itself."""
+    """Join the splits. A label is its name in `classes`, else its number as text."""
     images = np.concatenate([images for images, _ in parts.values()])
     numbers = np.concatenate([labels for _, labels in parts.values()])
     if classes is not None and numbers.size and int(numbers.max()) >= len(classes):
@@ -101,7 +101,7 @@ def read_mnist(folder: Path) -> Parts:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Read one idx file of bytes, unpacked or as .gz, after its header was found to fit its length."""
+    """Read one idx file of bytes, plain or as .gz, after checking that its header fits its length."""
     data = content(path)
     start = 4 + 4 * dimensions
     if len(data) < start or data[:4] != bytes([0, 0, 8, dimensions]):
@@ -112,14 +112,14 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     shape = [int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(dimensions)]
     if math.prod(shape) != len(data) - start:
         raise DataError(
-            f"{path.name} says it holds {' x '.join(f'{side:,}' for side in shape)} bytes, but {len(data) - start:,} "
-            "follow. It is cut off or damaged: download it again."
+            f"{path.name} states that it holds {' x '.join(f'{side:,}' for side in shape)} bytes, but "
+            f"{len(data) - start:,} follow. It is cut off or damaged: download it again."
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file or of its .gz, never more than the limit, whatever the archive says."""
+    """Return the bytes of a file or of its .gz; more than MAX_BYTES is an error, whatever size the archive states."""
     packed = path.with_name(path.name + ".gz")
     try:
         if path.exists():
@@ -151,7 +151,7 @@ def read_cifar10(folder: Path, names: set[str]) -> Rows:
 
 
 def read_cifar100(folder: Path) -> Rows:
-    """The fine label is the class; the coarse one, where it has a name, a group."""
+    """Read CIFAR-100. The fine label is the class; the coarse one, where names exist, a group."""
     train, test = (read_rows(folder / name, 2) for name in ("train.bin", "test.bin"))
     coarse = lines(folder / "coarse_label_names.txt")
     groups = None
@@ -167,7 +167,7 @@ def read_cifar100(folder: Path) -> Rows:
 
 
 def read_rows(path: Path, labels: int) -> np.ndarray:
-    """Rows of `labels` bytes and one picture, uint8 (n, labels + 3072)."""
+    """Read rows of `labels` bytes and one picture each, uint8 (n, labels + 3072)."""
     data = content(path)
     width = labels + PIXELS
     if not data or len(data) % width:
@@ -179,12 +179,12 @@ def read_rows(path: Path, labels: int) -> np.ndarray:
 
 
 def split_rows(rows: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (n, 3, 32, 32) and their (fine) label."""
+    """Return the pictures (n, 3, 32, 32) uint8 and their (fine) labels (n,) int64."""
     return rows[:, labels:].reshape(-1, 3, SIDE, SIDE), rows[:, labels - 1].astype(np.int64)
 
 
 def lines(path: Path) -> tuple[str, ...] | None:
-    """Class names, one a line; None without the file, and then the numbers stand for themselves."""
+    """Read class names, one per line; None without the file: classes are then named by their numbers."""
     if not path.is_file():
         return None
     names: Sequence[str] = content(path)[: 1024**2].decode("utf-8", "replace").split("\n")

@@ -1,1 +1,1 @@
-"""Storage."""
+"""Storage of a dataset's inputs: files, packs, arrays and tables."""

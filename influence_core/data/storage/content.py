@@ -1,12 +1,12 @@
-"""Where do the inputs of a dataset live, and how does one get at a single one quickly?
+"""Storage of a dataset's inputs, with fast access by row.
 
     EncodedPictures   image files, still encoded: on disk (FileBlobs), packed in one file (PackedBlobs), or in the store
                       of an unpacked archive (StoredBlobs)
     ArrayRows         rows of one array: images (n, c, h, w) or plain features (n, d)
 
-Both answer the same four questions per row: its numbers, its picture, its original bytes, its digest.
-Decoded pixels are cached up to a limit and never evicted: the loops of this package read in order, again and
-again, where evicting the oldest would throw out each image just before it is needed.
+Both return four things per row: its numbers, its picture, its encoded bytes, its digest. Decoded pixels are cached up
+to a limit and never evicted. The loops of this package read in order, again and again: evicting the oldest image would
+remove each one just before it is needed.
 """
 
 import hashlib
@@ -44,13 +44,13 @@ class Content(Protocol):
 
     def __len__(self) -> int: ...
     def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
-        """Numbers of one row, (c, h, w) or (d,): uint8 to be divided by 255, or float32 as they are."""
+        """Return the numbers of one row, (c, h, w) or (d,): uint8 to be divided by 255, or float32 unscaled."""
         ...
 
     def picture(self, row: int) -> Image.Image | None: ...
     def encoded(self, row: int) -> tuple[bytes, str]: ...
     def digest(self, row: int) -> bytes:
-        """SHA-256 of the row's content. Raises DataError when the row cannot be read."""
+        """Return the SHA-256 of the row's content. Raises DataError when the row cannot be read."""
         ...
 
 
@@ -62,7 +62,7 @@ class Blobs(Protocol):
 
 
 class FileBlobs:
-    """Files that stay on disk until they are asked for."""
+    """Files that are read from disk on each access."""
 
     def __init__(self, paths: list[Path]):
         self.paths = paths
@@ -78,7 +78,7 @@ class FileBlobs:
 
 
 class PackedBlobs:
-    """Files packed one after another in an unnamed temporary file: memory does not grow with their size."""
+    """Files packed in one unnamed temporary file, so that memory does not grow with their size."""
 
     def __init__(self, blobs: Iterable[bytes]):
         with tempfile.TemporaryFile() as file:
@@ -100,7 +100,7 @@ class PackedBlobs:
 
 
 class DecodedCache:
-    """Decoded pixels, as many as fit into `limit` bytes; what came first stays."""
+    """A cache of decoded pixels of at most `limit` bytes; the first entries stay."""
 
     def __init__(self, limit: int = CACHE_BYTES):
         self.limit = limit
@@ -117,7 +117,7 @@ class DecodedCache:
 
 
 class EncodedPictures:
-    """Pictures that are decoded when asked for, then kept as uint8."""
+    """Pictures that are decoded on first use, then cached as uint8."""
 
     kind: Kind = "image"
 

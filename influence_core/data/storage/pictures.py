@@ -1,8 +1,7 @@
-"""What does an encoded picture show? The only place where image files are decoded.
+"""Decoding of untrusted image files; no other file decodes them.
 
-Image files come from strangers, so: four formats and no other (each more parser is one more attack surface),
-the pixel count is judged from the header before any pixel is decoded, and every failure becomes a DataError
-whose text says in half a sentence what is wrong with this one file.
+Four formats are read and no other: each parser is an attack surface. The pixel count is checked from the header before
+any pixel is decoded. Every failure becomes a DataError whose text describes the fault in half a sentence.
 """
 
 import io
@@ -22,7 +21,7 @@ SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG", ".jpg"),
     (b"BM", "BMP", ".bmp"),
 )
-# Formats people bring that are not read, so that the refusal can name them.
+# Common formats that are not read, so that the error can name them.
 FOREIGN = (
     (b"GIF8", "GIF"),
     (b"%!PS", "EPS"),
@@ -39,8 +38,7 @@ FOREIGN = (
 
 
 def picture_format(data: bytes) -> tuple[str, str]:
-    """Return the format and the file suffix of an encoded picture, judged by its first bytes, not its "
-    "name."""
+    """Return the format and the suffix of an encoded picture, judged by its first bytes, not its name."""
     for signature, name, suffix in SIGNATURES:
         if data.startswith(signature):
             return name, suffix
@@ -48,12 +46,12 @@ def picture_format(data: bytes) -> tuple[str, str]:
         return "WEBP", ".webp"
     if not data:
         raise DataError("the file is empty")
-    found = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
-    raise DataError(f"found {found}; only {', '.join(FORMATS)} are read")
+    foreign = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
+    raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read")
 
 
 def decode_picture(data: bytes) -> Image.Image:
-    """Decode one picture: upright (EXIF rotation applied), mode "L" for grey and "RGB" for all others.
+    """Decode one picture, upright (EXIF rotation applied), in mode "L" for grey and "RGB" for all others.
 
     Transparency is dropped, not blended, as the usual training pipelines do.
     """
@@ -67,14 +65,14 @@ def decode_picture(data: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"more than {MAX_PIXELS:,} pixels, the most that is read") from error
-    except UnidentifiedImageError as error:  # its own words name an object in memory
+    except UnidentifiedImageError as error:  # its message names an object in memory
         raise DataError(f"damaged {name}: its header cannot be read") from error
     except Exception as error:  # Pillow's parsers raise almost anything on damaged bytes
         raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height of an encoded picture, from its header; no pixel is decoded."""
+    """Return width and height of an encoded picture from its header, without decoding pixels."""
     name, _ = picture_format(data)
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
@@ -84,7 +82,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse from the header alone, so that a bomb of 50,000 x 50,000 pixels costs nothing."""
+    """Raise DataError for too many pixels, from the header: a bomb of 50,000 x 50,000 pixels costs nothing."""
     width, height = size
     if width * height > MAX_PIXELS:
         raise DataError(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} pixels are read")
@@ -110,7 +108,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def flatten_deep_grey(image: Image.Image) -> Image.Image:
-    """Sixteen-bit grey to eight bits by its high byte; Pillow's own conversion would clip at 255."""
+    """Convert 16-bit grey to 8 bits by dividing by 257; Pillow's conversion would clip at 255."""
     values = np.asarray(image).astype(np.float64)
     return Image.fromarray((np.clip(values, 0, 65535) / 257).round().astype(np.uint8))
 
@@ -118,7 +116,7 @@ def flatten_deep_grey(image: Image.Image) -> Image.Image:
 def picture_values(image: Image.Image, channels: int | None, size: tuple[int, int] | None) -> np.ndarray:
     """Return pixels, uint8 (c, h, w), converted to `channels` (1 or 3) and resized to `size` (h, w).
 
-    None keeps what the picture has. Resizing is bilinear with antialiasing, as torchvision's Resize does.
+    None keeps the channels or the size. Resizing is bilinear with antialiasing, as torchvision's Resize does.
     """
     if channels is not None and channels != len(image.getbands()):
         image = image.convert("L" if channels == 1 else "RGB")
@@ -129,12 +127,12 @@ def picture_values(image: Image.Image, channels: int | None, size: tuple[int, in
 
 
 def encode_png(values: np.ndarray) -> bytes:
-    """Encode uint8 (c, h, w) pixels as PNG, for arrays that never were a file."""
+    """Encode uint8 (c, h, w) pixels of an array as PNG."""
     buffer = io.BytesIO()
     to_picture(values).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def to_picture(values: np.ndarray) -> Image.Image:
-    """Turn uint8 (c, h, w) pixels, c of 1 or 3, into a picture."""
+    """Return uint8 (c, h, w) pixels, c of 1 or 3, as a picture."""
     return Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0))

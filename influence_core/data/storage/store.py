@@ -1,12 +1,12 @@
-"""Where do the pictures of an unpacked archive lie, and how does one get at a single one?
+"""Store of an unpacked archive: its pictures packed in one file.
 
     <store>/
-        pictures.pack     every picture, still encoded, one after the other in one file
-        pictures.json     name, length and CRC-32 of each, in that order; one begins at the sum of the lengths before it
-        files/            every other member, and every folder, as they were in the archive
+        pictures.pack     every picture, still encoded, one after the other
+        pictures.json     name, length and CRC-32 of each, in that order; it begins at the sum of the lengths before it
+        files/            every other member, and every folder, as in the archive
 
-One file a picture is what a file system is slow at: making 100,000 of them takes three times as long as unpacking their
-bytes. Places are sums, so that an index cannot point anywhere else, and the checksum is compared at each reading.
+File systems are slow with one file per picture: creating 100,000 of them takes three times as long as unpacking their
+bytes. Positions are sums, so that an index cannot point outside the pack. The checksum is compared at each reading.
 """
 
 import json
@@ -35,13 +35,13 @@ class TemporaryStore:
 
 
 def remove_folder(path: Path, owner: int) -> None:
-    # A forked data loader shares the folder but must not delete it for its parent.
+    # A forked data loader shares the folder and must not delete it.
     if os.getpid() == owner:
         shutil.rmtree(path, ignore_errors=True)
 
 
 class Packing:
-    """The pack while it is written: pictures are appended, `finish` writes the index."""
+    """The writer of a pack: pictures are appended, `finish` writes the index."""
 
     def __init__(self, store: Path):
         (store / FILES).mkdir()
@@ -58,11 +58,11 @@ class Packing:
 
     @property
     def sink(self) -> BinaryIO:
-        """Where the bytes of the picture at hand go."""
+        """The file to which the bytes of the current picture are written."""
         return self._sink
 
     def finished(self, name: str, checksum: int) -> None:
-        """What came since the last one was the picture of this name."""
+        """Record that the bytes since the last picture are the picture of this name."""
         self._names.append(name)
         self._ends.append(self._sink.tell())
         self._checksums.append(checksum)
@@ -76,10 +76,10 @@ class Packing:
 
 
 class Store:
-    """A finished store, to be read; threads and forked processes may share it."""
+    """Reader of a finished store; threads and forked processes may share it."""
 
     def __init__(self, path: Path, keep_alive: object = None):
-        """`keep_alive` is what removes the folder at the end, if anything does.
+        """Open the store; `keep_alive` is the object that removes the folder when it is freed, if any.
 
         Raises:
             DataError: the index does not fit the pack.
@@ -93,21 +93,21 @@ class Store:
         size = os.fstat(self._pack).st_size
         if size != self.starts[-1]:
             raise DataError(
-                f"{path.name} is damaged: its pictures have {size:,} bytes, its index says {self.starts[-1]:,}. Unpack "
-                "the archive again."
+                f"{path.name} is damaged: its pictures have {size:,} bytes, its index states {self.starts[-1]:,}. "
+                "Unpack the archive again."
             )
 
     def below(self, folder: Path) -> tuple[list[str], list[int]]:
-        """Names relative to a folder of `files`, in the order of text, and the number of each picture."""
+        """Return the names below a folder of `files`, relative to it and sorted, and each picture's number."""
         inside = folder.relative_to(self.files).as_posix()
         start = "" if inside == "." else f"{inside}/"
-        found = sorted(
+        pictures = sorted(
             (name.removeprefix(start), row) for row, name in enumerate(self.names) if name.startswith(start)
         )
-        return [name for name, _ in found], [row for _, row in found]
+        return [name for name, _ in pictures], [row for _, row in pictures]
 
     def read(self, row: int) -> bytes:
-        """One picture as it was in the archive."""
+        """Return the bytes of one picture, as in the archive."""
         start, end = int(self.starts[row]), int(self.starts[row + 1])
         data = os.pread(self._pack, end - start, start)
         if zlib.crc32(data) != self.checksums[row]:
@@ -132,22 +132,22 @@ class StoredBlobs:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a finished store lies there."""
+    """Whether the folder is a finished store."""
     return (path / INDEX).is_file() and (path / PACK).is_file() and (path / FILES).is_dir()
 
 
 def read_index(path: Path) -> tuple[list[str], list[int], list[int]]:
-    """Names, lengths and checksums, equally many; it may be anybody's file."""
+    """Read and check names, lengths and checksums, equally many; the file is not trusted."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        names, lengths, checksums = (found[name] for name in ("names", "lengths", "checksums"))
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names, lengths, checksums = (index[name] for name in ("names", "lengths", "checksums"))
         counts = {len(names), len(lengths), len(checksums)}
         good = all(type(number) is int and 0 <= number < 2**40 for number in (*lengths, *checksums))
         good &= all(isinstance(name, str) for name in names)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path.name} is no index of pictures: {error!r}. Unpack the archive again."
+            f"{path.name} is not an index of pictures: {error!r}. Unpack the archive again."
         ) from error
     if len(counts) > 1 or not good:
-        raise DataError(f"{path.name} is no index of pictures. Unpack the archive again.")
+        raise DataError(f"{path.name} is not an index of pictures. Unpack the archive again.")
     return names, lengths, checksums

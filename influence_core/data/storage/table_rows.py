@@ -1,4 +1,4 @@
-"""Where do the rows of a table live, and which numbers stand for one?"""
+"""Rows of a table in memory, encoded as numbers."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ from influence_core.errors import DataError
 
 
 class TableRows:
-    """Rows of a table in memory. Their numbers need an encoding, which is fitted once the training rows are known."""
+    """Rows of a table in memory. Their numbers need an encoding, fitted later on the training rows."""
 
     kind: Kind = "array"
 
@@ -27,7 +27,7 @@ class TableRows:
         return len(self.frame)
 
     def with_encoding(self, encoding: Encoding) -> "TableRows":
-        """The same rows under another encoding."""
+        """Return the same rows under another encoding."""
         return self if encoding == self.encoding else TableRows(self.frame, encoding)
 
     def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
@@ -48,6 +48,6 @@ class TableRows:
 
     @cached_property
     def _lists(self) -> list[list]:
-        """The cells row by row, under their names, as plain Python values."""
+        """The column names and the cells of each row, as plain Python values."""
         names = [str(name) for name in self.frame.columns]
         return [[*names, *cells] for cells in self.frame.astype(object).to_numpy().tolist()]

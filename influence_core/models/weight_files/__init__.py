@@ -1,1 +1,1 @@
-"""Weight files."""
+"""Safe reading of weight files."""

@@ -1,8 +1,8 @@
-"""How is a pickled state dict read without letting it near this process?
+"""Safe reading of a pickled state dict, in a child process.
 
-In a child: `unpickle.py` runs alone in the jail of jail.py (no network, rights, new files or processes; limits on
-memory, time and bytes), reads with `weights_only=True`, and writes the tensors as safetensors into a file that was
-opened here. Only that safetensors file is read here. When the child fails, for whatever reason, the file is refused:
+The child, `unpickle.py`, runs under the limits of jail.py: no network, rights, new files or processes; limited memory,
+time and bytes. It reads with `weights_only=True` and writes the tensors as safetensors into a file opened by the
+parent. The parent reads that safetensors file only. When the child fails, for whatever reason, the file is refused:
 there is no second way to read it.
 """
 
@@ -18,7 +18,7 @@ from influence_core.models.weight_files.sniffing import RECIPE
 
 CHILD = Path(__file__).with_name("unpickle.py")
 SECONDS = 120
-# What the child may see of the environment: enough to find its libraries, no secrets.
+# Environment variables passed to the child: enough to find its libraries, no secrets.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -36,7 +36,7 @@ def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
 
 
 def run_child(path: Path, target: Path, seconds: float) -> dict:
-    """Run the child on the file and return its one line of JSON, or what became of it instead."""
+    """Run the child on the file and return its line of JSON, or a failed state with the reason."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OMP_NUM_THREADS": "1", "HOME": str(target.parent), "TMPDIR": str(target.parent)}
     command = [sys.executable, "-I", "-B", str(CHILD)]

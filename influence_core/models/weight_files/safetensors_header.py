@@ -1,4 +1,4 @@
-"""Does the header of a safetensors file tell the truth? Judged before the library sees one byte of numbers.
+"""Check of a safetensors file's header, before the library reads any numbers.
 
     8 bytes: length of the header | header: JSON, name -> dtype, shape, data_offsets | numbers, one tensor after another
 
@@ -17,7 +17,7 @@ from influence_core.errors import ModelError
 MAX_HEADER = 1024**2
 MAX_TENSORS = 10_000
 MAX_DIMENSIONS = 8
-# The bits of the number formats that a network's weights come in.
+# Bits of the number formats of weights.
 BITS = {
     "F64": 64,
     "F32": 32,
@@ -39,7 +39,7 @@ def check_header(data: bytes | memoryview, name: str) -> dict[str, tuple[int, ..
 
     Args:
         data: the whole file.
-        name: how to call the file in messages.
+        name: the file's name in messages.
     """
     header, start = parsed(data, name)
     tensors = {key: entry for key, entry in header.items() if key != "__metadata__"}
@@ -53,7 +53,7 @@ def check_header(data: bytes | memoryview, name: str) -> dict[str, tuple[int, ..
 
 
 def parsed(data: bytes | memoryview, name: str) -> tuple[dict[str, Any], int]:
-    """The header as a table, and where the numbers begin."""
+    """Parse the header; return it as a table, with the position of the first number."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
         raise ModelError(f"{name} is cut off or damaged: its header would be {length:,} bytes long.")
@@ -75,7 +75,7 @@ def distinct_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def span(key: str, entry: Any, name: str) -> tuple[int, int, str]:
-    """Where a tensor begins and ends, after its shape and dtype have been found to need exactly that much."""
+    """Return the begin and end of a tensor, after checking that its shape and dtype need exactly these bytes."""
     shown = ascii(key[:80])
     try:
         shape, (begin, end), bits = entry["shape"], entry["data_offsets"], BITS[entry["dtype"]]
@@ -95,7 +95,7 @@ def span(key: str, entry: Any, name: str) -> tuple[int, int, str]:
     if end - begin != needed:
         raise ModelError(
             f"{name}: the tensor {shown} of shape {shape} needs {needed:,} bytes, but its place in the file has "
-            f"{end - begin:,}. The header lies or the file is damaged. {SAVE_AGAIN}"
+            f"{end - begin:,}. The header is wrong or the file is damaged. {SAVE_AGAIN}"
         )
     return begin, end, shown
 
@@ -105,12 +105,12 @@ def counts(value: object) -> bool:
 
 
 def check_spans(spans: list[tuple[int, int, str]], available: int, name: str) -> None:
-    """One tensor after another, from the first byte of numbers to the last of the file."""
+    """Raise ModelError unless the tensors fill the file without gap or overlap, to the last byte."""
     position = 0
     for begin, end, shown in spans:
         if begin != position:
-            what = "overlaps the tensor before it" if begin < position else "leaves a hole before it"
-            raise ModelError(f"{name}: the tensor {shown} {what} in the file. {SAVE_AGAIN}")
+            fault = "overlaps the tensor before it" if begin < position else "leaves a hole before it"
+            raise ModelError(f"{name}: the tensor {shown} {fault} in the file. {SAVE_AGAIN}")
         position = end
     if position != available:
         raise ModelError(
@@ -120,7 +120,7 @@ def check_spans(spans: list[tuple[int, int, str]], available: int, name: str) ->
 
 
 def check_finite(weights: dict[str, torch.Tensor], name: str) -> None:
-    """One NaN in the weights makes every score NaN; say where it sits instead."""
+    """Raise ModelError for NaN or infinity, which would make every score NaN; the text names the tensor."""
     for key, tensor in weights.items():
         if tensor.is_floating_point() and not (finite := torch.isfinite(as_common(tensor))).all():
             bad = int((~finite).sum())
@@ -131,5 +131,5 @@ def check_finite(weights: dict[str, torch.Tensor], name: str) -> None:
 
 
 def as_common(tensor: torch.Tensor) -> torch.Tensor:
-    """Eight-bit floats lack most operations."""
+    """Return eight-bit floats as float32, because they lack most operations."""
     return tensor if tensor.element_size() > 1 else tensor.float()

@@ -1,4 +1,4 @@
-"""What is a file that somebody calls weights? Judged by its bytes, without running or unpickling anything."""
+"""Detection of a weight file's kind from its bytes, without running or unpickling anything."""
 
 import pickletools
 import zipfile
@@ -14,8 +14,8 @@ RECIPE = (
     "    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, "
     '"model.safetensors")'
 )
-MAX_PICKLE = 2 * 1024**2  # of instructions; the largest real state dicts have some hundred kB
-# The only callables a plain state dict names. Anything else is code of somebody's choosing.
+MAX_PICKLE = 2 * 1024**2  # of instructions; the largest real state dicts have a few hundred kB
+# The only callables that a plain state dict names. Any other could run arbitrary code.
 ALLOWED_PREFIXES = (
     "torch._utils _rebuild_",
     "torch ",
@@ -27,22 +27,22 @@ ALLOWED_PREFIXES = (
 
 @dataclass(frozen=True)
 class Found:
-    """What a file is, as a kind to decide by and as words to finish the sentence "it is ..."."""
+    """The kind of a file, with text that completes the sentence "it is ..."."""
 
     kind: Literal["safetensors", "state dict", "refused"]
     text: str
 
 
 def found_in(path: Path) -> Found:
-    """Say what a file is by its first bytes; for zip archives, by the names of their members."""
+    """Return the kind of a file, from its first bytes; for zip archives, from the names of their members."""
     with path.open("rb") as file:
         head = file.read(16)
         file.seek(0)
         start = file.read(MAX_PICKLE)
     if head[:4] == b"PK\x03\x04":
         return found_in_zip(path)
-    # Before pickles: a header of 640 bytes begins as a pickle does. What is taken for safetensors by
-    # mistake is only ever parsed as safetensors, so this order cannot let a pickle through.
+    # Before pickles: a header of 640 bytes begins as a pickle does. A file mistaken for safetensors is only ever
+    # parsed as safetensors, so this order lets no pickle through.
     if head[8:9] == b"{":
         return Found("safetensors", "a safetensors file")
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
@@ -59,7 +59,7 @@ def found_in(path: Path) -> Found:
 
 
 def found_in_zip(path: Path) -> Found:
-    """Tell TorchScript, torch.export archives and pickled modules from a state dict."""
+    """Distinguish TorchScript, torch.export archives and pickled modules from a state dict."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -82,14 +82,16 @@ def found_in_zip(path: Path) -> Found:
 
 
 def found_in_pickle(data: bytes, what: str) -> Found:
-    """Read a pickle's instructions as text, without following them, and list the callables it names."""
+    """Return the kind of a pickle, from the callables its instructions name; none is executed."""
     try:
         named = named_callables(data)
     except Exception as error:  # a damaged pickle can trip the disassembler anywhere
         return Found("refused", f"{what} that cannot be disassembled ({error})")
-    strange = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
-    if strange:
-        return Found("refused", f"{what} that would run code when opened: it calls {', '.join(strange[:3])}")
+    forbidden = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
+    if forbidden:
+        return Found(
+            "refused", f"{what} that would run code when opened: it calls {', '.join(forbidden[:3])}"
+        )
     return Found("state dict", f"{what} with a state dict")
 
 
@@ -101,8 +103,8 @@ def named_callables(data: bytes) -> list[str]:
     named: list[str] = []
     position = 0
     for _ in range(4):
-        found, length = callables_of_one(data[position:])
-        named += found
+        callables, length = callables_of_one(data[position:])
+        named += callables
         position += length
         if data[position : position + 1] != b"\x80":
             break
@@ -110,7 +112,7 @@ def named_callables(data: bytes) -> list[str]:
 
 
 def callables_of_one(data: bytes) -> tuple[list[str], int]:
-    """Read the first pickle in data: its globals, and its length in bytes."""
+    """Return the globals of the first pickle in data, and its length in bytes."""
     named: list[str] = []
     texts: list[str] = []  # texts pushed so far; STACK_GLOBAL takes the last two
     memo: dict[int, str] = {}

@@ -1,9 +1,10 @@
-"""The child of quarantine.py: reads one pickled state dict from standard input and writes it as safetensors.
+"""Child process of quarantine.py: converts a pickled state dict from standard input to safetensors.
 
-Run as a script, alone: `python -I unpickle.py NUMBER SECONDS < FILE`, where NUMBER is the open file to write to. Of
-this package it uses jail.py only, which it puts around itself before it touches the file: no network, no rights, no
-new file, process or thread, and limits on memory, time and bytes written. Then it prints one line of JSON about how
-it went. This is the only call of torch.load in the project, and its `weights_only=True` is never to be changed.
+Run as a script: `python -I unpickle.py NUMBER SECONDS < FILE`, where NUMBER is the descriptor of the open target. It
+imports only jail.py of this package. Before it reads the file it gives up network, rights, new files, processes and
+threads, and limits memory, time and bytes written. Then it prints its result as one line of JSON.
+
+This is the only call of torch.load in the project. Never change its `weights_only=True`.
 """
 
 import io
@@ -17,7 +18,7 @@ from typing import BinaryIO
 import safetensors.torch
 import torch
 
-# At the end of the path: nothing there can pass for a library.
+# At the end of the path, so that nothing there can replace a library.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "system"))
 import jail  # pyright: ignore[reportMissingImports]
 
@@ -27,7 +28,7 @@ COPIES = 6  # as read, as separate tensors, and up to three while safetensors pu
 
 
 def main(number: int, seconds: int) -> dict[str, object]:
-    """Convert standard input to the open file and say how it went, and which walls stood."""
+    """Convert standard input into the open file; return the result and the limits in force."""
     warm_up()
     walls = wall_in(os.fstat(0).st_size, seconds)
     return {**converted(number), "walls": walls}
@@ -43,7 +44,7 @@ def converted(number: int) -> dict[str, str]:
         with os.fdopen(number, "wb") as target:
             target.write(safetensors.torch.save(weights))
     except pickle.UnpicklingError as error:
-        return {"state": "unsafe", "reason": "it is no plain state dict: " + allowed_part(str(error))}
+        return {"state": "unsafe", "reason": "it is not a plain state dict: " + allowed_part(str(error))}
     except MemoryError:
         return {"state": "failed", "reason": "it needs more memory than a file of its size may use"}
     except Exception as error:  # a damaged file can make the parser raise anything
@@ -57,7 +58,7 @@ def read(file: BinaryIO) -> object:
 
 
 def warm_up() -> None:
-    """Let the libraries open and import what they need while that is still possible; both formats of torch."""
+    """Use both formats of torch once, so that libraries are opened and imported before the limits apply."""
     torch.set_num_threads(1)
     for modern in (True, False):
         sample = io.BytesIO()
@@ -68,7 +69,7 @@ def warm_up() -> None:
 
 
 def wall_in(size: int, seconds: int) -> list[str]:
-    """Allow what a state dict of this size can need, and nothing else; returns the walls that stand."""
+    """Limit this process to the needs of a state dict of this size; return the limits in force."""
     walls = ["network"] if jail.without_network() else []
     jail.limited(memory=COPIES * size + SPARE_BYTES, seconds=seconds, written=2 * size + 1024**2)
     if jail.without_rights():
@@ -79,15 +80,15 @@ def wall_in(size: int, seconds: int) -> list[str]:
 
 
 def tensors_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
-    """Find the table of tensors in what was loaded; the second value says what is wrong with it, if anything."""
+    """Return the table of tensors in a loaded object, and its fault or None."""
     for wrapper in WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict):
         return {}, f"it holds a {type(loaded).__name__}, not a table of tensors"
-    strange = [name for name, value in loaded.items() if not (isinstance(name, str) and is_plain(value))]
-    if strange or not loaded:
-        return {}, f"not all of its entries are plain tensors with a name: {strange[:3]}"
+    invalid = [name for name, value in loaded.items() if not (isinstance(name, str) and is_plain(value))]
+    if invalid or not loaded:
+        return {}, f"not all of its entries are plain tensors with a name: {invalid[:3]}"
     return {name: value.detach().clone().contiguous() for name, value in loaded.items()}, None
 
 
@@ -96,9 +97,9 @@ def is_plain(value: object) -> bool:
 
 
 def allowed_part(text: str) -> str:
-    """Keep the part of torch's message that names what was found; it goes on to recommend reading it anyway."""
-    found = [line.strip() for line in text.splitlines() if "GLOBAL" in line or "Unsupported" in line]
-    return (found or text.splitlines() or ["no reason given"])[0][:200]
+    """Return the part of torch's message that names the content; the rest recommends reading it anyway."""
+    naming = [line.strip() for line in text.splitlines() if "GLOBAL" in line or "Unsupported" in line]
+    return (naming or text.splitlines() or ["no reason given"])[0][:200]
 
 
 if __name__ == "__main__":

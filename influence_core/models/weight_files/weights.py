@@ -1,8 +1,8 @@
-"""Which tensors does a weight file hold? The only reader of weight files in the main process.
+"""Reader of weight files, the only one in the main process.
 
-safetensors files are numbers and a JSON header: no code can hide in them. They are read once into memory,
-judged by their header, and parsed from that memory, so that the file cannot change between the check and
-the use. Every other format goes through `quarantine.py` first, or is refused.
+safetensors files are numbers and a JSON header: they cannot contain code. They are read into memory once, checked by
+their header, and parsed from that memory, so that the file cannot change between check and use. Pickled state dicts
+are converted by `quarantine.py` first; every other format is refused.
 """
 
 from pathlib import Path
@@ -28,22 +28,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ModelError: If it cannot be read as weights.
     """
     check_file(path)
-    found = found_in(path)
-    if found.kind == "safetensors":
+    content = found_in(path)
+    if content.kind == "safetensors":
         return parse_safetensors(path.read_bytes(), path)
-    if found.kind == "state dict" and path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
+    if content.kind == "state dict" and path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
         return parse_safetensors(convert_state_dict(path), path)
-    if found.kind == "state dict":
+    if content.kind == "state dict":
         raise UnsafeFileError(
-            f"{path.name} was refused: its name ends in {path.suffix!r}, but it is {found.text}. {RECIPE}"
+            f"{path.name} was refused: its name ends in {path.suffix!r}, but it is {content.text}. {RECIPE}"
         )
-    raise UnsafeFileError(f"{path.name} was refused: it is {found.text}. {RECIPE}")
+    raise UnsafeFileError(f"{path.name} was refused: it is {content.text}. {RECIPE}")
 
 
 def check_file(path: Path) -> None:
     if not path.is_file():
         raise ModelError(
-            f"No weight file lies at {path}. Expected model.safetensors (preferred) or a .pt state dict."
+            f"There is no weight file at {path}. Expected model.safetensors (preferred) or a .pt state dict."
         )
     size = path.stat().st_size
     if size > MAX_FILE:
@@ -51,21 +51,24 @@ def check_file(path: Path) -> None:
 
 
 def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """Check the header, then let the library read the tensors from memory."""
+    """Check the header, then parse the tensors from memory."""
     check_header(data, path.name)
     try:
         weights = safetensors.torch.load(data)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path.name} is no valid safetensors file: {error}. Save the weights again."
+            f"{path.name} is not a valid safetensors file: {error}. Save the weights again."
         ) from error
     check_finite(weights, path.name)
     return weights
 
 
 def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
-    """Copy the weights into the network. Raises ModelError that names what is missing, left over or "
-    "misshapen."""
+    """Copy the weights into the network.
+
+    Raises:
+        ModelError: tensors are missing, left over or of another shape or type; the text names them.
+    """
     expected = network.state_dict()
     weights = complete_counters(unprefixed(weights, expected), expected)
     missing = [name for name in expected if name not in weights]
@@ -81,7 +84,7 @@ def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where:
 
 
 def same_kind(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    """Same shape, and numbers of the same sort: quantised integers would be read as if they were weights."""
+    """Whether shapes agree and both are floats or both integers: quantised integers are not weights."""
     return found.shape == wanted.shape and found.is_floating_point() == wanted.is_floating_point()
 
 
@@ -91,8 +94,7 @@ def described(tensor: torch.Tensor) -> str:
 
 
 def unprefixed(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
-    """Strip prefixes that wrappers such as DataParallel put before every name, unless the network has them "
-    "too."""
+    """Strip prefixes of wrappers such as DataParallel from all names, unless the network has them too."""
     for prefix in PREFIXES:
         ours = any(name.startswith(prefix) for name in expected)
         if weights and not ours and all(name.startswith(prefix) for name in weights):
@@ -103,7 +105,7 @@ def unprefixed(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, to
 
 
 def complete_counters(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
-    """Old files lack batch norm's counter of seen batches; nothing computed in evaluation depends on it."""
+    """Add batch norm's counters of batches, which old files lack; evaluation does not depend on them."""
     counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
     return counters | weights
 
@@ -112,9 +114,9 @@ def mismatch_text(
     where: str, total: int, missing: list[str], surplus: list[str], misshapen: list[str]
 ) -> str:
     parts = (("are missing", missing), ("are left over", surplus), ("have another shape or type", misshapen))
-    found = [f"{len(names)} {what} ({first_few(names)})" for what, names in parts if names]
+    faults = [f"{len(names)} {fault} ({first_few(names)})" for fault, names in parts if names]
     return (
-        f"{where}: of the network's {total} tensors, {'; '.join(found)}. The weights belong to another "
+        f"{where}: of the network's {total} tensors, {'; '.join(faults)}. The weights belong to another "
         "architecture or another number of classes or channels: choose the one they were trained with."
     )
 

@@ -292,7 +292,7 @@ def test_another_class_order_keeps_every_samples_class(tmp_path):
 
 
 def test_missing_empty_and_unknown_paths_are_named(tmp_path):
-    refused(tmp_path / "nowhere", "Nothing lies at", "nowhere")
+    refused(tmp_path / "nowhere", "There is nothing at", "nowhere")
     refused(tmp_path, "is empty")
     (tmp_path / "table.tsv").write_text("a,label\n1,2\n")
     refused(tmp_path / "table.tsv", "table", ".parquet", ".npz")
@@ -375,7 +375,7 @@ def test_metadata_that_does_not_match_the_pictures_is_refused(tmp_path):
 def test_file_names_that_are_no_text_are_refused(tmp_path):
     write_split_folder(tmp_path)
     (tmp_path / "train/dark" / os.fsdecode(b"\xff.png")).write_bytes(encoded(pixels("dark", 1)))
-    refused(tmp_path, "1 file name is no valid UTF-8", "\\udcff.png")
+    refused(tmp_path, "1 file name is not valid UTF-8", "\\udcff.png")
 
 
 def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path):

@@ -273,7 +273,7 @@ def test_a_file_of_names_that_does_not_fit_names_both_sides(tmp_path):
         ("cat\ndog\n", ("classes.txt names 2 classes", "cat", "bright, dark")),
         ("bright\n", ("names 1 classes", "two or more")),
         ("dark\ndark\n", ("1 of them different",)),
-        ("\xff", ("no UTF-8",)),
+        ("\xff", ("not UTF-8",)),
     ):
         (root / "classes.txt").write_bytes(text.encode("latin-1"))
         refused(root, *words)
@@ -324,10 +324,10 @@ def test_metadata_is_limited_before_it_is_parsed(tmp_path):
         ),
         ("metadata.csv", b"file_name\x00,label\n", "zero bytes"),
         ("metadata.csv", "file_name,label\nä.png,x".encode("utf-16"), "metadata.csv"),
-        ("metadata.jsonl", b'{"file_name": "a.png"', "line 1 is no JSON"),
-        ("metadata.jsonl", b"[" * 100_000, "line 1 is no JSON"),
+        ("metadata.jsonl", b'{"file_name": "a.png"', "line 1 is not JSON"),
+        ("metadata.jsonl", b"[" * 100_000, "line 1 is not JSON"),
         ("metadata.jsonl", b"[1]\n", "holds a list"),
-        ("metadata.jsonl", b'\n\n{"file_name": "\xff"}', "line 3 is no JSON"),
+        ("metadata.jsonl", b'\n\n{"file_name": "\xff"}', "line 3 is not JSON"),
         ("metadata.jsonl", json.dumps({f"c{n}": n for n in range(2000)}).encode(), "2,000 columns"),
         ("metadata.jsonl", b'{"file_name": "nobody.png"}', "that cannot be found"),
         ("metadata.jsonl", b'{"name": "x"}', "expected one called file_name"),

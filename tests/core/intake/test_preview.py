@@ -97,7 +97,7 @@ def test_one_is_not_spoken_of_as_several(tmp_path):
     for words in (
         "Left out 1 sample that",
         "1 sample stands in more than one split",
-        "Ignored 1 file that is no",
+        "Ignored 1 file that is not",
     ):
         assert words in said, said
 
@@ -182,4 +182,4 @@ def test_questions_are_answered_by_a_process_of_their_own(good, toys, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "Nothing lies at" in json.loads(refused.stdout)["refused"] and refused.returncode == 1
+    assert "There is nothing at" in json.loads(refused.stdout)["refused"] and refused.returncode == 1

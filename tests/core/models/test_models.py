@@ -266,7 +266,7 @@ def test_missing_files_are_named(tmp_path):
     refused(tmp_path, "holds no weights", "model.safetensors")
     refused(
         tmp_path / "x.safetensors",
-        "No weight file lies at",
+        "There is no weight file at",
         architecture="mlp",
         classes=CLASSES,
         preprocessing=GREY,
