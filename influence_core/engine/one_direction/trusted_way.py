@@ -126,6 +126,7 @@ def _forward(line: Line, probe: Probe, failure: str) -> tuple[Way, Agreement]:
         raise LayerError(
             f"{failure}Forward mode does not agree with autograd on {len(probe.products)} samples either: "
             f"{agreement}; expected {RANKS} and {ERROR:.0e}. The forward draws random numbers, hides parameters "
-            "from torch.func, or runs a part under torch.no_grad: use precision='float64' if it is rounding, else sweep(...)."
+            "from torch.func, or runs a part under torch.no_grad: use precision='float64' if it is rounding, else "
+            "sweep(...)."
         )
     return way, agreement
