@@ -1,6 +1,6 @@
 """Compile the loops of a sweep in float32 ahead of their first use: 20 s, once a machine.
 
-python -m influence_core.engine.kernels.compile_ahead  (`make run` starts it after installing, beside the app)
+python -m influence_core.engine.kernels.compile_ahead  (run by `make run` after installing, and beside the app's start)
 """
 
 import os

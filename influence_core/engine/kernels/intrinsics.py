@@ -62,7 +62,7 @@ def pointer(context: Any, like: Any, address: Any) -> Any:
 
 @intrinsic
 def make(context: Any, zero: Any, d: Any, a: Any, g: Any, positions: Any) -> Any:
-    """g = d^T a, at addresses of d (positions, 6), a (positions, 64), g (6, 64), contiguous; `zero` gives the format."""
+    """g = d^T a, at addresses of d (positions, 6), a (positions, 64), g (6, 64), contiguous; `zero`: the format."""
     lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
