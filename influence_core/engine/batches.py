@@ -49,7 +49,7 @@ def count(samples: Dataset) -> int:
     """
     if not hasattr(samples, "__len__"):
         raise DataError(
-            f"{type(samples).__name__} has no length. Scores need rows that can be found again: "
+            f"{type(samples).__name__} has no length. Scores need rows that can be read again: "
             "give a map-style dataset with __len__ and __getitem__."
         )
     return len(samples)  # pyright: ignore[reportArgumentType]

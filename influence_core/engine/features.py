@@ -35,7 +35,7 @@ def heard(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]
 
 
 def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """A layer's input as features (b, f): positions averaged, channels kept, in the layer's own axis order."""
+    """A layer's input as features (b, f): positions averaged, channels kept, in the layer's axis order."""
     if inputs.ndim == 2:
         return inputs.clone()
     if isinstance(layer, nn.Conv2d | nn.Conv3d):

@@ -116,9 +116,10 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
     try:
         for i in range(len(batch)):
             loss = plan.loss(loop.forward(model, loop.one_of(batch.inputs, i)), batch.labels[i : i + 1]).sum()
-            rows.append(
-                torch.autograd.grad(loss, list(values.values()), allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(
+                loss, list(values.values()), allow_unused=True, materialize_grads=True
             )
+            rows.append(gradients)
     finally:
         for value in values.values():
             value.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Compiled loops by name, and the run of a checked task, in torch's own threads where possible."""
+"""Compiled loops by name; `run` does a checked task with one, in torch's own threads where possible."""
 
 from functools import cache
 from typing import Any

@@ -1,6 +1,6 @@
 """Autograd functions for a backward pass over activations alone.
 
-Root and Fan are identities: one begins a graph, the other reports gradients. End closes a graph with a given gradient.
+Root and Fan are identities: one begins a graph, the other reports gradients. End closes a graph with a chosen gradient.
 """
 
 from collections.abc import Callable
