@@ -1,7 +1,7 @@
-"""How well a fast derivative agrees with the true one, measured on a sample of the data against autograd.
+"""Agreement of a fast derivative with the true one, measured against autograd on a sample of the data.
 
-agreement        Spearman's rank correlation, ties at their mean rank; 1 = the same order
-relative_error   sqrt(sum_i (found_i - true_i)^2 / sum_i true_i^2)
+ranks    Spearman's rank correlation, ties at their mean rank; 1 = the same order
+error    sqrt(sum_i (found_i - true_i)^2 / sum_i true_i^2)
 """
 
 import math
@@ -13,19 +13,19 @@ from torch import Tensor
 
 RANKS = 0.99
 ERROR = 1e-2
-"""The bars: a result that agrees less is not handed out without a word."""
+"""Thresholds: a result that agrees less comes with a warning or an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What was measured: rank correlation in [-1, 1], error as a share of the root mean square."""
+    """Rank correlation in [-1, 1], and the error as a share of the root mean square."""
 
     ranks: float
     error: float
 
     @property
     def good(self) -> bool:
-        """Whether both bars are met (NaN is not)."""
+        """Whether both thresholds are met; NaN never meets one."""
         return self.ranks >= RANKS and self.error <= ERROR
 
     def __str__(self) -> str:
@@ -39,20 +39,20 @@ def compared(found: Tensor, true: Tensor) -> Agreement:
 
 
 def relative_error(found: Tensor, true: Tensor) -> float:
-    """|found - true| / |true|; 0 when both vanish."""
-    off, size = float((found - true).norm()), float(true.norm())
-    return 0.0 if off == 0 else off / size if size else math.inf
+    """|found - true| / |true|; 0 when both are zero, infinite when only `true` is."""
+    error, length = float((found - true).norm()), float(true.norm())
+    return 0.0 if error == 0 else error / length if length else math.inf
 
 
 def rank_correlation(found: Tensor, true: Tensor) -> float:
-    """Spearman's, in [-1, 1], of two vectors (n,), n >= 1; NaN when one holds numbers that are not finite."""
+    """Spearman's rank correlation, in [-1, 1], of two vectors (n,), n >= 1; NaN when a number is not finite."""
     if not bool(torch.isfinite(found).all() and torch.isfinite(true).all()):
         return math.nan
     if bool((true == true[0]).all()):
-        return 1.0  # all the same: there is no order to disagree with
+        return 1.0  # all equal: there is no order to disagree with
     if bool((found == found[0]).all()):
-        return 0.0  # one value for all finds nothing of the order
-    from scipy.stats import rankdata  # up to a second to load, which not every sweep needs to wait for
+        return 0.0  # one value for all shows nothing of the order
+    from scipy.stats import rankdata  # takes up to a second to load, and not every sweep needs it
 
     ranks = [rankdata(values.double().cpu().numpy()) for values in (found, true)]
     return float(np.corrcoef(ranks)[0, 1])

@@ -1,10 +1,10 @@
-"""How long does a batch of the sweep take, and how much memory? The real sweep, stopped after its first batches.
+"""Time and memory of a sweep's batches, measured on the real sweep, which is stopped after its first batches.
 
     seconds a sample = (time of last report - time of first report) / samples between them
     seconds at start = time of first report - its own samples * seconds a sample
 
-It is the sweep itself that runs, with the same batch size, reader, directions and sketch, so nothing that costs can be
-forgotten. At least three batches are timed, then as many as fit in two seconds; on a slow model, one.
+The sweep itself runs, with the same batch size, reader, number of directions and sketch, so no cost is left out.
+At least three batches are timed, then as many as fit in two seconds; on a slow model, one.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,17 @@ from influence_core.errors import Cancelled
 
 SECONDS = 2.0
 LONGEST = 10.0
-"""Seconds after which one timed batch must do."""
+"""Seconds after which one timed batch is enough."""
 FEWEST = 4
-"""Batches that are reported before the time counts: the first is not timed, it wakes the libraries."""
+"""Batches reported before the two seconds may end the measurement. The first is not timed: libraries start up in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the first batches cost: `peak_bytes` with what they kept, `kept_bytes` of each of `samples`."""
+    """Cost of the first batches.
+
+    `peak_bytes` includes what was kept of the samples done: `kept_bytes` for each of `samples`. None: not measurable.
+    """
 
     batch_size: int
     seconds_start: float
@@ -46,7 +49,7 @@ class Probe:
 
 @dataclass
 class _Watch:
-    """Listens to a sweep's progress and stops it when enough was seen."""
+    """Progress callback that times a sweep's batches and stops it after enough of them."""
 
     began: float
     reports: list[tuple[float, int]] = field(default_factory=list)
@@ -55,9 +58,11 @@ class _Watch:
         if self.reports and done <= self.reports[-1][1]:
             return
         self.reports.append((perf_counter(), done))
-        timed, whole = self.reports[-1][0] - self.reports[0][0], self.reports[-1][0] - self.began
-        if (timed >= SECONDS and len(self.reports) >= FEWEST) or (whole >= LONGEST and len(self.reports) > 1):
-            raise Cancelled("Enough was seen.")
+        timed, elapsed = self.reports[-1][0] - self.reports[0][0], self.reports[-1][0] - self.began
+        if (timed >= SECONDS and len(self.reports) >= FEWEST) or (
+            elapsed >= LONGEST and len(self.reports) > 1
+        ):
+            raise Cancelled("Enough batches were timed.")
 
 
 def probe(
@@ -72,9 +77,10 @@ def probe(
     features: Sequence[str],
     memory: "Memory",
 ) -> Probe:
-    """Begin a sweep over n >= 1 samples and stop it; directions are the parameters themselves, as good as any.
+    """Start a sweep over n >= 1 samples, and stop it after its first batches.
 
-    `memory` began to count before the model was used for the first time: what wakes the libraries counts too.
+    Directions are the parameters themselves: their values do not change the cost. `memory` must have been made before
+    the model was first used, so that the start of the libraries counts too.
     """
     directions = [{name: value.detach() for name, value in trainable(model).items()}] * k
     kept = _kept_bytes(model, samples, k + sketch, features)
@@ -92,24 +98,24 @@ def probe(
             on_progress=watch,
         )
     (first, rows), (last, done) = watch.reports[0], watch.reports[-1]
-    each = (last - first) / (done - rows) if done > rows else (first - watch.began) / rows
-    start = max(0.0, first - watch.began - rows * each)
-    return Probe(rows, start, each, memory.peak(), kept, done)
+    per_sample = (last - first) / (done - rows) if done > rows else (first - watch.began) / rows
+    start = max(0.0, first - watch.began - rows * per_sample)
+    return Probe(rows, start, per_sample, memory.peak(), kept, done)
 
 
 def _kept_bytes(model: nn.Module, samples: Dataset, width: int, features: Sequence[str]) -> int:
-    """Numbers kept of one sample: products and sketch (width), outputs, norms, one a layer, features."""
+    """Bytes kept of one sample: products and sketch (`width` numbers), outputs, norms, one norm a layer, features."""
     (batch,) = loop.batches(Subset(samples, [0]), 1, like=model)
-    with heard(model, features) as seen, scoring(model), torch.no_grad():
+    with heard(model, features) as pooled, scoring(model), torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
     logits = outputs.numel() if in_rows(outputs, 1) else 0
     layers = len({name.rpartition(".")[0] for name in trainable(model)})
-    numbers = width + logits + layers + 5 + sum(value.numel() for value in seen.values())
+    numbers = width + logits + layers + 5 + sum(value.numel() for value in pooled.values())
     return numbers * loop.home(model)[1].itemsize
 
 
 class Memory:
-    """Peak above what is in use now: of the device on CUDA; else of this process, where Linux tells."""
+    """Peak memory above what is in use now: of the device on CUDA, else of this process (Linux only)."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -124,7 +130,7 @@ class Memory:
             self.before = None
 
     def peak(self) -> int | None:
-        """Bytes since this object was made; None when the system does not tell."""
+        """Peak in bytes since this object was made; None when the system does not report it."""
         if self.before is None:
             return None
         if self.device.type == "cuda":
@@ -133,5 +139,6 @@ class Memory:
 
 
 def _resident(field: str) -> int:
+    """A memory field of /proc/self/status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -1,7 +1,7 @@
-"""How do samples reach the model? The only loop over samples; every pass of the engine uses it.
+"""Batches of samples for the model: the only loop over samples, used by every pass of the engine.
 
-Order is the order of the dataset, never shuffled; the last batch may be smaller. A batch is one row range, so
-that a resumed run cuts the same batches and gets the same bits.
+Rows come in dataset order, never shuffled. The last batch may be smaller. A batch is one row range, so a resumed run
+cuts the same batches and gets the same bits.
 """
 
 from collections.abc import Iterator
@@ -42,10 +42,14 @@ def batches(
 
 
 def count(samples: Dataset) -> int:
-    """Number of samples, or a sentence when the dataset does not know (an iterable one cannot be scored by row)."""
+    """Number of samples.
+
+    Raises:
+        DataError: a dataset without a length, such as an iterable one: it cannot be scored by row.
+    """
     if not hasattr(samples, "__len__"):
         raise DataError(
-            f"{type(samples).__name__} has no length. Scores need rows that can be found again: "
+            f"{type(samples).__name__} has no length. Scores need rows that can be read again: "
             "give a map-style dataset with __len__ and __getitem__."
         )
     return len(samples)  # pyright: ignore[reportArgumentType]
@@ -72,14 +76,14 @@ def moved(inputs: Any, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def _sent(value: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """On the device; to CUDA from pinned memory, because from any other the copy would wait."""
+    """The tensor on the device; to CUDA by way of pinned memory, because a copy from other memory would block."""
     if device.type == "cuda" and value.device.type == "cpu":
         value = value.pin_memory()
     return value.to(device=device, dtype=dtype, non_blocking=True)
 
 
 def one_of(inputs: Any, row: int) -> Any:
-    """The same nested structure for one sample alone, still as a batch."""
+    """The same nested structure with one row alone, still as a batch of one."""
     if isinstance(inputs, Tensor):
         return inputs[row : row + 1]
     if isinstance(inputs, dict):
@@ -90,7 +94,7 @@ def one_of(inputs: Any, row: int) -> Any:
 
 
 def forward(model: nn.Module, inputs: Any) -> Any:
-    """Call the model the way its inputs ask for: dictionaries by name, tuples by position, tensors as they are."""
+    """Call the model: dictionaries are passed by name, lists and tuples by position, other inputs as they are."""
     if isinstance(inputs, dict):
         return model(**inputs)
     if isinstance(inputs, list | tuple):
@@ -99,6 +103,7 @@ def forward(model: nn.Module, inputs: Any) -> Any:
 
 
 def _collate(samples: Dataset, low: int, high: int) -> tuple[Any, Tensor]:
+    """Rows low to high as one batch; DataError when an item is no pair, or shapes differ."""
     if isinstance(samples, Samples):
         return samples.batch(range(low, high))  # decodes and stacks at once: 40 times faster than one by one
     items = [samples[row] for row in range(low, high)]

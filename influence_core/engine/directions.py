@@ -1,4 +1,4 @@
-"""What is a direction? One tensor a parameter, such as an objective's gradient; missing parameters count as zero."""
+"""Directions: one tensor a parameter, such as an objective's gradient; missing parameters count as zero."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ Direction = Mapping[str, Tensor]
 
 
 def check_directions(directions: Sequence[Direction], named: Mapping[str, Tensor]) -> None:
-    """Raise unless every direction names trainable parameters and has their shapes."""
+    """Raise InfluenceError unless every direction names trainable parameters and has their shapes."""
     for index, direction in enumerate(directions):
         for name, tensor in direction.items():
             if name not in named:

@@ -1,6 +1,6 @@
-"""What layers see of a sample: their inputs pooled to a vector while a sweep goes on, and which have a row a sample.
+"""Inputs of layers, pooled to one vector a sample during a sweep, and which layers have one row a sample.
 
-Pictures keep 2 x 2 regions up to 256 channels: where something is also says what it is. Sequences are averaged.
+Pictures of up to 256 channels keep 2 x 2 regions, because position carries information. Sequences are averaged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,25 @@ from influence_core.engine.watching.watch import scoring
 
 @contextmanager
 def heard(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """The pooled inputs (b, f) of the modules at these paths, filled in by the forward pass inside."""
-    found: dict[str, Tensor] = {}
+    """Pooled inputs (b, f) of the modules at these paths; the forward pass inside the context fills them in."""
+    pooled: dict[str, Tensor] = {}
 
     def listener(path: str) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-            found[path] = _pooled(module, args[0].detach())
+            pooled[path] = _pooled(module, args[0].detach())
 
         return keep
 
     handles = [model.get_submodule(path).register_forward_pre_hook(listener(path)) for path in paths]
     try:
-        yield found
+        yield pooled
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """A layer's input as features (b, f): positions averaged, channels kept, in the layer's own axis order."""
+    """A layer's input as features (b, f): positions averaged, channels kept, in the layer's axis order."""
     if inputs.ndim == 2:
         return inputs.clone()
     if isinstance(layer, nn.Conv2d | nn.Conv3d):
@@ -49,7 +49,7 @@ def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:
 def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
     """Whether each module's first argument has one row a sample, from inputs of one sample and of two.
 
-    By path, in the order of first calls; the model runs in evaluation mode and comes back as it was.
+    By path, in the order of first calls. The model runs in evaluation mode and is restored afterwards.
     """
     single, double = _shapes(model, one), _shapes(model, two)
     return {p: shape[0] == 1 and double.get(p) == (2, *shape[1:]) for p, shape in single.items()}
@@ -57,15 +57,15 @@ def first_axis_counts(model: nn.Module, one: Any, two: Any) -> dict[str, bool]:
 
 def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
     """Shape of each module's first argument in its last call, in the order of first calls."""
-    seen: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def listener(path: str) -> Any:
         def note(module: nn.Module, args: tuple[Any, ...]) -> None:
             first = args[0] if args else None
             if isinstance(first, Tensor) and first.is_floating_point() and first.ndim >= 2:
-                seen[path] = tuple(first.shape)
+                shapes[path] = tuple(first.shape)
             else:
-                seen[path] = (0,)
+                shapes[path] = (0,)
 
         return note
 
@@ -76,4 +76,4 @@ def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
     finally:
         for handle in handles:
             handle.remove()
-    return seen
+    return shapes

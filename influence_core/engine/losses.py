@@ -1,6 +1,6 @@
-"""What is a sample's own loss? A function (outputs, labels) -> (b,), one number a sample, never averaged.
+"""Losses of single samples: functions (outputs, labels) -> (b,), one number a sample, never averaged.
 
-Averages over a batch would make a sample's gradient depend on the batch size (by exactly the factor 1/b).
+An average over the batch would make a sample's gradient depend on the batch size, by exactly the factor 1/b.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from influence_core.errors import InfluenceError
 Loss = Callable[[Any, Tensor], Tensor]
 
 IGNORED = -100
-"""Label of a position that cross-entropy leaves out, as torch has it."""
+"""Label of a position that cross-entropy ignores: torch's default."""
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -35,8 +35,8 @@ def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
             f"{tuple(outputs.shape[:-1])}, samples first and one class a position. Use a loss of your own for another "
             "order of axes."
         )
-    found = functional.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
-    return found.view(labels.shape).flatten(1).mean(1)
+    losses = functional.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).flatten(1).mean(1)
 
 
 def _squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -48,24 +48,27 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "squared_error": _sq
 
 
 def loss_by_name(loss: str | Loss) -> Loss:
-    """Resolve a name; a function of one's own is checked at its first use by `checked`."""
+    """The loss of this name; a custom function is returned as it is, and `checked` checks its values at first use."""
     if callable(loss):
         return loss
     if loss not in LOSSES:
         raise InfluenceError(
-            f"Loss '{loss}' is not known; expected one of {sorted(LOSSES)} or a function "
+            f"Loss '{loss}' does not exist; expected one of {sorted(LOSSES)} or a function "
             "(outputs, labels) -> one loss a sample."
         )
     return LOSSES[loss]
 
 
 def checked(values: Tensor, b: int) -> Tensor:
-    """One finite loss a sample, or a sentence."""
+    """The values, if they are one finite loss a sample; else raises InfluenceError."""
     return finite(shaped(values, b))
 
 
 def shaped(values: Tensor, b: int) -> Tensor:
-    """One loss a sample, or a sentence: a scalar here means that a batch was averaged. Asks no device for a number."""
+    """The values, if they are one loss a sample; else raises InfluenceError. Does not wait for the device.
+
+    A scalar means that the batch was averaged.
+    """
     if values.shape != (b,):
         raise InfluenceError(
             f"The loss returned shape {tuple(values.shape)} for a batch of {b}; expected ({b},), one loss a sample. "
@@ -75,11 +78,11 @@ def shaped(values: Tensor, b: int) -> Tensor:
 
 
 def finite(values: Tensor) -> Tensor:
-    """Finite losses (n,), or a sentence. Waits for the device."""
+    """The losses (n,), if all are finite; else raises InfluenceError. Waits for the device."""
     if not torch.isfinite(values).all():
-        bad = int((~torch.isfinite(values)).sum())
+        count = int((~torch.isfinite(values)).sum())
         raise InfluenceError(
-            f"{bad} of {len(values)} losses are NaN or infinite. Expected finite losses: check the weights, "
+            f"{count} of {len(values)} losses are NaN or infinite. Expected finite losses: check the weights, "
             "the preprocessing (mean and std) and the labels."
         )
     return values

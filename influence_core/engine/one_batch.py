@@ -1,6 +1,6 @@
-"""What does one batch of a sweep give? Everything that is kept of its samples, as tensors with samples on axis 0.
+"""One batch of a sweep: all that is kept of its samples, as tensors with samples on axis 0.
 
-They stay on the device, and no number is asked of it, so that it never waits for Python: the sweep fetches and checks
+The tensors stay on the device and none is read here, so the device never waits for Python. The sweep fetches and checks
 many batches at once (`fetched`).
 """
 
@@ -24,7 +24,11 @@ from influence_core.errors import InfluenceError, LayerError
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one sweep wants of each parameter; the same for all batches."""
+    """What one sweep reads; the same for all batches.
+
+    named: trainable parameters. wanted: what to read of each. layers: parameter names by layer path. k: directions.
+    q: length of a sketch. keep: paths of the modules whose pooled inputs are kept.
+    """
 
     named: dict[str, nn.Parameter]
     wanted: dict[str, Wanted]
@@ -38,6 +42,11 @@ class Plan:
 
 
 def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]:
+    """Columns of one batch by name, each (b, ...), on the batch's device and not yet checked to be finite.
+
+    Raises:
+        LayerError: the model branched on this batch, or its loss depends on no trainable parameter.
+    """
     account = Account(plan.wanted, len(batch), plan.k, plan.buffer)
 
     def read(name: str, factor: Factor, low: int) -> None:
@@ -49,39 +58,41 @@ def one_batch(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tens
     with heard(model, plan.keep) as features, torch.enable_grad():
         outputs, losses = (_plainly if plan.study.decided else _watched)(model, batch, plan, book)
     with torch.enable_grad():
-        single = _alone(model, batch, plan)
-    for name, g in single.items():
+        gradients = _alone(model, batch, plan)
+    for name, g in gradients.items():
         account.read(name, Dense(g), 0)
     logits = outputs if in_rows(outputs, len(batch)) else losses.new_zeros(len(batch), 0)
-    found = _entries(account, book.last, plan, losses)
-    kept = {f"feature.{path}": wide(features[path]) for path in plan.keep}
-    return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **found, **kept}
+    readings = _entries(account, book.last, plan, losses)
+    pooled = {f"feature.{path}": wide(features[path]) for path in plan.keep}
+    return {"losses": wide(losses.detach()), "logits": wide(logits.detach()), **readings, **pooled}
 
 
 def in_rows(outputs: object, b: int) -> TypeGuard[Tensor]:
-    """Whether outputs of b samples are one row of numbers each, as margin and EL2N ask for, or one number. Those of 64
-    words among 1,000 would be 0.25 MB of each sample, kept to the end."""
+    """Whether the outputs of b samples are one row of numbers each, as margin and EL2N need, or one number each.
+
+    Outputs over positions are not kept: 64 words among 1,000 would be 0.25 MB of each sample, kept to the end.
+    """
     return isinstance(outputs, Tensor) and outputs.ndim in (1, 2) and len(outputs) == b
 
 
 def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
-    """Outputs and losses alone: every gradient of this model takes a pass of its own."""
+    """Outputs and losses without gradients: each gradient of this model takes a separate pass."""
     with torch.no_grad():
         outputs = loop.forward(model, batch.inputs)
         return outputs, shaped(plan.loss(outputs, batch.labels), len(batch))
 
 
 def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
-    """Outputs and losses; the gradients are read into the book in the backward pass."""
+    """Outputs and losses; the backward pass reads the gradients into the book."""
     with Watch(plan.named, batch.inputs, plan.study.layouts, book.called, book.receive) as watch:
         outputs = loop.forward(model, batch.inputs)
         losses = plan.loss(outputs, batch.labels)
     losses = shaped(losses, len(batch))
     if watch.decided:
         raise LayerError(
-            f"The model decided by the numbers of this batch ({watch.decided}), but not with the first three samples, "
-            "so samples may have been treated by their company. Expected no such decision, or one for every "
-            "batch. Use torch.where instead."
+            f"The model branched on the numbers of this batch ({watch.decided}), but not with the first three samples, "
+            "so a sample's result may depend on its batch. Expected no such branch, or one for every batch. Use "
+            "torch.where instead."
         )
     if losses.requires_grad:
         losses.sum().backward()
@@ -95,7 +106,7 @@ def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) 
 
 
 def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]:
-    """Gradients (b, *shape) of the parameters that no operation shows: one backward pass a sample."""
+    """Gradients (b, *shape) of the parameters whose operations cannot be watched: one backward pass a sample."""
     values = {name: plan.named[name] for name in plan.study.alone}
     if not values:
         return {}
@@ -105,10 +116,10 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
     try:
         for i in range(len(batch)):
             loss = plan.loss(loop.forward(model, loop.one_of(batch.inputs, i)), batch.labels[i : i + 1]).sum()
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 loss, list(values.values()), allow_unused=True, materialize_grads=True
             )
-            rows.append(found)
+            rows.append(gradients)
     finally:
         for value in values.values():
             value.requires_grad_(False)
@@ -116,38 +127,38 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
 
 
 def _entries(account: Account, last: tuple[str, ...], plan: Plan, like: Tensor) -> dict[str, Tensor]:
-    """All readings of a batch as tensors with samples on axis 0, added up over parameters in one go."""
+    """All readings of a batch as tensors with samples on axis 0, added up over parameters at once."""
     like, b = wide(like.detach()), len(like)
     sums = account.sums(like)
-    row = {name: place for place, name in enumerate(plan.named)}
+    row_of = {name: row for row, name in enumerate(plan.named)}
     last = last or tuple(plan.named)[-1:]
-    place = list(plan.layers).index(last[-1].rpartition(".")[0])
+    last_layer = list(plan.layers).index(last[-1].rpartition(".")[0])
     squares = sums[:, :, 0].to(like.dtype)
-    nothing = like.new_zeros(b)
+    zeros = like.new_zeros(b)
     layers = {
-        f"square.{path}": sum((squares[row[name]] for name in inside), nothing)
-        for path, inside in plan.layers.items()
+        f"square.{path}": sum((squares[row_of[name]] for name in names), zeros)
+        for path, names in plan.layers.items()
     }
-    whole = sums.sum(0).to(like.dtype)
+    totals = sums.sum(0).to(like.dtype)
     return {
-        "square": whole[:, 0],
+        "square": totals[:, 0],
         **layers,
-        "l1": whole[:, 1],
-        "last_l1": torch.stack([sums[row[name], :, 1] for name in last]).sum(0).to(like.dtype),
-        "products": whole[:, 2:],
+        "l1": totals[:, 1],
+        "last_l1": torch.stack([sums[row_of[name], :, 1] for name in last]).sum(0).to(like.dtype),
+        "products": totals[:, 2:],
         "sketches": account.sketches(plan.q, like),
-        "last": torch.full((b,), place, device=like.device),
+        "last": torch.full((b,), last_layer, device=like.device),
     }
 
 
 def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors on the CPU, checked to be finite."""
-    here = {name: value.cpu() for name, value in found.items()}
-    finite(here["losses"])
+    """The same tensors on the CPU; raises InfluenceError when a number is not finite."""
+    columns = {name: value.cpu() for name, value in found.items()}
+    finite(columns["losses"])
     for name in ("square", "l1", "last_l1", "products", "sketches"):
-        if not torch.isfinite(here[name]).all():
+        if not torch.isfinite(columns[name]).all():
             raise InfluenceError(
                 "Some gradients or directions are NaN or infinite, so the scores would be too. Expected finite "
                 "numbers: check the weights, the validation samples and the loss."
             )
-    return here
+    return columns

@@ -1,4 +1,4 @@
-"""The slow truth about per-sample gradients: one backward pass a sample, every gradient written out."""
+"""Reference per-sample gradients, slow and exact: one backward pass a sample, every gradient written out."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,9 +13,9 @@ from influence_core.engine import batches as loop
 def per_sample_gradients(
     model: nn.Module, samples: Dataset, loss: Callable[[Any, Tensor], Tensor]
 ) -> Mapping[str, Tensor]:
-    """The slow truth: every sample alone through autograd, (n, *parameter shape) by parameter name.
+    """Gradients (n, *parameter shape) by parameter name, every sample alone through autograd.
 
-    Runs the model as it is, parameters with requires_grad only. For tests and for a researcher's doubts: n backward
+    Runs the model as it is; only parameters with requires_grad. For tests and for checking the engine: n backward
     passes and n * p numbers of memory. `loss(outputs, labels) -> (b,)`.
     """
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -30,10 +30,10 @@ def _gradients(
     model: nn.Module, batch: Any, loss: Callable[[Any, Tensor], Tensor], values: list[nn.Parameter]
 ) -> list[Tensor]:
     value = loss(loop.forward(model, batch.inputs), batch.labels).sum()
-    found = torch.autograd.grad(value, values, allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g for v, g in zip(values, found, strict=True)]
+    gradients = torch.autograd.grad(value, values, allow_unused=True)
+    return [torch.zeros_like(v) if g is None else g for v, g in zip(values, gradients, strict=True)]
 
 
 def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:
-    """(n, *shape); one sample is not copied: a large model's gradient would be there twice."""
+    """(n, *shape). A single sample is not copied: a large model's gradient would be in memory twice."""
     return parts[0][None] if len(parts) == 1 else torch.stack(parts) if parts else like.new_zeros(0)

@@ -1,8 +1,8 @@
-"""The number format a model is scored in, and the measurement that a coarse one has to pass.
+"""Number format in which a model is scored, and the check that bfloat16 has to pass.
 
-bfloat16 has three digits. It is for GPUs alone, and is refused there too unless a sample of the data, up to 64 rows
-spread over it, comes out in the same order as in float32: Spearman's rank correlation of at least 0.99 for the L2 norm,
-the L1 norm and every product. Passes run in bfloat16 with channels last; losses and contractions stay in float32.
+bfloat16 has three digits and is offered on GPUs only. There too it is refused unless a sample of the data, up to 64
+rows spread over it, comes out in the same order as in float32: Spearman's rank correlation of at least 0.99 for the L2
+norm, the L1 norm and every product. Passes run in bfloat16 with channels last; losses and contractions stay in float32.
 """
 
 import copy
@@ -21,23 +21,24 @@ from influence_core.errors import InfluenceError
 
 PRECISIONS = ("float32", "float64", "bfloat16")
 CHECKED = 64
+"""Samples checked, at most."""
 CHECK_ROWS = 16
-"""Samples a pass while checking."""
+"""Samples a pass during the check."""
 
 
 def in_precision(model: nn.Module, precision: str) -> nn.Module:
-    """The model itself when it already has this precision, else a converted copy.
+    """The model itself if it has this precision already, else a converted copy.
 
     Raises:
         InfluenceError: a format that is not offered, or bfloat16 for a model on a CPU.
     """
     if precision not in PRECISIONS:
         raise InfluenceError(
-            f"Precision '{precision}' was asked for; expected one of {', '.join(PRECISIONS)}."
+            f"Precision '{precision}' does not exist; expected one of {', '.join(PRECISIONS)}."
         )
     if precision == "bfloat16" and loop.home(model)[0].type == "cpu":
         raise InfluenceError(
-            "Precision 'bfloat16' was asked for and the model is on a CPU. There a batch took 1.14 to 1.22 float32 "
+            "Precision 'bfloat16' was requested for a model on a CPU. There a batch took 1.14 to 1.22 float32 "
             "training passes, hardly less than in float32, because gradients are read in float32 all the same. "
             "Expected 'float32' or 'float64' on a CPU; 'bfloat16' needs a model on a GPU."
         )
@@ -45,21 +46,21 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
 
 
 def converted(model: nn.Module, precision: str) -> nn.Module:
-    """The model itself when it already has this format, else a copy in it; bfloat16 with channels last."""
-    wanted = getattr(torch, precision)
-    if loop.home(model)[1] == wanted:
+    """The model itself if it has this format already, else a copy in it; bfloat16 with channels last."""
+    dtype = getattr(torch, precision)
+    if loop.home(model)[1] == dtype:
         return model
-    model = copy.deepcopy(model).to(wanted)
+    model = copy.deepcopy(model).to(dtype)
     return model.to(memory_format=torch.channels_last) if precision == "bfloat16" else model
 
 
 def exact_name(precision: str) -> str:
-    """The precision in which a model is studied and objectives are differentiated: at least float32."""
+    """Precision in which a model is studied and objectives are differentiated: at least float32."""
     return "float32" if precision == "bfloat16" else precision
 
 
 def on_wide_outputs(loss: Loss) -> Loss:
-    """The same loss, computed in float32 from coarser outputs: log-softmax has no digits to lose."""
+    """The same loss, computed in float32 from coarser outputs: log-softmax must not lose digits."""
 
     def widened(outputs: Any, labels: Tensor) -> Tensor:
         return loss(wide(outputs) if isinstance(outputs, Tensor) else outputs, labels)
@@ -70,12 +71,12 @@ def on_wide_outputs(loss: Loss) -> Loss:
 def spread_over(samples: Dataset) -> Subset:
     """Up to 64 samples at even distances."""
     n = loop.count(samples)
-    few = min(CHECKED, n)
-    return Subset(samples, [row * n // few for row in range(few)])
+    size = min(CHECKED, n)
+    return Subset(samples, [row * n // size for row in range(size)])
 
 
 def check_ranks(found: Sweep, exact: Sweep) -> None:
-    """Raise with the number and the quantity when bfloat16 puts samples in another order than float32."""
+    """Raise InfluenceError, naming the quantity and its rank agreement, when bfloat16 orders samples unlike float32."""
     columns = {"the gradient norm": (found.grad_norms, exact.grad_norms)}
     columns["the L1 norm"] = (found.grad_norms_l1, exact.grad_norms_l1)
     for index in range(exact.products.shape[1]):

@@ -1,11 +1,11 @@
-"""What will the engine do with this model, and at what cost? Said before a run: nobody should wait for a refusal.
+"""Preflight: what the engine will do with a model, and at what cost, before a run starts.
 
     exactness   three samples are studied as before every sweep (engine/study.py): which operation uses each parameter,
-                and which way leads to its gradient; a model that cannot be scored is refused here, by layer and reason
+                and which way leads to its gradient; a model that cannot be scored is refused, with layer and reason
     time        start + n * (seconds a sample), both read off the first batches of the real sweep (batch_cost.py)
     memory      peak above the loaded process in those batches, plus what is kept of n samples
 
-Without samples only the structure is told. Ways are also a by-product of every sweep: see `with_ways`.
+Without samples only the structure is reported. Ways are also a by-product of every sweep: see `with_ways`.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ UNKNOWN = "not looked at yet"
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
-    """One layer: path, type, the operations that use its parameters, the way to its gradient in words, its size."""
+    """One layer: path, type, operations that use its parameters, way to its gradient in words, number of parameters."""
 
     name: str
     kind: str
@@ -41,25 +41,25 @@ class LayerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """What was found out before a run. None where nothing was measured: no samples, or a system that does not tell."""
+    """Facts before a run. None where nothing was measured: no samples, or a system that does not report memory."""
 
     layers: tuple[LayerFacts, ...]
     share_covered: float
-    """Share of the trainable parameters whose gradient is exact: 1.0, or the model is refused."""
+    """Share of the trainable parameters whose gradient is exact: always 1.0, since other models are refused."""
     parameters: int
-    """Trainable ones, p."""
+    """Number of trainable parameters, p."""
     frozen: tuple[str, ...]
-    """Names of the parameters that are left out."""
+    """Names of the parameters that are not trainable, and so not scored."""
     frozen_parameters: int
     batch_norm: str
     dtype: str
     device: str
     ways: dict[str, int]
-    """Number of layers by way in words, as in `engine.uses.HOW`."""
+    """Number of layers by way in words, as in `rules.dispatch.HOW`."""
     samples: int | None = None
     batch_size: int | None = None
     seconds_start: float | None = None
-    """Before the first batch: looking at the model, choosing a batch size."""
+    """Before the first batch: the study of the model and the choice of a batch size."""
     seconds_per_sample: float | None = None
     seconds_expected: float | None = None
     """One sweep over these samples."""
@@ -67,11 +67,11 @@ class Preflight:
     """Largest extra memory of the sweep above the loaded process (on CUDA: of the device), in 10^6 bytes."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and the sentence, as stored under "preflight" in run.json."""
+        """Plain dictionaries and lists, and the sentence, as stored under "preflight" in run.json."""
         return {**asdict(self), "sentence": self.to_sentence()}
 
     def to_sentence(self) -> str:
-        """'61 of 62 layers are exact by closed form, 1 by vmap (slower).'"""
+        """A sentence: '61 of 62 layers are exact by closed form, 1 by vmap (slower).'"""
         total = sum(self.ways.values())
         listed = [(number, _way(words)) for words, number in sorted(self.ways.items(), key=_slowness)]
         if len(listed) == 1:
@@ -93,12 +93,12 @@ def preflight(
     batch_size: int | str = "auto",
     features: Sequence[str] = (),
 ) -> Preflight:
-    """Look at a model and, with samples, measure the first batches of the sweep that would follow.
+    """Describe a model and, with samples, measure the first batches of the sweep that would follow.
 
     Args:
-        model: any module that `sweep` takes; left as it was found.
-        samples: the n samples to be scored; None to tell the structure only, in no time.
-        loss, sketch, precision, batch_size, features: as for `sweep`. directions: k, how many there will be.
+        model: any module that `sweep` takes; restored afterwards.
+        samples: the n samples to be scored; None for the structure alone, at once.
+        loss, sketch, precision, batch_size, features: as for `sweep`. directions: k, their number.
 
     Raises:
         LayerError: the model cannot be scored, with the layer's name and the way out.
@@ -110,17 +110,17 @@ def preflight(
     memory = Memory(loop.home(scored)[0])
     study = studied(in_precision(model, exact_name(precision)), samples, function)
     settings = {"loss": function, "sketch": sketch, "precision": precision, "features": tuple(features)}
-    measured = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
-    return _with_costs(with_ways(facts, study.ways, _operations(study)), measured, loop.count(samples))
+    costs = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
+    return _with_costs(with_ways(facts, study.ways, _operations(study)), costs, loop.count(samples))
 
 
 def with_ways(
     facts: Preflight, ways: Mapping[str, str], operations: Mapping[str, str] | None = None
 ) -> Preflight:
-    """The same facts once the way to each parameter's gradient is known, from a study or from `Sweep.ways`.
+    """The same facts with the way to each parameter's gradient, from a study or from `Sweep.ways`.
 
     Args:
-        ways: parameter name -> key of HOW. A trainable parameter that is missing met no sample: its gradient is zero.
+        ways: parameter name -> key of HOW. A trainable parameter that is missing was not used: its gradient is zero.
         operations: layer path -> the operations that use it.
     """
     order, by_layer = list(HOW), {}
@@ -139,7 +139,7 @@ def with_ways(
 
 
 def _way(words: str) -> str:
-    """'exact' -> 'exact by closed form'; 'exact, by vmap (slower)' -> 'exact by vmap (slower)'."""
+    """A way as part of a sentence: 'exact, by vmap (slower)' -> 'exact by vmap (slower)'."""
     if words == UNUSED:
         return "exact because unused"
     if words == HOW["alone"]:
@@ -148,25 +148,27 @@ def _way(words: str) -> str:
 
 
 def _slowness(item: tuple[str, int]) -> int:
+    """Sort key of (way in words, number of layers): the fastest way first."""
     order = list(HOW.values())
     return order.index(item[0]) if item[0] in order else len(order)
 
 
 def _structure(model: nn.Module, precision: str) -> Preflight:
+    """What a model shows without samples; its ways are not known yet."""
     named = trainable(model)
-    sizes: dict[str, int] = {}
+    size_of: dict[str, int] = {}
     for name, value in named.items():
         path = name.rpartition(".")[0]
-        sizes[path] = sizes.get(path, 0) + value.numel()
+        size_of[path] = size_of.get(path, 0) + value.numel()
     layers = [
-        LayerFacts(p, type(model.get_submodule(p)).__name__, "", UNKNOWN, size) for p, size in sizes.items()
+        LayerFacts(p, type(model.get_submodule(p)).__name__, "", UNKNOWN, size) for p, size in size_of.items()
     ]
     frozen = {name: value for name, value in model.named_parameters() if not value.requires_grad}
     norms = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     return Preflight(
         layers=tuple(layers),
         share_covered=1.0,
-        parameters=sum(sizes.values()),
+        parameters=sum(size_of.values()),
         frozen=tuple(frozen),
         frozen_parameters=sum(value.numel() for value in frozen.values()),
         batch_norm=f"{norms} layer{'s' * (norms > 1)}, with running statistics" if norms else "none",
@@ -178,18 +180,18 @@ def _structure(model: nn.Module, precision: str) -> Preflight:
 
 def _operations(study: Study) -> dict[str, str]:
     """Names of the operations that use each layer's parameters, by layer path: 'conv2d', 'linear, add'."""
-    found: dict[str, dict[str, None]] = {}
+    by_layer: dict[str, dict[str, None]] = {}
     for operation, sources, _ in study.layouts.known:
         for name in sources:
-            found.setdefault(name.rpartition(".")[0], {})[operation.strip("_")] = None
-    return {path: ", ".join(names) for path, names in found.items()}
+            by_layer.setdefault(name.rpartition(".")[0], {})[operation.strip("_")] = None
+    return {path: ", ".join(names) for path, names in by_layer.items()}
 
 
 def _with_costs(facts: Preflight, measured: Probe, n: int) -> Preflight:
     memory = None
     if measured.peak_bytes is not None:
-        passing = max(0, measured.peak_bytes - measured.samples * measured.kept_bytes)
-        memory = (passing + n * measured.kept_bytes) / 1e6
+        batch_bytes = max(0, measured.peak_bytes - measured.samples * measured.kept_bytes)
+        memory = (batch_bytes + n * measured.kept_bytes) / 1e6
     return replace(
         facts,
         samples=n,

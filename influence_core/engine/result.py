@@ -1,4 +1,4 @@
-"""What a sweep gives: norms, products and sketches of n samples."""
+"""Result of a sweep: norms, products and sketches of n samples."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 class Sweep:
     """Per-sample quantities of n samples, rows in dataset order, float32 unless the sweep ran in float64.
 
-    Norms are not signed and positive means unusual. A product is positive when a gradient step on the sample moves
-    the parameters against the direction: with an objective's gradient as direction, positive = helpful.
+    Norms have no sign; a large one means an unusual sample. A product is positive when a gradient step on the sample
+    moves the parameters against the direction: with an objective's gradient as direction, positive = helpful.
     """
 
     losses: Tensor
-    """(n,) each sample's own loss."""
+    """(n,) loss of each sample."""
     logits: Tensor
     """(n, c) the model's outputs, in evaluation mode; (n,) of a single number, (n, 0) of sequences and nests."""
     grad_norms: Tensor
@@ -24,14 +24,14 @@ class Sweep:
     layer_norms: dict[str, Tensor]
     """L2 norm by layer path, each (n,)."""
     last_layer: str
-    """Path of the layer used last: the head of a classifier."""
+    """Path of the last layer used: the head of a classifier."""
     last_norm_l1: Tensor
     """(n,) L1 norm over the last layer alone."""
     products: Tensor
     """(n, k) inner product with each direction."""
     sketches: Tensor
-    """(n, q) folded gradients: inner products of rows estimate those of the gradients, without bias."""
+    """(n, q) folded gradients: inner products of rows are unbiased estimates of those of the gradients."""
     features: dict[str, Tensor]
-    """Inputs of the layers asked for, pooled to at most 2 x 2 positions, each (n, f)."""
+    """Inputs of the requested layers by path, pooled to at most 2 x 2 positions, each (n, f)."""
     ways: dict[str, str]
-    """How each parameter's gradient was found: a key of `engine.uses.HOW`."""
+    """The way to each parameter's gradient: a key of `rules.dispatch.HOW`."""

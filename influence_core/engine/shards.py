@@ -1,8 +1,8 @@
-"""Finished row ranges of a sweep on disk, proven before they are used: how a sweep survives a kill.
+"""Finished row ranges of a sweep on disk, verified before use, so that a killed sweep can continue.
 
-A shard is one safetensors file, written beside its place and renamed, so a reader never sees half of one. It carries
-the key of its pass and a checksum of its numbers; any doubt means: compute it again. Anything that could change one of
-a sweep's numbers changes the key.
+A shard is one safetensors file, written under a temporary name and renamed, so a reader never sees half of one. It
+holds the key of its pass and a checksum of its numbers. If either does not match, its rows are recomputed. Anything
+that could change one of a sweep's numbers changes the key.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from influence_core.engine.directions import Direction
 from influence_core.engine.losses import Loss
 
 FORM = 4
-"""Raised when the engine's numbers change: the sketches of versions 1 and 2 folded other entries together, version 3
-kept outputs of sequences."""
+"""Version of the engine's numbers, increased when they change. Sketches of versions 1 and 2 folded other entries
+together; version 3 kept the outputs of sequences."""
 
 
 def key_of(
@@ -30,7 +30,7 @@ def key_of(
     settings: Sequence[object],
     fingerprint: str,
 ) -> str:
-    """A digest of the model's form and weights, the directions, the loss, the settings and the samples' identity."""
+    """Digest of the model's structure and weights, directions, loss, settings and the samples' fingerprint."""
     trained = sorted(name for name, value in model.named_parameters() if value.requires_grad)
     digest = hashlib.sha256(
         f"{FORM}:{list(settings)}:{fingerprint}:{trained}:{_code(loss)}:{model!r}".encode()
@@ -45,24 +45,24 @@ def key_of(
 
 
 def _code(loss: Loss) -> str:
-    """What a loss computes, as far as Python shows it: its instructions and constants, not only its name."""
+    """What a loss computes, as far as Python exposes it: its instructions, constants and global names."""
     code = getattr(loss, "__code__", None)
     return repr(type(loss)) if code is None else f"{code.co_code.hex()}:{code.co_consts}:{code.co_names}"
 
 
 def write_shard(folder: Path, start: int, key: str, tensors: dict[str, Tensor]) -> None:
-    """Write rows from `start` on, atomically; the file exists only when it is whole."""
+    """Write rows from `start` on, atomically: the file appears only when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {name: value.contiguous() for name, value in tensors.items()}
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
     temporary = folder / f".{start:09d}.{os.getpid()}.part"
-    save_file(whole, temporary, metadata={"key": key, "checksum": _checksum(whole)})
+    save_file(contiguous, temporary, metadata={"key": key, "checksum": _checksum(contiguous)})
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, _place(folder, start))
 
 
 def read_shard(folder: Path, start: int, key: str) -> dict[str, Tensor] | None:
-    """The shard's tensors, or None when it is missing, of another pass, cut short or altered."""
+    """The shard's tensors; None when it is missing, of another pass, truncated or altered."""
     path = _place(folder, start)
     if not path.exists():
         return None
@@ -72,8 +72,8 @@ def read_shard(folder: Path, start: int, key: str) -> dict[str, Tensor] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError):
         return None  # a damaged file is not an error: these rows are computed again
-    sound = notes.get("key") == key and notes.get("checksum") == _checksum(tensors)
-    return tensors if sound else None
+    valid = notes.get("key") == key and notes.get("checksum") == _checksum(tensors)
+    return tensors if valid else None
 
 
 def _place(folder: Path, start: int) -> Path:

@@ -1,10 +1,10 @@
-"""What does every training sample's gradient look like? One forward and one backward pass over the data, in order.
+"""The sweep: exact per-sample gradient quantities by one forward and one backward pass over the data, in order.
 
 For each batch: forward; backward of the summed per-sample losses to the activations only; at every operation that uses
-a parameter the per-sample gradient is contracted to norms, products and a sketch (contract.py) and forgotten.
-Samples do not meet in evaluation mode, so row i of an output gradient is the gradient of sample i's own loss.
-Finished row ranges go to disk when a folder is given (shards.py). What is kept of a sample is a few hundred numbers
-(q, k, one a layer, and the features asked for), never its gradient.
+a parameter the per-sample gradient is contracted to norms, products and a sketch (contract.py) and freed.
+In evaluation mode samples do not influence each other, so row i of an output gradient is the gradient of sample i's own
+loss. Finished row ranges are written to disk when a folder is given (shards.py). A few hundred numbers are kept of a
+sample (q, k, one a layer, and the requested features), never its gradient.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ from influence_core.errors import InfluenceError
 Progress = Callable[[str, int, int], None]
 
 SHARD_ROWS = 512
-"""Rows of one file on disk, rounded to whole batches: what a killed run can lose."""
+"""Rows of one file on disk, rounded down to whole batches: the most that a killed run can lose."""
 
 
 def sweep(
@@ -63,22 +63,22 @@ def sweep(
     """Exact per-sample norms, products and sketches of every sample, in one pass.
 
     Args:
-        model: any module whose outputs the loss understands; left exactly as it was found.
+        model: any module whose outputs the loss accepts; restored exactly afterwards.
         samples: map-style dataset of (input, label), n rows, never shuffled.
         directions: k mappings parameter name -> tensor of the parameter's shape (missing names count as zero).
         sketch: q, the length of each sketch; 0 for none.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
         precision: "float32"; "float64" scores a copy of the model; "bfloat16" too, for a model on a GPU, if its order
             of samples is that of float32 (rank agreement 0.99 in every norm and product on 64), else it is refused.
-        batch_size: samples a pass, "auto" for what fits (batch_size.py); does not change a score.
+        batch_size: samples a pass, or "auto" for as many as fit (batch_size.py); no score depends on it.
         features: module paths whose pooled inputs are kept.
-        shards: folder for finished row ranges; a second call with the same inputs continues there.
-        study: what `studied` found about this very model and loss in this precision; None to look now.
-        fingerprint: identity of the samples' content, needed to trust shards of an earlier process.
+        shards: folder for finished row ranges; a second call with the same inputs continues from them.
+        study: result of `studied` for this model and loss in this precision; None to study it now.
+        fingerprint: identity of the samples' content; required with `shards`.
 
     Raises:
-        LayerError: samples of a batch influence each other, by the module's name, with the way out.
-        InfluenceError: a direction that does not fit, a loss that was averaged, a precision not offered.
+        LayerError: samples of a batch influence each other; names the module and a remedy.
+        InfluenceError: a direction that does not fit, an averaged loss, a precision not offered, numbers not finite.
     """
     scored, function = in_precision(model, precision), loss_by_name(loss)
     _check_settings(batch_size, shards, fingerprint)
@@ -95,14 +95,14 @@ def sweep(
         span, table = max(1, SHARD_ROWS // rows) * rows, Table(n)
         for start in range(0, n, span):
             stop = min(start + span, n)
-            found = read_shard(shards, start, key) if shards else None
-            if found is not None:
-                table.put(start, found)
+            columns = read_shard(shards, start, key) if shards else None
+            if columns is not None:
+                table.put(start, columns)
             else:
                 _fill(table, start, _swept(scored, samples, plan, rows, start, stop, on_progress, n))
-                found = fetched(table.rows(start, stop))
+                columns = fetched(table.rows(start, stop))
                 if shards:
-                    write_shard(shards, start, key, found)
+                    write_shard(shards, start, key, columns)
             _report(on_progress, stop, n)
         return _as_sweep(table.columns, plan)
 
@@ -116,7 +116,7 @@ def _planned(
     seed: int,
     keep: Sequence[str],
 ) -> Plan:
-    """What to read: of the parameters that are trainable at this moment, so before the model is frozen."""
+    """What to read. Covers the parameters trainable now, so it must be made before `scoring` freezes the model."""
     named = trainable(model)
     check_directions(directions, named)
     wanted = {name: _wanted(name, value, directions, q, seed) for name, value in named.items()}
@@ -153,71 +153,71 @@ def _swept(
 
 
 def _fill(table: Table, start: int, pieces: Iterator[dict[str, Tensor]]) -> None:
-    """Batch by batch on a CPU; from a device all at once, which then never waits for Python."""
-    for found in pieces:
-        if found["losses"].device.type != "cpu":
-            found = _joined(chain([found], pieces))
-        start = table.put(start, found)
-        del found  # its rows are written: they need not live beside the next batch
+    """Write the batches to the table: one by one on a CPU; from a device all at once, so that it never waits."""
+    for columns in pieces:
+        if columns["losses"].device.type != "cpu":
+            columns = _joined(chain([columns], pieces))
+        start = table.put(start, columns)
+        del columns  # its rows are written: free them before the next batch
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    listed = list(parts)
-    return {name: torch.cat([part[name] for part in listed]) for name in listed[0]} if listed else {}
+    batches = list(parts)
+    return {name: torch.cat([part[name] for part in batches]) for name in batches[0]} if batches else {}
 
 
-def _as_sweep(found: dict[str, Tensor], plan: Plan) -> Sweep:
-    found = found or _nothing(plan)
+def _as_sweep(columns: dict[str, Tensor], plan: Plan) -> Sweep:
+    columns = columns or _nothing(plan)
     paths = list(plan.layers)
     return Sweep(
-        losses=found["losses"],
-        logits=found["logits"],
-        grad_norms=found["square"].sqrt(),
-        grad_norms_l1=found["l1"],
-        layer_norms={path: found[f"square.{path}"].sqrt() for path in paths},
-        last_layer=paths[int(found["last"][0]) if len(found["last"]) else -1],
-        last_norm_l1=found["last_l1"],
-        products=found["products"],
-        sketches=found["sketches"],
-        features={path: found[f"feature.{path}"] for path in plan.keep},
+        losses=columns["losses"],
+        logits=columns["logits"],
+        grad_norms=columns["square"].sqrt(),
+        grad_norms_l1=columns["l1"],
+        layer_norms={path: columns[f"square.{path}"].sqrt() for path in paths},
+        last_layer=paths[int(columns["last"][0]) if len(columns["last"]) else -1],
+        last_norm_l1=columns["last_l1"],
+        products=columns["products"],
+        sketches=columns["sketches"],
+        features={path: columns[f"feature.{path}"] for path in plan.keep},
         ways=dict(plan.study.ways),
     )
 
 
 def _nothing(plan: Plan) -> dict[str, Tensor]:
-    """The tensors of a sweep over no samples at all."""
+    """The columns of a sweep over no samples."""
     names = ["square", "losses", "l1", "last_l1", "last", *(f"square.{path}" for path in plan.layers)]
-    wide = {
+    widths = {
         "products": plan.k,
         "sketches": plan.q,
         "logits": 0,
         **{f"feature.{path}": 0 for path in plan.keep},
     }
-    return {name: torch.zeros(0) for name in names} | {name: torch.zeros(0, w) for name, w in wide.items()}
+    return {name: torch.zeros(0) for name in names} | {name: torch.zeros(0, w) for name, w in widths.items()}
 
 
 def _check_agreement(
     model: nn.Module, samples: Dataset, directions: Sequence[Direction], loss: str | Loss
 ) -> None:
-    """Refuse bfloat16 unless norms and products of a sample stand in the same order as in float32."""
-    few, function = spread_over(samples), loss_by_name(loss)
-    study = studied(in_precision(model, "float32"), few, function)
-    found = {}
+    """Raise InfluenceError unless bfloat16 puts samples in the same order as float32, by norms and by products."""
+    checked, function = spread_over(samples), loss_by_name(loss)
+    study = studied(in_precision(model, "float32"), checked, function)
+    sweeps = {}
     for precision in ("float32", "bfloat16"):
         scored = in_precision(model, precision)
         plan = _planned(scored, study, directions, 0, on_wide_outputs(function), 0, ())
-        rows, n = 1 if study.decided else CHECK_ROWS, loop.count(few)
+        rows, n = 1 if study.decided else CHECK_ROWS, loop.count(checked)
         with scoring(scored):
-            found[precision] = _as_sweep(
-                fetched(_joined(_swept(scored, few, plan, rows, 0, n, None, n))), plan
+            sweeps[precision] = _as_sweep(
+                fetched(_joined(_swept(scored, checked, plan, rows, 0, n, None, n))), plan
             )
-    check_ranks(found["bfloat16"], found["float32"])
+    check_ranks(sweeps["bfloat16"], sweeps["float32"])
 
 
 def _check_settings(batch_size: int | str, shards: Path | None, fingerprint: str) -> None:
     if shards and not fingerprint:
         raise InfluenceError(
-            "Shards were asked for without a fingerprint, so those of other samples could be taken for these. Expected "
+            "Shards were requested without a fingerprint, so those of other samples could be taken for these. Expected "
             "fingerprint=, a text that changes with the samples' content."
         )
     if batch_size != "auto" and int(batch_size) < 1:
@@ -225,6 +225,7 @@ def _check_settings(batch_size: int | str, shards: Path | None, fingerprint: str
 
 
 def _rows(model: nn.Module, samples: Dataset, plan: Plan, batch_size: int | str) -> int:
+    """Samples a pass."""
     if plan.study.decided:
         return 1
     if batch_size == "auto":

@@ -1,1 +1,1 @@
-"""Kernels."""
+"""Kernels: every compiled loop, replaceable by torch operations."""

@@ -1,4 +1,4 @@
-"""Are these numbers read by a compiled loop, or by torch's own operations?"""
+"""Whether numbers are read by a compiled loop or by torch operations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,21 +9,23 @@ import torch
 from torch import Tensor
 
 KINDS = {torch.float32: np.float32, torch.float64: np.float64}
-"""The kinds of numbers there are loops for, as numpy calls them."""
+"""Number formats that have compiled loops, by torch dtype."""
 
-_PLAINLY = ContextVar("plainly", default=False)
+_UNCOMPILED = ContextVar("uncompiled", default=False)
 
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Meanwhile all is read by torch operations, as on a GPU: for a few samples, sooner than a loop is compiled."""
-    before = _PLAINLY.set(True)
+    """Context in which torch operations read all numbers, as on a GPU: for few samples faster than compiling."""
+    token = _UNCOMPILED.set(True)
     try:
         yield
     finally:
-        _PLAINLY.reset(before)
+        _UNCOMPILED.reset(token)
 
 
 def compiles(*values: Tensor) -> bool:
-    """Whether these tensors are of a kind that the loops take, and nobody asked to do without."""
-    return not _PLAINLY.get() and all(value.device.type == "cpu" and value.dtype in KINDS for value in values)
+    """Whether a compiled loop reads these tensors: their format and device are supported, outside `uncompiled`."""
+    return not _UNCOMPILED.get() and all(
+        value.device.type == "cpu" and value.dtype in KINDS for value in values
+    )

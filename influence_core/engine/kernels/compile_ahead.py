@@ -1,6 +1,6 @@
-"""Compile the loops of a sweep in float32 before somebody waits for them: 20 s, once on a machine.
+"""Compile the loops of a sweep in float32 ahead of their first use: 20 s, once a machine.
 
-python -m influence_core.engine.kernels.compile_ahead  (by `make run` after installing, and beside the start of the app)
+python -m influence_core.engine.kernels.compile_ahead  (run by `make run` after installing, and beside the app's start)
 """
 
 import os
@@ -11,7 +11,7 @@ from influence_core.engine.kernels.loops import NAMES, loop
 
 
 def main() -> None:
-    """Compile at low priority, and keep it on disk."""
+    """Compile all loops at low priority; numba caches them on disk."""
     os.nice(10)
     for name in NAMES:
         loop(torch.float32, name)

@@ -1,9 +1,9 @@
-"""The compiled loop that makes a gradient of its factors, a few rows of 64 columns at a time, and reads them at once.
+"""Compiled loop that makes a gradient from its factors, a few rows of 64 columns at a time, and reads them at once.
 
-A block of the 8 directions lies in the innermost cache while it is met with every sample; the factors of a block's 64
-columns lie in the next one while BAND rows go by, whose factors are packed when it is their turn: packed all at once
-they had gone back to memory meanwhile (linear layers with 64 positions: 0.95 of the time). Threads and sums are
-those of gradient_loop.py.
+A block of the 8 directions stays in the innermost cache while it is multiplied with every sample. The factors of a
+block's 64 columns stay in the next cache for BAND rows. Row factors are packed when their band starts: packed all at
+once, they left the cache before they were used. Bands take 0.95 of the time (linear layers with 64 positions). Threads
+and sums are those of gradient_loop.py.
 """
 
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -11,7 +11,7 @@ those of gradient_loop.py.
 import numpy as np
 from numba import carray, njit
 
-from influence_core.engine.kernels.gradient_loop import SETTLED, settled
+from influence_core.engine.kernels.gradient_loop import FLUSH_EVERY, flush_buckets
 from influence_core.engine.kernels.intrinsics import (
     BITS,
     copier,
@@ -19,20 +19,20 @@ from influence_core.engine.kernels.intrinsics import (
     make,
     pointer,
     reader,
-    turn,
+    transpose_8x4,
 )
-from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
-from influence_core.engine.kernels.tasks import APART, BAND, COLUMNS, ROWS, SLOTS, Slot
+from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, cached_on_disk
+from influence_core.engine.kernels.tasks import BAND, BLOCK_GAP, COLUMNS, ROWS, SLOTS, Slot
 
 VECTOR = BITS // 8
 copy, copy_8 = copier(COLUMNS), copier(8)
 eight, eight_folded, one, one_folded = reader(8, False), reader(8, True), reader(1, False), reader(1, True)
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[no-untyped-def]
-    """Rows band to last of d of sample i to addresses `apart` bytes apart, as (positions, 6), padded by zeros."""
+    """Copy rows band to last of d of sample i to addresses `apart` bytes apart, as (positions, 6), zeros as padding."""
     rows, t, step, along = task[Slot.SIZE], task[Slot.POSITIONS], task[Slot.D_ROW], task[Slot.D_POSITION]
     begin = task[Slot.VALUES] + size * (i * task[Slot.D_SAMPLE] + band * step)
     blocks, whole = -(-(last - band) // ROWS), 0
@@ -53,10 +53,10 @@ def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[
                 packed[p, r] = d[row * step + p * along] if row < rows else zero
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untyped-def]
-    """a of sample i to addresses `apart` bytes from each other, as (positions, 64), columns padded by zeros."""
+    """Copy a of sample i to addresses `apart` bytes apart, as (positions, 64), columns padded with zeros."""
     columns, t, step, along = (
         task[Slot.COLUMNS],
         task[Slot.POSITIONS],
@@ -82,17 +82,19 @@ def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untype
             for c in range(0, eights, 8):
                 for p in range(0, turned, 4):
                     there = into + size * (COLUMNS * p + c)
-                    turn(zero, there, begin + size * ((first + c) * step + p), size * COLUMNS, size * step)
+                    transpose_8x4(
+                        zero, there, begin + size * ((first + c) * step + p), size * COLUMNS, size * step
+                    )
             for c in range(wide):
                 for p in range(turned if c < eights else 0, t):
                     packed[p, c] = a[(first + c) * step + p * along]
         into += apart
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _directions(task, zero, size, v, first, tall, column, wide):  # type: ignore[no-untyped-def]
-    """Rows from `first` on of all directions into v (tall, width, 64)."""
+    """Copy `tall` rows of all directions, from row `first` on, into v (tall, width, 64)."""
     width, columns = task[Slot.WIDTH], task[Slot.COLUMNS]
     into = v.ctypes.data
     for look in range(task[Slot.COUNT]):
@@ -107,18 +109,18 @@ def _directions(task, zero, size, v, first, tall, column, wide):  # type: ignore
                     v[(r * width + look) * COLUMNS + j] = direction[r * columns + j]
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _ahead(task, size, row, column):  # type: ignore[no-untyped-def]
-    """Ask for one row of all directions."""
+    """Prefetch one row of all directions."""
     for look in range(task[Slot.COUNT]):
         fetch(task[Slot.DIRECTIONS + look] + size * (row * task[Slot.COLUMNS] + column))
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
-    """Add the vectors of sums of each sample up in float64, and begin anew."""
+    """Add each sample's vectors of sums to its float64 sums, and set them to zero."""
     width = 2 + task[Slot.WIDTH]
     for i in range(len(sums)):
         out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * (low + i) * width), (width,))
@@ -128,10 +130,10 @@ def _closed(task, sums, low, lanes):  # type: ignore[no-untyped-def]
     sums[:] = 0
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _read(task, zero, size, d, a, apart, v, signs, into, places, rows, sums, made):  # type: ignore[no-untyped-def]
-    """Add one sample's gradient at `rows` rows and 64 columns to its sums; `made` is room for the block."""
+    """Make `rows` rows and 64 columns of one sample's gradient in `made`, and add their readings to its sums."""
     for r in range(0, rows, ROWS):
         make(zero, d + apart * (r // ROWS), a, made + size * COLUMNS * r, task[Slot.POSITIONS])
     if task[Slot.WIDTH] == 8:
@@ -145,10 +147,10 @@ def _read(task, zero, size, d, a, apart, v, signs, into, places, rows, sums, mad
         one(zero, made, v, signs, into, places, rows, sums)
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
-    """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
+    """Read the samples of thread `number` of `threads`. `zero` gives the number format, `size` its bytes."""
     n, rows, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
     columns, modulus, t = task[Slot.COLUMNS], task[Slot.MODULUS], task[Slot.POSITIONS]
     tall = task[Slot.TALL]
@@ -157,9 +159,9 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
     low, high = n * number // threads, n * (number + 1) // threads
     blocks, tall_line = -(-columns // COLUMNS), size * ROWS * t
     wide_line = size * COLUMNS * t
-    row_apart, apart = tall_line * (high - low) + APART, wide_line * (high - low) + APART
+    row_apart, apart = tall_line * (high - low) + BLOCK_GAP, wide_line * (high - low) + BLOCK_GAP
     row_blocks = -(-min(rows, BAND) // ROWS)
-    before = low * (tall_line * row_blocks + wide_line * blocks) + number * APART * (row_blocks + blocks)
+    before = low * (tall_line * row_blocks + wide_line * blocks) + number * BLOCK_GAP * (row_blocks + blocks)
     factors = task[Slot.PACKED] + before
     windows = factors + row_apart * row_blocks
     for i in range(high - low):  # blocks of one place beside each other, whatever their sample
@@ -225,10 +227,10 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                         _ahead(task, size, later + i, beside)
             _closed(task, sums, low, lanes)
             since += BAND * COLUMNS
-            if task[Slot.FOLDS] and (since >= SETTLED or (last == rows and block == blocks - 1)):
+            if task[Slot.FOLDS] and (since >= FLUSH_EVERY or (last == rows and block == blocks - 1)):
                 since = 0
                 for i in range(low, high):
-                    settled(
+                    flush_buckets(
                         open[i - low],
                         carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
                     )
@@ -246,4 +248,4 @@ MADE = {
     np.float32: (enter_made_32, lambda task: share_made(task, np.float32(0), 4, 0, 1)),
     np.float64: (enter_made_64, lambda task: share_made(task, np.float64(0), 8, 0, 1)),
 }
-"""By number format: for a thread of OpenMP, and for the calling thread alone."""
+"""By number format: the function for a thread of OpenMP, and the one for the calling thread alone."""

@@ -1,11 +1,11 @@
-"""The compiled loops of tiles.py: a gradient's square, L1 norm, products and sketch while it is in the innermost cache.
+"""Compiled loops of tiles.py: square, L1 norm, products and sketch of a gradient while it is in the innermost cache.
 
-This loop reads a gradient that is written out; that of factor_loop.py makes it of its factors. A task is a row of
-64-bit numbers (tasks.py), because that is what a thread of OpenMP can be handed.
+These loops read a gradient that is written out; the one of factor_loop.py makes it from its factors. A task is a row of
+64-bit numbers (tasks.py), because a thread of OpenMP can be passed no more than an address.
 
 Every thread takes its share of the samples, so no two write to the same place. Additions may be reordered and fused
-("reassoc", "contract"), but NaN and infinity keep their meaning: they must reach the person. A block's sums and
-a bucket's first 100 numbers are added up in the format of the gradient, and go over into float64.
+("reassoc", "contract"), but NaN and infinity keep their meaning, because they must become an error. A block's sums and
+about 100 numbers a bucket are added up in the format of the gradient, and then added to float64.
 """
 
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -13,17 +13,17 @@ a bucket's first 100 numbers are added up in the format of the gradient, and go 
 import numpy as np
 from numba import carray, njit
 
-from influence_core.engine.kernels.intrinsics import pointer, spread
-from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, kept
+from influence_core.engine.kernels.intrinsics import pointer, scatter_signed
+from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, cached_on_disk
 from influence_core.engine.kernels.tasks import COLUMNS, SLOTS, Slot
 
 CHUNK = 512
-"""Numbers looked at at once: those of 8 directions fill half of an innermost cache of 32 kB."""
-SETTLED = 64 * CHUNK
-"""Numbers between two settlements of the sketch: about 100 a bucket are added up in the gradient's own format."""
+"""Numbers read at once: those of 8 directions fill half of an innermost cache of 32 kB."""
+FLUSH_EVERY = 64 * CHUNK
+"""Numbers between two flushes of the sketch: about 100 a bucket are added up in the format of the gradient."""
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _one(g, v, out, zero):  # type: ignore[no-untyped-def]
     square, size, product = zero, zero, zero
@@ -37,7 +37,7 @@ def _one(g, v, out, zero):  # type: ignore[no-untyped-def]
     out[2] += product
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero):  # type: ignore[no-untyped-def]
     square, size = zero, zero
@@ -60,10 +60,10 @@ def _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero):  # type: ignore[no-unt
         out[2 + index] += product
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def _signs(sign, first, length, row_sign, column_sign):  # type: ignore[no-untyped-def]
-    """The signs of numbers first to first + length; none after them."""
+    """Write the signs of numbers first to first + length, and zeros after them."""
     columns = len(column_sign)
     row, done = first // columns, 0
     column = first - row * columns
@@ -75,10 +75,10 @@ def _signs(sign, first, length, row_sign, column_sign):  # type: ignore[no-untyp
     sign[length:] = 0
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
-def settled(open, folded):  # type: ignore[no-untyped-def]
-    """Add buckets that run on past the last one to where they belong, in float64, and begin anew."""
+def flush_buckets(open, folded):  # type: ignore[no-untyped-def]
+    """Add all buckets to `folded` in float64, those past its end from its start on, and set them to zero."""
     first = 0
     while first < len(open):
         for j in range(min(len(folded), len(open) - first)):
@@ -87,10 +87,10 @@ def settled(open, folded):  # type: ignore[no-untyped-def]
     open[:] = 0
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
-    """The samples of thread `number` of so many. `zero` names the format, `size` its bytes."""
+    """Read the samples of thread `number` of `threads`. `zero` gives the number format, `size` its bytes."""
     n, e, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
     columns, modulus = task[Slot.COLUMNS], task[Slot.MODULUS]
     row_sign = carray(pointer(zero, task[Slot.ROW_SIGNS]), (e // columns,))
@@ -102,7 +102,7 @@ def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     opened, signed = (
         open.ctypes.data,
         sign.ctypes.data,
-    )  # asked for once: each view of an array costs 20 cycles
+    )  # taken once: each view of an array costs 20 cycles
     for first in range(0, e, CHUNK):
         length, skip = (min(CHUNK, e - first),), size * first
         v0 = carray(pointer(zero, task[Slot.DIRECTIONS] + skip), length)
@@ -131,19 +131,19 @@ def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
                     here = tail.ctypes.data
                 into = opened + size * ((i - low) * open.shape[1] + place)
                 for at in range(0, size * length[0], size * COLUMNS):
-                    spread(zero, into + at, signed + at, here + at)
-        if task[Slot.FOLDS] and ((first + CHUNK) % SETTLED == 0 or first + CHUNK >= e):
+                    scatter_signed(zero, into + at, signed + at, here + at)
+        if task[Slot.FOLDS] and ((first + CHUNK) % FLUSH_EVERY == 0 or first + CHUNK >= e):
             for i in range(low, high):
-                settled(
+                flush_buckets(
                     open[i - low],
                     carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
                 )
 
 
-@kept
+@cached_on_disk
 @njit(**QUICK)
 def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
-    """As share, for rows of a table: values g (n, t, columns), other ids (n, t), 64-bit."""
+    """Like share, for rows of a table: VALUES is g (n, t, columns), OTHER is ids (n, t), 64-bit."""
     n, rows, width = task[Slot.SAMPLES], task[Slot.SIZE], task[Slot.WIDTH]
     columns, modulus, t = task[Slot.COLUMNS], task[Slot.MODULUS], task[Slot.POSITIONS]
     row_sign = carray(pointer(zero, task[Slot.ROW_SIGNS]), (rows,))
@@ -178,7 +178,9 @@ def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                     open[place + j] += sign * column_sign[first + j] * g[first + j]
                 first, place = first + run, 0
         if task[Slot.FOLDS]:
-            settled(open, carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)))
+            flush_buckets(
+                open, carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,))
+            )
 
 
 def enter_32(address):  # type: ignore[no-untyped-def]
@@ -205,4 +207,4 @@ ROWS_OF_A_TABLE = {
     np.float32: (enter_rows_32, lambda task: share_rows(task, np.float32(0), 4, 0, 1)),
     np.float64: (enter_rows_64, lambda task: share_rows(task, np.float64(0), 8, 0, 1)),
 }
-"""By number format: for a thread of OpenMP, and for the calling thread alone."""
+"""By number format: the function for a thread of OpenMP, and the one for the calling thread alone."""

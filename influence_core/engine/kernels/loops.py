@@ -1,4 +1,4 @@
-"""The compiled loops by name, and how a checked task is run by one: in torch's own threads where that can be."""
+"""Compiled loops by name; `run` does a checked task with one, in torch's own threads where possible."""
 
 from functools import cache
 from typing import Any
@@ -14,13 +14,15 @@ NAMES = "written", "made", "rows", "depthwise"
 
 
 def run(task: Task) -> None:
-    """Do all of a task. The tensors that it was made of must live meanwhile."""
+    """Run a task to its end. The tensors that it was made of must live meanwhile."""
     loop(task.dtype, task.loop)(task.numbers, task.threads)
 
 
 def depthwise(d: Tensor, x: Tensor, edges: tuple[int, int], kernel: tuple[int, int]) -> Tensor:
-    """sum_yx d[y, x] x[y + k, x + l], (b, channels, *kernel), stride 1: d and x (b, channels, height, width), x with so
-    many rows and columns of zeros before it; what lies past its end is zero too."""
+    """Gradient (b, channels, *kernel) of a kernel of one channel a group, stride 1: sum_yz d[y, z] x[y + k, z + l].
+
+    d and x (b, channels, height, width). x is preceded by `edges` rows and columns of zeros, and followed by zeros.
+    """
     d, x = d.contiguous(), x.contiguous()
     out = d.new_empty(*d.shape[:2], *kernel)
     if out.numel():
@@ -30,7 +32,7 @@ def depthwise(d: Tensor, x: Tensor, edges: tuple[int, int], kernel: tuple[int, i
 
 @cache
 def loop(dtype: torch.dtype, name: str) -> Any:
-    """A loop for a number format: (a task's numbers, threads) -> None. Compiled at its first use, then kept on disk."""
+    """A loop for a number format: (a task's numbers, threads) -> None. Compiled at first use, then cached on disk."""
     from influence_core.engine.kernels import factor_loop, gradient_loop, position_sums
     from influence_core.engine.kernels.openmp import in_threads
 

@@ -1,15 +1,15 @@
-"""What compiled loops are handed: rows of 64-bit numbers, addresses among them, every size checked before one is made.
+"""Tasks of compiled loops: rows of 64-bit numbers, addresses among them, made only after every size is checked.
 
-A loop trusts its task, since it cannot see where an array ends. So an address leaves Python in this file alone, and
-only of a tensor on the CPU whose shape, format and strides are those that the loop walks by:
+A loop trusts its task, since it cannot see where an array ends. So only this file takes addresses of tensors, and only
+of tensors on the CPU with the shape, format and strides that the loop expects:
 
     written    a gradient that is written out
-    made       a gradient that is made of its factors d and a while it is read
+    made       a gradient that is made from its factors d and a while it is read
     rows       rows of a table, at ids
     depthwise  a kernel of one channel a group, slid over a picture
 
-The slots are named here once, for the writer and for the loop. Numba keeps a loop on disk by the file that it stands
-in: whoever moves a slot must touch the files of the loops too.
+The slots are named once, for the writer and for the loop. Numba caches a loop on disk by the file that defines it: to
+move a slot, change the files of the loops too.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ from influence_core.engine.kernels.availability import KINDS
 from influence_core.errors import InfluenceError
 
 ROWS, COLUMNS = 6, 64
-"""Of one block that a loop makes. 6 rows of 2 vectors are 12 sums: 2 multipliers of 4 cycles need 8, and 12 take 8
-loads for 12 products where 8 take 6 for 8."""
+"""Rows and columns of one block that a loop makes. 6 rows of 2 vectors are 12 sums: 2 multipliers of 4 cycles need 8,
+and 12 take 8 loads for 12 products where 8 take 6 for 8."""
 BAND = 48
-"""Rows after which the next columns are taken."""
-APART = 64
-"""Bytes between blocks, so that they do not all fall into one set of the cache."""
+"""Rows after which the loop goes on to the next columns."""
+BLOCK_GAP = 64
+"""Bytes between packed blocks, so that they do not all fall into one set of the cache."""
 TAPS = 8
 """Rows and columns of the largest kernel that is slid over a picture."""
 WIDTHS = 1, 8
-"""Directions that a loop reads at once."""
+"""Numbers of directions that a loop can read at once."""
 
 
 class Slot(IntEnum):
-    """Where each number of a "written", "made" or "rows" task lies."""
+    """Index of each number of a "written", "made" or "rows" task."""
 
     VALUES = 0  # g, or the factor d
     SAMPLES = auto()
     SIZE = auto()  # numbers a sample ("written"), rows of the gradient, or rows of the table
     SUMS = auto()
     WIDTH = auto()
-    FOLDS = auto()  # whether there is a sketch; the six that follow are its own
+    FOLDS = auto()  # whether there is a sketch; the six that follow belong to it
     COLUMNS = auto()
     MODULUS = auto()
     START = auto()
@@ -69,7 +69,7 @@ SLOTS = Slot.PACKED + 1
 
 
 class Picture(IntEnum):
-    """Where each number of a "depthwise" task lies."""
+    """Index of each number of a "depthwise" task."""
 
     D = 0
     X = auto()
@@ -98,7 +98,7 @@ class Task(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Where the sketch of some rows goes: signs of these rows and of all columns, folded (n, modulus) float64."""
+    """Sketch of some rows: signs of these rows and of all columns; `folded` (n, modulus) float64 is added to."""
 
     columns: int
     modulus: int
@@ -109,13 +109,13 @@ class Fold(NamedTuple):
 
 
 def packed_size(n: int, rows: int, columns: int, t: int, threads: int) -> int:
-    """Numbers that the packed factors take, with the gaps between their blocks in float32."""
+    """Size of the packed factors in numbers, with the gaps between their blocks as in float32."""
     blocks, wide = -(-min(rows, BAND) // ROWS), -(-columns // COLUMNS)
-    return n * t * (blocks * ROWS + wide * COLUMNS) + APART // 4 * threads * (blocks + wide)
+    return n * t * (blocks * ROWS + wide * COLUMNS) + BLOCK_GAP // 4 * threads * (blocks + wide)
 
 
 def written(g: Tensor, directions: Sequence[Tensor], fold: Fold | None, sums: Tensor) -> Task:
-    """Read g (n, e): sums (n, 2 + width) float64 are added to; as many numbers as e in each direction."""
+    """Task: read g (n, e) and add to sums (n, 2 + width) float64. Each direction has e numbers."""
     n, e = _axes("written", "g", g, 2)
     columns = fold.columns if fold else 1
     if columns < 1 or e % columns:
@@ -135,9 +135,9 @@ def made(
     packed: Tensor,
     tall: int,
 ) -> Task:
-    """Make and read sum_t d_t a_t^T, d (n, rows, t) and a (n, columns, t) with any strides, in blocks `tall` high.
+    """Task: make and read sum_t d_t a_t^T, d (n, rows, t) and a (n, columns, t) of any strides, in blocks `tall` high.
 
-    packed: room for at least `packed_size` numbers, overwritten.
+    packed: at least `packed_size` numbers, which are overwritten.
     """
     n, rows, t = _axes("made", "d", d, 3)
     _, columns, _ = _axes("made", "a", a, 3)
@@ -155,14 +155,14 @@ def made(
     task[Slot.D_SAMPLE : Slot.D_POSITION + 1] = d.stride()
     task[Slot.A_SAMPLE : Slot.A_POSITION + 1] = a.stride()
     least = packed_size(n, rows, columns, t, threads)
-    task[Slot.PACKED] = _room("made", "packed", packed, least, d.dtype)
+    task[Slot.PACKED] = _flat_address("made", "packed", packed, least, d.dtype)
     return Task("made", d.dtype, task, threads)
 
 
 def rows(
     ids: Tensor, g: Tensor, v: int, directions: Sequence[Tensor], fold: Fold | None, sums: Tensor
 ) -> Task:
-    """Read rows g (n, t, columns) of a table of v rows, at ids (n, t) int64, all of them from 0 to v - 1."""
+    """Task: read rows g (n, t, columns) of a table of v rows, at ids (n, t) int64 from 0 to v - 1."""
     n, t, columns = _axes("rows", "g", g, 3)
     address = _address("rows", "g", g, (n, t, columns), g.dtype)
     task = _common("rows", address, g.dtype, n, v, columns, directions, fold, sums)
@@ -176,7 +176,7 @@ def rows(
 
 
 def depthwise(d: Tensor, x: Tensor, out: Tensor, edges: tuple[int, int]) -> Task:
-    """Slide d (b, c, height, width) over x (b, c, tall, wide) with zeros before it: out (b, c, rows, columns)."""
+    """Task: slide d (b, c, height, width) over x (b, c, tall, wide) behind `edges` zeros: out (b, c, rows, columns)."""
     b, channels, *size = _axes("depthwise", "d", d, 4)
     picture, kernel = _axes("depthwise", "x", x, 4)[2:], _axes("depthwise", "out", out, 4)[2:]
     if min(edges) < 0:
@@ -202,7 +202,7 @@ def _common(
     fold: Fold | None,
     sums: Tensor,
 ) -> np.ndarray:
-    """What the three readers share, for a gradient of `size` rows."""
+    """The slots that the three readers share, for a gradient of `size` rows."""
     width = _axes(loop, "sums", sums, 2)[1] - 2
     if width not in WIDTHS:
         raise _refusal(loop, "sums", f"sums of {width} products", f"those of {WIDTHS[0]} or {WIDTHS[1]}")
@@ -215,9 +215,11 @@ def _common(
     task[Slot.COLUMNS], task[Slot.MODULUS] = columns, 1
     if fold is not None:
         _write_fold(task, loop, dtype, n, size, columns, fold)
-    some = [_room(loop, "directions", v, size * columns, dtype, exactly=True) for v in directions]
-    spare = some[-1] if some else values  # may be read, and is not used
-    task[Slot.DIRECTIONS : Slot.COUNT] = some + [spare] * (WIDTHS[-1] - len(some))
+    addresses = [
+        _flat_address(loop, "directions", v, size * columns, dtype, exactly=True) for v in directions
+    ]
+    spare = addresses[-1] if addresses else values  # may be read, but its products are not used
+    task[Slot.DIRECTIONS : Slot.COUNT] = addresses + [spare] * (WIDTHS[-1] - len(addresses))
     return task
 
 
@@ -225,8 +227,8 @@ def _write_fold(
     task: np.ndarray, loop: str, dtype: torch.dtype, n: int, size: int, columns: int, fold: Fold
 ) -> None:
     if fold.columns != columns or fold.modulus < 1 or not 0 <= fold.start < fold.modulus:
-        found = f"{fold.columns} columns, start {fold.start} of {fold.modulus}"
-        raise _refusal(loop, "fold", found, f"{columns} columns, a start from 0 on below the modulus")
+        actual = f"{fold.columns} columns, start {fold.start} of {fold.modulus}"
+        raise _refusal(loop, "fold", actual, f"{columns} columns, a start from 0 on below the modulus")
     task[Slot.FOLDS : Slot.FOLDED + 1] = (
         1,
         columns,
@@ -239,9 +241,10 @@ def _write_fold(
 
 
 def _axes(loop: str, name: str, value: Tensor, axes: int) -> torch.Size:
+    """Shape of a float32 or float64 tensor with so many axes; else InfluenceError."""
     if value.ndim != axes or value.dtype not in KINDS:
-        found = f"{value.dtype} of shape {tuple(value.shape)}"
-        raise _refusal(loop, name, found, f"float32 or float64 with {axes} axes")
+        actual = f"{value.dtype} of shape {tuple(value.shape)}"
+        raise _refusal(loop, name, actual, f"float32 or float64 with {axes} axes")
     return value.shape
 
 
@@ -253,21 +256,21 @@ def _address(
     dtype: torch.dtype,
     laid_out: bool = True,
 ) -> int:
-    """The address of a tensor on the CPU of exactly this shape and format, in order unless its strides are told."""
-    right = value.shape == shape and value.dtype is dtype and value.is_cpu
-    if not right or (laid_out and not value.is_contiguous()):
+    """Address of a CPU tensor of exactly this shape and format; contiguous, unless the task holds its strides."""
+    fits = value.shape == shape and value.dtype is dtype and value.is_cpu
+    if not fits or (laid_out and not value.is_contiguous()):
         raise _refusal(loop, name, _described(value), f"{dtype} of shape {tuple(shape)} in order, on the CPU")
     return value.data_ptr()
 
 
-def _room(
+def _flat_address(
     loop: str, name: str, value: Tensor, numbers: int, dtype: torch.dtype, exactly: bool = False
 ) -> int:
-    """The address of so many numbers in order, whatever their shape."""
+    """Address of a contiguous CPU tensor of any shape with `numbers` numbers: exactly, or at least."""
     enough = value.numel() == numbers if exactly else value.numel() >= numbers
     if not (enough and value.dtype is dtype and value.is_cpu and value.is_contiguous()):
-        many = "exactly" if exactly else "at least"
-        raise _refusal(loop, name, _described(value), f"{many} {numbers:,} of {dtype} in order, on the CPU")
+        bound = "exactly" if exactly else "at least"
+        raise _refusal(loop, name, _described(value), f"{bound} {numbers:,} of {dtype} in order, on the CPU")
     return value.data_ptr()
 
 
@@ -275,9 +278,9 @@ def _described(value: Tensor) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}, strides {value.stride()}, on {value.device}"
 
 
-def _refusal(loop: str, name: str, found: str, expected: str) -> InfluenceError:
+def _refusal(loop: str, name: str, actual: str, expected: str) -> InfluenceError:
     return InfluenceError(
-        f"The compiled loop '{loop}' was handed {name} = {found}; expected {expected}. It would have read outside its "
-        "arrays and was not started. This is a fault of the engine: please report it. Meanwhile "
+        f"The compiled loop '{loop}' was handed {name} = {actual}; expected {expected}. It would have read outside its "
+        "arrays and was not started. This is a bug of the engine: please report it. Until then "
         "`with uncompiled():` (engine/kernels/availability.py) reads by torch operations."
     )

@@ -1,1 +1,1 @@
-"""One direction."""
+"""One direction: products <g_i, v> without forming a gradient."""

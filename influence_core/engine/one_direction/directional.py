@@ -1,8 +1,8 @@
 """Products <g_i, v> of every sample's gradient with ONE direction, for any module, in two inference passes.
 
-<g_i, v> is the directional derivative of sample i's own loss, d/de l_i(theta + e v) at e = 0. No gradient is formed, so
-no layer needs a rule: ways.py has the ways. A central difference is fast but rounds, so 32 samples spread over the data
-are compared with autograd first (trusted_way.py); where it is not good enough, forward mode is taken, and judged.
+<g_i, v> is the directional derivative of sample i's loss, d/de l_i(theta + e v) at e = 0. No gradient is formed, so no
+layer needs a rule (ways.py). A central difference is fast but rounds, so 32 samples spread over the data are compared
+with autograd first (trusted_way.py). If its error is too large, forward mode is used, and compared too.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError, LayerError
 
 AUTO_ROWS = 64
-"""Samples a pass: a pass without gradients keeps little, and more rows gained nothing."""
+"""Samples a pass. A pass without gradients keeps little memory, and more samples were not faster."""
 METHODS = ("auto", "difference", "forward")
 
 PROBE = 32
@@ -31,14 +31,14 @@ PROBE = 32
 
 @dataclass(frozen=True, slots=True)
 class Directional:
-    """Products of n samples' gradients with one direction, and how far they can be trusted."""
+    """Products of n samples' gradients with one direction, and their measured error."""
 
     values: Tensor
     """(n,) <g_i, v>, rows in dataset order. With an objective's gradient as v, positive = helpful."""
     method: str
     """"difference" or "forward"; "none" where nothing had to be computed: no samples, a direction of zeros."""
     agreement: float
-    """Spearman's rank correlation with one-sample autograd on a sample of up to 32 rows."""
+    """Spearman's rank correlation with one-sample autograd on up to 32 of the rows."""
     relative_error: float
     """Error on these rows, as a share of the products' root mean square."""
     step: float
@@ -56,12 +56,12 @@ def directional(
     precision: str = "float32",
     on_progress: Progress | None = None,
 ) -> Tensor:
-    """Product (n,) of every sample's own loss gradient with one direction; the model is left exactly as it was found.
+    """Products (n,) of every sample's loss gradient with one direction; the model is restored exactly afterwards.
 
-    Sign as in `sweep`: with an objective's gradient as direction, positive = helpful, a step on the sample lowers it.
+    Sign as in `sweep`: with an objective's gradient as direction, positive = helpful: a step on the sample lowers it.
 
     Args:
-        model: any module whose outputs the loss understands, also one whose layers the sweep has no rule for.
+        model: any module whose outputs the loss accepts; its layers need no rule.
         samples: map-style dataset of (input, label), n rows, never shuffled.
         direction: parameter name -> tensor of the parameter's shape; missing names count as zero.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
@@ -77,8 +77,8 @@ def directional(
 
     Raises:
         LayerError: samples of a batch influence each other, an operator has no forward derivative, or no method agrees
-            with autograd (a forward under torch.no_grad, random numbers), with what was measured.
-        InfluenceError: a direction that does not fit, a loss that was averaged, a setting not offered.
+            with autograd (a forward under torch.no_grad, random numbers); it states the measured agreement.
+        InfluenceError: a direction that does not fit, an averaged loss, a setting that does not exist.
     """
     return measured_directional(
         model,
@@ -104,7 +104,7 @@ def measured_directional(
     probe: int = PROBE,
     on_progress: Progress | None = None,
 ) -> Directional:
-    """`directional` with the method taken, its step and its measured agreement: what a paper or a log has to state.
+    """`directional` with the method, its step and its measured agreement, as a paper or a log must state them.
 
     probe: samples compared with autograd.
     """
@@ -115,19 +115,21 @@ def measured_directional(
         return Directional(torch.zeros(n, dtype=loop.home(scored)[1]), "none", 1.0, 0.0, 0.0)
     with scoring(scored), one_function(scored):
         truth = probed(line, samples, min(n, probe), rows)
-        way, taken, found, step = chosen(method, line, truth)
+        way, name, agreement, step = chosen(method, line, truth)
         parts = []
         for batch in loop.batches(samples, rows, like=scored):
             parts.append(way(batch))
             if on_progress:
                 on_progress("directional", batch.stop, n)
     values = (torch.cat(parts).cpu().double() * size).to(loop.home(scored)[1])
-    return Directional(_finite(values), taken, found.ranks, found.error, step)
+    return Directional(_finite(values), name, agreement.ranks, agreement.error, step)
 
 
 def _line(model: nn.Module, direction: Direction, loss: Loss) -> tuple[Line, float]:
-    """The line of a checked direction whose largest entry is made 1, and that entry: a direction of 1e-30 must not
-    underflow. Parameters along which it does not move are left out."""
+    """The line of a checked direction, scaled so that its largest entry is 1, and that entry.
+
+    A direction of 1e-30 must not underflow. Parameters along which it is zero are left out.
+    """
     _check_statistics(model)
     named = trainable(model)
     check_directions([direction], named)
@@ -145,6 +147,7 @@ def _line(model: nn.Module, direction: Direction, loss: Loss) -> tuple[Line, flo
 
 
 def _check_statistics(model: nn.Module) -> None:
+    """Raise LayerError when a BatchNorm has no running statistics."""
     for path, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise LayerError(
@@ -155,6 +158,7 @@ def _check_statistics(model: nn.Module) -> None:
 
 
 def _finite(values: Tensor) -> Tensor:
+    """The products, if all are finite; else raises InfluenceError with the first bad row."""
     if not torch.isfinite(values).all():
         row = int((~torch.isfinite(values)).nonzero()[0])
         raise InfluenceError(
@@ -165,8 +169,9 @@ def _finite(values: Tensor) -> Tensor:
 
 
 def _checked_settings(method: str, batch_size: int | str) -> int:
+    """Samples a pass; InfluenceError for a method or batch size that does not exist."""
     if method not in METHODS:
-        raise InfluenceError(f"Method '{method}' is not known; expected one of {', '.join(METHODS)}.")
+        raise InfluenceError(f"Method '{method}' does not exist; expected one of {', '.join(METHODS)}.")
     rows = AUTO_ROWS if batch_size == "auto" else int(batch_size)
     if rows < 1:
         raise InfluenceError(f"The batch size is {batch_size}; expected a whole number from 1 on, or 'auto'.")

@@ -1,7 +1,7 @@
-"""The way to the products <g_i, v> that may be trusted for this model and this direction: the first that agrees.
+"""Choice of the way to the products <g_i, v> of one model and direction: the first that agrees with autograd.
 
-A few samples are taken through autograd one by one, and each way is judged by them (agreement.py): the central
-difference, whose step is found on them too, then forward mode.
+A few samples are differentiated by autograd one by one, and each way is compared with them (agreement.py): first the
+central difference, whose step is chosen on them too, then forward mode.
 """
 
 import warnings
@@ -32,65 +32,70 @@ from influence_core.engine.study import ROWS, WITHIN, mixing_message
 from influence_core.errors import LayerError
 
 STEP_ROWS = 16
-"""Of the samples compared with autograd, those that the step is chosen on."""
+"""Number of the samples compared with autograd on which the step is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A few samples and the truth about them: `products` and `losses` (r,) from each sample alone."""
+    """r samples with their exact `products` and `losses` (r,), each computed alone by autograd."""
 
     parts: list[loop.Batch]
     losses: Tensor
     products: Tensor
 
     def judge(self, way: Way) -> Agreement:
+        """Agreement of a way with the exact products."""
         return compared(torch.cat([way(part) for part in self.parts]), self.products)
 
 
 def probed(line: Line, samples: Dataset, r: int, rows: int) -> Probe:
-    """Samples spread over the data, each alone through autograd.
+    """A probe of r samples spread over the data.
 
     Raises:
         LayerError: the losses of a batch are not those of its samples alone.
     """
     n = loop.count(samples)
-    few = Subset(samples, [row * n // r for row in range(r)])
-    parts = list(loop.batches(few, min(rows, STEP_ROWS), like=line.model))
+    subset = Subset(samples, [row * n // r for row in range(r)])
+    parts = list(loop.batches(subset, min(rows, STEP_ROWS), like=line.model))
     with torch.no_grad():
         together = line.losses({}, parts[0]).double()
     truth = [gradients(line, part) for part in parts]
     losses, products = (torch.cat(column) for column in zip(*truth, strict=True))
     alone = losses[: len(together)]
-    apart = float(((together - alone).abs() / (1 + alone.abs())).max())
-    if not apart <= WITHIN[loop.home(line.model)[1]]:
-        raise LayerError(mixing_message(line.model, Subset(few, [row % r for row in range(ROWS)]), apart))
+    error = float(((together - alone).abs() / (1 + alone.abs())).max())
+    if not error <= WITHIN[loop.home(line.model)[1]]:
+        raise LayerError(mixing_message(line.model, Subset(subset, [row % r for row in range(ROWS)]), error))
     return Probe(parts, losses, products)
 
 
 def chosen(method: str, line: Line, probe: Probe) -> tuple[Way, str, Agreement, float]:
-    """The way to take, its name, how it agreed, and its step."""
-    measured = ""
+    """The way, its name, its agreement with autograd, and its step (0 for forward mode).
+
+    Warns when the difference agrees too little; `_forward` raises when forward mode does too.
+    """
+    failure = ""
     if method != "forward":
         step = _step(line, probe)
         way = differences(line, step)
-        found = probe.judge(way)
-        if found.good:
-            return way, "difference", found, step
-        measured = (
+        agreement = probe.judge(way)
+        if agreement.good:
+            return way, "difference", agreement, step
+        failure = (
             "The central difference agrees too little with autograd on "
-            f"{len(probe.products)} samples: {found}. "
+            f"{len(probe.products)} samples: {agreement}. "
         )
         if method == "difference":
-            warnings.warn(f"{measured}Expected {RANKS} and {ERROR:.0e}: use method='auto'.", stacklevel=4)
-            return way, "difference", found, step
-        del way  # copies of the parameters
-    way, found = _forward(line, probe, measured)
-    if measured:
-        warnings.warn(f"{measured}Forward mode is used instead: slower, {found}.", stacklevel=4)
-    return way, "forward", found, 0.0
+            warnings.warn(f"{failure}Expected {RANKS} and {ERROR:.0e}: use method='auto'.", stacklevel=4)
+            return way, "difference", agreement, step
+        del way  # it holds copies of the parameters
+    way, agreement = _forward(line, probe, failure)
+    if failure:
+        warnings.warn(f"{failure}Forward mode is used instead: slower, {agreement}.", stacklevel=4)
+    return way, "forward", agreement, 0.0
 
 
 def _step(line: Line, probe: Probe) -> float:
+    """The step of the central difference with the smallest error on the first samples of the probe."""
     parts = probe.parts[: max(1, STEP_ROWS // len(probe.parts[0]))]
     true = probe.products[: sum(len(part) for part in parts)]
     eps = torch.finfo(loop.home(line.model)[1]).eps
@@ -107,20 +112,21 @@ def _length(tensors: Mapping[str, Tensor]) -> float:
     return float(torch.stack([value.norm() for value in tensors.values()]).norm())
 
 
-def _forward(line: Line, probe: Probe, measured: str) -> tuple[Way, Agreement]:
-    """Forward mode and its agreement, or a sentence with the way out."""
+def _forward(line: Line, probe: Probe, failure: str) -> tuple[Way, Agreement]:
+    """Forward mode and its agreement; LayerError, with a remedy, when it does not run or does not agree."""
     way = tangents(line)
     try:
-        found = probe.judge(way)
+        agreement = probe.judge(way)
     except NotImplementedError as error:
         raise LayerError(
-            f"{measured}Forward mode stops at an operator without a forward derivative: {str(error).splitlines()[0]} "
+            f"{failure}Forward mode stops at an operator without a forward derivative: {str(error).splitlines()[0]} "
             "Expected one of the two to work. Use precision='float64', where a difference hardly rounds, or sweep(...)."
         ) from error
-    if not found.good:
+    if not agreement.good:
         raise LayerError(
-            f"{measured}Forward mode does not agree with autograd on {len(probe.products)} samples either: {found}; "
-            f"expected {RANKS} and {ERROR:.0e}. The forward draws random numbers, hides parameters from torch.func, or "
-            "runs a part under torch.no_grad: use precision='float64' if it is rounding, else sweep(...)."
+            f"{failure}Forward mode does not agree with autograd on {len(probe.products)} samples either: "
+            f"{agreement}; expected {RANKS} and {ERROR:.0e}. The forward draws random numbers, hides parameters "
+            "from torch.func, or runs a part under torch.no_grad: use precision='float64' if it is rounding, else "
+            "sweep(...)."
         )
-    return way, found
+    return way, agreement

@@ -1,10 +1,10 @@
-"""Three ways to the same number <g_i, v>: how every sample's loss changes along a line theta + e v.
+"""Three ways to the product <g_i, v>: the change of every sample's loss along a line theta + e v.
 
     differences   (l_i(theta + e v) - l_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
     tangents      forward mode: dual numbers theta + eps v      about 3.2 inference passes; exact
-    gradients     one-sample autograd, then the product         slowest; the definition, the others are judged by it
+    gradients     one-sample autograd, then the product         slowest; the definition, the reference for the others
 
-The weights are never written to: a call gets its own tensors (torch.func.functional_call), made once for all batches.
+The weights are never overwritten: a call gets separate tensors (torch.func.functional_call), made once for all batches.
 Sources: central difference as in Forward-INF (CVPR 2024), forward mode as in PDS (ICLR 2025).
 Costs: docs/cost.md, "One direction".
 """
@@ -26,7 +26,7 @@ from influence_core.engine.losses import Loss, checked
 from influence_core.engine.watching.nested import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
-"""From a batch to the products (b,) of its samples' gradients with the direction."""
+"""Function from a batch to the products (b,) of its samples' gradients with the direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Line:
     """All points theta + e v of one model and one direction.
 
     theta, along: parameters and direction by name, only those that the direction names. buffers: copies, so that a
-    model that counts its calls is not changed.
+    model that counts its calls is not changed by them.
     """
 
     model: nn.Module
@@ -48,9 +48,9 @@ class Line:
         return {name: torch.add(value, self.along[name], alpha=e) for name, value in self.theta.items()}
 
     def outputs(self, parameters: Mapping[str, Tensor], inputs: Any) -> Any:
-        """What the model returns with these parameters in place of its own.
+        """Outputs of the model with these parameters instead of its own.
 
-        It gets a copy of the inputs: one that normalises them in place would meet them twice as different numbers.
+        It gets a copy of the inputs, since a model may change them in place and they are used more than once.
         """
         values = {**self.buffers, **parameters}
         inputs = replaced(inputs, {id(x): x.clone() for x in tensors_in(inputs)})
@@ -61,12 +61,12 @@ class Line:
         return loop.forward(call, inputs)  # pyright: ignore[reportArgumentType]
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
-        """Losses (b,) with these parameters."""
+        """Losses (b,) with these parameters, checked to be finite."""
         return checked(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:
-    """Central differences with step e; holds two copies of the parameters."""
+    """Central differences with step e; the way holds two copies of the parameters."""
     ahead, behind = line.at(e), line.at(-e)
 
     def way(batch: loop.Batch) -> Tensor:
@@ -77,7 +77,7 @@ def differences(line: Line, e: float) -> Way:
 
 
 def tangents(line: Line) -> Way:
-    """Forward mode. Raises NotImplementedError, naming it, at an operator that has no forward derivative."""
+    """Forward mode. The way raises NotImplementedError, naming the operator, where there is no forward derivative."""
     _load_formulas()
 
     def way(batch: loop.Batch) -> Tensor:
@@ -90,7 +90,7 @@ def tangents(line: Line) -> Way:
 
 
 def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
-    """Losses (b,) and products (b,) in float64 of every sample alone; its gradient is forgotten after the product."""
+    """Losses (b,) and products (b,) in float64, every sample alone; its gradient is freed after the product."""
 
     def one(row: int) -> tuple[Tensor, Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in line.theta.items()}
@@ -98,8 +98,8 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
         loss = line.losses(leaves, alone).sum().double()
         if not loss.requires_grad:
             return loss, torch.zeros_like(loss)
-        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        pairs = [(g, v) for g, v in zip(found, line.along.values(), strict=True) if g is not None]
+        grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        pairs = [(g, v) for g, v in zip(grads, line.along.values(), strict=True) if g is not None]
         product = sum(
             (torch.vdot(g.flatten(), v.flatten()).double() for g, v in pairs), torch.zeros_like(loss)
         )
@@ -112,41 +112,40 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def one_function(model: nn.Module) -> Iterator[None]:
-    """The model means the same in all three ways, and its attributes are put back at the end, also after an error.
+    """Make the model the same function in all three ways; its attributes are restored at the end, also after an error.
 
     Without gradients nn.TransformerEncoderLayer takes another path, which has no forward derivative and writes zeros at
-    padded positions. Attributes: functional_call leaves its own weights in the list of an nn.LSTM, old-style
-    weight_norm the weight it computed last.
+    padded positions. Attributes change because functional_call leaves its weights in the list of an nn.LSTM, and
+    old-style weight_norm leaves the weight it computed last.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    kept = [(module, dict(vars(module))) for module in model.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    attributes = [(module, dict(vars(module))) for module in model.modules()]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for module, before in kept:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for module, saved in attributes:
             vars(module).clear()
-            vars(module).update(before)
+            vars(module).update(saved)
 
 
 @contextmanager
 def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
-    """Fused attention has no forward derivative on the CPU, nor has oneDNN's LSTM: take the plain ones."""
+    """Use plain attention and LSTM: the fused one and oneDNN's have no forward derivative on the CPU."""
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if any(isinstance(module, nn.LSTM) for module in model.modules()):
             stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings(
-                "ignore", "TF32 acceleration"
-            )  # torch, of settings that it only puts back
+            # torch warns of settings that it only restores
+            warnings.filterwarnings("ignore", "TF32 acceleration")
             warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         yield
 
 
 def _load_formulas() -> None:
-    """Torch compiles some forward derivatives at their first use and warns of its own compiler."""
+    """Make torch compile its forward derivatives now, and ignore the warnings about its compiler."""
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.filterwarnings("ignore", ".*torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)

@@ -1,1 +1,1 @@
-"""Readings."""
+"""Readings: from factors to norms, products and sketches."""

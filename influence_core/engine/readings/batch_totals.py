@@ -1,9 +1,9 @@
-"""Where readings go: those of one batch to an Account while it runs backward, finished rows to a Table of all samples.
+"""Storage of readings: an Account for one batch during its backward pass, a Table for the finished rows of all samples.
 
-Both are written in place. Tensors of each parameter's own would stay behind between the activations that are freed, and
-keep the heap from giving them back: 62 parameters and a sketch of 256 made 4 MB of them, and as much again when they
-were stacked. Parts of a table that are kept apart and joined at the end exist twice for a moment; here a row is written
-where it stays, and rows not yet written take no memory.
+Both are written in place. A separate tensor for each parameter would lie between the activations that are freed, and
+keep the heap from returning their memory: 62 parameters and a sketch of 256 made 4 MB of such tensors, and as much
+again when they were stacked. Parts of a table joined at the end would exist twice for a moment. Here a row is written
+to its final place, and rows not yet written take no memory.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ from influence_core.errors import InfluenceError
 
 @dataclass
 class Account:
-    """What was read of one batch of b samples, in float64 where the device has it.
+    """Readings of one batch of b samples, in float64 on a CPU, else in the format of the gradients.
 
-    sums (parameters, b, 2 + k): squared L2 norm, L1 norm, products; by modulus (sketch.py) one sketch (b, modulus) of
-    all its parameters, before it is closed.
+    sums (parameters, b, 2 + k): squared L2 norm, L1 norm, products. For each modulus (sketch.py), one sketch
+    (b, modulus) of all parameters with it, before it is closed.
     """
 
     wanted: Mapping[str, Wanted]
@@ -34,24 +34,24 @@ class Account:
     _folded: dict[int, Tensor] = field(default_factory=dict)
 
     def read(self, name: str, factor: Factor, low: int) -> None:
-        """Add what is wanted of one parameter's gradient, for the samples from row `low` of the batch on."""
+        """Add the readings of one parameter's gradient, for the samples from row `low` of the batch on."""
         wanted, like, high = self.wanted[name], wide(tensor_of(factor)[:0]), low + samples_of(factor)
         folded = None
         if wanted.sketch is not None:
             if wanted.sketch.modulus not in self._folded:
                 self._folded[wanted.sketch.modulus] = totals(like, self.b, 0, wanted.sketch).folded
             folded = self._folded[wanted.sketch.modulus][low:high]
-        read = contract(factor, wanted, self.buffer, folded)
-        self.sums(read.sums)[list(self.wanted).index(name), low:high] = read.sums
+        readings = contract(factor, wanted, self.buffer, folded)
+        self.sums(readings.sums)[list(self.wanted).index(name), low:high] = readings.sums
 
     def sums(self, like: Tensor) -> Tensor:
-        """The sums of all parameters, zero where nothing was read; made like these numbers at the first call."""
+        """Sums of all parameters, zero where nothing was read; allocated at the first call, in the format of `like`."""
         if self._sums is None:
             self._sums = like.new_zeros(len(self.wanted), self.b, 2 + self.k)
         return self._sums
 
     def sketches(self, q: int, like: Tensor) -> Tensor:
-        """The sum of all parameters' sketches, (b, q), in the format of `like`."""
+        """Sum of all parameters' sketches, (b, q), in the format of `like`."""
         total = like.new_zeros(self.b, q)
         maps = {wanted.sketch.modulus: wanted.sketch for wanted in self.wanted.values() if wanted.sketch}
         for modulus, folded in self._folded.items():
@@ -61,16 +61,16 @@ class Account:
 
 @dataclass
 class Table:
-    """Columns by name, each (n, ...), on the CPU whatever they come from; rows not yet put are uninitialised."""
+    """Columns by name, each (n, ...), always on the CPU; rows not yet written are uninitialised."""
 
     n: int
     columns: dict[str, Tensor] = field(default_factory=dict)
 
     def put(self, start: int, found: Mapping[str, Tensor]) -> int:
-        """Write rows from `start` on; returns the row after them.
+        """Write rows from `start` on, and return the number of the row after them.
 
         Raises:
-            InfluenceError: a column of another shape than that of the rows before, as when outputs grow with inputs.
+            InfluenceError: rows of another shape than those before, as when outputs grow with inputs.
         """
         stop = start
         for name, value in found.items():
@@ -87,5 +87,5 @@ class Table:
         return stop
 
     def rows(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Views of some rows."""
+        """Views of rows `start` to `stop`, by column."""
         return {name: column[start:stop] for name, column in self.columns.items()}

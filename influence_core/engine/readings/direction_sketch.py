@@ -1,7 +1,7 @@
-"""What is the sketch of a direction? The one a sweep would store for a sample whose gradient it is.
+"""Sketch of a direction: the one that a sweep would store for a sample with this gradient.
 
-Inner products of stored sketches with it estimate those of the gradients, <g_i, v> (sketch.py), so the few training
-samples worth an exact product are found among n without a pass over them.
+Inner products of stored sketches with it estimate those of the gradients, <g_i, v> (sketch.py). So the few training
+samples worth an exact product are selected among n without a pass over them.
 """
 
 import torch
@@ -26,6 +26,6 @@ def sketch_of(model: nn.Module, direction: Direction, *, q: int, seed: int) -> T
     for name, value in direction.items():
         shape = tuple(value.shape)
         folding = folding_map(name, shape, q, seed, value)
-        read = contract(Dense(value.detach()[None]), Wanted(shape, (), folding), buffer)
-        total += folding.closed(read.folded)[0].to(total)
+        readings = contract(Dense(value.detach()[None]), Wanted(shape, (), folding), buffer)
+        total += folding.closed(readings.folded)[0].to(total)
     return total.float()

@@ -1,7 +1,7 @@
-"""What has been read off a batch so far? Added up over the uses of each parameter while the backward pass goes on.
+"""Book of one batch: adds up each parameter's gradient over its uses during the backward pass.
 
-A parameter that is used once is read the moment its output gradient arrives, and forgotten. One that is used several
-times, or through a derived tensor, waits until all its uses are known: a norm of a sum is not a sum of norms.
+A parameter that is used once is read as soon as its output gradient arrives, and its gradient is freed. One that is
+used several times, or through a derived tensor, waits for all its uses: a norm of a sum is not a sum of norms.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +25,11 @@ Result = TypeVar("Result")
 
 @dataclass
 class Book(Generic[Result]):
-    """What is read off one batch of b samples, by parameter name.
+    """Results of one batch of b samples, by parameter name.
 
-    shapes: of all parameters to be scored. read: what to make of a parameter's gradient for the samples from a row of
-    the batch on. join: how results of ranges of samples become one.
+    shapes: of all parameters to be scored. read(name, factor, low): the result of a parameter's gradient, for the
+    samples from row `low` of the batch on. join: makes one result of those of consecutive ranges of samples. found:
+    results. ways: keys of HOW. last: the parameters of the last layer used.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -43,15 +44,15 @@ class Book(Generic[Result]):
     _derived: list[Part] = field(default_factory=list)
 
     def called(self, use: Use) -> None:
-        """Note a use while the forward pass goes on."""
+        """Record a use during the forward pass."""
         if not self.last or any(len(self.shapes[name]) > 1 for name in use.key[1]):
-            self.last = use.key[1]  # the head; a temperature that follows it is no layer
+            self.last = use.key[1]  # the head; a temperature after it is no layer
         for held in use.held.values():
             for name in held.sources:
                 self._uses[name] = self._uses.get(name, 0) + 1
 
     def receive(self, use: Use, ds: tuple[Tensor, ...]) -> None:
-        """Read the gradients of one use in the backward pass."""
+        """Read the gradients of one use during the backward pass."""
         for part in parts(use, ds, self.b):
             for name in part.held.sources:
                 self.ways[name] = max(self.ways.get(name, "rule"), part.way, key=list(HOW).index)
@@ -67,28 +68,28 @@ class Book(Generic[Result]):
             self.found[name] = self.read(name, factor, 0)
 
     def close(self, leaves: Mapping[str, Tensor]) -> None:
-        """Read the parameters that waited. `leaves`: where derived tensors stem from (Watch.leaves)."""
-        behind = {name for part in self._derived for name in part.held.sources}
+        """Read the waiting parameters. `leaves`: the parameters behind derived tensors (Watch.leaves)."""
+        unread = {name for part in self._derived for name in part.held.sources}
         for name, factors in self._waiting.items():
-            if name not in behind:
+            if name not in unread:
                 with torch.no_grad():
-                    whole = side_by_side(factors)
-                if whole is None:
-                    behind.add(name)
+                    factor = side_by_side(factors)
+                if factor is None:
+                    unread.add(name)
                 else:
-                    self._read(name, whole)
-        if not behind:
+                    self._read(name, factor)
+        if not unread:
             return
-        numbers = sum(prod(self.shapes[name]) for name in behind)
+        numbers = sum(prod(self.shapes[name]) for name in unread)
         numbers += sum(part.held.value.numel() for part in self._derived)
         step = max(1, CHUNK_NUMBERS // max(1, numbers))
         ranges = [(low, min(low + step, self.b)) for low in range(0, self.b, step)]
-        pieces = [self._added(behind, leaves, low, high) for low, high in ranges]
-        for name in behind:
+        pieces = [self._added(unread, leaves, low, high) for low, high in ranges]
+        for name in unread:
             self.found[name] = self.join([piece[name] for piece in pieces])
 
     def _added(self, names: set[str], leaves: Mapping[str, Tensor], low: int, high: int) -> dict[str, Result]:
-        """The sum over all uses of these parameters, for samples low to high."""
+        """Results of these parameters, summed over all their uses, for samples low to high."""
         total = pulled_back(
             self._derived, {name: leaves[name] for name in names if name in leaves}, low, high
         )
@@ -115,13 +116,13 @@ def pulled_back(derived: list[Part], leaves: dict[str, Tensor], low: int, high: 
         )
 
     try:
-        found = once(gradients, True)
+        pulled = once(gradients, True)
     except RuntimeError:  # an operation without a batching rule: one sample after another
-        each = [once([g[i] for g in gradients], False) for i in range(high - low)]
-        found = tuple(
-            None if column[0] is None else torch.stack(column) for column in zip(*each, strict=True)
+        by_sample = [once([g[i] for g in gradients], False) for i in range(high - low)]
+        pulled = tuple(
+            None if column[0] is None else torch.stack(column) for column in zip(*by_sample, strict=True)
         )  # pyright: ignore
-    for name, gradient in zip(leaves, found, strict=True):
+    for name, gradient in zip(leaves, pulled, strict=True):
         if gradient is not None:
             total[name] += gradient
     return total

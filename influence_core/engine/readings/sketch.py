@@ -1,6 +1,6 @@
-"""How can a gradient of millions of numbers be kept in 256, so that inner products survive?
+"""Sketches: a gradient of millions of numbers folded into q, by default 256, such that inner products survive.
 
-Each parameter, seen as a matrix in its own order of numbers (factors.sides), is folded into q buckets with signs that
+Each parameter, seen as a matrix in its order of numbers (factors.sides), is folded into q buckets with signs that
 split over rows and columns: entry e = row * columns + column goes to bucket ((e + shift) mod M) mod q with sign
 s(row) s(column). The maps of different parameters are independent and their sketches are added, so without bias
 
@@ -8,10 +8,10 @@ s(row) s(column). The maps of different parameters are independent and their ske
 
 Because signs and buckets split, the sketch of an outer product d a^T is a circular convolution of two small sketches
 (TensorSketch, Pham and Pagh 2013) and needs no written-out gradient; both forms give the same numbers. What we changed:
-the bucket is a remainder instead of a hash, so that folding a written-out gradient is a sum over consecutive runs
-(a tenth of the cost of a scatter), and no two entries of a row, nor of a column, meet while there are fewer than M. M
-is the smallest modulus from q on that shares no factor with the number of columns and has a fast transform; M - q
-buckets are folded once more.
+the bucket is a remainder instead of a hash. So folding a written-out gradient is a sum over consecutive runs (a tenth
+of the cost of a scatter), and no two entries of a row, nor of a column, share a bucket while they are fewer than M.
+M is the smallest modulus from q on that shares no factor with the number of columns and has a fast transform. The last
+M - q buckets are folded once more.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from influence_core.engine.rules.factors import sides
 
 @dataclass(frozen=True, slots=True)
 class FoldingMap:
-    """The fixed random map of one parameter: modulus, shift, signs (rows,) and (columns,)."""
+    """Fixed random map of one parameter: length q, modulus M, shift, signs (rows,) and (columns,)."""
 
     q: int
     modulus: int
@@ -36,43 +36,41 @@ class FoldingMap:
     column_sign: Tensor
 
     def fold(self, g: Tensor, row: int) -> Tensor:
-        """g (b, rows' * columns), whole rows from `row` on, folded into (b, M)."""
+        """Fold g (b, rows' * columns), whole rows from `row` on, into (b, M)."""
         rows = g.shape[1] // self.columns
         signed = g * (self.row_sign[row : row + rows, None] * self.column_sign).flatten()
-        times = g.shape[1] // self.modulus
-        whole = times * self.modulus
-        out = signed[:, :whole].unflatten(1, (times, self.modulus)).sum(1)
-        out[:, : g.shape[1] - whole] += signed[:, whole:]
+        runs = g.shape[1] // self.modulus
+        length = runs * self.modulus
+        out = signed[:, :length].unflatten(1, (runs, self.modulus)).sum(1)
+        out[:, : g.shape[1] - length] += signed[:, length:]
         return out.roll((row * self.columns + self.shift) % self.modulus, 1)
 
     def fold_outer(self, d: Tensor, a: Tensor, row: int, seen: Tensor | None = None) -> Tensor:
-        """d a^T, d (b, rows') from `row` on, a (b, columns) or only the columns `seen`, folded into (b, M)."""
+        """Fold d a^T into (b, M): d (b, rows') from `row` on, a (b, columns), or only the columns `seen`."""
         rows = torch.arange(row, row + d.shape[1], device=d.device)
         columns = torch.arange(self.columns, device=d.device) if seen is None else seen
         left = _bucketed(d * self.row_sign[rows], rows * self.columns + self.shift, self.modulus)
         right = _bucketed(a * self.column_sign[columns], columns, self.modulus)
-        if (
-            d.device.type != "mps"
-        ):  # a transform rounds by the size of the whole, and float64 costs nothing here
+        if d.device.type != "mps":  # a transform rounds relative to the whole vector; float64 costs nothing
             left, right = left.double(), right.double()
         return torch.fft.irfft(torch.fft.rfft(left) * torch.fft.rfft(right), n=self.modulus).to(d.dtype)
 
     def fold_rows(self, ids: Tensor, g: Tensor) -> Tensor:
-        """Rows g (b, t, columns) of a table at ids (b, t), folded into (b, M)."""
+        """Fold rows g (b, t, columns) of a table at ids (b, t) into (b, M)."""
         column = torch.arange(self.columns, device=g.device)
         bucket = (ids.unsqueeze(2) * self.columns + column + self.shift) % self.modulus
         signed = g * self.row_sign[ids].unsqueeze(2) * self.column_sign
         return g.new_zeros(len(g), self.modulus).scatter_add_(1, bucket.flatten(1), signed.flatten(1))
 
     def closed(self, folded: Tensor) -> Tensor:
-        """(b, M) -> (b, q): the last M - q buckets are added to the first."""
-        kept = folded[:, : self.q].clone()
-        kept[:, : self.modulus - self.q] += folded[:, self.q :]
-        return kept
+        """The sketch (b, q) of folded (b, M): the last M - q buckets are added to the first."""
+        sketch = folded[:, : self.q].clone()
+        sketch[:, : self.modulus - self.q] += folded[:, self.q :]
+        return sketch
 
 
 def folding_map(name: str, shape: tuple[int, ...], q: int, seed: int, like: Tensor) -> FoldingMap:
-    """The map of the parameter called `name`: the same in every process for the same (name, shape, q, seed)."""
+    """Map of the parameter `name`: the same in every process for the same (name, shape, q, seed)."""
     digest = hashlib.sha256(f"{seed}:{name}:{shape}:{q}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
     rows, columns = sides(shape)
@@ -83,7 +81,7 @@ def folding_map(name: str, shape: tuple[int, ...], q: int, seed: int, like: Tens
 
 
 def _modulus(q: int, pitch: int) -> int:
-    """The smallest number in [q, 2q] without a common factor with the pitch and with prime factors up to 13 alone."""
+    """Smallest number in [q, 2q] that shares no factor with the pitch and has no prime factor above 13; else q."""
     for candidate in range(q, 2 * q + 1):
         rest = candidate
         for prime in (2, 3, 5, 7, 11, 13):
@@ -95,6 +93,7 @@ def _modulus(q: int, pitch: int) -> int:
 
 
 def _signs(n: int, generator: torch.Generator) -> Tensor:
+    """n random signs, -1 or 1."""
     return torch.randint(2, (n,), generator=generator) * 2 - 1
 
 

@@ -1,15 +1,19 @@
-"""What are the factors of a convolution's kernel? d against every kernel-sized window of the padded input.
+"""Factors of a convolution's kernel: d against every kernel-sized window of the padded input.
 
     G_i[o, c, k] = sum_t d_i[o, t] x_i[c, stride t + dilation k]
 
-Three forms, by shape: kernels of one channel a group by a compiled loop (position_sums.py), or, with strides or more
-than 8 taps a side, as one grouped convolution with d as the kernel (6 times as fast as torch's own weight gradient);
-kernels of one group on large pictures by shifts (factors.Shifted: no window is copied, 65 GMAC/s on 2 cores, as fast
-as a plain product); all else by windows, an overlapping view that is copied when it is multiplied. A transposed
-convolution is the same with the roles of input and d exchanged.
+Three forms, by shape:
 
-Windows give the gradient in the parameter's own order, shifts tap by tap, to be put in order afterwards. So windows win
-where they are fewer numbers than the gradient: few positions, many channels.
+    one channel a group   a compiled loop (position_sums.py); with strides or more than 8 taps a side, one grouped
+                          convolution with d as the kernel, 6 times as fast as torch's own weight gradient
+    shifts                one group on large pictures (factors.Shifted): no window is copied; 65 GMAC/s on 2 cores, as
+                          fast as a plain product
+    windows               all else: an overlapping view that is copied when it is multiplied
+
+A transposed convolution is the same with the roles of input and d exchanged.
+
+Windows give the gradient in the parameter's order; shifts give it tap by tap, to be reordered afterwards. So windows
+are faster where they are fewer numbers than the gradient: few positions, many channels.
 """
 
 from functools import lru_cache
@@ -27,9 +31,9 @@ from influence_core.engine.kernels.tasks import TAPS
 from influence_core.engine.rules.factors import Dense, Factor, Outer, Shifted, Tap
 
 SHIFTED_CHANNELS = 8
-"""From so many channels on shifts are considered: with fewer, a tap's product is too small to be fast."""
+"""Fewest channels for shifts: with fewer, the product of one tap is too small to be fast."""
 POSITIONS_A_ROW = 2
-"""Windows are copied up to so many positions a row of the kernel: rows * columns numbers against t * columns."""
+"""Largest number of positions a row of the kernel for windows: t * columns copied numbers against rows * columns."""
 
 
 def convolved(
@@ -37,14 +41,14 @@ def convolved(
 ) -> Factor:
     """Factors of a kernel (out, in / groups, *kernel): d (b, out, *positions), x (b, in, *space)."""
     space = x.ndim - 2
-    step, gap = _each(stride, space), _each(dilation, space)
+    step, gap = _per_axis(stride, space), _per_axis(dilation, space)
     if padding == "valid":
         padding = 0
     if padding == "same":
         totals = [g * (k - 1) for g, k in zip(gap, shape[2:], strict=True)]
         edges = [(total // 2, total - total // 2) for total in totals]
     else:
-        edges = [(p, p) for p in _each(padding, space)]
+        edges = [(p, p) for p in _per_axis(padding, space)]
     return _correlated(d, x, edges, shape, step, gap, groups)
 
 
@@ -53,8 +57,8 @@ def transposed(
 ) -> Factor:
     """Factors of a kernel (in, out / groups, *kernel) of a transposed convolution; d (b, out, *positions)."""
     space = x.ndim - 2
-    step, gap, pads = _each(stride, space), _each(dilation, space), _each(padding, space)
-    # the last window must fit: output_padding adds pixels that no window needs, or cuts none
+    step, gap, pads = _per_axis(stride, space), _per_axis(dilation, space), _per_axis(padding, space)
+    # up to the end of the last window: output_padding adds pixels beyond it
     needed = [
         s * (n - 1) + g * (k - 1) + 1 for s, n, g, k in zip(step, x.shape[2:], gap, shape[2:], strict=True)
     ]
@@ -85,8 +89,8 @@ def _correlated(
     )
     if one_channel:
         return _depthwise(d, padded, kernel, step, gap)
-    many = prod(d.shape[2:]) > POSITIONS_A_ROW * d.shape[1]
-    if groups == 1 and prod(kernel) > 1 and shape[1] >= SHIFTED_CHANNELS and many:
+    many_positions = prod(d.shape[2:]) > POSITIONS_A_ROW * d.shape[1]
+    if groups == 1 and prod(kernel) > 1 and shape[1] >= SHIFTED_CHANNELS and many_positions:
         return _shifted(d, padded, kernel, step, gap)
     rows = d.reshape(len(d), groups, d.shape[1] // groups, -1)
     return Outer(rows, _windows(padded, d.shape[2:], kernel, step, gap))
@@ -100,7 +104,7 @@ def _one_position(
     gap: tuple[int, ...],
     groups: int,
 ) -> Outer:
-    """One window: the taps over the padding get no gradient. A 3 x 3 kernel on one pixel is one tap instead of nine."""
+    """Factors of one window. Taps over the padding get no gradient: a 3 x 3 kernel on one pixel is one tap, not 9."""
     cut, taps = [slice(None)] * 2, []
     for (before, _), g, k, size in zip(edges, gap, kernel, x.shape[2:], strict=True):
         low, high = max(0, -(-before // g)), min(k, (before + size - 1) // g + 1)
@@ -108,63 +112,62 @@ def _one_position(
         taps.append(range(min(low, k), min(low, k) + number))
         cut.append(slice(first, first + number * g, g))
     a = x[tuple(cut)].reshape(len(x), groups, -1, 1)
-    seen = _seen(x.shape[1] // groups, kernel, tuple(taps), x.device)
+    seen = _columns_of_taps(x.shape[1] // groups, kernel, tuple(taps), x.device)
     return Outer(d.reshape(len(d), groups, -1, 1), a, seen)
 
 
 @lru_cache(maxsize=256)
-def _seen(
+def _columns_of_taps(
     channels: int, kernel: tuple[int, ...], taps: tuple[range, ...], device: torch.device
 ) -> torch.Tensor:
-    """The columns of these taps of every channel. The same tensor for every batch, so that what was picked by it is
-    recognised (contractions.Wanted)."""
-    places = torch.arange(prod(kernel), device=device).reshape(kernel)
+    """Columns of these taps in every channel. Cached: `contract.Wanted` recognises the tensor by its identity."""
+    indices = torch.arange(prod(kernel), device=device).reshape(kernel)
     for axis, tap in enumerate(taps):
-        places = places.narrow(axis, tap.start, len(tap))
-    begin = torch.arange(channels, device=device) * prod(kernel)
-    return (begin[:, None] + places.flatten()).flatten()
+        indices = indices.narrow(axis, tap.start, len(tap))
+    starts = torch.arange(channels, device=device) * prod(kernel)
+    return (starts[:, None] + indices.flatten()).flatten()
 
 
 def _depthwise(
     d: Tensor, x: Tensor, kernel: tuple[int, ...], step: tuple[int, ...], gap: tuple[int, ...]
 ) -> Dense:
-    """One channel a group, pictures: every (sample, channel) is a group of one big convolution whose kernel is d."""
+    """Pictures, one channel a group: every (sample, channel) is a group of one large convolution whose kernel is d."""
     b, channels = d.shape[:2]
-    picture = x.reshape(1, b * channels, *x.shape[2:])
+    pictures = x.reshape(1, b * channels, *x.shape[2:])
     kernels = d.reshape(b * channels, 1, *d.shape[2:])
-    g = functional.conv2d(picture, kernels, stride=gap, dilation=step, groups=b * channels)
+    g = functional.conv2d(pictures, kernels, stride=gap, dilation=step, groups=b * channels)
     return Dense(g[:, :, : kernel[0], : kernel[1]].reshape(b, channels, 1, *kernel))
 
 
 def _shifted(
     d: Tensor, x: Tensor, kernel: tuple[int, ...], step: tuple[int, ...], gap: tuple[int, ...]
 ) -> Shifted:
-    """Every stride-th pixel of x is a phase; in a phase each kernel tap is a shift by a few rows and columns."""
+    """Every stride-th pixel of x is a phase. Within a phase a kernel tap is a shift by some rows and columns."""
     space = len(kernel)
     reach = [g * (k - 1) // s for g, k, s in zip(gap, kernel, step, strict=True)]
     extent = [n + r for n, r in zip(d.shape[2:], reach, strict=True)]
     pitch = [prod(extent[axis + 1 :]) for axis in range(space)]
     phases: list[Tensor] = []
-    number: dict[tuple[int, ...], int] = {}
+    phase_of: dict[tuple[int, ...], int] = {}
     taps: list[Tap] = []
-    for place, tap in enumerate(product(*(range(k) for k in kernel))):
+    for index, tap in enumerate(product(*(range(k) for k in kernel))):
         start = tuple(t * g % s for t, g, s in zip(tap, gap, step, strict=True))
-        if start not in number:
-            number[start] = len(phases)
+        if start not in phase_of:
+            phase_of[start] = len(phases)
             phases.append(_phase(x, start, step, extent))
         offset = sum(t * g // s * p for t, g, s, p in zip(tap, gap, step, pitch, strict=True))
-        taps.append(Tap(place, number[start], offset))
+        taps.append(Tap(index, phase_of[start], offset))
     length = sum((n - 1) * p for n, p in zip(d.shape[2:], pitch, strict=True)) + 1
-    spread = [amount for r in reversed(reach[1:]) for amount in (0, r)] + [0, 0]
-    rows = functional.pad(d, spread) if any(spread) else d
+    padding = [amount for r in reversed(reach[1:]) for amount in (0, r)] + [0, 0]
+    rows = functional.pad(d, padding) if any(padding) else d
     return Shifted(rows.flatten(2)[:, :, :length], tuple(phases), tuple(taps))
 
 
 def _phase(x: Tensor, start: tuple[int, ...], step: tuple[int, ...], extent: list[int]) -> Tensor:
-    """Every step-th pixel from `start` on, exactly `extent` of them (zeros where x has ended): (b, columns, length)."""
+    """Every step-th pixel from `start` on, exactly `extent` of them, zeros past the end of x: (b, columns, length)."""
     for axis, (low, stride, size) in enumerate(zip(start, step, extent, strict=True), 2):
         x = x[(slice(None),) * axis + (slice(low, low + stride * size, stride),)]
-    missing = [size - have for size, have in zip(extent, x.shape[2:], strict=True)]
+    missing = [size - present for size, present in zip(extent, x.shape[2:], strict=True)]
     if any(missing):
         x = functional.pad(x, [amount for size in reversed(missing) for amount in (0, size)])
     return x.flatten(2)
@@ -185,7 +188,7 @@ def _windows(
     return windows.permute(0, 1, *range(2 + space, 2 + 2 * space), *range(2, 2 + space))
 
 
-def _each(value: Any, space: int) -> tuple[int, ...]:
-    """One number a spatial axis, however it was written."""
+def _per_axis(value: Any, space: int) -> tuple[int, ...]:
+    """One number a spatial axis, from a number or a tuple."""
     values = (value,) * space if isinstance(value, int) else tuple(value)
     return values if len(values) == space else values * space

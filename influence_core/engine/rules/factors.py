@@ -1,13 +1,12 @@
-"""How is a per-sample gradient written down without writing it out?
+"""Factored per-sample gradients: four exact forms that need not be written out.
 
-Every gradient of a parameter seen as a matrix is a sum over positions, G_i = sum_t d_it a_it^T. A rule of
-layer_rules.py hands over the two factors; contract.py reads norms, products and sketches off them. Four forms, each
-exact:
+A gradient of a parameter seen as a matrix is a sum over positions, G_i = sum_t d_it a_it^T. A rule of layer_rules.py
+returns the two factors; contract.py reads norms, products and sketches off them.
 
     Outer    d and a as they are (linear layers, convolutions whose windows are an overlapping view)
     Shifted  a convolution by shifted views of its padded input: one product a kernel tap, no window is copied
     Rows     an embedding: only the rows of the table that a sample used
-    Dense    the gradient itself, where it is as small as a vector or nothing better is known
+    Dense    the gradient itself, where it is as small as a vector or has no better form
 
 Sources: Goodfellow 2015 (arXiv 1510.01799); Rochette et al. 2019 (arXiv 1912.06015) for convolutions. Ours: Shifted.
 """
@@ -20,7 +19,7 @@ from torch import Tensor
 
 
 def sides(shape: tuple[int, ...]) -> tuple[int, int]:
-    """A parameter as a matrix (rows, columns) in its own order of numbers: a vector is one row."""
+    """Rows and columns of a parameter seen as a matrix, in its order of numbers: a vector is one row."""
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
@@ -28,8 +27,8 @@ def sides(shape: tuple[int, ...]) -> tuple[int, int]:
 class Outer:
     """sum_t d_t a_t^T. d (b, groups, rows, t); a, samples on axis 0, whose other axes flatten to (groups, columns, t).
 
-    `a` may be an overlapping view, so that the windows of a convolution are copied only for the samples at hand.
-    The parameter is (groups * rows, columns); with `seen`, the columns of a are only these, and others get no gradient.
+    `a` may be an overlapping view, so that the windows of a convolution are copied only for the samples being read.
+    The parameter is (groups * rows, columns). With `seen`, a has only these columns, and the others get no gradient.
     """
 
     d: Tensor
@@ -41,14 +40,14 @@ class Outer:
         return prod(self.a.shape[1:]) // max(1, self.d.shape[1] * self.d.shape[3])
 
     def part(self, low: int, high: int) -> tuple[Tensor, Tensor]:
-        """d (n, groups, rows, t) and a (n, groups, columns, t) of samples low to high, a copied if it must be."""
+        """d (n, groups, rows, t) and a (n, groups, columns, t) of samples low to high; a is copied if it overlaps."""
         d, a = wide(self.d[low:high]), wide(self.a[low:high])
         return d, a.reshape(len(d), d.shape[1], self.columns(), d.shape[3])
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One tap of a kernel: its place in the kernel, which phase it sees, and where the phase's positions start."""
+    """One tap of a kernel: its index in the kernel, the index of its phase, and where the phase's positions start."""
 
     place: int
     phase: int
@@ -59,8 +58,8 @@ class Tap:
 class Shifted:
     """One group's convolution: a tap of the kernel is d @ phases[phase][:, :, offset : offset + t]^T.
 
-    d (b, rows, t); phases (b, columns, length). A phase is every stride-th pixel of the padded input, its rows laid end
-    to end, and d is padded to the same pitch, so that a kernel tap is a plain shift.
+    d (b, rows, t); phases (b, columns, length). A phase is every stride-th pixel of the padded input, its rows end
+    to end. d is padded to the same pitch, so that a kernel tap is a plain shift.
     """
 
     d: Tensor
@@ -70,7 +69,7 @@ class Shifted:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a table (v, columns): g (b, t, columns) at ids (b, t); an id occurs once a sample, or its g is zero."""
+    """Rows of a table (v, columns): g (b, t, columns) at ids (b, t). An id occurs once a sample, or its g is zero."""
 
     ids: Tensor
     g: Tensor
@@ -88,7 +87,7 @@ Factor = Outer | Shifted | Rows | Dense
 
 
 def wide(value: Tensor) -> Tensor:
-    """float32 instead of a half-precision format, all else as it is: sums of rounded products lose their digits."""
+    """The tensor in float32 if its format has half precision, else unchanged: sums of rounded products lose digits."""
     return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
 
@@ -98,12 +97,12 @@ def samples_of(factor: Factor) -> int:
 
 
 def tensor_of(factor: Factor) -> Tensor:
-    """One of its tensors, for dtype and device."""
+    """One of the factor's tensors, for its dtype, device and number of samples."""
     return factor.d if isinstance(factor, Outer | Shifted) else factor.g
 
 
 def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> Tensor:
-    """The gradients of samples low to high, (high - low, *shape): for parameters whose uses must be added first."""
+    """Gradients of samples low to high, (high - low, *shape): for parameters whose uses must be added first."""
     n = high - low
     if isinstance(factor, Dense):
         return wide(factor.g[low:high]).reshape(n, *shape)
@@ -111,9 +110,9 @@ def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> 
         d, a = factor.part(low, high)
         g = d @ a.transpose(2, 3)
         if factor.seen is not None:
-            whole = g.new_zeros(*g.shape[:3], sides(shape)[1])
-            whole[..., factor.seen] = g
-            g = whole
+            all_columns = g.new_zeros(*g.shape[:3], sides(shape)[1])
+            all_columns[..., factor.seen] = g
+            g = all_columns
         return g.reshape(n, *shape)
     if isinstance(factor, Rows):
         ids, g = factor.ids[low:high], wide(factor.g[low:high])
@@ -128,7 +127,7 @@ def written_out(factor: Factor, shape: tuple[int, ...], low: int, high: int) -> 
 
 
 def side_by_side(factors: list[Factor]) -> Factor | None:
-    """The gradient of a parameter used several times as one factor, positions side by side; None where that fails."""
+    """One factor of a parameter used several times, positions side by side; None unless all are whole Outer factors."""
     outer = [factor for factor in factors if isinstance(factor, Outer) and factor.seen is None]
     if len(outer) < len(factors):
         return None
@@ -137,7 +136,7 @@ def side_by_side(factors: list[Factor]) -> Factor | None:
 
 
 def regrouped(factor: Factor, b: int, shape: tuple[int, ...]) -> Factor:
-    """Factors of b * f rows, f of them of each sample, as factors of b samples."""
+    """The factor of b * f rows, f consecutive ones of each sample, as a factor of b samples."""
     f = samples_of(factor) // b if b else 1
     if f == 1:
         return factor
@@ -153,7 +152,7 @@ def regrouped(factor: Factor, b: int, shape: tuple[int, ...]) -> Factor:
 
 
 def merged_rows(ids: Tensor, g: Tensor, v: int) -> Rows:
-    """Add the rows of one sample that have the same id: ids (b, t), g (b, t, columns) -> Rows with each id once."""
+    """Rows with each id once a sample, from ids (b, t) and g (b, t, columns): rows of one id are added up."""
     same = ids.unsqueeze(1) == ids.unsqueeze(2)  # (b, t, t)
     first = same.int().argmax(2) == torch.arange(ids.shape[1], device=ids.device)
     return Rows(ids, (same & first.unsqueeze(2)).to(g) @ g, v)

@@ -1,9 +1,9 @@
-"""What is an operation's per-sample gradient made of? Operation -> factors, one small pure function per kind.
+"""Rules: from an operation to the factors of its per-sample gradients, one small pure function per kind.
 
-With `input` an operation's input and `d` the gradient of each sample's own loss at its output, samples on axis 0, a
-rule returns one factor (factors.py) for each parameter it takes, unevaluated: only those asked for are made. Rules
-belong to operations, not to modules: a functional call, a tied weight, a subclass and an ordinary layer are all the
-same to them. One more operation = one more function under `@rule`. What has no rule is differentiated by vmap
+With `input` an operation's input and `d` the gradient of each sample's loss at its output, samples on axis 0, a rule
+returns one factor (factors.py) for each parameter, as a function that makes it: only needed ones are made. Rules
+belong to operations, not to modules, so they hold for a functional call, a tied weight, a subclass and an ordinary
+layer alike. One more operation = one more function under `@rule`. An operation without a rule is differentiated by vmap
 (dispatch.py).
 
 Sources: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions.
@@ -26,7 +26,10 @@ Made = dict[str, Callable[[], Factor]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one operation's factors are made; `signature` names its arguments, `data` the one that carries samples."""
+    """Rule of one operation. `make` returns its factors, `signature` names its arguments, `data` the one with samples.
+
+    first_axis_only: samples must lie on axis 0, before positions.
+    """
 
     make: Callable[..., Made]
     signature: inspect.Signature
@@ -38,11 +41,11 @@ RULES: dict[Callable[..., Any], Rule] = {}
 
 
 def rule(*operations: Callable[..., Any], first_axis_only: bool = True) -> Callable[..., Callable[..., Made]]:
-    """Register a rule; `first_axis_only=False` for operations whose samples may lie on another axis but the last."""
+    """Register a rule; `first_axis_only=False` where samples may lie on any axis but the last ones, which are mixed."""
 
     def register(make: Callable[..., Made]) -> Callable[..., Made]:
-        whole = inspect.signature(make)
-        signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+        full = inspect.signature(make)
+        signature = full.replace(parameters=list(full.parameters.values())[1:])
         entry = Rule(make, signature, next(iter(signature.parameters)), first_axis_only)
         RULES.update(dict.fromkeys(operations, entry))
         return make
@@ -66,7 +69,7 @@ def linear(d: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None)
     first_axis_only=False,
 )
 def matmul(d: Tensor, input: Tensor, other: Tensor) -> Made:
-    """`input @ other` with a matrix of parameters on the right: as a linear layer, rows and columns exchanged."""
+    """`input @ other` with parameters as a matrix on the right: a linear layer with rows and columns exchanged."""
     if other.ndim != 2 or input.ndim < 2:
         return {}
     d_rows = d.reshape(len(d), -1, d.shape[-1]).transpose(1, 2).unsqueeze(1)
@@ -103,7 +106,7 @@ def conv_transpose(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Made:
-    """The roles of input and output are exchanged: windows are cut from d, one for each pixel of the input."""
+    """As `conv` with input and output exchanged: windows are cut from d, one for each pixel of the input."""
     return {
         "weight": lambda: transposed(d, input, weight.shape, stride, padding, dilation, groups),
         "bias": lambda: Dense(d.flatten(2).sum(2)),
@@ -131,7 +134,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Made:
-    """With running statistics alone; watch.py refuses the rest, since their samples have no gradient of their own."""
+    """With running statistics only; watch.py refuses batch statistics, with which one sample has no gradient."""
     return _scaled(d, functional.batch_norm(input, running_mean, running_var, eps=eps))
 
 
@@ -165,6 +168,7 @@ def group_norm(
 
 
 def _over_positions(values: Tensor, shape: Any) -> Dense:
+    """Values (b, ..., *shape) summed over positions."""
     return Dense(values.reshape(len(values), -1, *shape).sum(1))
 
 
@@ -205,14 +209,14 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Made:
-    """Only the rows used are held. The padding row gets no gradient, as in torch."""
+    """Only the used rows are stored. The padding row gets no gradient, as in torch."""
     ids = input.reshape(len(d), -1)
 
     def rows() -> Factor:
-        used = d.reshape(*ids.shape, -1)
+        gradients = d.reshape(*ids.shape, -1)
         if padding_idx is not None:
-            used = used * (ids != padding_idx % weight.shape[0]).unsqueeze(2)
-        return merged_rows(ids, used, weight.shape[0])
+            gradients = gradients * (ids != padding_idx % weight.shape[0]).unsqueeze(2)
+        return merged_rows(ids, gradients, weight.shape[0])
 
     return {"weight": rows}
 
@@ -232,14 +236,14 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Made:
-    """Bags of one length, summed or averaged; other bags have no rule and go to the fallback."""
+    """Bags of one length, summed or averaged; other bags have no factors here and are differentiated by vmap."""
     if mode == "max" or input.ndim != 2:
         return {}
-    kept = torch.ones_like(input, dtype=d.dtype)
+    mask = torch.ones_like(input, dtype=d.dtype)
     if padding_idx is not None:
-        kept = (input != padding_idx % weight.shape[0]).to(d)
-    share = kept if per_sample_weights is None else kept * per_sample_weights
+        mask = (input != padding_idx % weight.shape[0]).to(d)
+    share = mask if per_sample_weights is None else mask * per_sample_weights
     if mode == "mean":
-        share = share / kept.sum(1, keepdim=True).clamp_min(1)
+        share = share / mask.sum(1, keepdim=True).clamp_min(1)
     shared = share.unsqueeze(2)
     return {"weight": lambda: merged_rows(input, shared * d.unsqueeze(1), weight.shape[0])}

@@ -1,18 +1,18 @@
-"""Which tensors stand in a nest of arguments? Tuples, lists and dictionaries, as models take and return them."""
+"""Tensors in nested tuples, lists and dictionaries, as models take and return them."""
 
 from typing import Any
 
 from torch import Tensor
 
 _LISTS = list, tuple
-"""Made once: this is asked several times of every argument of every operation."""
+"""Built once: it is needed several times for every argument of every operation."""
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """All tensors of nested tuples, lists and dictionaries, in order."""
-    found: list[Tensor] = []
-    _gather(tree, found)
-    return found
+    tensors: list[Tensor] = []
+    _gather(tree, tensors)
+    return tensors
 
 
 def _gather(tree: Any, into: list[Tensor]) -> None:
@@ -27,7 +27,7 @@ def _gather(tree: Any, into: list[Tensor]) -> None:
 
 
 def replaced(tree: Any, by: dict[int, Tensor]) -> Any:
-    """The same tree with tensors exchanged by identity."""
+    """The same tree with tensors replaced by identity: `by` maps id(tensor) to its replacement."""
     if isinstance(tree, Tensor):
         return by.get(id(tree), tree)
     if isinstance(tree, dict):

@@ -1,7 +1,7 @@
-"""What kind of operation is this? Asked by watch.py of every torch function that a model calls, by its name.
+"""Kinds of torch operations, by their names, for watch.py.
 
-Some only look at a tensor's shape, some overwrite what they were given, and some bring its numbers to Python, so that
-the model may decide by them.
+Some only read a tensor's shape, some overwrite their input, and some bring its numbers to Python, so that the model can
+branch on them.
 """
 
 import types
@@ -24,10 +24,11 @@ LOOKS = {
     "layout",
     "requires_grad",
 }
-"""Questions about a tensor that do not read its numbers."""
+"""Attributes and methods of a tensor that do not read its numbers."""
 
 
 def label(func: Any) -> str:
+    """Name of an operation; of a property, the property's name."""
     name = getattr(func, "__name__", type(func).__name__)
     if name in ("__get__", "__set__"):
         name = getattr(getattr(func, "__self__", None), "__name__", name)
@@ -35,6 +36,7 @@ def label(func: Any) -> str:
 
 
 def in_place(func: Any) -> bool:
+    """Whether an operation overwrites its first argument."""
     name = label(func)
     return name in _IN_PLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
 
@@ -56,16 +58,17 @@ _DECISIONS = {
     ),
     *("equal", "allclose", "is_nonzero", "nonzero", "masked_select", "unique", "unique_consecutive"),
 }
-"""Ways from a tensor's numbers to Python, or to a shape: what follows may differ from batch to batch."""
+"""Operations that bring a tensor's numbers to Python or into a shape: what follows may differ between batches."""
 
 
 def decides(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a model can branch on the result of this call."""
     if label(func) == "__getitem__":
         return any(index.dtype == torch.bool for index in tensors_in(args[1:]))
     return label(func) in _DECISIONS
 
 
 def unguarded(func: Any) -> Callable[..., Any]:
-    """The function's own body, not asking again whether somebody watches (that would never end)."""
-    seen = {**func.__globals__, "has_torch_function": lambda *_: False}
-    return types.FunctionType(func.__code__, seen, func.__name__, func.__defaults__, func.__closure__)
+    """The body of a torch function without its check for watchers, which would call it again without end."""
+    scope = {**func.__globals__, "has_torch_function": lambda *_: False}
+    return types.FunctionType(func.__code__, scope, func.__name__, func.__defaults__, func.__closure__)

@@ -1,8 +1,8 @@
-"""Which axis counts the samples? Found by running the model on two and on three samples and comparing shapes.
+"""Sample axes: which axis of a tensor counts samples, from the shapes of passes over two and over three samples.
 
 Rows may be samples (b, ...), samples may lie on another axis (t, b, ...), or an axis may count several rows a sample:
-sample by sample (b * windows, ...), or position by position (t * b, ...) as in torch's own attention. A tensor whose
-shape does not grow with the batch belongs to no sample.
+sample by sample (b * windows, ...), or position by position (t * b, ...) as in torch's attention. A tensor whose shape
+does not grow with the batch belongs to no sample.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 from influence_core.errors import LayerError
 
 Key = tuple[str, tuple[str, ...], int]
-"""What identifies an operation in every batch: its name, the parameters behind it, how often these met before."""
+"""Identity of an operation in every batch: its name, its parameters, how often it was applied to them before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Where a tensor counts samples. `inner`: rows of one position lie together (t * b), not rows of one sample."""
+    """Axis `at` counts samples. `inner`: rows of one position lie together (t * b), not rows of one sample."""
 
     at: int
     inner: bool = False
@@ -26,9 +26,9 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One operation on parameters: its tensors, and, once two passes are compared, their sample axes (None: no sample).
+    """One operation on parameters: its tensors and, after two passes are compared, their sample axes (None: no sample).
 
-    used: whether the batch took part, or only parameters and constants.
+    used: whether the batch takes part, or only parameters and constants.
     """
 
     key: Key
@@ -40,28 +40,29 @@ class Sighting:
 
     @property
     def by_sample(self) -> bool:
-        """Whether the outcome differs from sample to sample."""
+        """Whether an output has a sample axis."""
         return any(axis is not None for axis in self.output_axes)
 
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """What was found for every operation on parameters, by key."""
+    """Sample axes of every operation on parameters, by key."""
 
     known: dict[Key, Sighting]
 
     def spread(self) -> frozenset[Key]:
-        """Operations that repeat parameters once a sample although no sample took part (a class token)."""
+        """Operations that repeat parameters for each sample although the batch takes no part (a class token)."""
         return frozenset(
             key for key, sighting in self.known.items() if sighting.by_sample and not sighting.used
         )
 
     def of(self, key: Key) -> Sighting:
+        """The operation's sighting; LayerError when the passes over two and three samples did not show it."""
         if key not in self.known:
             names = "', '".join(key[1])
             raise LayerError(
-                f"The model applied {key[0]} to '{names}' in this batch, but not (or not as often) when it was "
-                "looked at with two and three samples: its way depends on the data, so rows cannot be told apart. "
+                f"The model applied {key[0]} to '{names}' in this batch, but not (or not as often) in the passes over "
+                "two and three samples before: its operations depend on the data, so rows have no known sample. "
                 "Expected the same operations for every batch. Rewrite the branch with torch.where."
             )
         return self.known[key]
@@ -70,7 +71,7 @@ class Layouts:
 def compared(two: Sequence[Sighting], three: Sequence[Sighting]) -> Layouts:
     """Sample axes from the same pass over two and over three samples, of which two are the same."""
     others = {sighting.key: sighting for sighting in three}
-    known = {}
+    by_key = {}
     for small in two:
         large = others.get(small.key)
         if (
@@ -81,12 +82,12 @@ def compared(two: Sequence[Sighting], three: Sequence[Sighting]) -> Layouts:
             continue
         inputs = tuple(_axis(*pair) for pair in zip(small.inputs, large.inputs, strict=True))
         outputs = tuple(_axis(*pair) for pair in zip(small.outputs, large.outputs, strict=True))
-        known[small.key] = Sighting(small.key, small.used, input_axes=inputs, output_axes=outputs)
-    return Layouts(known)
+        by_key[small.key] = Sighting(small.key, small.used, input_axes=inputs, output_axes=outputs)
+    return Layouts(by_key)
 
 
 def _axis(two: Tensor, three: Tensor) -> Axis | None:
-    """The one axis that grows in proportion to the batch; with several rows a sample, their order by their numbers."""
+    """The one axis that grows in proportion to the batch; of several rows a sample also the order, by their values."""
     if two.ndim != three.ndim:
         return None
     grown = [
@@ -99,18 +100,18 @@ def _axis(two: Tensor, three: Tensor) -> Axis | None:
     rows = two.shape[grown[0]] // 2
     if rows == 1:
         return Axis(grown[0])
-    apart = {inner: _apart(two, three, Axis(grown[0], inner)) for inner in (False, True)}
-    return Axis(grown[0], apart[True] < apart[False])
+    differences = {inner: _difference(two, three, Axis(grown[0], inner)) for inner in (False, True)}
+    return Axis(grown[0], differences[True] < differences[False])
 
 
-def _apart(two: Tensor, three: Tensor, axis: Axis) -> float:
-    """How far the first sample's rows of the two passes differ, if rows lie as `axis` says."""
-    first, again = by_rows(two, axis, 2)[0].double(), by_rows(three, axis, 3)[0].double()
-    return float((first - again).abs().nan_to_num().sum())
+def _difference(two: Tensor, three: Tensor, axis: Axis) -> float:
+    """Difference of the first sample's rows between the two passes, if rows lie as `axis` states."""
+    in_two, in_three = by_rows(two, axis, 2)[0].double(), by_rows(three, axis, 3)[0].double()
+    return float((in_two - in_three).abs().nan_to_num().sum())
 
 
 def by_rows(value: Tensor, axis: Axis | None, b: int, where: str = "") -> Tensor:
-    """Samples to axis 0: (b, f, ...) with the f rows of each sample (f is 1 unless the axis counts several)."""
+    """The tensor as (b, f, ...): samples on axis 0, then the f rows of each (1 unless the axis counts several)."""
     if axis is None or value.shape[axis.at] % b:
         raise LayerError(
             f"At '{where}', a tensor of shape {tuple(value.shape)} has no axis that counts {b} samples. Expected "

@@ -1,12 +1,13 @@
-"""Which operations of a model touch its trainable parameters, and with what? Every torch operation of a forward pass
-is watched, so it does not matter whether a parameter sits in a layer, is added as a position, tied, sliced or
-normalised.
+"""Watch of a forward pass: which operations use trainable parameters, and with which arguments.
 
-An operation that meets a parameter and the batch is a `Use`: it is run with the parameter as a constant, and its output
-gradient reaches a receiver in the backward pass, which therefore runs over activations only (about 2.2 inference passes
-instead of 4). An operation on parameters alone (a transpose, weight_norm, relative positions looked up) makes a derived
-tensor with a small graph of its own, through which per-sample gradients are pulled back (parameter_totals.py).
-The model comes back exactly as it was, also after an error: mode of every module, requires_grad.
+Every torch operation is watched, so it does not matter whether a parameter sits in a layer, is added as a position,
+tied, sliced or normalised.
+
+An operation on a parameter and the batch is a `Use`. It runs with the parameter as a constant, and its output gradient
+reaches a receiver in the backward pass, which therefore runs over activations only (about 2.2 inference passes instead
+of 4). An operation on parameters alone (a transpose, weight_norm, a lookup of relative positions) makes a derived
+tensor with a small separate graph, through which per-sample gradients are pulled back (parameter_totals.py).
+The model is restored exactly, also after an error: mode of every module, requires_grad.
 """
 
 import inspect
@@ -28,8 +29,8 @@ from influence_core.errors import LayerError
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A tensor made of parameters alone: the parameter `name` itself, or derived from several (`name` is None)."""
+class ParameterTensor:
+    """A tensor made of parameters alone: the parameter `name`, or, if that is None, derived from `sources`."""
 
     value: Tensor
     name: str | None
@@ -38,23 +39,23 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One operation on the batch and on parameters: arguments detached; `held` says which of them are parameters."""
+    """One operation on the batch and parameters, arguments detached. `held`: the parameters among them, by id."""
 
     key: Key
     operation: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    held: dict[int, Held]
+    held: dict[int, ParameterTensor]
     sighting: Sighting
     versions: tuple[int, ...]
 
     @property
     def path(self) -> str:
-        """Where the parameter defined last lives: its name without the last part."""
+        """Layer path of the last of its parameters: the name without its last part."""
         return self.key[1][-1].rpartition(".")[0]
 
     def check_untouched(self) -> None:
-        """Raise when a later in-place operation has overwritten what this operation saw."""
+        """Raise LayerError when a later in-place operation has overwritten this operation's input."""
         now = _versions(tensors_in((self.args, self.kwargs)))
         if now != self.versions:
             raise LayerError(
@@ -68,7 +69,7 @@ Receiver = Callable[[Use, tuple[Tensor, ...]], None]
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters to be scored, by canonical name."""
+    """Parameters to be scored, by canonical name; LayerError when there is none."""
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
     if not named:
         raise LayerError(
@@ -80,7 +81,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 @contextmanager
 def scoring(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters; every mode and flag is put back at the end, also after an error.
+    """Evaluation mode and frozen parameters; every mode and flag is restored at the end, also after an error.
 
     BatchNorm must use its running statistics: in training mode each output depends on the whole batch, and the
     gradient of one sample does not exist.
@@ -100,17 +101,18 @@ def scoring(model: nn.Module) -> Iterator[None]:
 
 
 COMPOSITE = {functional.multi_head_attention_forward}
-"""Functions that hide several uses: their bodies are watched instead."""
+"""Functions that contain several uses: their bodies are watched instead."""
 
 
 @dataclass(eq=False)
 class Watch(TorchFunctionMode):
-    """Watches one forward pass. Leave the context before the backward pass.
+    """Context that watches one forward pass. Leave it before the backward pass.
 
-    named: the parameters to be scored. inputs: the batch. layouts: which axis of which use counts samples, None
-    while that is being found out. called: told each use in order. receive: told each use's output gradients.
-    spread: while finding out, operations known to repeat a parameter for each sample. where: the module at work, as
-    far as somebody keeps it. decided: how the model turned the batch into a decision, if it did.
+    named: the parameters to be scored. inputs: the batch. layouts: which axis of which use counts samples; None while
+    that is still unknown. called: receives each use in order. receive: receives each use with its output gradients.
+    spread: with unknown layouts, operations that repeat a parameter for each sample. where: the running module, if the
+    caller keeps it up to date. decided: the operation by which the model branched on its batch, or empty. leaves: the
+    parameters behind derived tensors, by name. sightings: with unknown layouts, all operations on parameters.
     """
 
     named: dict[str, nn.Parameter]
@@ -127,9 +129,11 @@ class Watch(TorchFunctionMode):
     def __post_init__(self) -> None:
         super().__init__()
         self._token = object()
-        self._held = {id(value): Held(value, name, (name,)) for name, value in self.named.items()}
+        self._parameters = {
+            id(value): ParameterTensor(value, name, (name,)) for name, value in self.named.items()
+        }
         self._order = {name: place for place, name in enumerate(self.named)}
-        self._met: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._occurrences: dict[tuple[str, tuple[str, ...]], int] = {}
         self._anchors: dict[torch.device, Tensor] = {}
         self._mark(self.inputs)
 
@@ -137,44 +141,49 @@ class Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        found = tensors_in((args, kwargs))
-        ours = any(getattr(value, "_influence_batch", None) is self._token for value in found)
-        held = [self._held[id(value)] for value in found if id(value) in self._held]
-        if ours:
-            self._check_statistics(func, args, kwargs, held)
+        tensors = tensors_in((args, kwargs))
+        from_batch = any(getattr(value, "_influence_batch", None) is self._token for value in tensors)
+        parameters = [self._parameters[id(value)] for value in tensors if id(value) in self._parameters]
+        if from_batch:
+            self._check_statistics(func, args, kwargs, parameters)
             if decides(func, args):
                 self.decided = label(func)
-        if held and torch.is_grad_enabled():
-            if ours and func in COMPOSITE:
+        if parameters and torch.is_grad_enabled():
+            if from_batch and func in COMPOSITE:
                 with self:
                     return unguarded(func)(*args, **kwargs)
-            return self._met_parameter(func, args, kwargs, held, ours)
+            return self._run_on_parameters(func, args, kwargs, parameters, from_batch)
         out = func(*args, **kwargs)
-        if ours:
+        if from_batch:
             self._mark(args[:1] if out is None else out)
         return out
 
-    def _met_parameter(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: list[Held], ours: bool
+    def _run_on_parameters(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        parameters: list[ParameterTensor],
+        from_batch: bool,
     ) -> Any:
-        """Either the batch meets parameters (a use), or parameters meet constants (a derived tensor)."""
+        """Run an operation on parameters: with the batch it is a use, with constants it makes a derived tensor."""
         name = label(func)
         if name in LOOKS:
             return func(*args, **kwargs)
-        met = {name for item in held for name in item.sources}
-        sources = tuple(sorted(met, key=self._order.__getitem__))
-        place = self._met[name, sources] = self._met.get((name, sources), -1) + 1
-        key = (name, sources, place)
+        names = {source for item in parameters for source in item.sources}
+        sources = tuple(sorted(names, key=self._order.__getitem__))
+        occurrence = self._occurrences[name, sources] = self._occurrences.get((name, sources), -1) + 1
+        key = (name, sources, occurrence)
         if self.layouts is None:
-            used = ours or key in self.spread
+            used = from_batch or key in self.spread
             inputs = tuple(value.detach() for value in tensors_in((args, kwargs)))
-            out = (self._use if used else self._derive)(key, func, args, kwargs, held, None)
+            out = (self._use if used else self._derive)(key, func, args, kwargs, parameters, None)
             self.sightings.append(Sighting(key, used, inputs, tuple(x.detach() for x in tensors_in(out))))
             return out
         sighting = self.layouts.of(key)
         if sighting.by_sample:
-            return self._use(key, func, args, kwargs, held, sighting)
-        return self._derive(key, func, args, kwargs, held, sighting)
+            return self._use(key, func, args, kwargs, parameters, sighting)
+        return self._derive(key, func, args, kwargs, parameters, sighting)
 
     def _derive(
         self,
@@ -182,19 +191,20 @@ class Watch(TorchFunctionMode):
         func: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        held: list[Held],
+        parameters: list[ParameterTensor],
         sighting: Sighting | None,
     ) -> Any:
-        """Run with parameters as leaves of a graph of their own, and remember what comes out."""
-        swapped = {id(item.value): self._leaf(item) for item in held}
+        """Run with parameters as leaves of a separate graph, and record the outputs as parameter tensors."""
+        swapped = {id(item.value): self._leaf(item) for item in parameters}
         args, kwargs = replaced((args, kwargs), swapped)
         out = func(*args, **kwargs)
         for value in tensors_in(out):
             if value.requires_grad:
-                self._held[id(value)] = Held(value, None, key[1])
+                self._parameters[id(value)] = ParameterTensor(value, None, key[1])
         return out
 
-    def _leaf(self, item: Held) -> Tensor:
+    def _leaf(self, item: ParameterTensor) -> Tensor:
+        """A derived tensor itself; of a parameter, the leaf that stands for it in the graph of derived tensors."""
         if item.name is None:
             return item.value
         if item.name not in self.leaves:
@@ -207,50 +217,51 @@ class Watch(TorchFunctionMode):
         func: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        held: list[Held],
+        parameters: list[ParameterTensor],
         sighting: Sighting | None,
     ) -> Any:
-        """Run with parameters as constants, note the use, and listen for its output gradients."""
-        constant = {id(item.value): item.value.detach() for item in held}
+        """Run with parameters as constants, record the use, and subscribe to its output gradients."""
+        constant = {id(item.value): item.value.detach() for item in parameters}
         args, kwargs = replaced((args, kwargs), constant)
         if func is functional.linear and args and args[0].ndim > 2:
-            # else torch takes one small product a sample: weights are frozen
+            # else torch computes one small product a sample, since weights are frozen
             args = (args[0].contiguous(), *args[1:])
-        before = (args, kwargs)
+        arguments = (args, kwargs)
         if in_place(func):  # the gradient of a parameter may need what the operation is about to overwrite
-            before = ((args[0].clone(), *args[1:]), kwargs)
+            arguments = ((args[0].clone(), *args[1:]), kwargs)
         out = func(*args, **kwargs)
         floating = [value for value in tensors_in(out) if value.is_floating_point()]
         if floating and sighting is not None:
-            parameters = {id(constant[id(item.value)]): item for item in held}
-            seen = replaced(
-                before, {id(x): x.detach() for x in tensors_in(before) if id(x) not in parameters}
+            by_id = {id(constant[id(item.value)]): item for item in parameters}
+            detached = replaced(
+                arguments, {id(x): x.detach() for x in tensors_in(arguments) if id(x) not in by_id}
             )
-            inputs = _versions(tensors_in(seen))
-            use = Use(key, func, seen[0], seen[1], parameters, sighting, inputs)
+            versions = _versions(tensors_in(detached))
+            use = Use(key, func, detached[0], detached[1], by_id, sighting, versions)
             self.called(use)
             out = self._listened(use, out)
         self._mark(out)
         return out
 
     def _check_statistics(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: list[Held]
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: list[ParameterTensor]
     ) -> None:
-        """Refuse a normalisation by the statistics of the batch, before it runs: it would also change the model."""
+        """Raise LayerError before a normalisation by batch statistics runs: it would also change the model."""
         if func is not functional.batch_norm:
             return
-        given = inspect.signature(func).bind(*args, **kwargs)
-        given.apply_defaults()
-        if given.arguments["training"] or given.arguments["running_mean"] is None:
-            place = self.where or (held[0].sources[0].rpartition(".")[0] if held else "batch_norm")
+        bound = inspect.signature(func).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.arguments["training"] or bound.arguments["running_mean"] is None:
+            path = self.where or (parameters[0].sources[0].rpartition(".")[0] if parameters else "batch_norm")
             raise LayerError(
-                f"Layer '{place}' normalises with the statistics of the batch: each sample's output depends on the "
+                f"Layer '{path}' normalises with the statistics of the batch: each sample's output depends on the "
                 "rest of its batch, so the gradient of one sample does not exist. Expected running statistics. Train "
                 "it with track_running_stats=True and do not force training mode, or use GroupNorm."
             )
 
     def _listened(self, use: Use, out: Any) -> Any:
-        once = [use]  # let go of when it is received: the graph lives on to the end of the backward pass
+        """The output as part of the graph; its gradients go to `receive`."""
+        once = [use]  # freed when received: the graph lives to the end of the backward pass
 
         def receive(ds: tuple[Tensor, ...]) -> None:
             self.receive(once.pop(), ds)
@@ -266,16 +277,18 @@ class Watch(TorchFunctionMode):
     def _rooted(self, out: Tensor) -> Tensor:
         if (
             out._is_view()
-        ):  # of itself alone (linear layers of sequences), but torch would not let it be written into
+        ):  # of itself alone (linear layers of sequences); torch forbids writing into it in place
             out = out.new_empty(0).set_(out.detach())  # pyright: ignore[reportArgumentType]
         return Root.apply(out, self._anchor(out))  # pyright: ignore[reportReturnType]
 
     def _anchor(self, like: Tensor) -> Tensor:
+        """A scalar that requires a gradient, on the device of `like`: what it touches joins the graph."""
         if like.device not in self._anchors:
             self._anchors[like.device] = torch.zeros((), device=like.device, requires_grad=True)
         return self._anchors[like.device]
 
     def _mark(self, values: Any) -> None:
+        """Mark tensors as part of this batch."""
         for value in tensors_in(values):
             value._influence_batch = self._token  # pyright: ignore[reportAttributeAccessIssue]
 
