@@ -5,7 +5,7 @@ A sample is in doubt by a signal when it ranks high in that signal's order (dete
     agreement   Spearman's rank correlation of two orders, in [-1, 1]
     overlap     share of the first k of one order that are among the first k of the other, in [0, 1]
     yield       errors among the next k of an order that are not in the queue already; beside it the expected errors of
-                k samples drawn at random from the rest. A signal that repeats the queue adds nothing, however good
+                k samples drawn at random from the rest. Even a good signal adds nothing where it repeats the queue
     precision and recall   along each order, with a random order beside them
 
 Errors come from the truth where it is known, otherwise from decisions (relabelled or removed = an error, kept = none).

@@ -82,8 +82,6 @@ def _forward(
             precision=name,
             probe=PROBE,
         )
-    except (
-        LayerError
-    ):  # no forward derivative, or a wrong one; the sweep reports what is wrong with the model
+    except LayerError:  # no forward derivative, or a wrong one; the sweep reports the fault
         return None
     return result.values if result.relative_error <= WITHIN[torch.float32] else None

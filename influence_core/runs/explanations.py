@@ -212,9 +212,7 @@ def _explained(
     estimates, lengths = _estimates(run, inputs, direction, among)
     candidates = np.arange(len(estimates))
     if among == target.split and target.position is not None:
-        candidates = np.delete(
-            candidates, target.position
-        )  # the influence of a sample on itself is not informative
+        candidates = np.delete(candidates, target.position)  # its influence on itself means nothing
     selection = shortlist(
         estimates[candidates],
         lengths[candidates],

@@ -1,7 +1,7 @@
 """Layer-aware influence (LAI): which samples help, from forward passes alone.
 
-Yang, Huang, Liu, arXiv 2510.16007: the gradient at every layer is replaced by the one at the output, d = dl/doutputs (p
-- y for cross entropy), so no backward pass through the network is needed:
+Yang, Huang, Liu, arXiv 2510.16007: the gradient at every layer is replaced by the one at the output, d = dl/doutputs
+(p - y for cross entropy), so no backward pass through the network is needed:
 
     LAI_j = mean_v <d_j, d_v> sum_l <a^l_j, a^l_v>          positive = helpful
 

@@ -7,7 +7,7 @@ Three facts about a reader's predictions, none of which needs a true label:
               nothing
     held-out  the share of validation labels they predict (where there are any)
     memory    (agreement with given labels / held-out agreement), divided by the same of the anchor: 1 = they know
-              the training labels no better than others; 1.2 = a fifth of it is memorised
+              the training labels no better than others; 1.2 = a fifth of what they predict is memorised
 
 Weight = exp(GAIN * gain + HELD_OUT * held-out - MEMORY * max(memory - 1, 0)), times OUTPUTS for the model's own
 outputs. Without validation labels memory cannot be measured; the outputs then fade as their record of the given labels

@@ -12,7 +12,7 @@ on 36 sets of them, hard ones among them), or explains them no better than 0 doe
 that training labels share, one class's name on another, look like overlap to a reader that learnt from them, but not to
 the reader taught by validation labels. That one is fitted too, and gives the level where it alone sees noise. Two more
 estimates see noise where the fit sees none: agreement with validation labels (held_out_level) and samples of no class
-(strangers). They replace the fit where it has no support, and are averaged with it where it has.
+(strangers). They replace the fit where it has no support, and count beside it where it has.
 
 Without support anything up to the estimate may be wrong, or nothing: UNSUPPORTED of it counts, and suspicion.py spreads
 that so thinly that hardly a sample is flagged.
@@ -149,10 +149,10 @@ def held_out_level(
     Validation labels are often as bad as the training labels: then no agreement is missing, and nothing seems wrong.
     But errors thrown at random among them show in the free fit of readers that training labels taught and that share
     none of these errors. That share r' enters the same equations. Where both agreements differ by no more than chance,
-    the training labels are taken to be as wrong as the validation labels: r is drawn towards r' by 1 - e^2 / (r -
-    r')^2, e being the standard error of r (James and Stein 1961, the positive part). Noise among validation labels that
-    is not random goes unseen; the estimate is then too low, as it is without them. Measured: docs/detection.md, "Clean
-    labels and calibration".
+    the training labels are taken to be as wrong as the validation labels: r is drawn towards r' by
+    1 - e^2 / (r - r')^2, e being the standard error of r (James and Stein 1961, the positive part). Noise among
+    validation labels that is not random goes unseen; the estimate is then too low, as it is without them. Measured:
+    docs/detection.md, "Clean labels and calibration".
 
     Args:
         asked: readers whose agreement is compared, each (n, c) and (m, c).
