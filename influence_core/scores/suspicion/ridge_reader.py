@@ -1,8 +1,8 @@
 """Ridge classifier with exact leave-group-out scores, without refits.
 
 On columns x (n, f) with one-hot labels as targets y. Leaving a group g out has a closed form,
-y_g - (I - H_gg)^-1 (y_g - f_g) with the hat matrix H. In the axes of one eigendecomposition H is cheap for every ridge strength, so that n
-refits at all of RIDGES cost one of them. Leaving one out is classical (PRESS).
+y_g - (I - H_gg)^-1 (y_g - f_g) with the hat matrix H. In the axes of one eigendecomposition H is cheap
+for every ridge strength, so that n refits at all of RIDGES cost one of them. Leaving one out is classical (PRESS).
 
 The eigendecomposition is the most expensive step, and takes half the time in float32. Its error is a rounding of the
 largest eigenvalue, which is up to 350 times the mean one here. That is nothing beside a ridge from RELIABLE on; for r
