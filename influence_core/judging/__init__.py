@@ -1,1 +1,1 @@
-"""How good and how sure: intervals, paired differences, detection quality, gaps between groups."""
+"""Quality and its uncertainty: intervals, paired differences, detection quality, gaps between groups."""

@@ -1,8 +1,8 @@
-"""How differently does a model decide about groups? The gap of each fairness objective of a run, in decisions.
+"""Gaps between groups in a model's decisions, for each fairness objective of a run.
 
-Influence is about soft gaps (loss, probability); people know the hard ones: the share predicted positive, largest minus
-smallest group, among all samples (demographic parity), among those labelled positive (equal opportunity), or the mean
-of the gaps among those labelled positive and the others (equalized odds). Hardt, Price, Srebro, NeurIPS 2016.
+Influence is about soft gaps (loss, probability). The familiar ones are hard: the share predicted positive, largest
+minus smallest group, among all samples (demographic parity), among those labelled positive (equal opportunity), or the
+mean of the gaps among those labelled positive and the others (equalized odds). Hardt, Price, Srebro, NeurIPS 2016.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ KINDS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 
 @dataclass(frozen=True)
 class DecidedGap:
-    """The gap of one fairness objective: which column, which kind, and the number of the positive class."""
+    """The gap of one fairness objective: its column, its kind, and the number of the positive class."""
 
     objective: str
     column: str
@@ -37,19 +37,19 @@ class DecidedGap:
 
     @property
     def metric(self) -> str:
-        """What a verification calls it; smaller is fairer."""
+        """Its name in a verification; smaller is fairer."""
         return f"gap {self.column}, {self.words}"
 
 
 def gaps_of(run: RunTables) -> list[DecidedGap]:
     """The gaps with one positive class; the macro form and the worst group's loss have no such rate."""
-    found = []
+    gaps = []
     for name, facts in run.description.get("objectives", {}).items():
         positive = facts.get("positive") or []
         if facts.get("kind") in KINDS and len(positive) == 1 and positive[0] in run.classes:
-            place = run.classes.index(positive[0])
-            found.append(DecidedGap(name, str(facts["column"]), str(facts["kind"]), place))
-    return found
+            number = run.classes.index(positive[0])
+            gaps.append(DecidedGap(name, str(facts["column"]), str(facts["kind"]), number))
+    return gaps
 
 
 def measurable(gap: DecidedGap, judged: "Samples") -> bool:
@@ -58,19 +58,19 @@ def measurable(gap: DecidedGap, judged: "Samples") -> bool:
 
 
 def level(gap: DecidedGap, judged: "Samples", probabilities: Sequence[np.ndarray]) -> float:
-    """The size of the gap, a share of one, of rates that are means over the trainings; each answered (m, c)."""
-    return _size(_said(gap, probabilities).mean(axis=0), _comparisons(gap, judged))
+    """The size of the gap, a fraction, in rates that are means over the trainings; probabilities (m, c) of each."""
+    return _size(_positive_decisions(gap, probabilities).mean(axis=0), _comparisons(gap, judged))
 
 
 def difference(
     gap: DecidedGap, judged: "Samples", base: Sequence[np.ndarray], trained: Sequence[np.ndarray]
 ) -> Estimate:
-    """Change of the gap from `base` to `trained`, probabilities (m, c) of one training a seed; negative = narrower.
+    """Change of the gap from `base` to `trained`; negative = narrower.
 
-    The interval is a bootstrap over seeds and samples.
+    Both hold probabilities (m, c) of one training a seed. The interval is a bootstrap over seeds and samples.
     """
     comparisons = _comparisons(gap, judged)
-    before, after = _said(gap, base), _said(gap, trained)
+    before, after = _positive_decisions(gap, base), _positive_decisions(gap, trained)
 
     def statistic(seeds: np.ndarray, rows: np.ndarray) -> float:
         drawn = [codes[rows] for codes in comparisons]
@@ -80,7 +80,7 @@ def difference(
     return bootstrapped(statistic, len(base), len(judged))
 
 
-def _said(gap: DecidedGap, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+def _positive_decisions(gap: DecidedGap, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """(S, m) float: 1 where the positive class is predicted."""
     return np.stack([(table.argmax(1) == gap.positive).astype(float) for table in probabilities])
 
@@ -90,23 +90,23 @@ def _comparisons(gap: DecidedGap, judged: "Samples") -> list[np.ndarray]:
     groups, codes = levels(judged.groups, gap.column), np.full(len(judged), -1)
     for code, members in enumerate(groups.values()):
         codes[members] = code
-    own = judged.labels == gap.positive
-    parts = {"equal_opportunity": [own], "equalized_odds": [own, ~own]}
-    found = []
+    positive = judged.labels == gap.positive
+    parts = {"equal_opportunity": [positive], "equalized_odds": [positive, ~positive]}
+    comparisons = []
     for part in parts.get(gap.kind, [np.ones(len(judged), dtype=bool)]):
         inside = np.where(part, codes, -1)
         enough = np.bincount(inside[inside >= 0], minlength=len(groups)) >= FEWEST
         kept = (inside >= 0) & enough[inside] & (enough.sum() >= 2)
-        found.append(np.where(kept, inside, -1))
-    return found
+        comparisons.append(np.where(kept, inside, -1))
+    return comparisons
 
 
-def _size(said: np.ndarray, comparisons: list[np.ndarray]) -> float:
+def _size(decisions: np.ndarray, comparisons: list[np.ndarray]) -> float:
     """Largest minus smallest group rate, mean over the comparisons."""
     sizes = []
     for codes in comparisons:
         inside = codes >= 0
         counts = np.bincount(codes[inside])
-        rates = np.bincount(codes[inside], weights=said[inside])[counts > 0] / counts[counts > 0]
+        rates = np.bincount(codes[inside], weights=decisions[inside])[counts > 0] / counts[counts > 0]
         sizes.append(rates.max() - rates.min() if len(rates) else np.nan)
     return float(np.mean(sizes))

@@ -1,7 +1,7 @@
-"""How well does a signal find the wrong labels, where the truth is known? For judging only; no score reads this.
+"""Quality of each signal at finding wrong labels, where the truth is known. For judging only; no score reads this.
 
 Positives are samples whose given label differs from the true one. AUROC: probability that a wrong label ranks above a
-right one. Average precision and precision among the top 5, 10 and 20 % say what an annotator meets in the queue.
+right one. Average precision and precision among the top 5, 10 and 20 % describe what an annotator meets in the queue.
 Always shown with random order beside it, which scores 0.5 AUROC and the share of wrong labels elsewhere.
 """
 
@@ -29,11 +29,11 @@ SIGNALS: dict[str, int] = {
     "confident_learning": -1,
     "aum": -1,
 }
-"""Which way each column points at a wrong label: 1 = large, -1 = small."""
+"""Which end of each column indicates a wrong label: 1 = large, -1 = small."""
 
 
 def doubts(samples: pd.DataFrame) -> pd.DataFrame:
-    """Every signal of the run's table turned so that large = in doubt, index and row order as they are."""
+    """Every signal of the run's table with its sign turned so that large = in doubt; index and row order unchanged."""
     present = {name: sign * samples[name].astype(float) for name, sign in SIGNALS.items() if name in samples}
     return pd.DataFrame(present, index=samples.index)
 
@@ -58,7 +58,7 @@ def detection_table(samples: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -
     if target.all() or not target.any():
         raise InfluenceError(
             f"{int(target.sum())} of {len(target)} labels are wrong; a ranking can only be judged with both kinds. "
-            "Leave this judgement out."
+            "Leave this table out."
         )
     parts = [name for name in samples.columns if name.startswith("suspicion_")]
     signs = {name: sign for name, sign in SIGNALS.items() if name in samples} | dict.fromkeys(parts, 1)
@@ -72,7 +72,7 @@ def _quality(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     from sklearn.metrics import (
         average_precision_score,
         roc_auc_score,
-    )  # a second, which a page need not wait for
+    )  # takes a second to import, which a page need not wait for
 
     order = np.argsort(-score, kind="stable")
     return {

@@ -1,8 +1,8 @@
-"""How well is each group served? Accuracy and rates by group of the held-out samples, each with its interval.
+"""Accuracy and rates by group of the held-out samples, each with its interval.
 
-Tables by fairlearn's MetricFrame (Bird et al., 2020). With two classes, or one class against the rest:
-selection rate P(predicted = c), true positive rate P(predicted = c | label = c), false positive rate
-P(predicted = c | label != c). Intervals: 95 % Wilson, of a share among the n samples it was counted on.
+Tables by fairlearn's MetricFrame (Bird et al., 2020). With two classes, or one class against the rest: selection rate
+P(predicted = c), true positive rate P(predicted = c | label = c), false positive rate P(predicted = c | label != c).
+Intervals: 95 % Wilson, of a share among the n samples it was counted on.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from fairlearn.metrics import MetricFrame, count
 from influence_core.judging.intervals import share
 
 Counted = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(labels, predictions) -> one 0 or 1 a sample that is counted."""
+"""(labels, predictions) -> 0 or 1 for each counted sample."""
 
 
 def counters(positive: str) -> dict[str, Counted]:
-    """Each rate as the samples it is a mean of; `positive` is the class whose rates are counted."""
+    """Functions that return the samples each rate is a mean of; `positive` is the class whose rates are counted."""
     return {
         "accuracy": lambda label, predicted: label == predicted,
         "selection_rate": lambda label, predicted: predicted == positive,
@@ -29,7 +29,7 @@ def counters(positive: str) -> dict[str, Counted]:
 
 
 def group_metrics(table: pd.DataFrame, column: str, positive: str) -> pd.DataFrame:
-    """Metrics by group, index = group: samples and the rates of `counters`; NaN where none is counted.
+    """Metrics by group, index = group: samples and the rates of `counters`; NaN where no sample is counted.
 
     Args:
         table: validation.parquet or test.parquet of a run: label, predicted and the group column.
@@ -44,8 +44,8 @@ def group_metrics(table: pd.DataFrame, column: str, positive: str) -> pd.DataFra
         y_pred=predicted,
         sensitive_features=pd.Series(groups, name=column),
     )
-    found: Any = frame.by_group
-    return found.astype(float)
+    by_group: Any = frame.by_group
+    return by_group.astype(float)
 
 
 def rate_intervals(table: pd.DataFrame, column: str, positive: str, metric: str) -> pd.DataFrame:
@@ -73,8 +73,8 @@ def _columns(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, 
     values = np.asarray(
         [None if pd.isna(value) else str(value) for value in table[column].tolist()], dtype=object
     )
-    known = np.array([value is not None for value in values])
+    has_group = np.array([value is not None for value in values])
     labels, predicted = (
-        np.asarray(table[name].tolist(), dtype=object)[known] for name in ("label", "predicted")
+        np.asarray(table[name].tolist(), dtype=object)[has_group] for name in ("label", "predicted")
     )
-    return values[known], labels, predicted
+    return values[has_group], labels, predicted

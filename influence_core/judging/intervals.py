@@ -1,4 +1,4 @@
-"""A number with its 95 % interval, and the interval of a share."""
+"""`Estimate`: a number with its 95 % interval, and the interval of a share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class Estimate:
 
     @property
     def measurable(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     def to_json(self) -> dict[str, float]:
@@ -29,7 +29,7 @@ def estimate_from(content: dict[str, Any]) -> Estimate:
 
 
 def wilson(hits: int, trials: int) -> Estimate:
-    """A share with Wilson's interval; NaN in [0, 1] when nothing was tried."""
+    """A share with Wilson's interval; NaN in [0, 1] for zero trials."""
     from scipy.stats import binomtest  # up to a second to load; 0.05 to 0.4 ms a call
 
     if trials == 0:
@@ -39,5 +39,5 @@ def wilson(hits: int, trials: int) -> Estimate:
 
 
 def share(right: np.ndarray) -> Estimate:
-    """The share of what is true in (n,) bool, with Wilson's interval."""
+    """The share of true values in (n,) bool, with Wilson's interval."""
     return wilson(int(np.count_nonzero(right)), len(right))

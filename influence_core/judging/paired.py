@@ -1,10 +1,10 @@
-"""Is one arm better than another, and how sure is that? Paired by seed and by test sample.
+"""Difference between two arms, paired by seed and by test sample, with its interval.
 
-Both arms start from the same weights and meet the samples in the same order, and both answer the same m test samples,
-so the S x m table of differences D says everything. Its mean is the effect. Two things could have come out another
-way: the training (another seed) and the test samples drawn:
+Both arms start from the same weights and meet the samples in the same order, and both predict the same m test samples,
+so the S x m table of differences D holds everything. Its mean is the effect. Two things vary by chance: the training
+(another seed) and the drawn test samples:
     se^2 = var_seeds(mean over samples) / S + var_samples(mean over seeds) / m
-with Welch-Satterthwaite degrees of freedom. The sample part holds a little of the seed part too, so the interval is
+with Welch-Satterthwaite degrees of freedom. The sample part contains a little of the seed part too, so the interval is
 rather too wide than too narrow. A quantity that is no mean (a gap) gets a bootstrap over seeds and samples.
 """
 
@@ -19,7 +19,7 @@ BOOTSTRAPS = 1000
 
 
 def paired_mean(differences: np.ndarray) -> Estimate:
-    """The mean of D (S, m) with its interval; with one seed the interval knows of the test samples only."""
+    """The mean of D (S, m) with its interval; with one seed the interval covers the test samples only."""
     from scipy import stats  # half a second, which a page that only reads results need not wait
 
     seeds, m = differences.shape
@@ -50,7 +50,7 @@ def bootstrapped(
 
 
 def rank_correlation(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -> Estimate | None:
-    """Spearman's correlation with a bootstrap interval over groups; None below four groups, or without variety."""
+    """Spearman's correlation with a bootstrap interval over groups; None below four groups, or for constants."""
     if len(predicted) < 4 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
     generator, n = np.random.default_rng(seed), len(predicted)
@@ -61,6 +61,6 @@ def rank_correlation(predicted: np.ndarray, measured: np.ndarray, *, seed: int =
 
 
 def slope_through_zero(predicted: np.ndarray, measured: np.ndarray) -> float | None:
-    """What one unit of the prediction is worth: least squares through the origin; None without any prediction."""
+    """The change per unit of the prediction: least squares through the origin; None if all predictions are 0."""
     square = float(predicted @ predicted)
     return float(predicted @ measured) / square if square > 0 else None

@@ -1,6 +1,6 @@
 """Rank correlations in which equal values share the mean of their ranks.
 
-The engine, which lies below, asks scipy itself (engine/agreement.py): the same ranks, its own rule for constants.
+The engine, which lies below, uses scipy directly (engine/agreement.py): the same ranks, its own rule for constants.
 """
 
 import numpy as np
@@ -9,9 +9,9 @@ import numpy as np
 def rank_correlations(columns: np.ndarray) -> np.ndarray:
     """Spearman's correlation of every two columns (n, s), in [-1, 1]. Shape (s, s).
 
-    A column has no order, and its correlations are NaN, where all its values are the same or one of them is NaN.
+    Correlations of a column are NaN where all its values are the same or one of them is NaN: it has no order.
     """
-    from scipy.stats import rankdata  # up to a second to load, which not every page needs to wait for
+    from scipy.stats import rankdata  # up to a second to import, which not every page needs to wait for
 
     ranks = rankdata(np.asarray(columns, dtype=np.float64), axis=0)
     ranks -= ranks.mean(axis=0)

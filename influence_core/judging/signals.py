@@ -1,13 +1,15 @@
-"""Do the signals say the same, and what would the next fifty of each one add?
+"""Agreement of the signals, and how many new errors the next samples of each one hold.
 
-A sample is in doubt by a signal when it stands high in that signal's order (evaluation.SIGNALS knows which end).
+A sample is in doubt by a signal when it ranks high in that signal's order (detection.SIGNALS defines which end).
+
     agreement   Spearman's rank correlation of two orders, in [-1, 1]
     overlap     share of the first k of one order that are among the first k of the other, in [0, 1]
-    yield       errors among the next k of an order that the queue does not hold already; beside it what k samples drawn
-                at random from the rest would give. A signal that repeats the queue adds nothing, however good it is
+    yield       errors among the next k of an order that are not in the queue already; beside it the expected errors of
+                k samples drawn at random from the rest. Even a good signal adds nothing where it repeats the queue
     precision and recall   along each order, with a random order beside them
-What is an error comes from the truth where it is known, else from decisions (relabelled or removed = an error, kept =
-none). Decisions cover what somebody looked at, so their numbers hold for that part alone: `known` says how many.
+
+Errors come from the truth where it is known, otherwise from decisions (relabelled or removed = an error, kept = none).
+Decisions cover only the reviewed samples, so their numbers hold for that part alone: `known` counts these.
 """
 
 from collections.abc import Mapping
@@ -24,7 +26,7 @@ CONFIRMING = ("relabel", "remove")
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """What the next `looked` samples of a signal hold: `known` of them are judged, `errors` of those are wrong.
+    """The next `looked` samples of a signal: `known` of them are judged, `errors` of those are wrong.
 
     by_chance: errors expected among as many judged samples of the same rest in random order.
     """
@@ -67,45 +69,45 @@ def marginal_yield(doubts: pd.DataFrame, queue: np.ndarray, wrong: pd.Series, k:
 
     Args:
         doubts: (n, s), large = in doubt.
-        queue: (n,) bool, the samples that are looked at anyway.
-        wrong: True, False or missing where nobody knows, by the index of `doubts`.
+        queue: (n,) bool, the samples that will be reviewed anyway.
+        wrong: True, False or missing where the truth is unknown, by the index of `doubts`.
     """
-    known = wrong.reindex(doubts.index)
-    judged, error = _judged(known)
+    truth = wrong.reindex(doubts.index)
+    judged, error = _judged(truth)
     rest = judged & ~queue
     rate = float(error[rest].mean()) if rest.any() else 0.0
-    found = []
+    yields = []
     for name in doubts:
         order = _order(doubts[name])
         head = order[~queue[order]][:k]
-        seen = int(judged[head].sum())
-        found.append(Yield(str(name), len(head), seen, int(error[head].sum()), rate * seen))
-    return sorted(found, key=lambda y: (-y.errors, y.signal))
+        judged_count = int(judged[head].sum())
+        yields.append(Yield(str(name), len(head), judged_count, int(error[head].sum()), rate * judged_count))
+    return sorted(yields, key=lambda y: (-y.errors, y.signal))
 
 
 def curves(doubts: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -> dict[str, Curve]:
     """Precision and recall of every signal over the judged samples, and of a random order under "random"."""
-    known = wrong.reindex(doubts.index)
-    judged, error = _judged(known)
+    truth = wrong.reindex(doubts.index)
+    judged, error = _judged(truth)
     error = error[judged]
     if not error.any():
         return {}
-    among = doubts[judged].assign(random=np.random.default_rng(seed).random(int(judged.sum())))
-    return {str(name): _curve(error[_order(among[name])]) for name in among}
+    judged_doubts = doubts[judged].assign(random=np.random.default_rng(seed).random(int(judged.sum())))
+    return {str(name): _curve(error[_order(judged_doubts[name])]) for name in judged_doubts}
 
 
 def decided_errors(decisions: Mapping[str, str | None], index: pd.Index) -> pd.Series:
-    """What people found: True where they relabelled or removed, False where they kept, missing elsewhere."""
+    """Errors by people's decisions: True where relabelled or removed, False where kept, missing elsewhere."""
     actions = [decisions.get(str(sample)) for sample in index]
-    found = [None if action is None else action in CONFIRMING for action in actions]
-    return pd.Series(found, index=index, dtype="boolean")
+    errors = [None if action is None else action in CONFIRMING for action in actions]
+    return pd.Series(errors, index=index, dtype="boolean")
 
 
-def _judged(known: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples somebody knows about, and which of those are wrong, each (n,) bool."""
-    judged = known.notna().to_numpy(dtype=bool)
+def _judged(truth: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples have a known truth, and which of those are wrong, each (n,) bool."""
+    judged = truth.notna().to_numpy(dtype=bool)
     return judged, np.array(
-        [bool(value) if seen else False for value, seen in zip(known, judged, strict=True)]
+        [bool(value) if is_judged else False for value, is_judged in zip(truth, judged, strict=True)]
     )
 
 

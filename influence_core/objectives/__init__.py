@@ -1,18 +1,19 @@
-"""Influence on what? Scalars of the model and held-out samples; each gradient is a direction of the ONE sweep.
+"""Objectives: scalars of the model and held-out samples; the gradient of each is a direction of the ONE sweep.
 
-objective.py   what every objective is: readings of single samples, and one number made of all of them
-held_out.py    what an objective may look at before it is measured: labels, groups, classes
-utility.py     mean loss, and mean loss of one class
-gaps.py        fairness: equal opportunity, demographic parity, equalized odds, as the SIZE of a gap between groups
-objectives/groups/worst_group.py fairness: the mean loss of the group that fares worst
-robustness.py  loss under attack (attacks.py), corruption (corruptions.py) or the closed step of a linear head
-objectives/perturbed/input_space.py the range and unit in which an input may be changed
-objectives/groups/membership.py  which group is each held-out sample in, and what is wrong with the column
-margin.py      one prediction: the lead of one class over another
-custom.py         a function of one's own
-names.py       "fairness:sex:demographic_parity" -> objectives
-gradients.py   the gradient, from ordinary batches
-significance.py      bootstrap interval and permutation test: is the gap there at all?
+objective.py            the base class: readings of single samples, and one number computed from all of them
+held_out.py             the held-out samples before measuring: labels, groups, classes
+seen.py                 a batch of held-out samples with the model's outputs and losses
+utility.py              mean loss, and mean loss of one class
+margin.py               one prediction: the lead of one class over another
+custom.py               a user's own function
+names.py                "fairness:sex:demographic_parity" -> objectives
+gradients.py            the gradient, from ordinary batches
+significance.py         bootstrap interval and permutation test: whether a gap exists
+groups/gaps.py          fairness: equal opportunity, demographic parity, equalized odds, as the SIZE of a gap
+groups/worst_group.py   fairness: the mean loss of the group with the largest loss
+groups/membership.py    the group of each held-out sample, and faults of a group column
+perturbed/robustness.py   loss under attack (attacks.py), corruption (corruptions.py) or a linear head's closed step
+perturbed/input_space.py  the range and unit in which an input may be changed
 """
 
 from influence_core.objectives.custom import Own

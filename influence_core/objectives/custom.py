@@ -1,7 +1,7 @@
-"""What if a researcher wants to know about something else? A function of (model, inputs, labels), to be lowered.
+"""An objective from a user's own function of (model, inputs, labels), to be lowered.
 
 (b,)   one number a sample: the objective is their mean, from ordinary batches, with an interval
-()     one number of the whole split: seen in one piece, so the split must fit into memory; no interval
+()     one number of the whole split: computed in one piece, so the split must fit into memory; no interval
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Function = Callable[[nn.Module, Any, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Own(Objective):
-    """A scalar function of one's own; `title` completes "a training step on this sample raises ..."."""
+    """A user's own scalar function; `title` completes "a training step on this sample raises ..."."""
 
     function: Function
     name: str
@@ -32,15 +32,15 @@ class Own(Objective):
 
     @classmethod
     def of(cls, function: Function) -> "Own":
-        """Named after the function."""
+        """An objective named after the function."""
         name = getattr(function, "__name__", type(function).__name__)
         return cls(function, name=name, title=name.replace("_", " "))
 
     def bound(self, held: HeldOut) -> Self:
         with torch.no_grad():
             few = held.first(2)
-            found = self.function(few.model, few.inputs, few.labels)
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            result = self.function(few.model, few.inputs, few.labels)
+        shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         if shape not in ((), (len(few),)):
             raise InfluenceError(
                 f"The objective '{self.name}' returned {shape} for {len(few)} samples; expected a tensor of shape "
@@ -49,5 +49,5 @@ class Own(Objective):
         return replace(self, whole=shape == ())
 
     def readings(self, seen: Seen) -> Tensor:
-        found = self.function(seen.model, seen.inputs, seen.labels)
-        return found.reshape(1) if self.whole else found
+        result = self.function(seen.model, seen.inputs, seen.labels)
+        return result.reshape(1) if self.whole else result

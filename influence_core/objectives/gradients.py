@@ -1,7 +1,7 @@
-"""Which way does an objective rise? Its value and its gradient over all trainable parameters, from ordinary batches.
+"""Value of an objective and its gradient over all trainable parameters, from ordinary batches.
 
-    first pass   readings of every sample, without gradients; shared by all objectives that show the samples as they are
-    weights      df/dr_j by automatic differentiation of `value` alone: nothing of the model is in it
+    first pass   readings of every sample, without gradients; shared by all objectives that show the samples unchanged
+    weights      df/dr_j by automatic differentiation of `value` alone, without the model
     second pass  gradient of sum_j weight_j r_j(theta), over the samples whose weight is not zero
 
 Objectives that are linear in their readings need no first pass. k objectives are k gradients over the (small)
@@ -31,20 +31,20 @@ from influence_core.objectives.seen import Seen
 
 @dataclass(frozen=True)
 class Measured:
-    """An objective on its held-out samples: its gradient, and the readings its value is made of."""
+    """An objective on its held-out samples: its gradient, and the readings its value is computed from."""
 
     objective: Objective
-    """Bound to the samples; its notes say what was left out."""
+    """Bound to the samples; its notes list what was left out."""
     gradient: dict[str, Tensor]
     """{parameter name: tensor of its shape}; a step AGAINST it lowers the objective."""
     readings: Tensor
-    """(m, width) float64 on the CPU; zero for samples that do not enter."""
+    """(m, width) float64 on the CPU; zero for samples that take no part."""
     decisions: Tensor | None
-    """The same of the model's decisions, where the objective has such a reading."""
+    """The same from the model's decisions, where the objective has such a reading."""
 
     @property
     def value(self) -> float:
-        """What the objective amounts to now."""
+        """The objective at the current weights."""
         return float(self.objective.value(self.readings, torch.ones(len(self.readings)).double()))
 
 
@@ -58,7 +58,7 @@ def objective_gradient(
 ) -> dict[str, Tensor]:
     """Gradient of an objective over held-out samples, as {parameter name: tensor of its shape}.
 
-    The model is scored in evaluation mode and comes back as it was. Sign: a step AGAINST this direction lowers f.
+    The model is scored in evaluation mode and left unchanged. Sign: a step AGAINST this direction lowers f.
 
     Raises:
         InfluenceError: no samples, an unknown name, an objective that cannot be measured on these samples, or a loss
@@ -75,13 +75,13 @@ def measured(
     loss: str | Loss = "cross_entropy",
     batch_size: int = 64,
 ) -> Measured:
-    """One objective's gradient with its value; groups are those that `samples` carries.
+    """One objective's gradient with its value; groups are those of `samples`.
 
     Raises:
         InfluenceError: as objective_gradient.
     """
-    chosen = objective_by_name(objective)
-    bound = bind(chosen, model, samples, loss=loss, groups=getattr(samples, "groups", None))
+    resolved = objective_by_name(objective)
+    bound = bind(resolved, model, samples, loss=loss, groups=getattr(samples, "groups", None))
     return measured_all(model, samples, [bound], loss=loss, batch_size=batch_size)[0]
 
 
@@ -95,24 +95,29 @@ def bind(
     train_groups: pd.DataFrame | None = None,
     classes: Sequence[str] = (),
 ) -> Objective:
-    """The objective tied to its held-out samples.
+    """The objective bound to its held-out samples.
 
     Raises:
         ObjectiveError: it cannot be measured on them.
-        InfluenceError: there are none.
+        InfluenceError: there are no samples.
     """
-    own = objective.samples(samples)
-    if loop.count(own) == 0:
+    measured_on = objective.samples(samples)
+    if loop.count(measured_on) == 0:
         raise InfluenceError(
-            f"The objective '{objective.name}' has no held-out samples to be measured on. Expected at least one: give "
+            f"The objective '{objective.name}' has no held-out samples to measure it on. Expected at least one: give "
             "a validation split."
         )
-    names = tuple(classes) or named_classes(model, own)
+    names = tuple(classes) or named_classes(model, measured_on)
     with scoring(model):
-        held = HeldOut(
-            own, model, loss_by_name(loss), names, groups if own is samples else None, train_groups
+        held_out = HeldOut(
+            measured_on,
+            model,
+            loss_by_name(loss),
+            names,
+            groups if measured_on is samples else None,
+            train_groups,
         )
-        return objective.bound(held)
+        return objective.bound(held_out)
 
 
 def measured_all(
@@ -125,19 +130,19 @@ def measured_all(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
     """Several bound objectives of the same split, in order; they share the first pass."""
-    function, found = loss_by_name(loss), []
+    function, results = loss_by_name(loss), []
     on_progress(0, len(objectives))
     with scoring(model):
         first = _first_pass(model, samples, objectives, function, batch_size)
     for index, objective in enumerate(objectives):
-        found.append(_measured(model, samples, objective, first.get(index), function, batch_size))
+        results.append(_measured(model, samples, objective, first.get(index), function, batch_size))
         on_progress(index + 1, len(objectives))
-    return found
+    return results
 
 
 @dataclass(frozen=True)
 class _Readings:
-    """Of all samples: readings (m, width), and those of the decisions, in the model's dtype on its device."""
+    """Readings (m, width) of all samples, and of their decisions, in the model's dtype on its device."""
 
     values: Tensor
     decisions: Tensor | None
@@ -147,14 +152,16 @@ def _first_pass(
     model: nn.Module, samples: Dataset, objectives: Sequence[Objective], loss: Loss, batch_size: int
 ) -> dict[int, _Readings]:
     """Readings of the objectives whose weights depend on them, by position."""
-    found: dict[int, _Readings] = {}
+    readings: dict[int, _Readings] = {}
     curved = [index for index, objective in enumerate(objectives) if not objective.linear]
     shared = [index for index in curved if objectives[index].samples(samples) is samples]
     for together in (shared, *([index] for index in curved if index not in shared)):
         if together:
-            own = objectives[together[0]].samples(samples)
-            found |= _read(model, own, {index: objectives[index] for index in together}, loss, batch_size)
-    return found
+            measured_on = objectives[together[0]].samples(samples)
+            readings |= _read(
+                model, measured_on, {index: objectives[index] for index in together}, loss, batch_size
+            )
+    return readings
 
 
 def _read(
@@ -166,7 +173,7 @@ def _read(
         for index, objective in objectives.items():
             shown = objective.shown(seen)
             with torch.no_grad():
-                values[index].append(_read_off(objective, shown))
+                values[index].append(_checked_readings(objective, shown))
                 if (decided := objective.decided(shown)) is not None:
                     decisions[index].append(_columns(decided))
     return {
@@ -178,32 +185,33 @@ def _read(
 def _all_seen(
     model: nn.Module, samples: Dataset, rows: np.ndarray | None, loss: Loss, batch_size: int
 ) -> Iterator[Seen]:
-    """The samples at `rows` (all of them for None) in batches, knowing their positions in the split."""
-    chosen = samples if rows is None else _selected(samples, rows)
+    """The samples at `rows` (all of them for None) in batches, with their positions in the split."""
+    subset = samples if rows is None else _selected(samples, rows)
     positions = torch.arange(loop.count(samples)) if rows is None else torch.from_numpy(rows)
-    for batch in loop.batches(chosen, batch_size, like=model):
-        place = positions[batch.start : batch.stop].to(batch.labels.device)
-        yield Seen(model, batch.inputs, batch.labels, place, loss)
+    for batch in loop.batches(subset, batch_size, like=model):
+        batch_rows = positions[batch.start : batch.stop].to(batch.labels.device)
+        yield Seen(model, batch.inputs, batch.labels, batch_rows, loss)
 
 
 def _selected(samples: Any, rows: np.ndarray) -> Dataset:
     return samples.select(rows) if isinstance(samples, Samples) else Subset(samples, rows.tolist())
 
 
-def _read_off(objective: Objective, shown: Seen) -> Tensor:
-    """The readings of one batch (b, width), checked."""
-    found = _columns(objective.readings(shown))
+def _checked_readings(objective: Objective, shown: Seen) -> Tensor:
+    """The readings of one batch (b, width), checked for shape and finite values."""
+    readings = _columns(objective.readings(shown))
     expected = (1 if objective.whole else len(shown), objective.width)
-    if tuple(found.shape) != expected:
+    if tuple(readings.shape) != expected:
         raise InfluenceError(
-            f"The objective '{objective.name}' read {tuple(found.shape)} off {len(shown)} samples; expected {expected}."
+            f"The objective '{objective.name}' returned readings of shape {tuple(readings.shape)} for "
+            f"{len(shown)} samples; expected {expected}."
         )
-    if not torch.isfinite(found).all():
+    if not torch.isfinite(readings).all():
         raise InfluenceError(
             f"The objective '{objective.name}' is NaN or infinite on some validation samples, and so would be every "
             "influence on it. Expected finite numbers: check the validation samples and the loss."
         )
-    return found
+    return readings
 
 
 def _columns(values: Tensor) -> Tensor:
@@ -233,13 +241,13 @@ def _measured(
         for value in named.values():
             value.requires_grad_(True)
         for seen in _all_seen(model, samples, rows, loss, size):
-            read = _read_off(objective, objective.shown(seen))
-            place = torch.zeros(1, dtype=torch.int64, device=device) if objective.whole else seen.rows
-            values[place] = read.detach()
-            part = (weights[place] * read).sum()
-            _check_depends(objective, part)
-            found = torch.autograd.grad(part, list(named.values()), allow_unused=True)
-            for total, g in zip(gradient.values(), found, strict=True):
+            readings = _checked_readings(objective, objective.shown(seen))
+            reading_rows = torch.zeros(1, dtype=torch.int64, device=device) if objective.whole else seen.rows
+            values[reading_rows] = readings.detach()
+            weighted = (weights[reading_rows] * readings).sum()
+            _check_depends(objective, weighted)
+            gradients = torch.autograd.grad(weighted, list(named.values()), allow_unused=True)
+            for total, g in zip(gradient.values(), gradients, strict=True):
                 if g is not None:
                     total += g
     _check_finite(objective, gradient)

@@ -1,4 +1,4 @@
-"""What may an objective look at before it is measured? The held-out samples: their labels, groups and class names."""
+"""The held-out samples of an objective before it is measured: their labels, groups and class names."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class HeldOut:
     model: nn.Module
     loss: Loss
     classes: tuple[str, ...] = ()
-    """Class names in the order of the outputs; empty where nobody has named them."""
+    """Class names in the order of the outputs; empty where there are none."""
     groups: pd.DataFrame | None = None
     """Group columns (m rows), None where the samples carry none."""
     train_groups: pd.DataFrame | None = None
-    """The same columns of the training samples, to say which groups have no held-out sample."""
+    """The same columns of the training samples, to report groups without held-out samples."""
 
     def __len__(self) -> int:
         return loop.count(self.samples)
@@ -38,14 +38,14 @@ class HeldOut:
     @cached_property
     def labels(self) -> np.ndarray:
         """Given labels (m,) int64."""
-        own: Any = getattr(self.samples, "labels", None)
-        if isinstance(own, np.ndarray):
-            return own
+        stored: Any = getattr(self.samples, "labels", None)
+        if isinstance(stored, np.ndarray):
+            return stored
         dataset: Any = self.samples
         return np.asarray([int(dataset[row][1]) for row in range(len(self))], dtype=np.int64)
 
     def first(self, count: int) -> Seen:
-        """The first few samples, to look at what a function returns."""
+        """The first few samples, to check what a function returns."""
         stop = min(count, len(self))
         (batch,) = loop.batches(self.samples, stop, like=self.model, stop=stop)
         return Seen(self.model, batch.inputs, batch.labels, torch.arange(stop), self.loss)
@@ -53,5 +53,5 @@ class HeldOut:
 
 def named_classes(model: nn.Module, samples: Any) -> tuple[str, ...]:
     """Class names from the model, else from the samples, else none."""
-    found: Sequence[Any] | None = getattr(model, "classes", None) or getattr(samples, "classes", None)
-    return tuple(str(name) for name in found or ())
+    names: Sequence[Any] | None = getattr(model, "classes", None) or getattr(samples, "classes", None)
+    return tuple(str(name) for name in names or ())

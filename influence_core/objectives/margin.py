@@ -1,4 +1,4 @@
-"""Why this class and not that one? The margin between two outputs of one prediction.
+"""Margin between two outputs of one prediction: why one class and not another.
 
 f = z_other - z_chosen, to be lowered: positive influence = a step on the sample widens the lead of `chosen`
 """
@@ -14,7 +14,7 @@ from influence_core.objectives.seen import Seen
 
 @dataclass(frozen=True)
 class Margin(Objective):
-    """How far one output stays behind another, by their names and their places among the outputs."""
+    """How far one output stays behind another, by their names and their positions among the outputs."""
 
     chosen: str
     other: str

@@ -1,4 +1,4 @@
-"""Which objectives does a name stand for?
+"""Names of objectives, and the objectives they stand for.
 
     utility                              mean validation loss
     utility:class                        one objective a class;  utility:class:shirt  that one alone
@@ -59,45 +59,45 @@ FAMILIES: dict[str, Family] = {"utility": _utility, "fairness": _fairness, "robu
 def resolved(
     objectives: Sequence[str | Objective | Function], classes: Sequence[str] = ()
 ) -> tuple[Objective, ...]:
-    """All objectives asked for, in order, each once.
+    """All requested objectives, in order, each once.
 
     Raises:
         InfluenceError: an unknown name, or two objectives with the same name.
     """
-    found = [one for asked in objectives for one in _one(asked, tuple(classes))]
-    names = [objective.name for objective in found]
+    all_objectives = [one for request in objectives for one in _objectives_for(request, tuple(classes))]
+    names = [objective.name for objective in all_objectives]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InfluenceError(
             f"Two objectives are called {', '.join(twice)}, and one column would overwrite the other. Ask for each "
             "once, or give your own another name."
         )
-    return tuple(found)
+    return tuple(all_objectives)
 
 
 def objective_by_name(objective: str | Objective | Function) -> Objective:
-    """The one objective of a name.
+    """The single objective of a name.
 
     Raises:
-        InfluenceError: an unknown name, or one that stands for several.
+        InfluenceError: an unknown name, or one that stands for several objectives.
     """
-    found = _one(objective, ())
-    if len(found) != 1:
-        raise InfluenceError(f"'{objective}' stands for {len(found)} objectives; name one of them.")
-    return found[0]
+    matches = _objectives_for(objective, ())
+    if len(matches) != 1:
+        raise InfluenceError(f"'{objective}' stands for {len(matches)} objectives; name one of them.")
+    return matches[0]
 
 
-def _one(asked: str | Objective | Function, classes: tuple[str, ...]) -> list[Objective]:
-    if isinstance(asked, Objective):
-        return [asked]
-    if callable(asked):
-        return [Own.of(asked)]
-    family, *parts = asked.split(":")
+def _objectives_for(request: str | Objective | Function, classes: tuple[str, ...]) -> list[Objective]:
+    if isinstance(request, Objective):
+        return [request]
+    if callable(request):
+        return [Own.of(request)]
+    family, *parts = request.split(":")
     if family not in FAMILIES:
         raise InfluenceError(
-            f"Objective '{asked}' is not known; expected one of {', '.join(FAMILIES)}, an Objective of your own or a "
-            "function of (model, inputs, labels)."
+            f"Objective '{request}' is not known; expected one of {', '.join(FAMILIES)}, an Objective or a function of "
+            "(model, inputs, labels)."
         )
     try:
         return FAMILIES[family](parts, classes)
     except ValueError as error:
-        raise InfluenceError(f"Objective '{asked}' is not known; expected {error}.") from error
+        raise InfluenceError(f"Objective '{request}' is not known; expected {error}.") from error

@@ -1,4 +1,4 @@
-"""`Seen`: held-out samples as the model sees them, with what it answers."""
+"""`Seen`: a batch of held-out samples with the model's outputs and losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Seen:
     labels: Tensor
     """(b, ...) on the model's device."""
     rows: Tensor
-    """(b,) int64: positions in the held-out split, whatever batch the samples came in."""
+    """(b,) int64: positions in the held-out split, independent of the batch."""
     loss: Loss
 
     def __len__(self) -> int:
@@ -38,5 +38,5 @@ class Seen:
         return checked(self.loss(self.outputs, self.labels), len(self))
 
     def with_inputs(self, inputs: Any) -> Seen:
-        """The same samples with other inputs, such as attacked ones; outputs and losses are computed anew."""
+        """The same samples with other inputs, such as attacked ones; outputs and losses are recomputed."""
         return replace(self, inputs=inputs)

@@ -1,9 +1,9 @@
-"""Is it there at all? An objective's value with its interval; for a gap also whether chance alone would make it.
+"""An objective's value with its interval; for a gap also whether chance alone would produce it.
 
-Interval: percentile bootstrap over held-out samples, 95 %, with the groups at the ends of a gap held fixed, so that it
-can cross zero. The largest of several differences is positive even where groups mean nothing, so a gap must also beat a
-permutation test (readings dealt out anew among samples of the same label; among all, for demographic parity): it counts
-as there when its interval lies above zero and p <= 0.05.
+Interval: percentile bootstrap over held-out samples, 95 %, with the groups at the ends of a gap fixed, so that it can
+cross zero. The largest of several differences is positive even where groups mean nothing. So a gap must also beat a
+permutation test (readings shuffled among samples of the same label; among all, for demographic parity): it counts as
+present when its interval lies above zero and p <= 0.05.
 """
 
 from typing import Any
@@ -23,12 +23,12 @@ LEVEL = 0.05
 
 
 def judged(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
-    """What run.json says of an objective: value, low, high, present (None unless it is a gap), words, notes.
+    """The entry of run.json for an objective: value, low, high, present (None unless it is a gap), words, notes.
 
-    `rate` holds the same of the model's decisions, where there is such a reading.
+    `rate` holds the same for the model's decisions, where there is such a reading.
     """
     objective = measured.objective
-    found = {
+    summary = {
         "title": objective.title,
         "unit": objective.unit,
         "samples": len(measured.readings),
@@ -38,8 +38,8 @@ def judged(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
     }
     if measured.decisions is not None:
         rate = _interval(objective, measured.decisions, seed)
-        found["rate"] = {**rate, **objective.words(measured.decisions)}
-    return found
+        summary["rate"] = {**rate, **objective.words(measured.decisions)}
+    return summary
 
 
 def _interval(objective: Objective, readings: Tensor, seed: int) -> dict[str, Any]:
@@ -48,14 +48,14 @@ def _interval(objective: Objective, readings: Tensor, seed: int) -> dict[str, An
     if not objective.gap:
         return {"value": value, "low": low, "high": high, "present": None}
     p = _permuted(objective, readings, value, np.random.default_rng(seed))
-    there = low is not None and low > 0 and p <= LEVEL
-    return {"value": value, "low": low, "high": high, "p_value": p, "present": there}
+    present = low is not None and low > 0 and p <= LEVEL
+    return {"value": value, "low": low, "high": high, "p_value": p, "present": present}
 
 
 def _bootstrap(
     objective: Objective, readings: Tensor, rng: np.random.Generator
 ) -> tuple[float | None, float | None]:
-    """The 95 % interval; nothing for a single reading, which cannot be drawn anew."""
+    """The 95 % interval; None for a single reading, which cannot be resampled."""
     m = len(readings)
     if m < 2:
         return None, None
@@ -66,13 +66,13 @@ def _bootstrap(
 
 
 def _permuted(objective: Objective, readings: Tensor, value: float, rng: np.random.Generator) -> float:
-    """Share of permutations with a gap at least as large, the observed one among them."""
+    """Share of permutations with a gap at least as large, the observed one included."""
     strata, ones = objective.strata.numpy(), torch.ones(len(readings)).to(readings)
-    members = [np.flatnonzero(strata == number) for number in np.unique(strata[strata >= 0])]
+    strata_rows = [np.flatnonzero(strata == number) for number in np.unique(strata[strata >= 0])]
     as_large = 0
     for _ in range(DEALS):
-        dealt = np.arange(len(strata))
-        for rows in members:
-            dealt[rows] = rng.permutation(rows)
-        as_large += float(objective.value(readings[torch.from_numpy(dealt)], ones)) >= value
+        permuted = np.arange(len(strata))
+        for rows in strata_rows:
+            permuted[rows] = rng.permutation(rows)
+        as_large += float(objective.value(readings[torch.from_numpy(permuted)], ones)) >= value
     return (1 + as_large) / (1 + DEALS)

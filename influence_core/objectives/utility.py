@@ -1,7 +1,7 @@
-"""Does a sample help the model to predict well, over all classes or within one?
+"""Utility: the mean loss over all classes or within one.
 
-utility            f = 1/m sum_j loss_j
-utility of class c f = 1/m_c sum_{j: y_j = c} loss_j        a sample can help one class and harm another
+utility              f = 1/m sum_j loss_j
+utility of class c   f = 1/m_c sum_{j: y_j = c} loss_j        a sample can help one class and harm another
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class ClassUtility(Objective):
 
     label: str
     members: Tensor | None = None
-    """(m,) 1 where a sample is of the class; found by `bound`."""
+    """(m,) 1 where a sample is of the class; set by `bound`."""
     linear: ClassVar[bool] = True
 
     @property
@@ -53,7 +53,7 @@ class ClassUtility(Objective):
         members = held.labels == held.classes.index(self.label)
         if not members.any():
             raise ObjectiveError(
-                f"Class '{self.label}' has no validation sample, so nothing can be said about the loss on it. Add "
+                f"Class '{self.label}' has no validation sample, so the loss on it cannot be measured. Add "
                 "validation samples of this class."
             )
         return replace(self, members=torch.from_numpy(members).double())

@@ -1,1 +1,1 @@
-"""A change of the training data, proposed, decided or by rule, and what it is predicted to do."""
+"""Changes of the training data, decided by people or by a rule, and their predicted effects."""

@@ -2,8 +2,8 @@
 
 The flagged samples are swept once under their given label and under every candidate, against the directions of all
 objectives at once: k objectives and c labels cost s x c rows, not k sweeps. Directions are those of the run's own
-objectives, and one for each class and each group of the validation samples: their mean validation loss. Swept are all
-samples in doubt, those somebody decided on, and some random ones of every class as a yardstick.
+objectives, and one for each class and each group of the validation samples: their mean validation loss. The sweep
+covers all samples in doubt, those with a decision, and some random ones of every class as a yardstick.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,26 +37,32 @@ MOST_FLAGGED = 3000
 REFERENCE = 20
 """Random samples of each given label, for the comparison with random batches."""
 FULL = 10
-"""Classes up to which every label is a candidate."""
+"""Most classes for which every label is a candidate."""
 CANDIDATES = 4
-"""Candidates otherwise: given, suggested, and the most probable others."""
+"""Candidates for more classes: given, suggested, and the most probable others."""
 
 
 def prepare(
     run: RunTables, inputs: Inputs, *, also: tuple[str, ...] = (), on_progress: Progress | None = None
 ) -> Advice:
-    """Sweep the samples in doubt, and those in `also`, under their candidate labels, kept beside the run."""
-    flagged, reference = _chosen(run, also)
+    """Sweep the samples in doubt, and those in `also`, under their candidate labels; store the result by the run."""
+    flagged, reference = _flagged_and_reference(run, also)
     positions = np.concatenate([flagged, reference])
-    known = aims(run, inputs)
-    c = len(run.classes)
-    most = c if c <= FULL else CANDIDATES
-    pairs = [(row, p, label) for row, p in enumerate(positions) for label in candidate_labels(run, p, most)]
-    rows, at, labels = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
-    products = np.full((len(positions), c, len(known)), np.nan, np.float32)
-    directions = [direction for _, direction in known]
-    products[rows, labels] = pair_products(inputs, at, labels, directions, on_progress=on_progress)
-    advice = advice_of(run, tuple(aim for aim, _ in known), positions, products, len(flagged))
+    measured = aims(run, inputs)
+    classes = len(run.classes)
+    most = classes if classes <= FULL else CANDIDATES
+    pairs = [
+        (row, position, label)
+        for row, position in enumerate(positions)
+        for label in candidate_labels(run, position, most)
+    ]
+    rows, sample_positions, labels = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+    products = np.full((len(positions), classes, len(measured)), np.nan, np.float32)
+    directions = [direction for _, direction in measured]
+    products[rows, labels] = pair_products(
+        inputs, sample_positions, labels, directions, on_progress=on_progress
+    )
+    advice = advice_of(run, tuple(aim for aim, _ in measured), positions, products, len(flagged))
     write_advice(run, advice)
     return advice
 
@@ -73,35 +79,35 @@ class Pairs(Dataset):
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
         position = int(self.positions[row])
-        if self._last is None or self._last[0] != position:  # a sample's candidates stand side by side
+        if self._last is None or self._last[0] != position:  # candidates of one sample are consecutive
             self._last = position, self.samples[position][0]
         return self._last[1], int(self.labels[row])
 
 
 def aims(run: RunTables, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim, Direction]]:
-    """What can be predicted for this run, with its direction: its objectives, then its classes and groups.
+    """The objectives that can be predicted for this run, each with its direction: its own, then its classes and groups.
 
-    An objective of somebody's own code has no direction without that code; it is left out here, and predictions for
-    it cover removals only (predicted_effects.py reads its column).
+    An objective from a user's own code has no direction without that code and is left out here; predictions for it
+    cover removals only (predicted_effects.py reads its column).
     """
-    found = []
+    with_direction = []
     for name in [column.removeprefix("influence_") for column in run.samples if _is_influence(column)]:
         try:
             objective = objective_of(run, name)
             direction = objective_gradient(inputs.model, inputs.val, objective, loss=inputs.loss)
         except InfluenceError:
             continue
-        found.append((Aim(name, "run", _title(run, name)), direction))
+        with_direction.append((Aim(name, "run", _title(run, name)), direction))
     if everything:
-        found += [
+        with_direction += [
             (aim, objective_gradient(inputs.model, part, "utility", loss=inputs.loss))
             for aim, part in parts_of(inputs.val)
         ]
-    return found
+    return with_direction
 
 
 def objective_of(run: RunTables, name: str) -> str | Objective:
-    """The objective behind a column influence_<name>: gaps by what the run wrote of them, others by their name."""
+    """The objective behind a column influence_<name>: gaps by their entry in run.json, others by their name."""
     facts = run.description.get("objectives", {}).get(name, {})
     if "column" in facts:
         column, kind, positive = facts["column"], facts.get("kind"), facts.get("positive") or []
@@ -111,15 +117,15 @@ def objective_of(run: RunTables, name: str) -> str | Objective:
 
 
 def parts_of(val: Samples) -> list[tuple[Aim, Samples]]:
-    """The validation samples of each class and of each group of enough samples."""
+    """The validation samples of each class and of each group that has enough samples."""
     parts = []
     for number, name in enumerate(val.classes):
         members = np.flatnonzero(val.labels == number)
         if len(members) >= FEWEST:
             parts.append((Aim(f"class {name}", "class", f"loss on class {name}"), val.select(members)))
     for column in val.groups.columns:
-        found = levels(val.groups, str(column))
-        for level, members in found.items() if len(found) <= MOST_LEVELS else ():
+        members_by_level = levels(val.groups, str(column))
+        for level, members in members_by_level.items() if len(members_by_level) <= MOST_LEVELS else ():
             title = f"loss where {column} is {level}"
             parts.append((Aim(f"{column} = {level}", "group", title), val.select(members)))
     return parts
@@ -160,8 +166,8 @@ def pair_products(
     return swept.products.numpy()
 
 
-def _chosen(run: RunTables, also: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in doubt (and asked for), and random ones of each given label."""
+def _flagged_and_reference(run: RunTables, also: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the samples in doubt and in `also`, and of random ones of each given label."""
     suspicion = run.samples["suspicion"].to_numpy(float)
     flagged = np.argsort(-suspicion, kind="stable")[: min(MOST_FLAGGED, int((suspicion >= FLOOR).sum()))]
     flagged = np.unique(np.concatenate([flagged, positions_of(run, also)])).astype(np.int64)
@@ -180,5 +186,5 @@ def _is_influence(column: Any) -> bool:
 
 
 def _title(run: RunTables, name: str) -> str:
-    known: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
-    return str(known.get("target") or name)
+    column: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
+    return str(column.get("target") or name)

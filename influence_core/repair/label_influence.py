@@ -1,4 +1,4 @@
-"""`Advice`: the influence of samples in doubt under other labels, kept beside the run and read without torch."""
+"""`Advice`: the influence of samples in doubt under other labels, stored beside the run and read without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from influence_core.run_files.tables import RunTables
 from influence_core.system import atomic
 
 FOLDER, ARRAYS, FACTS = "advice", "products.npz", "advice.json"
-FLOOR = 0.3  # suspicion from which samples are prepared: below it a rule would hardly change anything
+FLOOR = 0.3  # suspicion from which samples are prepared: below it a rule hardly changes anything
 
 
 @dataclass(frozen=True)
 class Aim:
-    """One objective to be predicted. kind: "run" (a column of the run), "class" or "group"."""
+    """One objective to predict. kind: "run" (a column of the run), "class" or "group"."""
 
     name: str
     kind: str
@@ -29,7 +29,7 @@ class Aim:
 class Advice:
     """Influence of s prepared samples under c labels on k objectives; products (s, c, k), NaN where not prepared.
 
-    reference: (s,) bool, the random samples that stand for what a random batch would do.
+    reference: (s,) bool, the random samples from which random batches are drawn.
     """
 
     aims: tuple[Aim, ...]
@@ -50,7 +50,7 @@ class Advice:
 
 
 def read_advice(run: RunTables) -> Advice | None:
-    """What prepare kept for this run, or None."""
+    """The advice that `prepare` stored for this run, or None."""
     folder = run.path / FOLDER
     if not (folder / FACTS).exists():
         return None
@@ -76,7 +76,7 @@ def advice_of(
     run: RunTables, known: tuple[Aim, ...], positions: np.ndarray, products: np.ndarray, flagged: int
 ) -> Advice:
     rows = run.samples.iloc[positions]
-    number = {name: at for at, name in enumerate(run.classes)}
+    number = {name: position for position, name in enumerate(run.classes)}
     return Advice(
         aims=known,
         ids=tuple(map(str, rows.index)),
@@ -88,7 +88,7 @@ def advice_of(
 
 
 def write_advice(run: RunTables, advice: Advice) -> None:
-    """Keep it beside the run."""
+    """Store the advice beside the run."""
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     content = BytesIO()

@@ -1,15 +1,17 @@
-"""What would a repair do, before it is done? First-order predictions, with who would pay for it.
+"""First-order predictions of what a repair would do, and of the classes and groups that would get worse.
 
 Removing sample i takes its training step away, so an objective f (a loss: lower is better) changes by about
     removed:    +influence_i(label)                               times s
     relabelled: +influence_i(label) - influence_i(new label)      times s
     weight w:   +(1 - w) influence_i(label)                       times s
-and a batch by the sum. influence = <g_i, grad f> at the trained weights (candidate_labels.py); s is what one unit of
-it is worth in a whole training, a number of the size of a learning rate that no formula gives reliably for AdamW.
-Hence two readings. Before any verification: the sign, and how many of 1,000 random batches of the same size, class
-mix and actions have a worse prediction; it needs no scale. After one: s is fitted to what retraining measured
-(calibration), and the prediction is in units of loss and points of accuracy, with the fit's own quality beside it.
-Ignored: curvature, interactions between samples, and the path of training; fidelity.py measures how much that costs.
+and a batch by the sum. influence = <g_i, grad f> at the trained weights (candidate_labels.py). s is the effect of one
+unit of it over a whole training, a number of the size of a learning rate that no formula gives reliably for AdamW.
+
+So there are two kinds of prediction. Before any verification: the sign, and how many of 1,000 random batches of the
+same size, class mix and actions have a worse prediction; this needs no scale. After one: s is fitted to what retraining
+measured (calibration), and the prediction is in units of loss and points of accuracy, with the quality of the fit
+beside it. Ignored: curvature, interactions between samples, and the path of training; benchmarks/fidelity/fidelity.py
+measures how much that costs.
 """
 
 from collections.abc import Mapping
@@ -29,14 +31,14 @@ BATCHES = 1000
 
 @dataclass(frozen=True)
 class Effects:
-    """What a repair is predicted to do.
+    """The predicted effects of a repair.
 
     table: one row an objective, index name; columns kind, title, first_order (change of the objective in loss per
         unit of learning rate; positive = the loss rises), better_than_random (share of random batches of the same
         size, class mix and actions that would do worse; 0.5 = no better than chance), loss_change (calibrated, in
         nats; missing before a verification).
-    accuracy_change: calibrated, a share of one; None before a verification.
-    covered, asked: changes that the prediction includes, and all of them.
+    accuracy_change: calibrated, a fraction; None before a verification.
+    covered, asked: number of changes that the prediction includes, and of all changes.
     """
 
     table: pd.DataFrame
@@ -46,7 +48,7 @@ class Effects:
 
     @property
     def payers(self) -> pd.DataFrame:
-        """The classes and groups whose loss is predicted to rise, the most first: shown before anything is done."""
+        """The classes and groups whose loss is predicted to rise, strongest first: shown before anything is changed."""
         table = self.table.sort_values("first_order", ascending=False)
         worse = table["kind"].isin(["class", "group"]) & (table["first_order"] > 0)
         return table.loc[worse.to_numpy()]
@@ -60,10 +62,10 @@ def predicted_effects(
     calibration: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Effects:
-    """Predict a repair for every objective of the run, each class and each group.
+    """Predict the effect of a repair on every objective of the run, each class and each group.
 
     Args:
-        calibration: "loss" and "accuracy" a unit of first-order change, fitted by a verification.
+        calibration: "loss" and "accuracy" per unit of first-order change, fitted by a verification.
     """
     changes, covered = _first_order(run, repair, advice)
     total = changes.sum(axis=0)
@@ -85,22 +87,22 @@ def predicted_effects(
 
 
 def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:
-    """Keep, relabel to each candidate, remove, or down-weight: the predicted change of every objective.
+    """The predicted change of every objective by keeping, relabelling, removing or down-weighting one sample.
 
     Returns:
-        One row an action: action, label (of relabel), weight, suggested (bool: what the rule would do), and a column
+        One row an action: action, label (of relabel), weight, suggested (bool: the action of the rule), and a column
         an objective: the first-order change of its loss, negative = better.
     """
     row = advice.row(sample)
     if row is None:
         raise RunError(
-            f"{sample!r} was not prepared: its suspicion is below {FLOOR}. Predict again with it chosen."
+            f"{sample!r} was not prepared: its suspicion is below {FLOOR}. Select it and predict again."
         )
-    about = run.samples.loc[sample]
+    facts = run.samples.loc[sample]
     given, products = int(advice.given[row]), advice.products[row]
-    doubted = about["suspicion"] >= run.description["results"]["cut"]
-    pick = suggested_action(about) if doubted else "weigh" if about["suspicion"] >= FLOOR else "keep"
-    weight = round(1 - float(about["suspicion"]), 2)
+    doubted = facts["suspicion"] >= run.description["results"]["cut"]
+    suggested = suggested_action(facts) if doubted else "weigh" if facts["suspicion"] >= FLOOR else "keep"
+    weight = round(1 - float(facts["suspicion"]), 2)
     options: list[tuple[str, str | None, float, np.ndarray]] = [
         ("keep", None, 1.0, products[given] * 0),
         ("remove", None, 0.0, products[given]),
@@ -113,7 +115,7 @@ def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:
             "action": action,
             "label": label,
             "weight": weight,
-            "suggested": action == pick and (action != "relabel" or label == about["suggested_label"]),
+            "suggested": action == suggested and (action != "relabel" or label == facts["suggested_label"]),
             **dict(zip([aim.name for aim in advice.aims], map(float, change), strict=True)),
         }
         for action, label, weight, change in options
@@ -122,8 +124,8 @@ def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:
 
 
 def _first_order(run: RunTables, repair: Repair, advice: Advice) -> tuple[np.ndarray, int]:
-    """Change of each objective by each covered change (r, k), and how many are covered."""
-    number = {name: at for at, name in enumerate(run.classes)}
+    """Change of each objective by each covered change (r, k), and how many changes are covered."""
+    number = {name: position for position, name in enumerate(run.classes)}
     rows = advice.rows
     changes = []
     for change in each(repair.changes):
@@ -146,7 +148,7 @@ def _random_batches(run: RunTables, repair: Repair, advice: Advice, seed: int) -
     A random sample relabelled to its suggestion stands for a random relabelling; drawn with replacement.
     """
     generator = np.random.default_rng(seed)
-    number = {name: at for at, name in enumerate(run.classes)}
+    number = {name: position for position, name in enumerate(run.classes)}
     total = np.zeros((BATCHES, len(advice.aims)))
     kinds: Any = repair.changes.groupby(["label_before", "action", "weight"], sort=True)
     for (label, action, weight), part in kinds:

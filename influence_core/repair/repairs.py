@@ -1,12 +1,12 @@
-"""From decisions, or a rule, to a new version of the training data. The original is never changed.
+"""A new version of the training data from decisions or a rule. The original is never changed.
 
     repair = decided(run, log)                    everything people decided
     repair = above(run, 0.5, label="shirt")       a rule: all of class shirt above suspicion 0.5
     version = repaired(train, repair)             the same samples under other labels and weights
 
-A version keeps every row: a removed sample has weight 0, a down-weighted one less than 1, so that trainings on two
-versions meet the other samples in the same order. Its fingerprint depends on what it holds only: a repair that changes
-nothing has its parent's fingerprint, and the same changes have the same one whoever made them.
+A version keeps every row: a removed sample has weight 0, a down-weighted one less than 1. So trainings on two versions
+meet the other samples in the same order. Its fingerprint depends on its content only: a repair that changes nothing has
+its parent's fingerprint, and the same changes have the same one, whatever their author.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 ACTIONS = ("relabel", "remove", "weigh")
 TOOL = "rule"
-SURE = 0.5  # a suggestion less probable than this is no label to give: the sample is removed instead
+SURE = 0.5  # samples with a less probable suggestion are removed instead of relabelled
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What is to be changed, by whom, and from which run.
+    """Changes to make, with their author and the run they come from.
 
     changes: index sample_id; columns action (relabel, remove, weigh), label_before, label_after (missing unless
         relabelled), weight (1 unless removed or weighed), by (a reviewer, or "rule").
-    undone: how many decisions were taken back before, for the report.
-    aim: the fairness objective it is to lower; None: accuracy.
+    undone: how many decisions were undone before, for the report.
+    aim: the fairness objective it should lower; None: accuracy.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Version:
     """The training samples after a repair: n rows in the order of the original.
 
     samples: n samples under the labels after the repair; weights: (n,) float32, 0 = removed.
-    fingerprint: sha256 of what it holds; parent: that of the samples it was made from.
+    fingerprint: sha256 of its content; parent: that of the original samples.
     """
 
     samples: "Samples"
@@ -74,7 +74,7 @@ class Version:
         return self.samples.select(np.flatnonzero(self.weights > 0))
 
     def to_json(self) -> dict[str, Any]:
-        """What changed, by whom, from which run: stands beside every file made from this version."""
+        """The changes, their authors and the run: written beside every file made from this version."""
         changes = self.repair.changes
         return {
             "name": self.repair.name,
@@ -102,7 +102,7 @@ def changes_of(rows: Sequence[tuple[str, str, str, str | None, float, str]]) -> 
 
 
 def decided(run: RunTables, log: DecisionLog, *, name: str = "everything decided") -> Repair:
-    """What people decided: relabelled and removed samples; kept ones are no change."""
+    """The changes that people decided: relabelled and removed samples; kept ones are no change."""
     table = corrections(run, log)
     rows = []
     for row in each(table):
@@ -116,7 +116,7 @@ def decided(run: RunTables, log: DecisionLog, *, name: str = "everything decided
 
 
 def most_suspicious(run: RunTables, k: int, *, label: str | None = None) -> Repair:
-    """The k most suspicious samples, of one given label or of all, each with the action suggested for it."""
+    """The k most suspicious samples, of one given label or of all, each with its suggested action."""
     table = _of_label(run, label).sort_values("suspicion", ascending=False, kind="stable").head(k)
     of = f" of class {label}" if label is not None else ""
     return _by_rule(run, table, f"the {len(table):,} most suspicious{of}")
@@ -130,30 +130,30 @@ def above(run: RunTables, cut: float, *, label: str | None = None) -> Repair:
 
 
 def suggested(run: RunTables) -> Repair:
-    """What the run itself proposes: everything from its own cut on."""
+    """The proposal of the run itself: every sample from its own cut on."""
     return above(run, float(run.description["results"]["cut"]))
 
 
 def suggested_action(row: Any) -> str:
-    """What the rule does with a sample in doubt: relabel to a suggestion that is more likely right than not."""
+    """The action of the rule for a sample in doubt: relabel if the suggestion is more likely right than not."""
     return "relabel" if row.suggested_probability >= SURE else "remove"
 
 
 def repaired(train: "Samples", repair: Repair) -> Version:
-    """Apply a repair to the samples its run was made of.
+    """Apply a repair to the samples of its run.
 
     Raises:
-        DataError: a sample or label that `train` does not have, or a label that is not the one that was repaired.
+        DataError: a sample or label that `train` does not have, or a label that differs from the repaired one.
     """
-    place = {sample: position for position, sample in enumerate(train.ids)}
+    position_of = {sample: position for position, sample in enumerate(train.ids)}
     number = {name: position for position, name in enumerate(train.classes)}
     labels, weights = train.labels.copy(), np.ones(len(train), np.float32)
     for row in each(repair.changes):
-        position = place.get(str(row.Index))
+        position = position_of.get(str(row.Index))
         if position is None or train.classes[labels[position]] != row.label_before:
             raise DataError(
                 f"The repair changes {row.Index!r} with the label {row.label_before!r}, which these "
-                f"{len(train):,} training samples do not have. Give the dataset that the run was made of."
+                f"{len(train):,} training samples do not have. Give the dataset of the run."
             )
         if row.action == "relabel":
             if row.label_after not in number:
@@ -165,8 +165,8 @@ def repaired(train: "Samples", repair: Repair) -> Version:
         weights[position] = row.weight
     relabelled = train.relabelled(labels)
     changed = (labels != train.labels).any() or (weights != 1).any()
-    print_ = fingerprint(relabelled.fingerprint, weights) if changed else train.fingerprint
-    return Version(relabelled, weights, print_, train.fingerprint, repair)
+    digest = fingerprint(relabelled.fingerprint, weights) if changed else train.fingerprint
+    return Version(relabelled, weights, digest, train.fingerprint, repair)
 
 
 def fingerprint(samples: str, weights: np.ndarray) -> str:
@@ -178,28 +178,30 @@ def check_trainable(version: Version, *, needs: Sequence[int] = ()) -> None:
     """Raise unless a model can be trained on this version.
 
     Args:
-        version: What was repaired.
-        needs: Labels (as numbers) that validation or test samples carry; default: the classes of before.
+        version: The repaired samples.
+        needs: Labels (as numbers) that validation or test samples carry; default: the classes before the repair.
 
     Raises:
-        DataError: nothing left, a class lost, or one sample of a class; each with the way out.
+        DataError: no sample left, a class lost, or one sample of a class; the message names a way out.
     """
-    left = np.bincount(version.samples.labels[version.weights > 0], minlength=len(version.samples.classes))
+    remaining = np.bincount(
+        version.samples.labels[version.weights > 0], minlength=len(version.samples.classes)
+    )
     names, way = version.samples.classes, "Keep some of them on the Review page, or choose a smaller repair."
-    if not left.sum():
+    if not remaining.sum():
         raise DataError(
             f"The repair '{version.repair.name}' removes all {len(version.samples):,} samples. {way}"
         )
-    wanted = sorted({int(label) for label in needs}) or range(len(names))
-    if lost := [names[label] for label in wanted if not left[label]]:
+    required = sorted({int(label) for label in needs}) or range(len(names))
+    if lost := [names[label] for label in required if not remaining[label]]:
         raise DataError(
             f"After the repair '{version.repair.name}' no sample is left of {', '.join(lost[:5])}: a model trained on "
-            f"it could never answer so, and could not be compared with the one of before. {way}"
+            f"it could never predict that class, and could not be compared with the one before. {way}"
         )
-    if lonely := [names[label] for label in wanted if left[label] == 1]:
+    if single := [names[label] for label in required if remaining[label] == 1]:
         raise DataError(
-            f"After the repair '{version.repair.name}' a single sample is left of {', '.join(lonely[:5])}; nothing can "
-            f"be learned from one. {way}"
+            f"After the repair '{version.repair.name}' a single sample is left of {', '.join(single[:5])}; one "
+            f"sample is too few to learn from. {way}"
         )
 
 

@@ -1,1 +1,1 @@
-"""A finished run in the hand: its tables, and what can be explained with its model."""
+"""Finished runs: their tables, and explanations of single predictions by their model."""

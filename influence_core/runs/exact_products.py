@@ -1,9 +1,9 @@
-"""What are the exact products <g_i, v> of a few samples with one direction, when asked for round after round?
+"""Exact products <g_i, v> of a few samples with one direction, requested round after round.
 
-Forward mode (ways.py) gives them in about two thirds of the time of a sweep, since no gradient is formed.
-It is taken where four of the rows agree with autograd within 1e-4, the tolerance of the sweep's own study; else, and
-for a model that decides by its batch, the sweep scores them: the same numbers, slower. The study of the model is made
-once and kept with the opened model, whose weights a run compares again before it uses them.
+Forward mode (one_direction/ways.py) computes them in about two thirds of the time of a sweep, since no gradient is
+formed. It is used where four of the rows agree with autograd within 1e-4, the tolerance of the sweep's own study.
+Otherwise, and for a model that decides by its batch, the sweep scores them: the same numbers, slower. The study of the
+model is made once and stored with the opened model, whose weights a run compares again before it uses them.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ from influence_core.errors import LayerError
 from influence_core.inputs.reopened import Inputs
 
 ROWS = 64
-"""Samples of a pass."""
+"""Samples per pass."""
 PROBE = 4
-"""Rows of every call that are compared with one-sample autograd: 0.03 s of processor for the demo's network."""
+"""Rows of every call that are compared with one-sample autograd: 0.03 s of processor time for the demo's network."""
 
 
 def exact_products(
@@ -41,8 +41,8 @@ def exact_products(
         if hasattr(samples, "select")
         else torch.utils.data.Subset(samples, rows.tolist())
     )
-    found = None if study.decided else _forward(inputs, few, direction, precision)
-    if found is None:
+    products = None if study.decided else _forward(inputs, few, direction, precision)
+    if products is None:
         swept = sweep(
             inputs.model,
             few,
@@ -53,14 +53,14 @@ def exact_products(
             batch_size=ROWS,
             study=study,
         )
-        found = swept.products[:, 0]
-    return found.double().numpy()
+        products = swept.products[:, 0]
+    return products.double().numpy()
 
 
 def _study(inputs: Inputs, samples: torch.utils.data.Dataset, precision: str) -> Study:
-    """What was found about the opened model: looked for once for each precision and set of trainable parameters."""
+    """The study of the opened model, made once for each precision and set of trainable parameters."""
     scored = in_precision(inputs.model, exact_name(precision))
-    key = precision, tuple(trainable(scored))  # of what is frozen a fingerprint of weights says nothing
+    key = precision, tuple(trainable(scored))  # a fingerprint of weights does not show which are frozen
     if key not in inputs.studies:
         inputs.studies[key] = studied(scored, samples, loss_by_name(inputs.loss))
     return inputs.studies[key]
@@ -72,7 +72,7 @@ def _forward(
     """Products (r,) by forward mode, or None where it is not offered or not exact enough for this model."""
     name = exact_name(precision)
     try:
-        found = measured_directional(
+        result = measured_directional(
             inputs.model,
             few,
             direction,
@@ -82,6 +82,6 @@ def _forward(
             precision=name,
             probe=PROBE,
         )
-    except LayerError:  # no forward derivative, or a wrong one; what is wrong with the model the sweep says
+    except LayerError:  # no forward derivative, or a wrong one; the sweep reports the fault
         return None
-    return found.values if found.relative_error <= WITHIN[torch.float32] else None
+    return result.values if result.relative_error <= WITHIN[torch.float32] else None

@@ -1,11 +1,11 @@
-"""Which training samples made this prediction what it is? Exact influence on ONE sample, found among n in a moment.
+"""Exact influence of the training samples on ONE prediction, found among n samples in a moment.
 
     influence of training sample i on a prediction f = <g_i, grad f>        (Yang et al., TMLR 2026, arXiv 2405.17490)
 
 f is the sample's own loss, or its margin between two classes, as something to be lowered, so positive = helpful. The
-stored sketches of a run estimate all n products with one matrix product; the few that can be among the extremes are
-scored again exactly by the engine, and what the shortlist may have missed is part of the answer (shortlist.py).
-Read the other way round, the same products tell whom a training sample helps and hurts: `affected`.
+stored sketches of a run estimate all n products with one matrix product. The few that can be among the extremes are
+scored again exactly by the engine, and what the shortlist may have missed is part of the answer (shortlist.py). The
+same products, the other way round, show which samples a training sample helps and hurts: `affected`.
 """
 
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ from influence_core.runs.exact_products import exact_products
 from influence_core.runs.shortlist import Quality, shortlist
 
 TOP = 50
-"""As many of each end are found whatever k is: their sum is reported as a share of the total."""
+"""Samples found at each end, whatever k is: their sum is reported as a share of the total."""
 WORST = 5.0
-"""Times the usual error of sketches of this length, from which they are not believed."""
+"""Sketches are refused from this many times the usual error of sketches of their length."""
 SPLITS = ("val", "test", "train")
-"""Where an id is looked for, in this order."""
+"""Splits in which an id is searched, in this order."""
 
 Objectives = str | tuple[str, str]
 """\"loss\", or two class names: the margin of the first over the second."""
@@ -48,7 +48,7 @@ class Explanation:
     """
 
     sample_id: str | None
-    """None for a sample that was handed over instead of named."""
+    """None for a sample that was passed as input instead of by id."""
     split: str
     """"val", "test", "train", or "given"."""
     label: str
@@ -56,7 +56,7 @@ class Explanation:
     probabilities: np.ndarray
     """(c,) softmax of the model's outputs."""
     title: str
-    """What is influenced, for example "loss of this prediction"."""
+    """The influenced quantity, for example "loss of this prediction"."""
     among: str
     """The split of `helpful` and `harmful`: "train", or "val" for `affected`."""
     helpful: pd.DataFrame
@@ -67,7 +67,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """One sample: as the model reads it (no batch axis), its class number, and where it stands."""
+    """One sample: its model input (no batch axis), its class number, and its place in the run."""
 
     value: Any
     label: int
@@ -90,16 +90,16 @@ def explain(
 
     Args:
         inputs: Model and data of the run.
-        sample: an id of the validation, test or training split (looked for in this order); or a pair (input, label)
+        sample: an id of the validation, test or training split (searched in this order); or a pair (input, label)
             such as dataset.val[0], label a class name or its number, or None for the class the model predicts; or the
-            bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts (label gives another).
+            bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts (`label` sets another).
         label: the label of a picture given as bytes.
         objective: "loss", or ("coat", "shirt") for the margin of coat over shirt.
-        split: "val", "test" or "train" when the same id stands in several. A training sample is never listed itself.
+        split: "val", "test" or "train" when the same id is in several. A training sample is never listed itself.
 
     Raises:
-        RunError: the id is not known, or model or data are no longer those of the run.
-        DataError: the bytes are no picture that is read.
+        RunError: the id is unknown, or model or data are no longer those of the run.
+        DataError: the bytes are no supported picture.
     """
     _check(k)
     _check_shared(run, inputs)
@@ -107,13 +107,13 @@ def explain(
         if isinstance(sample, bytes):
             sample = _picture(inputs, sample), label
         target = _target(run, inputs, sample, split)
-        return _explained(run, inputs, target, _chosen(run, objective), "train", k)
+        return _explained(run, inputs, target, _margin_or_none(run, objective), "train", k)
 
 
 def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10) -> Explanation:
-    """The k validation samples that a training sample helps and the k it hurts most: their loss after a step on it.
+    """The k validation samples that a step on a training sample helps, and the k it hurts most, by their loss.
 
-    Test samples are left out on purpose: what is decided by looking at them could no longer be judged on them.
+    Test samples are left out on purpose: decisions that used them could no longer be judged on them.
     """
     _check(k)
     _check_shared(run, inputs)
@@ -128,7 +128,7 @@ def _check(k: int) -> None:
 
 
 def _check_shared(run: RunTables, inputs: Inputs) -> None:
-    """Compare a model that others hold with the run once more: they may have trained it since."""
+    """Compare a shared model with the run once more: its other users may have trained it since."""
     if inputs.shared:
         check_model(run, inputs.model)
 
@@ -136,7 +136,7 @@ def _check_shared(run: RunTables, inputs: Inputs) -> None:
 def _target(run: RunTables, inputs: Inputs, sample: str | tuple[Any, Any], split: str | None) -> _Target:
     if not isinstance(sample, str):
         value, label = sample
-        return _given(run, inputs, value, label)
+        return _unnamed_target(run, inputs, value, label)
     for name in SPLITS if split is None else (split,):
         if (position := run.find(sample, name)) is not None:
             value, label = inputs.split(name)[position]
@@ -147,7 +147,7 @@ def _target(run: RunTables, inputs: Inputs, sample: str | tuple[Any, Any], split
     )
 
 
-def _given(run: RunTables, inputs: Inputs, value: Any, label: Any) -> _Target:
+def _unnamed_target(run: RunTables, inputs: Inputs, value: Any, label: Any) -> _Target:
     if label is None:
         logits = identity.logits_of(inputs.model, _One(value, 0))
         label = int(logits.argmax())
@@ -157,11 +157,11 @@ def _given(run: RunTables, inputs: Inputs, value: Any, label: Any) -> _Target:
 
 
 def _picture(inputs: Inputs, data: bytes) -> torch.Tensor:
-    """A picture of a stranger as the model reads its own, through the one careful decoder."""
+    """An uploaded picture as the model reads its own, through the same careful decoder."""
     preprocessing = getattr(inputs.model, "preprocessing", None)
     if preprocessing is None or preprocessing.size is None:
         raise DataError(
-            "This model reads no pictures. Expected one opened with a size, such as 28 x 28 pixels."
+            "This model reads no pictures. Expected a model opened with a picture size, such as 28 x 28 pixels."
         )
     try:
         picture = decode_picture(data)
@@ -185,8 +185,8 @@ class _One(torch.utils.data.Dataset):
         return self.item
 
 
-def _chosen(run: RunTables, objective: Objectives) -> Objective | None:
-    """None for the sample's own loss."""
+def _margin_or_none(run: RunTables, objective: Objectives) -> Objective | None:
+    """The margin objective; None for the sample's own loss."""
     if objective == "loss":
         return None
     if isinstance(objective, str) or len(objective) != 2 or objective[0] == objective[1]:
@@ -206,23 +206,23 @@ def _class(run: RunTables, name: str) -> int:
 def _explained(
     run: RunTables, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
 ) -> Explanation:
-    began, one = perf_counter(), _One(target.value, target.label)
-    direction = objective_gradient(inputs.model, one, objective or "utility", loss=inputs.loss)
-    logits = identity.logits_of(inputs.model, one)[0]
+    began, single = perf_counter(), _One(target.value, target.label)
+    direction = objective_gradient(inputs.model, single, objective or "utility", loss=inputs.loss)
+    logits = identity.logits_of(inputs.model, single)[0]
     estimates, lengths = _estimates(run, inputs, direction, among)
     candidates = np.arange(len(estimates))
     if among == target.split and target.position is not None:
-        candidates = np.delete(candidates, target.position)  # its own step on itself is no news
-    found = shortlist(
+        candidates = np.delete(candidates, target.position)  # its influence on itself means nothing
+    selection = shortlist(
         estimates[candidates],
         lengths[candidates],
         lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=_precision(run)),
         q=run.sketches.shape[1],
         k=min(TOP, len(candidates)),
     )
-    _check_sketches(run, found.quality)
-    rows = candidates[found.rows]
-    ranked = _table(_known(run, among), rows, found.products, estimates[rows])
+    _check_sketches(run, selection.quality)
+    rows = candidates[selection.rows]
+    ranked = _table(_sample_facts(run, among), rows, selection.products, estimates[rows])
     return Explanation(
         sample_id=target.sample_id,
         split=target.split,
@@ -233,13 +233,13 @@ def _explained(
         among=among,
         helpful=ranked.loc[ranked["influence"] > 0].head(k),
         harmful=ranked.loc[ranked["influence"] < 0].iloc[::-1].head(k),
-        quality=found.quality,
+        quality=selection.quality,
         seconds=perf_counter() - began,
     )
 
 
 def _check_sketches(run: RunTables, quality: Quality) -> None:
-    """Raise when the stored sketches are not of these gradients: folded by another version, or of other weights."""
+    """Raise when the stored sketches do not fit these gradients: from another version, or of other weights."""
     expected = run.sketches.shape[1] ** -0.5
     if quality.scored < quality.n and quality.sketch_error > WORST * expected:
         raise RunError(
@@ -253,14 +253,16 @@ def _estimates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,)."""
     sketches = run.sketches if among == "train" else run.validation_sketches
-    own = sketch_of(inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"]))
-    norms = _known(run, among)["grad_norm"]
+    direction_sketch = sketch_of(
+        inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"])
+    )
+    norms = _sample_facts(run, among)["grad_norm"]
     length = float(torch.stack([value.double().square().sum() for value in direction.values()]).sum().sqrt())
-    return np.asarray(sketches, dtype=np.float32) @ own.numpy(), norms.to_numpy(float) * length
+    return np.asarray(sketches, dtype=np.float32) @ direction_sketch.numpy(), norms.to_numpy(float) * length
 
 
-def _known(run: RunTables, among: str) -> pd.DataFrame:
-    """What the run knows of each sample of a split, by sample_id."""
+def _sample_facts(run: RunTables, among: str) -> pd.DataFrame:
+    """The run's table of the samples of a split, by sample_id."""
     return run.samples if among == "train" else run.table(HELD_OUT[among])
 
 
@@ -269,14 +271,14 @@ def _precision(run: RunTables) -> str:
 
 
 def _table(
-    known: pd.DataFrame, rows: np.ndarray, products: np.ndarray, estimates: np.ndarray
+    facts: pd.DataFrame, rows: np.ndarray, products: np.ndarray, estimates: np.ndarray
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "position": rows,
-            "label": known["label"].to_numpy()[rows],
+            "label": facts["label"].to_numpy()[rows],
             "influence": products,
             "estimate": estimates,
         },
-        index=pd.Index(known.index[rows], name="sample_id"),
+        index=pd.Index(facts.index[rows], name="sample_id"),
     )

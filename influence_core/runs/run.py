@@ -1,4 +1,4 @@
-"""`Run`: a finished run in the hand, with its tables, its model and its data."""
+"""`Run`: a finished run with its tables, its model and its data."""
 
 import threading
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # these bring torch, which a page that only shows a run need 
 
 @final
 class Run(RunTables):
-    """A finished run, read only: what its files hold, and what its model explains.
+    """A finished run, read only: the content of its files, and explanations by its model.
 
     Files are read, and model and data opened, on first use.
     """
@@ -38,7 +38,7 @@ class Run(RunTables):
         return affected(self, self.inputs(), sample_id, k=k)
 
     def inputs(self) -> "Inputs":
-        """Model and data of this run, opened again and compared with its fingerprints on first use."""
+        """Model and data of this run, reopened and compared with its fingerprints on first use."""
         with self._opening:
             if self._inputs is None:
                 from influence_core.inputs.reopened import reopen
@@ -47,17 +47,17 @@ class Run(RunTables):
             return self._inputs
 
     def adopt(self, model: Any, train: Any, val: Any, test: Any = None, **options: Any) -> None:
-        """Give a run the model and the splits it was made from, when it cannot open them itself.
+        """Attach the model and the splits the run was made from, for a run that cannot open them itself.
 
         Raises:
-            RunError: If their fingerprints are not those of the run.
+            RunError: their fingerprints are not those of the run.
         """
         from influence_core.inputs.reopened import adopt
 
         self.remember(adopt(self, model, train, val, test, **options))
 
     def remember(self, inputs: "Inputs") -> None:
-        """Take inputs that are known to be those of this run, as `analyze` does."""
+        """Attach inputs that are certain to be those of this run, as `analyze` does."""
         self._inputs = inputs
 
 
@@ -65,7 +65,7 @@ def open_run(path: Path | str) -> Run:
     """Open a finished run.
 
     Raises:
-        RunError: If it is missing, unfinished or damaged; the message names the file and what to do.
+        RunError: it is missing, unfinished or damaged; the message names the file and the next action.
     """
     path = Path(path)
     return Run(path, checked_description(path))

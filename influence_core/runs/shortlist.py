@@ -1,4 +1,4 @@
-"""Which few of n samples are worth an exact product with a direction v, and how many of the extremes may be missed?
+"""Shortlist of the samples worth an exact product with a direction v, and how many of the extremes it may miss.
 
 A stored sketch estimates <g_i, v> with a standard error of about |g_i| |v| / sqrt(q), and |<g_i, v>| <= |g_i| |v| holds
 always (Cauchy-Schwarz). So a sample can reach the top only if
@@ -6,8 +6,8 @@ always (Cauchy-Schwarz). So a sample can reach the top only if
     min(estimate_i + z |g_i| |v| / sqrt(q),  |g_i| |v|)   is above the k-th best exact product found so far.
 
 Samples are scored exactly in the order of this bound until nothing unscored reaches the k-th best, or the budget is
-spent. Beside them a uniform random control is scored: the measured error of the sketch, its rank agreement, and an
-unbiased estimate of the sum over all samples (stratified: what was chosen is known, the rest is sampled) come from it.
+spent. A uniform random control is scored beside them. It gives the measured error of the sketch, its rank agreement,
+and an unbiased estimate of the sum over all samples (stratified: the selected rows are known, the rest is sampled).
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ FIRST = 160
 """Rows of the first round, for both ends together."""
 CONTROL = 96
 ALL = 320
-"""Up to so many samples all are scored: a shortlist would hardly be shorter."""
+"""Up to this many samples all are scored: a shortlist would hardly be shorter."""
 ROUNDS = 4
 BUDGET = 1024
-"""Rows scored exactly at most, control included: a quarter of the demo's 4,000."""
+"""Most rows scored exactly, control included: a quarter of the demo's 4,000."""
 SURE = 3.0
-"""Standard errors above the estimate up to which a sample may still lie."""
+"""Standard errors above its estimate up to which a sample may lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Shortlist:
-    """Rows (r,) with exact products (r,), most helpful first, and how good the choice was."""
+    """Rows (r,) with exact products (r,), most helpful first, and the quality of the selection."""
 
     rows: np.ndarray
     products: np.ndarray
@@ -88,28 +88,28 @@ def shortlist(
         bounds: (n,) |g_i| |v|.
         exact: called with rows, a few times.
         q: length of the sketches.
-        budget: rows that may be scored exactly; n of them when there are no more.
+        budget: most rows to score exactly; all n where there are no more.
     """
     n = len(estimates)
     sd = bounds / np.sqrt(q)
-    picked = np.sort(np.random.default_rng(seed).choice(n, min(control, n), replace=False))
-    known = np.full(n, np.nan)
-    chosen = np.zeros(n, dtype=bool)
-    fresh = np.arange(n) if n <= ALL else _first(estimates, bounds, sd, max(FIRST, 3 * k))
+    control_rows = np.sort(np.random.default_rng(seed).choice(n, min(control, n), replace=False))
+    exact_values = np.full(n, np.nan)
+    selected = np.zeros(n, dtype=bool)
+    next_rows = np.arange(n) if n <= ALL else _first(estimates, bounds, sd, max(FIRST, 3 * k))
     for _ in range(ROUNDS):
-        chosen[fresh] = True
-        wanted = np.union1d(fresh, picked)
-        wanted = wanted[np.isnan(known[wanted])]
-        known[wanted] = exact(wanted)
-        spent = int(np.count_nonzero(~np.isnan(known)))
-        fresh = _next(estimates, bounds, sd, known, chosen, k, max(0, budget - spent))
-        if not len(fresh):
+        selected[next_rows] = True
+        unscored = np.union1d(next_rows, control_rows)
+        unscored = unscored[np.isnan(exact_values[unscored])]
+        exact_values[unscored] = exact(unscored)
+        spent = int(np.count_nonzero(~np.isnan(exact_values)))
+        next_rows = _next(estimates, bounds, sd, exact_values, selected, k, max(0, budget - spent))
+        if not len(next_rows):
             break
-    return _result(estimates, bounds, known, chosen, picked, k)
+    return _result(estimates, bounds, exact_values, selected, control_rows, k)
 
 
 def _first(estimates: np.ndarray, bounds: np.ndarray, sd: np.ndarray, size: int) -> np.ndarray:
-    """Half of the rows from each end, by what they can reach at most."""
+    """Half of the rows from each end, by the most they can reach."""
     up = np.minimum(estimates + SURE * sd, bounds)
     down = np.minimum(SURE * sd - estimates, bounds)
     half = size // 2
@@ -120,18 +120,18 @@ def _next(
     estimates: np.ndarray,
     bounds: np.ndarray,
     sd: np.ndarray,
-    known: np.ndarray,
-    chosen: np.ndarray,
+    exact_values: np.ndarray,
+    selected: np.ndarray,
     k: int,
     budget: int,
 ) -> np.ndarray:
     """Unscored rows that may still belong to one of the two ends, likeliest first, as many as the budget allows."""
-    excess = np.full(len(known), -np.inf)
+    excess = np.full(len(exact_values), -np.inf)
     for sign in (1.0, -1.0):
-        bar = _bar(sign * known[chosen], k)
+        bar = _bar(sign * exact_values[selected], k)
         reach = np.minimum(sign * estimates + SURE * sd, bounds)
         excess = np.maximum(excess, np.where(reach > bar, reach - bar, -np.inf))
-    excess[~np.isnan(known)] = -np.inf
+    excess[~np.isnan(exact_values)] = -np.inf
     order = np.argsort(-excess, kind="stable")[:budget]
     return np.sort(order[np.isfinite(excess[order])])
 
@@ -145,45 +145,47 @@ def _bar(products: np.ndarray, k: int) -> float:
 def _result(
     estimates: np.ndarray,
     bounds: np.ndarray,
-    known: np.ndarray,
-    chosen: np.ndarray,
-    picked: np.ndarray,
+    exact_values: np.ndarray,
+    selected: np.ndarray,
+    control_rows: np.ndarray,
     k: int,
 ) -> Shortlist:
-    rows = np.flatnonzero(~np.isnan(known))
-    rows = rows[np.argsort(-known[rows], kind="stable")]
-    error, agreement = _agreement(estimates[picked], known[picked], bounds[picked])
-    rest = picked[~chosen[picked]]
+    rows = np.flatnonzero(~np.isnan(exact_values))
+    rows = rows[np.argsort(-exact_values[rows], kind="stable")]
+    error, agreement = _agreement(estimates[control_rows], exact_values[control_rows], bounds[control_rows])
+    rest = control_rows[~selected[control_rows]]
     quality = Quality(
-        n=len(known),
+        n=len(exact_values),
         scored=len(rows),
-        missed_helpful=_missed(estimates, bounds, known, k, error**2),
-        missed_harmful=_missed(-estimates, bounds, -known, k, error**2),
+        missed_helpful=_missed(estimates, bounds, exact_values, k, error**2),
+        missed_harmful=_missed(-estimates, bounds, -exact_values, k, error**2),
         rank_agreement=agreement,
         sketch_error=error,
-        top_helpful=_share(known, chosen, rest, k),
-        top_harmful=_share(-known, chosen, rest, k),
+        top_helpful=_share(exact_values, selected, rest, k),
+        top_harmful=_share(-exact_values, selected, rest, k),
     )
-    return Shortlist(rows, known[rows], quality)
+    return Shortlist(rows, exact_values[rows], quality)
 
 
-def _missed(estimates: np.ndarray, bounds: np.ndarray, known: np.ndarray, k: int, noise: float) -> float:
+def _missed(
+    estimates: np.ndarray, bounds: np.ndarray, exact_values: np.ndarray, k: int, noise: float
+) -> float:
     """Expected number of unscored rows above the k-th best; none beyond the certain bound.
 
     Among the rows that could reach it, in units of |g_i| |v|, products have a mean and a variance s^2 and sketches the
     same mean and the variance s^2 + noise, so an estimate far from the mean is partly luck and is drawn back to it by
     s^2 / (s^2 + noise). `noise` is what the control measured. Errors are taken to be normal.
     """
-    bar = _bar(known, k)
-    able = (bounds > bar) & (bounds > 0)
-    if not (able & np.isnan(known)).any():
+    bar = _bar(exact_values, k)
+    reachable = (bounds > bar) & (bounds > 0)
+    if not (reachable & np.isnan(exact_values)).any():
         return 0.0
-    cosine = estimates[able] / bounds[able]
+    cosine = estimates[reachable] / bounds[reachable]
     mean, variance = float(cosine.mean()), max(0.0, float(cosine.var()) - noise)
     weight = variance / (variance + noise) if variance + noise > 0 else 1.0
-    open_ones = np.isnan(known[able])
-    length = bounds[able][open_ones]
-    expected = length * (mean + weight * (cosine[open_ones] - mean))
+    unscored = np.isnan(exact_values[reachable])
+    length = bounds[reachable][unscored]
+    expected = length * (mean + weight * (cosine[unscored] - mean))
     return float(norm.sf((bar - expected) / np.maximum(length * np.sqrt(weight * noise), 1e-30)).sum())
 
 
@@ -194,11 +196,11 @@ def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> 
     return error, rank_correlation(estimates, exact) if len(exact) > 2 else float("nan")
 
 
-def _share(known: np.ndarray, chosen: np.ndarray, rest: np.ndarray, k: int) -> Share:
-    """Sum of the k largest over the sum of all that is positive; unchosen rows through the random sample of them."""
-    found = np.sort(np.maximum(known[~np.isnan(known)], 0))[::-1]
-    top, certain = float(found[:k].sum()), float(np.maximum(known[chosen], 0).sum())
-    unseen, sample = int((~chosen).sum()), np.maximum(known[rest], 0)
+def _share(exact_values: np.ndarray, selected: np.ndarray, rest: np.ndarray, k: int) -> Share:
+    """Sum of the k largest over the sum of all positive ones; unselected rows through their random sample."""
+    positive = np.sort(np.maximum(exact_values[~np.isnan(exact_values)], 0))[::-1]
+    top, certain = float(positive[:k].sum()), float(np.maximum(exact_values[selected], 0).sum())
+    unseen, sample = int((~selected).sum()), np.maximum(exact_values[rest], 0)
     if unseen and len(sample) < 2:
         return Share(float("nan"), 0.0, 1.0)
     mean = float(sample.mean()) if unseen else 0.0

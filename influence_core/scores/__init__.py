@@ -1,1 +1,1 @@
-"""One number a sample and the evidence behind it; a method a file."""
+"""Scores of single samples and the evidence behind them; one method per file."""

@@ -1,14 +1,14 @@
-"""Which samples pull the model in the same direction? A flat map on which similar gradients lie together.
+"""A flat map of the samples on which similar gradients lie together.
 
-UMAP (McInnes et al. 2018, arXiv 1802.03426) of the gradient sketches by cosine: direction, not length, so that
-one large gradient does not bend the map. Neighbours are those of nearest.py (umap-learn's own search calls a Python
-function for every pair below 4,096 samples, 16 s instead of 0.3 s), the start is the first two principal axes, one
-thread and a seed make it reproducible. Fewer than 40 samples are shown on their principal axes: UMAP says nothing about
-so few.
+UMAP (McInnes et al. 2018, arXiv 1802.03426) of the gradient sketches by cosine. Cosine compares directions, not
+lengths, so one large gradient does not bend the map. Neighbours come from nearest.py: umap-learn's own search calls a
+Python function for every pair below 4,096 samples (16 s instead of 0.3 s). The layout starts at the first two principal
+axes. One thread and a seed make it reproducible. Fewer than 40 samples are shown on their principal axes, because UMAP
+means nothing for so few.
 
-umap-learn needs three seconds of import and, the first time, seven of compilation, so it runs beside the sweep in
-a process of its own: `python -m influence_core.scores.gradient_map SEED` compiles first, then waits on its input
-for what to lay out.
+umap-learn takes three seconds to import and, the first time, seven to compile. So it runs beside the sweep in a process
+of its own: `python -m influence_core.scores.gradient_map SEED` compiles first, then reads from its input what to lay
+out.
 """
 
 import contextlib
@@ -49,14 +49,14 @@ def gradient_map(sketches: np.ndarray, *, seed: int = 0) -> np.ndarray:
         force_approximation_algorithm=True,
     )
     with warnings.catch_warnings():
-        # the search index that is missed serves only to place new points, which nobody does here
+        # umap-learn misses a search index that it needs only to place new points; none are placed
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
         return np.asarray(layout.fit_transform(rows), dtype=np.float32)
 
 
 def _compiled_once() -> Any:
-    """umap-learn, with its compiled functions kept on disk: seven seconds the first time, a tenth after that."""
-    import umap.distances  # three seconds, needed here only
+    """Import umap-learn with its compiled functions kept on disk: 7 s the first time, 0.1 s after that."""
+    import umap.distances  # three seconds, so not at the top of the file
     import umap.layouts
     import umap.umap_
     import umap.utils
@@ -65,7 +65,7 @@ def _compiled_once() -> Any:
     for module in (umap.umap_, umap.layouts, umap.utils, umap.distances):
         for function in vars(module).values():
             if isinstance(function, CPUDispatcher) and not function.signatures:
-                # RuntimeError: numba found no folder it may write to; then each process compiles anew, only slower
+                # RuntimeError: numba has no folder to write to; each process then compiles again, which is only slower
                 with contextlib.suppress(RuntimeError):
                     function.enable_caching()
     return umap
@@ -79,13 +79,13 @@ def _principal_axes(rows: np.ndarray) -> np.ndarray:
 
 
 class MapProcess:
-    """A process that has umap-learn ready by the time the sketches are. Start it before anything slow is imported."""
+    """A process that has umap-learn ready when the sketches are. Start it before slow imports."""
 
     def __init__(self, *, seed: int = 0):
-        """Start it; until `begin` it compiles and waits."""
+        """Start the process; it compiles, then waits for `begin`."""
         self.target = Path()
-        # a pipe that nobody reads would stop the process when it is full; close() closes the file
-        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        # a file, because a full pipe that is not read would stop the process; close() closes it
+        self.stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
         package = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
@@ -95,24 +95,24 @@ class MapProcess:
                 "-m",
                 __name__,
                 str(seed),
-            ],  # -P: no umap.py of the folder we happen to be in
+            ],  # -P: no umap.py from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=self.said,
+            stderr=self.stderr,
             text=True,
             env={**os.environ, "PYTHONPATH": paths},
         )
 
     def begin(self, folder: Path) -> None:
-        """`folder`/sketches.npy is on disk: lay it out."""
+        """Lay out the sketches in `folder`/sketches.npy, which must be on disk."""
         self.target = folder / ".map.npy"
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended already: `result` says why
+        with contextlib.suppress(BrokenPipeError):  # the process has ended: `result` reports why
             self.process.stdin.write(f"{folder / 'sketches.npy'}\n{self.target}\n")
             self.process.stdin.flush()
 
     def done(self, seconds: float) -> bool:
-        """Wait at most this long; True when the layout is finished."""
+        """Wait at most `seconds`; True when the layout is finished."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -123,42 +123,42 @@ class MapProcess:
         """The layout (n, 2).
 
         Raises:
-            InfluenceError: the process failed; its last words are in the message.
+            InfluenceError: the process failed; the end of its output is in the message.
         """
         self.process.wait()
-        self.said.seek(0)
-        said = self.said.read()
+        self.stderr.seek(0)
+        output = self.stderr.read()
         if self.process.returncode or not self.target.exists():
             raise InfluenceError(
-                f"The map of gradients could not be drawn (exit {self.process.returncode}): {said[-800:].strip()}. "
-                "Resume the run; if it happens again, report these words."
+                f"The map of gradients could not be drawn (exit {self.process.returncode}): {output[-800:].strip()}. "
+                "Resume the run; if it happens again, report this message."
             )
         layout = np.load(self.target, allow_pickle=False)
         self.target.unlink()
         return layout
 
     def close(self) -> None:
-        """End the process if it still runs: also after an error or a cancellation of the analysis."""
+        """End the process if it still runs, also after an error or a cancelled analysis."""
         if self.process.poll() is None:
             self.process.kill()
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
         self.process.wait()
-        self.said.close()
+        self.stderr.close()
 
 
 def main(seed: int) -> None:
-    """Compile on random numbers, wait for two lines (where the sketches are, where the map goes), lay out, write.
+    """Compile on random numbers, read two lines (path of the sketches, path of the map), lay out, write.
 
-    At low priority: torch's threads wait for each other, and one that loses its processor to us holds up the rest
-    (the sweep took four times as long on two cores).
+    Runs at low priority: torch's threads wait for each other, so one that loses its processor to this process holds up
+    the others (the sweep took four times as long on two cores).
     """
     if hasattr(os, "nice"):
         os.nice(10)
     gradient_map(np.random.default_rng(0).standard_normal((FEWEST * 2, 8)), seed=seed)
     sketches, target = sys.stdin.readline().strip(), sys.stdin.readline().strip()
-    if target:  # an empty line means that the analysis has ended
+    if target:  # an empty line: the analysis has ended
         np.save(target, gradient_map(np.load(sketches, allow_pickle=False), seed=seed), allow_pickle=False)
 
 

@@ -1,1 +1,1 @@
-"""Groups."""
+"""Objectives that compare groups of held-out samples."""

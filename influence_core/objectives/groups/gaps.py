@@ -1,4 +1,4 @@
-"""How much worse does a model serve one group than another, and which samples widen that gap?
+"""Fairness gaps: how much worse a model serves one group than another.
 
     equal opportunity    gap in mean loss among samples whose label is the positive class
     demographic parity   gap in mean predicted probability of the positive class, over all samples
@@ -6,9 +6,9 @@
                          averaged (soft true and false positive rates)
 
 The value is always the SIZE of the gap: largest minus smallest group mean, for two groups |difference|. The released
-code uses the signed difference, whose influence pushes a negative gap further away from zero. Two classes: the last
-one is positive unless another is named. More: one named class against the rest, or the macro form, the mean of the
-gaps of all classes. Sources: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490); Hardt, Price, Srebro, NeurIPS 2016.
+code uses the signed difference, whose influence pushes a negative gap further away from zero. Two classes: the last one
+is positive unless another is named. More: one named class against the rest, or the macro form, the mean of the gaps of
+all classes. Sources: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490); Hardt, Price, Srebro, NeurIPS 2016.
 """
 
 from dataclasses import dataclass, replace
@@ -35,17 +35,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Design:
-    """Which held-out samples are compared with which: one comparison per positive class and condition."""
+    """The comparisons of held-out samples: one per positive class and condition."""
 
     membership: Membership
     targets: tuple[int, ...]
     """Positive classes, one reading each (for equal opportunity one reading serves all)."""
     masks: np.ndarray
-    """(comparisons, m) bool: who takes part."""
+    """(comparisons, m) bool: the samples that take part."""
     columns: tuple[int, ...]
-    """Which reading each comparison looks at."""
+    """The reading that each comparison uses."""
     allowed: np.ndarray
-    """(comparisons, groups) bool: groups large enough there."""
+    """(comparisons, groups) bool: the groups that are large enough in a comparison."""
     strata: np.ndarray
     """(m,) samples that may swap groups in a permutation test: those of the same label, or all."""
 
@@ -68,14 +68,16 @@ class Gap(Objective):
     design: Design | None = None
     classes: tuple[str, ...] = ()
     pairs: tuple[tuple[int, int], ...] | None = None
-    """The group with the largest and the smallest mean of each comparison, held fixed; None: whichever they are."""
+    """The groups with the largest and the smallest mean of each comparison, if fixed; None: by the readings."""
     width: int = 1
     notes: tuple[str, ...] = ()
     gap: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ObjectiveError(f"'{self.kind}' is no kind of fairness; expected one of {', '.join(KINDS)}.")
+            raise ObjectiveError(
+                f"'{self.kind}' is no kind of fairness gap; expected one of {', '.join(KINDS)}."
+            )
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -84,18 +86,18 @@ class Gap(Objective):
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        what = {
+        quantity = {
             "equal_opportunity": "loss",
             "demographic_parity": "predicted share",
             "equalized_odds": "true and false positive rates",
         }[self.kind]
-        return f"the {self.column} gap in {what} {self._of_what()}"
+        return f"the {self.column} gap in {quantity} {self._class_words()}"
 
     @property
     def unit(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return "loss" if self.kind == "equal_opportunity" else "probability"
 
-    def _of_what(self) -> str:
+    def _class_words(self) -> str:
         """'of class >50K (equal opportunity)', and which form it takes with more than two classes."""
         of = "on class" if self.kind == "equal_opportunity" else "of class"
         if self.design is not None and len(self.design.targets) > 1:
@@ -107,25 +109,25 @@ class Gap(Objective):
         return f"{of} {label} ({KINDS[self.kind]}{rest})"
 
     def bound(self, held: HeldOut) -> Self:
-        among = membership(held, self.column)
+        groups = membership(held, self.column)
         targets = self._targets(held)
-        design, notes = _designed(self.kind, among, held, targets, self.column)
+        design, notes = _designed(self.kind, groups, held, targets, self.column)
         width = 1 if self.kind == "equal_opportunity" else len(targets)
-        return replace(self, design=design, classes=held.classes, width=width, notes=(*among.notes, *notes))
+        return replace(self, design=design, classes=held.classes, width=width, notes=(*groups.notes, *notes))
 
-    def _targets(self, held: HeldOut) -> tuple[int, ...]:
-        if len(held.classes) < 2:
+    def _targets(self, held_out: HeldOut) -> tuple[int, ...]:
+        if len(held_out.classes) < 2:
             raise ObjectiveError(
-                f"'{self.name}' compares how groups fare on classes, but {len(held.classes)} classes are named. "
+                f"'{self.name}' compares how groups fare on classes, but {len(held_out.classes)} classes are named. "
                 "Give the model or the samples `classes`, in the order of the model's outputs."
             )
         if self.label is None:
-            return (1,) if len(held.classes) == 2 else tuple(range(len(held.classes)))
-        if self.label not in held.classes:
+            return (1,) if len(held_out.classes) == 2 else tuple(range(len(held_out.classes)))
+        if self.label not in held_out.classes:
             raise ObjectiveError(
-                f"There is no class '{self.label}' for fairness; the classes are {', '.join(held.classes[:12])}."
+                f"There is no class '{self.label}' for fairness; the classes are {', '.join(held_out.classes[:12])}."
             )
-        return (held.classes.index(self.label),)
+        return (held_out.classes.index(self.label),)
 
     def readings(self, seen: Seen) -> Tensor:
         if self.kind == "equal_opportunity":
@@ -158,12 +160,12 @@ class Gap(Objective):
         return torch.from_numpy(np.where(self._bound.membership.codes < 0, -1, self._bound.strata))
 
     def words(self, readings: Tensor) -> dict[str, Any]:
-        """Each group's mean over the comparisons it takes part in, and who is at the ends."""
+        """Each group's mean over the comparisons it takes part in, and the groups with the highest and lowest mean."""
         means = self._means(readings, torch.ones(len(readings)).to(readings)).cpu().numpy()
-        ours = [column[~np.isnan(column)] for column in means.T]
+        by_group = [column[~np.isnan(column)] for column in means.T]
         groups = {
             name: float(np.mean(values))
-            for name, values in zip(self._bound.membership.names, ours, strict=True)
+            for name, values in zip(self._bound.membership.names, by_group, strict=True)
             if len(values)
         }
         ends = {
@@ -187,35 +189,38 @@ class Gap(Objective):
 
 
 def _designed(
-    kind: str, among: Membership, held: HeldOut, targets: tuple[int, ...], column: str
+    kind: str, groups: Membership, held_out: HeldOut, targets: tuple[int, ...], column: str
 ) -> tuple[Design, list[str]]:
-    """Who is compared on what; groups too small for a comparison are left out of it, and said."""
-    labels, everyone = held.labels, np.ones(len(held), dtype=bool)
-    asked: list[tuple[np.ndarray, int, str]] = []
-    for place, target in enumerate(targets):
-        own, name = labels == target, held.classes[target]
+    """The comparisons of a gap; groups too small for a comparison are left out of it and listed in the notes."""
+    labels, everyone = held_out.labels, np.ones(len(held_out), dtype=bool)
+    requested: list[tuple[np.ndarray, int, str]] = []
+    for reading, target in enumerate(targets):
+        in_class, name = labels == target, held_out.classes[target]
         if kind == "equal_opportunity":
-            asked.append((own, 0, f"labelled {name}"))
+            requested.append((in_class, 0, f"labelled {name}"))
         elif kind == "demographic_parity":
-            asked.append((everyone, place, ""))
+            requested.append((everyone, reading, ""))
         else:
-            asked += [(own, place, f"labelled {name}"), (~own, place, f"labelled other than {name}")]
+            requested += [
+                (in_class, reading, f"labelled {name}"),
+                (~in_class, reading, f"labelled other than {name}"),
+            ]
     kept, notes = [], []
-    for mask, place, words in asked:
-        counts = np.bincount(among.codes[mask & (among.codes >= 0)], minlength=len(among.names))
+    for mask, reading, where in requested:
+        counts = np.bincount(groups.codes[mask & (groups.codes >= 0)], minlength=len(groups.names))
         allowed = counts >= FEWEST
         if not allowed.all():
-            few = ", ".join(f"'{among.names[g]}' {counts[g]}" for g in np.flatnonzero(~allowed)[:5])
+            few = ", ".join(f"'{groups.names[g]}' {counts[g]}" for g in np.flatnonzero(~allowed)[:5])
             notes.append(
-                f"Too few validation samples {words} in some groups of '{column}' ({few}; {FEWEST} are needed): they "
+                f"Too few validation samples {where} in some groups of '{column}' ({few}; {FEWEST} are needed): they "
                 "are left out of that comparison."
             )
         if allowed.sum() >= 2:
-            kept.append((mask, place, allowed))
+            kept.append((mask, reading, allowed))
     if not kept:
         raise ObjectiveError(
             " ".join([*notes, "Fewer than two groups remain, so there is no gap to measure."])
         )
-    strata = np.zeros(len(held), dtype=np.int64) if kind == "demographic_parity" else labels
+    strata = np.zeros(len(held_out), dtype=np.int64) if kind == "demographic_parity" else labels
     masks, columns, allowances = zip(*kept, strict=True)
-    return Design(among, targets, np.stack(masks), tuple(columns), np.stack(allowances), strata), notes
+    return Design(groups, targets, np.stack(masks), tuple(columns), np.stack(allowances), strata), notes

@@ -1,4 +1,4 @@
-"""What is the mean of each group? Weighted, differentiable, and NaN for a group nobody is in."""
+"""Weighted, differentiable mean of each group; NaN for a group without samples."""
 
 import torch
 from torch import Tensor
@@ -13,5 +13,5 @@ def cell_means(values: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
     """Weighted means (..., cells) of values (m, cells) over the samples inside (m, cells); weights (..., m)."""
     inside, values = inside.to(values), values * inside.to(values)
     sums, sizes = weights @ values, weights @ inside
-    nobody = sizes == 0  # 0 / 0 must not reach the backward pass: NaN times zero is NaN
-    return torch.where(nobody, torch.nan, sums / torch.where(nobody, 1, sizes))
+    empty = sizes == 0  # 0 / 0 must not reach the backward pass: NaN times zero is NaN
+    return torch.where(empty, torch.nan, sums / torch.where(empty, 1, sizes))

@@ -1,7 +1,7 @@
-"""Which group is each held-out sample in, and can groups of this column be compared at all?
+"""The group of each held-out sample, and whether the groups of a column can be compared at all.
 
 Every fault of a column is one sentence: a refusal of this objective alone (ObjectiveError) or a note on what was left
-out. Groups with fewer than FEWEST samples are left out: their mean says more about chance than about the group.
+out. Groups with fewer than FEWEST samples are left out: their mean depends more on chance than on the group.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from influence_core.objectives.held_out import HeldOut
 FEWEST = 5
 """Held-out samples a group needs to be compared."""
 MOST = 50
-"""Groups that are compared: more of them look like an identifier."""
+"""Most groups that are compared: a column with more looks like an identifier."""
 NAMED = 5
 
 
@@ -27,12 +27,12 @@ class Membership:
 
     names: tuple[str, ...]
     codes: np.ndarray
-    """(m,) int64, a position in names; -1 for samples in none."""
+    """(m,) int64, a position in names; -1 for samples in no group."""
     notes: tuple[str, ...]
 
 
 def membership(held: HeldOut, column: str) -> Membership:
-    """Look the groups up.
+    """The membership of the held-out samples by one group column.
 
     Raises:
         ObjectiveError: no such column, no value, one value, too many values, or fewer than two groups large enough.
@@ -48,21 +48,21 @@ def membership(held: HeldOut, column: str) -> Membership:
         )
     number = {name: code for code, name in enumerate(kept)}
     codes = np.array([-1 if value is None else number.get(value, -1) for value in values], dtype=np.int64)
-    train = held.train_groups  # clusters of the gradient map are found on train only after the objectives
+    train = held.train_groups  # clusters of the gradient map exist on train only after the objectives
     trained = _values(train, column) if train is not None and column in train else []
     return Membership(tuple(kept), codes, tuple(_notes(column, values, counts, trained)))
 
 
 def _values(groups: pd.DataFrame | None, column: str) -> list[str | None]:
     """The column as text, None where it is missing."""
-    known = [] if groups is None else [str(name) for name in groups.columns]
-    if groups is None or column not in known:
+    columns = [] if groups is None else [str(name) for name in groups.columns]
+    if groups is None or column not in columns:
         raise ObjectiveError(
             f"There is no group column '{column}' on the validation samples; "
-            + (f"they carry {_some(known)}." if known else "they carry no group columns.")
+            + (f"they carry {_some(columns)}." if columns else "they carry no group columns.")
         )
-    found = groups.iloc[:, known.index(column)].tolist()
-    return [None if pd.isna(value) else str(value) for value in found]
+    values = groups.iloc[:, columns.index(column)].tolist()
+    return [None if pd.isna(value) else str(value) for value in values]
 
 
 def _check_count(column: str, counts: Counter[str]) -> None:
@@ -95,7 +95,7 @@ def _notes(
     if absent := Counter(value for value in trained if value is not None and value not in counts):
         yield (
             f"Groups of '{column}' without any validation sample: {_some(sorted(absent))} ({absent.total():,} training "
-            "samples). The gap says nothing about them."
+            "samples). The gap does not cover them."
         )
 
 

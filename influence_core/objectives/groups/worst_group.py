@@ -1,4 +1,4 @@
-"""Which samples help the group that fares worst? f = max_g mean loss of group g, chosen before the gradient.
+"""Mean loss of the group with the largest loss: f = max_g mean loss of group g, the group chosen before the gradient.
 
 Source: the worst-group loss of Sagawa et al., ICLR 2020 (arXiv 1911.08731), here as an objective of influence.
 """
@@ -19,12 +19,12 @@ from influence_core.objectives.seen import Seen
 
 @dataclass(frozen=True)
 class WorstGroup(Objective):
-    """The mean loss of whichever group of `column` has the largest."""
+    """The mean loss of the group of `column` with the largest mean loss."""
 
     column: str
     among: Membership | None = None
     chosen: int | None = None
-    """The group, held fixed; None: whichever is worst."""
+    """The group, if fixed; None: the worst by the readings."""
     notes: tuple[str, ...] = ()
 
     @property

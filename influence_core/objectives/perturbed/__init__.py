@@ -1,1 +1,1 @@
-"""Perturbed."""
+"""Objectives on attacked or corrupted held-out samples."""

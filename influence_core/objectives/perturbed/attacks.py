@@ -1,4 +1,4 @@
-"""How little must an input change to raise its loss? FGSM and PGD, the strongest steps inside a box around each input.
+"""FGSM and PGD: attacks that raise the loss by the strongest steps inside a small box around each input.
 
     FGSM   x' = x + strength * sign(grad_x loss)                       (Goodfellow, Shlens, Szegedy, ICLR 2015)
     PGD    the same in STEPS small steps of 2.5 strength / STEPS, each cut back into the box   (Madry et al., ICLR 2018)
@@ -15,22 +15,22 @@ from influence_core.objectives.seen import Seen
 
 STEPS = {"fgsm": 1, "pgd": 10}
 OVERSHOOT = 2.5
-"""Steps of PGD together reach 2.5 times as far as the box, so that its edge is reached from anywhere."""
+"""All steps of PGD together reach 2.5 times as far as the box, so that its edge is reached from any point."""
 
 
 def attacked(seen: Seen, space: InputSpace, kind: str, strength: float) -> Tensor:
-    """The inputs (b, ...) after an attack of "fgsm" or "pgd" on the model as it is now, detached."""
+    """The inputs (b, ...) after an attack of "fgsm" or "pgd" on the current weights, detached."""
     steps = STEPS[kind]
     length = strength * space.unit * (1.0 if steps == 1 else OVERSHOOT / steps)
     start = seen.inputs.detach()
-    now = start
+    inputs = start
     for _ in range(steps):
-        now = space.near(now + length * uphill(seen.with_inputs(now)).sign(), start, strength)
-    return now.detach()
+        inputs = space.near(inputs + length * uphill(seen.with_inputs(inputs)).sign(), start, strength)
+    return inputs.detach()
 
 
 def uphill(seen: Seen) -> Tensor:
-    """Gradient of each sample's own loss by its own input, (b, ...). Samples do not meet in evaluation mode."""
+    """Gradient of each sample's own loss by its own input, (b, ...); samples are independent in evaluation mode."""
     inputs = seen.inputs.detach().requires_grad_(True)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(seen.with_inputs(inputs).losses.sum(), inputs)

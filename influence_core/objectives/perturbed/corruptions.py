@@ -1,8 +1,8 @@
-"""What happens to pictures without anybody meaning harm? Noise, blur, brightness, contrast, JPEG; one severity each.
+"""Natural corruptions of pictures: noise, blur, brightness, contrast, JPEG, each of one severity.
 
 After Hendrycks and Dietterich (ICLR 2019), middle severities. Each is a function of the sample and its row alone, so a
-corruption is the same whatever the batch. Inputs are brought to [0, 1] by the bounds of the input space and back.
-Features of tables know no blur: they only get noise, in standard deviations.
+corruption is the same in every batch. Inputs are mapped to [0, 1] by the bounds of the input space and back. Features
+of tables only get noise, in standard deviations.
 """
 
 import io
@@ -19,9 +19,9 @@ from influence_core.objectives.perturbed.input_space import InputSpace
 NOISE = 0.1
 """Standard deviation, in units of the input space."""
 BRIGHTER, FLATTER, BLUR = 0.2, 0.4, 1.0
-"""Added brightness (share of the range); contrast that is left; standard deviation of the blur in pixels."""
+"""Added brightness (share of the range); remaining contrast; standard deviation of the blur in pixels."""
 QUALITY = 25
-"""Of JPEG, from 1 to 100: its table of steps is taken twice as coarse as the standard's."""
+"""JPEG quality from 1 to 100: 25 makes its quantisation steps twice as coarse as the standard's."""
 
 
 def noise(inputs: Tensor, rows: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ def _normal(row: int, like: Tensor) -> Tensor:
 
 def blur(inputs: Tensor, rows: Tensor) -> Tensor:
     """A Gaussian of 5 x 5 pixels, edges repeated."""
-    place = torch.arange(-2.0, 3.0).to(inputs)
-    line = torch.exp(-(place**2) / (2 * BLUR**2))
+    offset = torch.arange(-2.0, 3.0).to(inputs)
+    line = torch.exp(-(offset**2) / (2 * BLUR**2))
     kernel = torch.outer(line, line) / line.sum() ** 2
     padded = functional.pad(inputs, (2, 2, 2, 2), mode="replicate")
     return functional.conv2d(padded, kernel.expand(inputs.shape[1], 1, 5, 5), groups=inputs.shape[1])
@@ -57,8 +57,8 @@ def contrast(inputs: Tensor, rows: Tensor) -> Tensor:
 def jpeg(inputs: Tensor, rows: Tensor) -> Tensor:
     """Each channel encoded and decoded as a grey picture of 8 bits: any number of channels, no colour model."""
     grey = (inputs.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    read = np.stack([_encoded_and_decoded(channel) for channel in grey.flatten(0, 1).numpy()])
-    return (torch.from_numpy(read).to(inputs) / 255).reshape(inputs.shape)
+    decoded = np.stack([_encoded_and_decoded(channel) for channel in grey.flatten(0, 1).numpy()])
+    return (torch.from_numpy(decoded).to(inputs) / 255).reshape(inputs.shape)
 
 
 def _encoded_and_decoded(grey: np.ndarray) -> np.ndarray:
@@ -84,5 +84,5 @@ def corrupted(inputs: Tensor, rows: Tensor, space: InputSpace, kind: str) -> Ten
 
 
 def kinds(space: InputSpace) -> tuple[str, ...]:
-    """Which corruptions these inputs know."""
+    """Names of the corruptions that apply to these inputs."""
     return tuple(CORRUPTIONS) if space.pictures else ("noise",)

@@ -1,9 +1,9 @@
-"""In which range, and in which unit, may an input be changed? What a model reads decides, not what is convenient.
+"""The range and the unit in which an input may be changed, by what the model reads.
 
 pictures of our models    pixels in [0, 1] before normalisation; strength 0.03 = 3 % of the pixel range
 tables and features       no bounds; strength in standard deviations of each feature
-any other module          pictures (c, h, w): between the smallest and largest value seen in each channel, strength as a
-                          share of that range; vectors: standard deviations of the held-out samples
+any other module          pictures (c, h, w): between the smallest and largest value seen in each channel, strength
+                          as a share of that range; vectors: standard deviations of the held-out samples
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from influence_core.engine import batches as loop
 from influence_core.errors import ObjectiveError
 
 LOOKED_AT = 512
-"""Held-out samples whose range is taken for that of inputs nobody has described."""
+"""Held-out samples whose range stands for that of inputs without a description."""
 
 
 @dataclass(frozen=True)
 class InputSpace:
-    """`unit` broadcasts over a batch of inputs; `low` and `high` too, or None where nothing bounds them."""
+    """`unit` broadcasts over a batch of inputs; `low` and `high` too, or None where there are no bounds."""
 
     unit: Tensor
     low: Tensor | None
@@ -31,12 +31,12 @@ class InputSpace:
 
     @property
     def words(self) -> str:
-        """What a strength of 1 is."""
+        """The unit of strength, in words."""
         return "share of the pixel range" if self.pictures else "standard deviations of each feature"
 
     @property
     def usual(self) -> float:
-        """The strength when none is named: 8/255 for pictures, as is customary; 0.1 deviations for features."""
+        """The default strength: 8/255 for pictures, as is customary; 0.1 deviations for features."""
         return 8 / 255 if self.pictures else 0.1
 
     def inside(self, inputs: Tensor) -> Tensor:
@@ -46,13 +46,13 @@ class InputSpace:
         return torch.minimum(torch.maximum(inputs, self.low), self.high)
 
     def near(self, inputs: Tensor, start: Tensor, strength: float) -> Tensor:
-        """The nearest inputs within the bounds and no entry further than `strength` units from `start`."""
+        """The nearest inputs within the bounds, no entry further than `strength` units from `start`."""
         reach = strength * self.unit
         return self.inside(torch.minimum(torch.maximum(inputs, start - reach), start + reach))
 
 
 def input_space(model: nn.Module, samples: Dataset) -> InputSpace:
-    """How the inputs of these samples may be changed before this model reads them.
+    """The input space of these samples for this model.
 
     Raises:
         ObjectiveError: inputs that cannot be changed by a little, such as token ids.

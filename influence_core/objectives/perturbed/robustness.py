@@ -1,14 +1,18 @@
-"""Which samples make the model fragile? The mean loss on held-out samples that were attacked or corrupted.
+"""Robustness: the mean loss on held-out samples that were attacked or corrupted.
 
     robustness, robustness:pgd   f = 1/m sum_j loss(x_j after PGD)
     robustness:fgsm              the same after one step of FGSM; both take a strength: robustness:fgsm:0.05
     robustness:linear            f = 1/m sum_j loss(h_j + s_j), s_j the step past the nearest boundary of a linear head
     robustness:corruption        f = 1/m sum_j mean loss over corruptions of x_j; one alone: robustness:corruption:blur
 
-The change of an input is found at the weights as they are and counts as a constant, so influence is again one inner
-product. For attacks that is exact (their signs do not move with the weights); for the linear step it is the paper's
-choice: the samples stay where the step has put them, or a wider margin would count as harm. Source of the linear form:
-Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490), released code: x' = x - 1.3 (w.x + b) / |w|^2 w for two classes.
+The change of an input is computed at the current weights and counts as a constant, so influence is again one inner
+product. For attacks that is exact (their signs do not move with the weights). For the linear step it follows the paper:
+the samples stay where the step has put them, or a wider margin would count as harm.
+
+Source of the linear form: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490), released code, for two classes:
+
+    x' = x - 1.3 (w.x + b) / |w|^2 w
+
 Ours goes to the nearest of all other classes, at the input of the last linear layer: the input itself for a linear
 model, the penultimate feature for a deep one.
 """
@@ -28,12 +32,12 @@ from influence_core.objectives.perturbed.input_space import InputSpace, input_sp
 from influence_core.objectives.seen import Seen
 
 PAST = 1.3
-"""How far past the boundary the linear step goes: 1 would end on it."""
+"""Length of the linear step in distances to the boundary: 1 would end on it."""
 
 
 @dataclass(frozen=True)
 class Adversarial(Objective):
-    """The mean loss on samples under attack; `strength` in units of the input space, None for the usual one."""
+    """The mean loss on samples under attack; `strength` in units of the input space, None for the default."""
 
     kind: str = "pgd"
     strength: float | None = None
@@ -67,7 +71,7 @@ class Adversarial(Objective):
 
 @dataclass(frozen=True)
 class Corrupted(Objective):
-    """The mean loss over natural corruptions; `kind` for one of them alone."""
+    """The mean loss over natural corruptions, or under one `kind` alone."""
 
     kind: str | None = None
     name: str = "robustness_corruption"
@@ -82,14 +86,14 @@ class Corrupted(Objective):
         space = input_space(held.model, held.samples)
         if self.kind is not None and self.kind not in kinds(space):
             raise ObjectiveError(
-                f"'{self.kind}' changes pictures only; these inputs know {', '.join(kinds(space))}. Leave it out."
+                f"'{self.kind}' changes pictures only; these inputs allow {', '.join(kinds(space))}. Leave it out."
             )
         return replace(self, space=space)
 
     def readings(self, seen: Seen) -> Tensor:
         assert self.space is not None, "bound() comes first"
-        each = (self.kind,) if self.kind else kinds(self.space)
-        changed = [corrupted(seen.inputs, seen.rows, self.space, kind) for kind in each]
+        used = (self.kind,) if self.kind else kinds(self.space)
+        changed = [corrupted(seen.inputs, seen.rows, self.space, kind) for kind in used]
         return torch.stack([seen.with_inputs(inputs).losses for inputs in changed]).mean(0)
 
 
@@ -103,19 +107,19 @@ class LinearStep(Objective):
     linear: ClassVar[bool] = True
 
     def bound(self, held: HeldOut) -> Self:
-        found = [module for module in held.model.modules() if isinstance(module, nn.Linear)]
-        if not found or not _ends_in(held, found[-1]):
+        linear_layers = [module for module in held.model.modules() if isinstance(module, nn.Linear)]
+        if not linear_layers or not _ends_in(held, linear_layers[-1]):
             raise ObjectiveError(
-                "The closed step needs a model whose outputs are those of its last linear layer, seen once. This one "
-                "ends otherwise: ask for robustness:pgd instead."
+                "The closed step needs a model whose outputs are those of its last linear layer, called once. This "
+                "one ends otherwise: ask for robustness:pgd instead."
             )
-        return replace(self, head=found[-1])
+        return replace(self, head=linear_layers[-1])
 
     def readings(self, seen: Seen) -> Tensor:
         assert self.head is not None, "bound() comes first"
 
-        def moved(layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (given[0] + past_boundary(self.head, given[0].detach()), *given[1:])  # pyright: ignore
+        def moved(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (inputs[0] + past_boundary(self.head, inputs[0].detach()), *inputs[1:])  # pyright: ignore
 
         handle = self.head.register_forward_pre_hook(moved)
         try:
@@ -128,7 +132,7 @@ ROBUSTNESS = (Adversarial, Corrupted, LinearStep)
 
 
 def past_boundary(head: nn.Linear, features: Tensor) -> Tensor:
-    """The step (b, f) from features to 1.3 times the way to the nearest other class: exact for a linear layer."""
+    """The step (b, f) from features to 1.3 times the way to the nearest other class; exact for a linear layer."""
     with torch.no_grad():
         outputs = nn.functional.linear(features, head.weight, head.bias)
         best = outputs.argmax(1)
@@ -143,22 +147,29 @@ def past_boundary(head: nn.Linear, features: Tensor) -> Tensor:
         return PAST * (lead[row, nearest] / square[row, nearest])[:, None] * toward[row, nearest]
 
 
-def _ends_in(held: HeldOut, head: nn.Linear) -> bool:
-    """Whether the model returns what this layer returns, called once with (b, f)."""
-    seen: list[Any] = []
-    handle = head.register_forward_hook(lambda layer, given, result: seen.append(result))
+def _ends_in(held_out: HeldOut, head: nn.Linear) -> bool:
+    """Whether the model returns the output of this layer, called once with (b, f)."""
+    results: list[Any] = []
+    handle = head.register_forward_hook(lambda layer, inputs, result: results.append(result))
     try:
         with torch.no_grad():
-            outputs = held.first(2).outputs
+            outputs = held_out.first(2).outputs
     finally:
         handle.remove()
     return (
-        len(seen) == 1 and seen[0].ndim == 2 and isinstance(outputs, Tensor) and torch.equal(seen[0], outputs)
+        len(results) == 1
+        and results[0].ndim == 2
+        and isinstance(outputs, Tensor)
+        and torch.equal(results[0], outputs)
     )
 
 
 def by_name(parts: list[str]) -> Objective:
-    """The objective of the words after "robustness"; ValueError with what is expected."""
+    """The objective of the parts after "robustness".
+
+    Raises:
+        ValueError: unknown parts; the message is what is expected.
+    """
     kind, rest = (parts[0], parts[1:]) if parts else ("", [])
     if not parts:
         return Adversarial()

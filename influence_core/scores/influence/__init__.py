@@ -1,1 +1,1 @@
-"""Influence."""
+"""Influence beyond one sweep: ensembles, layer-aware influence, the worst class."""

@@ -1,15 +1,15 @@
-"""Influence summed over several weights of one network: checkpoints of one training, or trainings from other starts.
+"""Influence summed over several sets of weights of one network: checkpoints of one training, or several trainings.
 
     score_i = sum_k w_k < g_i(theta_k), grad f(theta_k) >
 
-A member is a set of weights of the same network and a factor. Both gradients are taken under the SAME member: gradients
-of different members live in different places and their product means nothing.
+A member is a set of weights and a factor. Both gradients are taken under the SAME member: the product of gradients of
+different members means nothing.
 
     checkpoints   weights saved while training, w_k = learning rate at that time: TracInCP, Pruthi et al. 2020
                   (arXiv 2002.08484)
     seeds         trainings from other starts, w_k = 1/K
 
-Masks and noise on one model's weights brought nothing at the published sizes: benchmarks/ensembles.py.
+Masks and noise on one model's weights brought nothing at the published sizes: docs/ensembles.md.
 """
 
 import hashlib
@@ -32,17 +32,17 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Weights by parameter (and buffer) name, made when they are needed, and the factor of their scores."""
+    """Weights by parameter (and buffer) name, created when needed, and the factor of their scores."""
 
     weights: Callable[[nn.Module], Weights]
     factor: float
     mark: str = ""
-    """What tells it from other members, for a run that refuses to mix results."""
+    """Distinguishes this member from others, so that a run can refuse to mix results."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnsembleScores:
-    """Sums over members, rows in the order of the samples; `members` of them were asked."""
+    """Sums over members, rows in the order of the samples. members: how many were summed."""
 
     products: Tensor
     """(n, k) for k targets; positive = helpful."""
@@ -54,7 +54,7 @@ class EnsembleScores:
 
 
 def checkpoints(saved: Sequence[Weights], learning_rates: Sequence[float] | None = None) -> list[Member]:
-    """Members from state dicts saved while training; learning_rates as long as `saved`, None for 1/K each."""
+    """Members from state dicts saved while training; one learning rate for each, None for 1/K each."""
     rates = [1 / len(saved)] * len(saved) if learning_rates is None else list(learning_rates)
     if not saved or len(rates) != len(saved) or min(rates) <= 0:
         raise InfluenceError(
@@ -62,13 +62,13 @@ def checkpoints(saved: Sequence[Weights], learning_rates: Sequence[float] | None
             "positive learning rate for each."
         )
     return [
-        Member(lambda _, own=weights: own, rate, _mark(weights, rate))
+        Member(lambda _, state=weights: state, rate, _mark(weights, rate))
         for weights, rate in zip(saved, rates, strict=True)
     ]
 
 
 def along(pairs: Sequence[tuple[Weights, float]]) -> list[Member]:
-    """Members from pairs of a state dict and its learning rate; none from no pairs."""
+    """Members from pairs of a state dict and its learning rate; empty for no pairs."""
     return checkpoints([weights for weights, _ in pairs], [rate for _, rate in pairs]) if pairs else []
 
 
@@ -87,20 +87,20 @@ def seeds(models: Sequence[nn.Module]) -> list[Member]:
 
 @contextmanager
 def as_member(model: nn.Module, member: Member) -> Iterator[nn.Module]:
-    """The model under a member's weights; its own come back at the end, bit for bit, also after an error."""
-    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    """The model under a member's weights; the original weights are restored exactly, also after an error."""
+    original = {name: value.detach().clone() for name, value in model.state_dict().items()}
     weights = member.weights(model)
-    strange = sorted(set(weights) - set(own))
-    if strange:
+    unknown = sorted(set(weights) - set(original))
+    if unknown:
         raise InfluenceError(
-            f"A member has weights called {', '.join(strange[:3])}, which the model has not. Expected weights of the "
-            "same network: take them from model.state_dict()."
+            f"A member has weights called {', '.join(unknown[:3])}, which the model does not have. Expected weights "
+            "of the same network: take them from model.state_dict()."
         )
     try:
         model.load_state_dict(dict(weights), strict=False)
         yield model
     finally:
-        model.load_state_dict(own)
+        model.load_state_dict(original)
 
 
 def ensemble_influence(
@@ -117,20 +117,22 @@ def ensemble_influence(
 
     Args:
         targets: k pairs of an objective and the samples it is measured on.
-        on_progress: called as (members done, members in all) before each.
-        members: from checkpoints or seeds; kinds may be joined, factors are used as they are.
+        members: from checkpoints or seeds; both kinds may be mixed, factors are used as they are.
+        on_progress: called as (members done, members in total) before each member.
     """
     if not members:
         raise InfluenceError("An ensemble without members has no scores. Give at least one member.")
     n = loop.count(train)
-    products, own, losses = torch.zeros(n, len(targets)), torch.zeros(n), torch.zeros(n)
+    products, self_influence, losses = torch.zeros(n, len(targets)), torch.zeros(n), torch.zeros(n)
     for done, member in enumerate(members):
         if on_progress:
             on_progress(done, len(members))
         with as_member(model, member):
             directions = [objective_gradient(model, samples, name, loss=loss) for name, samples in targets]
-            found = sweep(model, train, directions=directions, sketch=0, loss=loss, batch_size=batch_size)
-        products = products + member.factor * found.products
-        own = own + member.factor * found.grad_norms.square()
-        losses = losses + member.factor * found.losses
-    return EnsembleScores(products, own, losses / sum(member.factor for member in members), len(members))
+            scores = sweep(model, train, directions=directions, sketch=0, loss=loss, batch_size=batch_size)
+        products = products + member.factor * scores.products
+        self_influence = self_influence + member.factor * scores.grad_norms.square()
+        losses = losses + member.factor * scores.losses
+    return EnsembleScores(
+        products, self_influence, losses / sum(member.factor for member in members), len(members)
+    )

@@ -1,18 +1,21 @@
-"""Which samples help, judged by a forward pass alone? Layer-aware influence (LAI).
+"""Layer-aware influence (LAI): which samples help, from forward passes alone.
 
 Yang, Huang, Liu, arXiv 2510.16007: the gradient at every layer is replaced by the one at the output, d = dl/doutputs
-(p - y for cross entropy), so that no backward pass through the network is needed:
+(p - y for cross entropy), so no backward pass through the network is needed:
 
     LAI_j = mean_v <d_j, d_v> sum_l <a^l_j, a^l_v>          positive = helpful
 
-With M_l = mean_v d_v a^l_v^T it is sum_l d_j^T M_l a^l_j: one small matrix a layer stands for the whole validation
-split, so no pair of samples is ever formed. Exact (the inner product of gradients) for one linear layer, and for a
-convolution whose mean over positions is the output; below the head an approximation. With outputs (b, t, c) and layers
-of t tokens the product runs over all token pairs: <sum_t d_t a_t^T, sum_s d_s a_s^T>. That costs as many products as
-the outputs times the inputs of all layers: of a small decoder with 1,000 words more than a training step. While a model
-is trained the inputs are therefore folded to a few numbers first, which keeps their inner products without bias.
-Without validation samples v runs over the other samples of the batch: b/(b-1) (LAI_j - self_j/b), since with the
-self term, a square, hardly any score falls below zero.
+With M_l = mean_v d_v a^l_v^T this is sum_l d_j^T M_l a^l_j: one small matrix a layer represents the whole validation
+split, and no pair of samples is ever formed. Exact (the inner product of gradients) for one linear layer, and for a
+convolution whose mean over positions is the output; below the head an approximation.
+
+With outputs (b, t, c) and layers of t tokens the product runs over all token pairs: <sum_t d_t a_t^T, sum_s d_s a_s^T>.
+That costs as many products as the outputs times the inputs of all layers: for a small decoder with 1,000 words more
+than a training step. During training the inputs are therefore folded to a few numbers first, which keeps their inner
+products without bias.
+
+Without validation samples v runs over the other samples of the batch: b/(b-1) (LAI_j - self_j/b). The self term is a
+square; with it hardly any score would fall below zero.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +37,7 @@ from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
 Progress = Callable[[str, int, int], None]
 BATCH = 128
 WORTH = 2
-"""Inputs of a position are folded where they are more than so many times the numbers they would become."""
+"""Inputs of a position are folded where they are more than WORTH times as many as the numbers they become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Pair:
 def output_gradient(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """d = gradient of each sample's own loss at the outputs, in their shape; the network is not differentiated."""
     fits = labels.shape == outputs.shape[:-1] and not labels.is_floating_point()
-    if loss is LOSSES["cross_entropy"] and fits:  # else the loss itself says what does not fit
-        return _missed(outputs.detach(), labels)
+    if loss is LOSSES["cross_entropy"] and fits:  # otherwise the loss reports what does not fit
+        return _cross_entropy_gradient(outputs.detach(), labels)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
         losses = checked(loss(leaf, labels), len(outputs))
@@ -57,40 +60,44 @@ def output_gradient(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     return d
 
 
-def _missed(outputs: Tensor, labels: Tensor) -> Tensor:
-    """p - y over the number of positions, nothing where a label is left out: by autograd it took two to three times as
-    long, a 30th of a small decoder's step."""
-    kept = labels != IGNORED
+def _cross_entropy_gradient(outputs: Tensor, labels: Tensor) -> Tensor:
+    """p - y over the number of positions, zero where a label is left out.
+
+    By autograd it took two to three times as long, a 30th of a small decoder's step.
+    """
+    counted = labels != IGNORED
     d = outputs.softmax(-1)
-    d.scatter_add_(-1, labels.where(kept, 0).unsqueeze(-1), d.new_full((1,), -1.0).expand(*labels.shape, 1))
-    d.mul_((kept.to(d.dtype) / max(1, labels[:1].numel())).unsqueeze(-1))
+    d.scatter_add_(
+        -1, labels.where(counted, 0).unsqueeze(-1), d.new_full((1,), -1.0).expand(*labels.shape, 1)
+    )
+    d.mul_((counted.to(d.dtype) / max(1, labels[:1].numel())).unsqueeze(-1))
     checked(d.flatten(1).sum(1), len(outputs))
     return d
 
 
 def pairs(d: Tensor, heard: dict[str, Heard], fold: int | None = None) -> list[Pair]:
-    """Layers without the outputs' own positions as one pair with t = 1, those with them as another.
+    """One pair with t = 1 for the layers without the outputs' positions, another pair for the layers with them.
 
-    fold: numbers that the inputs of all layers at one position become (`folded`); None to keep them all.
+    fold: how many numbers the inputs of all layers at one position become (`folded`); None to keep them all.
     """
     b, positions = len(d), d.shape[1] if d.ndim == 3 else 1
-    by_token = {path: seen.rows.to(d.dtype) for path, seen in heard.items() if seen.has(positions)}
-    pooled = [seen.mean.to(d.dtype) for path, seen in heard.items() if path not in by_token]
-    whole = d.sum(1) if d.ndim == 3 else d.reshape(b, -1)
-    found = [Pair(whole.unsqueeze(1), torch.cat(pooled, 1).unsqueeze(1))] if pooled else []
+    by_token = {path: inputs.rows.to(d.dtype) for path, inputs in heard.items() if inputs.has(positions)}
+    pooled = [inputs.mean.to(d.dtype) for path, inputs in heard.items() if path not in by_token]
+    over_positions = d.sum(1) if d.ndim == 3 else d.reshape(b, -1)
+    pooled_pair = [Pair(over_positions.unsqueeze(1), torch.cat(pooled, 1).unsqueeze(1))] if pooled else []
     if not by_token:
-        return found
+        return pooled_pair
     wide = sum(rows.shape[2] for rows in by_token.values())
     if fold is not None and wide > WORTH * fold:
-        return [*found, Pair(d, folded(by_token, fold))]
-    return [*found, Pair(d, torch.cat(list(by_token.values()), 2))]
+        return [*pooled_pair, Pair(d, folded(by_token, fold))]
+    return [*pooled_pair, Pair(d, torch.cat(list(by_token.values()), 2))]
 
 
 def folded(tokens: Mapping[str, Tensor], q: int) -> Tensor:
     """Inputs of several layers (b, t, f) as one (b, t, q) whose inner products are, without bias, the sum of theirs.
 
-    Each layer's f numbers go to q buckets with random signs (sketch.py), the same for equal paths and shapes in
-    every process.
+    Each layer's f numbers go to q buckets with random signs (sketch.py). Equal paths and shapes give the same buckets
+    in every process.
     """
     total = torch.zeros(())
     for path, rows in tokens.items():
@@ -106,7 +113,7 @@ def _map_of(path: str, f: int, q: int, dtype: torch.dtype, device: torch.device)
 
 
 def summed(batch: Sequence[Pair]) -> list[Tensor]:
-    """sum over samples and positions of d a^T, one (c, f) for each pair."""
+    """Sum over samples and positions of d a^T, one (c, f) for each pair."""
     return [pair.d.flatten(0, 1).T @ pair.a.flatten(0, 1) for pair in batch]
 
 
@@ -116,9 +123,9 @@ def products(batch: Sequence[Pair], sums: Sequence[Tensor]) -> Tensor:
 
 
 def squares(batch: Sequence[Pair]) -> Tensor:
-    """The self term, each sample's product with itself, (b,): over all pairs of its positions."""
-    own = [((p.d @ p.d.transpose(1, 2)) * (p.a @ p.a.transpose(1, 2))).sum((1, 2)) for p in batch]
-    return torch.stack(own).sum(0)
+    """Self term (b,): each sample's product with itself, over all pairs of its positions."""
+    self_products = [((p.d @ p.d.transpose(1, 2)) * (p.a @ p.a.transpose(1, 2))).sum((1, 2)) for p in batch]
+    return torch.stack(self_products).sum(0)
 
 
 def leave_one_out(batch: Sequence[Pair]) -> Tensor:
@@ -126,7 +133,7 @@ def leave_one_out(batch: Sequence[Pair]) -> Tensor:
     b = len(batch[0].d)
     if b < 2:
         raise DataError(
-            "A batch of one sample has no other sample to be measured by. Expected at least two, or a validation split."
+            "A batch of one sample has no other sample to measure by. Expected at least two, or a validation split."
         )
     return (products(batch, summed(batch)) - squares(batch)) / (b - 1)
 
@@ -143,14 +150,15 @@ def layer_aware_influence(
 ) -> Tensor:
     """LAI of every training sample of a trained model, (n,) on the CPU; positive = helpful, negative = harmful.
 
-    One inference pass over `val` and one over `train` in evaluation mode, the model left as it was.
+    One inference pass over `val` and one over `train` in evaluation mode; the model is left unchanged.
 
     Args:
-        val: the samples to be measured by; None for the leave-one-out form (two passes over `train`).
-        loss: as in `sweep`. layers: paths of linear and convolution layers, None for all that train.
+        val: the samples to measure by; None for the leave-one-out form (two passes over `train`).
+        loss: as in `sweep`.
+        layers: paths of linear and convolution layers, None for all trainable ones.
 
     Raises:
-        LayerError: a layer whose rows are not samples, or none to listen to.
+        LayerError: a layer whose rows are not samples, or no layer to collect inputs from.
     """
     function, measured = loss_by_name(loss), train if val is None else val
     n, m = loop.count(train), loop.count(measured)
@@ -169,7 +177,7 @@ def layer_aware_influence(
 
     try:
         with scoring(model), torch.no_grad():
-            *_, total = accumulate((summed(batch) for batch in batched(measured, "objective")), _plus)
+            *_, total = accumulate((summed(batch) for batch in batched(measured, "objective")), _sum_lists)
             if val is None:
                 rows = [(products(b, total) - squares(b)) / (n - 1) for b in batched(train, "sweep")]
             else:
@@ -179,5 +187,5 @@ def layer_aware_influence(
     return torch.cat(rows).cpu()
 
 
-def _plus(one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
+def _sum_lists(one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
     return [a + b for a, b in zip(one, other, strict=True)]

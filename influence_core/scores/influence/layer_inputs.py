@@ -1,15 +1,15 @@
-"""What do the linear and convolution layers of a model see of each sample? Heard while a forward pass goes on.
+"""The inputs of a model's linear and convolution layers, collected by hooks during a forward pass.
 
-A layer's per-sample weight gradient is sum_t d_t a_t^T over its positions t (factors.py). Layer-aware influence
-gives every position the same d / T, so that of the layer's input only the mean over positions is needed:
+A layer's per-sample weight gradient is sum_t d_t a_t^T over its positions t (factors.py). Layer-aware influence gives
+every position the same d / T, so only the mean over positions of the layer's input is needed:
 
     linear         a (b, f), or the mean over tokens of (b, ..., f)
     convolution    the mean over output positions of the input window, (b, channels * kernel): one product with the
                    share of positions that read a pixel; no window is ever copied
     bias           a constant 1
 
-Where the outputs have positions of their own (b, s, c), layers with s tokens keep them all. A module called twice adds
-up, as its gradient does. Nothing of the model is changed; `close` takes every hook away.
+Where the outputs have positions (b, s, c), layers with s tokens keep them all. The inputs of a module that is called
+twice are added, as in its gradient. The model is not changed; `close` removes every hook.
 """
 
 from collections.abc import Sequence
@@ -33,57 +33,57 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One layer's inputs of one batch: rows (b, f), or (b, t, f) where it has several positions."""
+    """Inputs of one layer in one batch: rows (b, f), or (b, t, f) where the layer has several positions."""
 
     rows: Tensor
 
     @property
     def mean(self) -> Tensor:
-        """(b, f), over positions."""
+        """Mean over positions, (b, f)."""
         return self.rows if self.rows.ndim == 2 else self.rows.mean(1)
 
     def has(self, positions: int) -> bool:
-        """Whether it has so many positions of its own."""
+        """Whether the layer has this many positions."""
         return self.rows.ndim == 3 and self.rows.shape[1] == positions
 
 
 class LayerInputs:
-    """Listens to the layers of a model. `collect` hands over what the last forward pass showed, and forgets it.
+    """Hooks on the layers of a model. `collect` returns the inputs of the last forward pass and clears them.
 
-    `inputs` are those of the model in that pass, as `engine.batches.forward` would give them again.
+    `inputs` are the model's own inputs in that pass, in the form that `engine.batches.forward` takes.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str] | None = None) -> None:
-        """Listen to these paths, or to every trainable linear and convolution layer.
+        """Hook these paths, or every trainable linear and convolution layer.
 
         Raises:
             LayerError: a path that is no such layer, or a model without any.
         """
         self.model = model
-        self.paths = _chosen(model, layers)
+        self.paths = _paths_to_hook(model, layers)
         self.inputs: Any = None
-        self._found: dict[str, Heard] = {}
+        self._collected: dict[str, Heard] = {}
         self._checked, self._busy, self._paused = False, False, False
         self._handles = [model.register_forward_pre_hook(self._begin, with_kwargs=True)]
         for path in self.paths:
             self._handles.append(model.get_submodule(path).register_forward_pre_hook(self._listener(path)))
 
     def collect(self) -> dict[str, Heard]:
-        """What each layer saw in the last forward pass, in the order of first calls.
+        """Inputs of each layer in the last forward pass, in the order of first calls.
 
         Raises:
             LayerError: no layer was called.
         """
-        found, self._found = self._found, {}
-        if not found:
+        collected, self._collected = self._collected, {}
+        if not collected:
             raise LayerError(
                 f"None of the layers {', '.join(self.paths[:6])} was called since the last batch was scored. Expected "
                 "one forward pass of the model for each call: run outputs = model(inputs) first."
             )
-        return found
+        return collected
 
     def pause(self, paused: bool) -> None:
-        """Hear nothing for a while: for passes that have nothing to do with the batch at hand."""
+        """Ignore forward passes while `paused`: those that do not belong to the current batch."""
         self._paused = paused
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class LayerInputs:
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._paused or self._busy:
             return
-        self._found, self.inputs = {}, kwargs or (args[0] if len(args) == 1 else args)
+        self._collected, self.inputs = {}, kwargs or (args[0] if len(args) == 1 else args)
         tensors = tensors_in(self.inputs)
         if not self._checked and tensors and len(tensors[0]) > 1:
             self._busy = True
@@ -106,29 +106,29 @@ class LayerInputs:
             self._checked = True
 
     def _check(self, inputs: Any) -> None:
-        """Layers must count samples on their first axis: time-first tokens would be taken for samples."""
+        """Check that layers have samples on their first axis: time-first tokens would be taken for samples."""
         one, two = (replaced(inputs, {id(x): x[:k] for x in tensors_in(inputs)}) for k in (1, 2))
         counts = first_axis_counts(self.model, one, two)
         for path in self.paths:
             if path in counts and not counts[path]:
                 raise LayerError(
-                    f"Layer '{path}' is not given one row a sample, so its inputs cannot be told apart. Expected "
-                    "samples on the first axis (batch_first=True). Name the layers to listen to: layers=[...]."
+                    f"Layer '{path}' does not receive one row a sample, so its inputs cannot be told apart by sample. "
+                    "Expected samples on the first axis (batch_first=True). Name the layers to listen to: layers=[...]."
                 )
 
     def _listener(self, path: str) -> Any:
-        def hear(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def collect(module: nn.Module, args: tuple[Any, ...]) -> None:
             if self._paused or self._busy or not args:
                 return
             with torch.no_grad():
-                seen = _read(module, args[0].detach())
-            earlier = self._found.get(path)
-            self._found[path] = seen if earlier is None else _added(earlier, seen)
+                inputs = _read(module, args[0].detach())
+            earlier = self._collected.get(path)
+            self._collected[path] = inputs if earlier is None else _added(earlier, inputs)
 
-        return hear
+        return collect
 
 
-def _chosen(model: nn.Module, layers: Sequence[str] | None) -> tuple[str, ...]:
+def _paths_to_hook(model: nn.Module, layers: Sequence[str] | None) -> tuple[str, ...]:
     modules = dict(model.named_modules())
     wrong = [path for path in layers or () if not isinstance(modules.get(path), HEARD)]
     if wrong:
@@ -142,7 +142,7 @@ def _chosen(model: nn.Module, layers: Sequence[str] | None) -> tuple[str, ...]:
     if not paths:
         raise LayerError(
             f"{type(model).__name__} has no trainable linear or convolution layer. Expected at least one: layer-aware "
-            "influence is made of their inputs. `sweep` scores any model."
+            "influence is computed from their inputs. `sweep` scores any model."
         )
     return tuple(paths)
 
@@ -174,12 +174,18 @@ def mean_window(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
         x, padding = functional.pad(x, padding, mode=module.padding_mode), (0,) * len(padding)
     shape = tuple(x.shape[2:])
     if prod(shape) <= AT_ONCE:
-        whole = _shares(shape, module.kernel_size, module.stride, module.dilation, padding)
-        return functional.linear(x.flatten(2), whole.to(x)).flatten(1)
+        all_shares = _shares(shape, module.kernel_size, module.stride, module.dilation, padding)
+        return functional.linear(x.flatten(2), all_shares.to(x)).flatten(1)
     for axis, length in enumerate(shape):
-        one = slice(axis, axis + 1)
+        this_axis = slice(axis, axis + 1)
         edge = padding[2 * (len(shape) - 1 - axis) :][:2]
-        shares = _shares((length,), module.kernel_size[one], module.stride[one], module.dilation[one], edge)
+        shares = _shares(
+            (length,),
+            module.kernel_size[this_axis],
+            module.stride[this_axis],
+            module.dilation[this_axis],
+            edge,
+        )
         x = (x.movedim(2 + axis, -1) @ shares.to(x).T).movedim(-1, 2 + axis)
     return x.flatten(1)
 
@@ -192,15 +198,15 @@ def _shares(
     dilation: tuple[int, ...],
     padding: tuple[int, ...],
 ) -> Tensor:
-    """(taps, pixels) float64: the share of output positions at which a tap reads a pixel; padding counts as zero."""
-    whole = torch.ones(1, 1, dtype=torch.float64)
+    """(taps, pixels) float64: the share of output positions at which a tap reads a pixel; padding is zero."""
+    shares = torch.ones(1, 1, dtype=torch.float64)
     for axis, length in enumerate(shape):
         before, after = padding[2 * (len(shape) - 1 - axis) :][:2]
         reach = dilation[axis] * (kernel[axis] - 1)
         positions = (length + before + after - reach - 1) // stride[axis] + 1
-        one = torch.zeros(kernel[axis], length, dtype=torch.float64)
+        along_axis = torch.zeros(kernel[axis], length, dtype=torch.float64)
         for tap in range(kernel[axis]):
-            read = torch.arange(positions) * stride[axis] + tap * dilation[axis] - before
-            one[tap, read[(read >= 0) & (read < length)]] = 1 / positions
-        whole = torch.kron(whole, one)
-    return whole
+            pixels = torch.arange(positions) * stride[axis] + tap * dilation[axis] - before
+            along_axis[tap, pixels[(pixels >= 0) & (pixels < length)]] = 1 / positions
+        shares = torch.kron(shares, along_axis)
+    return shares

@@ -1,1 +1,1 @@
-"""Neighbours."""
+"""Nearest neighbours among rows of length one."""

@@ -1,10 +1,10 @@
-"""Which rows point the same way? Nearest neighbours among rows of length one, by cosine.
+"""Nearest neighbours by cosine among rows of length one.
 
-One product of matrices for some queries at a time, and the k largest of each row. Those lie among the BLOCK-tuples
-with the k largest maxima, so that only these are looked into: a quarter of the time of a partition of whole rows.
-scikit-learn's brute force goes over to double precision and takes longer still. Exact among up to EXACT rows; among
-more, every query is held against EXACT rows in the cells around it (row_cells.py), so that the time grows with n and
-not with its square. Needs NumPy alone, so that the process which draws the map starts at once.
+Cosines are one matrix product for some queries at a time, and the k largest of each row are the neighbours. These lie
+among the BLOCK-tuples with the k largest maxima, so only those are searched: a quarter of the time of a partition of
+whole rows. scikit-learn's brute force converts to double precision and takes longer still. The search is exact among up
+to EXACT rows. Among more, every query is compared with EXACT rows in the cells around it (row_cells.py), so that the
+time grows with n and not with its square. Needs NumPy alone, so that the process which draws the map starts at once.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ import numpy as np
 from influence_core.scores.neighbours.row_cells import Cells, cells
 
 AT_ONCE, LOOKED_AT = 2**24, 2**20
-"""Cosines made at a time, 64 MB: of up to 4,096 rows all, and then NumPy makes half of them. And looked at, 4 MB."""
+"""Cosines computed at a time (64 MB: all of up to 4,096 rows, and NumPy then computes half), and searched (4 MB)."""
 BLOCK = 16
 EXACT = 4096
-"""Among 20,000 pictures of clothes AUROC of suspicion moved by 0.00002 against all pairs: docs/cost.md, "Suspicion"."""
+"""Against all pairs, AUROC of suspicion moved by 0.00002 on 20,000 pictures of clothes: docs/cost.md, "Suspicion"."""
 
 
 def unit(values: np.ndarray) -> np.ndarray:
-    """Rows of length one, float32; a row of zeros stays."""
+    """Rows of length one, float32; a row of zeros stays zero."""
     values = values.astype(np.float32)
     return values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-9)
 
@@ -27,41 +27,45 @@ def unit(values: np.ndarray) -> np.ndarray:
 def nearest_rows(queries: np.ndarray | None, rows: np.ndarray, k: int, *, exact: int = EXACT) -> np.ndarray:
     """Positions (m, k) int32 of the nearest unit rows, nearest first, in bounded memory; exact for n <= `exact`.
 
-    Rows have length 1, so the nearest are those with the largest cosine. queries None: the rows themselves, each
-    without itself. k is at most the number of rows there are to find.
+    Rows have length 1, so the nearest are those with the largest cosine. k is reduced to the number of available rows.
+
+    Args:
+        queries: (m, f); None for the rows themselves, each without itself.
     """
-    n, own = len(rows), queries is None
-    k = min(k, n - int(own))
+    n, exclude_self = len(rows), queries is None
+    k = min(k, n - int(exclude_self))
     if n > exact > 2 * k:
         return _in_cells(queries, rows, k, cells(rows), exact)
-    return _among(rows if queries is None else queries, rows, k, own=own)
+    return _among(rows if queries is None else queries, rows, k, exclude_self=exclude_self)
 
 
 def _in_cells(queries: np.ndarray | None, rows: np.ndarray, k: int, parts: Cells, exact: int) -> np.ndarray:
-    """As nearest_rows, each cell's queries among the `exact` rows in and around it."""
-    asked = rows if queries is None else queries
-    asking = parts.members if queries is None else parts.nearest_to(queries)
-    found = np.empty((len(asked), k), dtype=np.int32)
-    for cell, mine in enumerate(asking):
-        if len(mine):
-            around = parts.around(cell, exact)  # its own members come first
-            found[mine] = around[_among(asked[mine], rows[around], k, own=queries is None)]
-    return found
+    """nearest_rows with each cell's queries searched among the `exact` rows in and around the cell."""
+    all_queries = rows if queries is None else queries
+    queries_by_cell = parts.members if queries is None else parts.nearest_to(queries)
+    positions = np.empty((len(all_queries), k), dtype=np.int32)
+    for cell, in_cell in enumerate(queries_by_cell):
+        if len(in_cell):
+            around = parts.around(cell, exact)  # the cell's members come first
+            positions[in_cell] = around[
+                _among(all_queries[in_cell], rows[around], k, exclude_self=queries is None)
+            ]
+    return positions
 
 
-def _among(queries: np.ndarray, rows: np.ndarray, k: int, *, own: bool) -> np.ndarray:
-    """Positions (m, k) of the nearest rows; own: query i is row i, and not its own neighbour."""
-    found = np.empty((len(queries), k), dtype=np.int32)
+def _among(queries: np.ndarray, rows: np.ndarray, k: int, *, exclude_self: bool) -> np.ndarray:
+    """Positions (m, k) of the nearest rows; exclude_self: query i is row i, and not its own neighbour."""
+    positions = np.empty((len(queries), k), dtype=np.int32)
     step, inner = (max(1, size // max(1, len(rows))) for size in (AT_ONCE, LOOKED_AT))
     for start in range(0, len(queries) if k else 0, step):
-        likeness = queries[start : start + step] @ rows.T
-        if own:
-            places = np.arange(len(likeness))
-            likeness[places, start + places] = -np.inf
-        into = found[start : start + step]
-        for place in range(0, len(likeness), inner):
-            into[place : place + inner] = largest(likeness[place : place + inner], k)
-    return found
+        cosines = queries[start : start + step] @ rows.T
+        if exclude_self:
+            offsets = np.arange(len(cosines))
+            cosines[offsets, start + offsets] = -np.inf
+        output = positions[start : start + step]
+        for first in range(0, len(cosines), inner):
+            output[first : first + inner] = largest(cosines[first : first + inner], k)
+    return positions
 
 
 def largest(values: np.ndarray, k: int) -> np.ndarray:
@@ -71,12 +75,12 @@ def largest(values: np.ndarray, k: int) -> np.ndarray:
     if blocks <= 2 * k:
         return _sorted_largest(values, k)
     inside = values[:, : blocks * BLOCK].reshape(m, BLOCK, blocks)
-    best = np.argpartition(inside.max(1), blocks - k, axis=1)[:, blocks - k :]
-    places = (best[:, None] + blocks * np.arange(BLOCK)[:, None]).reshape(m, -1)
+    best_blocks = np.argpartition(inside.max(1), blocks - k, axis=1)[:, blocks - k :]
+    places = (best_blocks[:, None] + blocks * np.arange(BLOCK)[:, None]).reshape(m, -1)
     rest = np.broadcast_to(np.arange(blocks * BLOCK, n), (m, n - blocks * BLOCK))
     places = np.concatenate([places, rest], axis=1)
-    chosen = _sorted_largest(np.take_along_axis(values, places, axis=1), k)
-    return np.take_along_axis(places, chosen, axis=1)
+    order = _sorted_largest(np.take_along_axis(values, places, axis=1), k)
+    return np.take_along_axis(places, order, axis=1)
 
 
 def _sorted_largest(values: np.ndarray, k: int) -> np.ndarray:
@@ -87,6 +91,6 @@ def _sorted_largest(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def distances(queries: np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Euclidean distances (m, k) from each query to the rows at its positions; 0 for an equal row, not nearly 0."""
-    apart = [np.linalg.norm(rows[column] - queries, axis=1) for column in positions.T]
-    return np.stack(apart, axis=1) if apart else np.zeros(positions.shape, dtype=np.float32)
+    """Euclidean distances (m, k) from each query to the rows at `positions`; exactly 0 for an equal row."""
+    columns = [np.linalg.norm(rows[column] - queries, axis=1) for column in positions.T]
+    return np.stack(columns, axis=1) if columns else np.zeros(positions.shape, dtype=np.float32)

@@ -1,10 +1,10 @@
-"""Which samples have a gradient unlike the others? Outlier gradients need no Hessian and no validation set.
+"""Outlier gradients: samples whose gradient is unlike the others, without Hessian or validation set.
 
 Chhabra, Li, Chen, Mohapatra, Liu, ICML 2025 (arXiv 2405.03869): detrimental samples are a minority, so they are
-outliers in gradient space, found by (a) an isolation forest on the gradients, (b) the L1 norm, (c) the L2 norm
-of the last layer's gradient. What we changed: the forest sees the sketch of the gradient of ALL layers (an
-unbiased random projection, as the paper uses for its large models), and each score is reported for every sample
-instead of a cut. Large = unusual; an outlier is not necessarily harmful.
+outliers in gradient space, found by (a) an isolation forest on the gradients, (b) the L1 norm, (c) the L2 norm of the
+last layer's gradient. What we changed: the forest sees the sketch of the gradient of ALL layers (an unbiased random
+projection, as the paper uses for its large models), and every sample gets each score instead of a cut. Large = unusual;
+an outlier is not necessarily harmful.
 """
 
 import numpy as np

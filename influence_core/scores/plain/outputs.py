@@ -1,8 +1,8 @@
-"""What do plain signals say? Loss, confidence, margin and EL2N, from the model's outputs alone.
+"""Plain signals from the model's outputs alone: loss, confidence, margin and EL2N.
 
-They are strong for finding wrong labels in a model that has not memorised them, and belong beside every gradient
-score. Sources: margin as in Pleiss et al. 2020 (arXiv 2001.10528), here of one checkpoint and of probabilities; EL2N of
-Paul et al. 2021 (arXiv 2107.07075), |softmax(z) - onehot(y)|_2 with y the GIVEN label.
+They are strong for finding wrong labels in a model that has not memorised them, and belong beside every gradient score.
+Sources: margin as in Pleiss et al. 2020 (arXiv 2001.10528), here of one checkpoint and of probabilities; EL2N of Paul
+et al. 2021 (arXiv 2107.07075), |softmax(z) - onehot(y)|_2 with y the GIVEN label.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Per sample, each (n,). probabilities (n, c) are the model's softmax outputs.
+    """Plain signals of n samples, each (n,). probabilities (n, c) are the model's softmax outputs.
 
     predicted: the most probable class. confidence: its probability. margin: probability of the given label minus the
     largest other one, in [-1, 1], negative = the model prefers another label. el2n: in [0, sqrt 2], large = unusual.

@@ -1,1 +1,1 @@
-"""Suspicion."""
+"""Suspicion: the probability that a given label is wrong, and the evidence for it."""

@@ -1,17 +1,17 @@
-"""What would a model that never saw this sample's label say? Out-of-sample evidence from one view of the samples.
+"""Out-of-sample evidence about each label: readers of one view of the samples that never saw the sample's own label.
 
-A model that has memorised its labels agrees with every one of them, so its own output proves nothing. Three readers
-of a view (features of a layer, or of the inputs themselves) leave each sample's own label out exactly, and those of its
+A model that has memorised its labels agrees with every one of them, so its own output proves nothing. Three readers of
+a view (features of a layer, or of the inputs themselves) leave out each sample's own label exactly, and those of its
 near-copies (near_copies.py):
 
     probe        a ridge classifier on the one-hot given labels (ridge_reader.py): n refits cost one eigendecomposition
     kernel       the same ridge on a Gaussian kernel, seen from some landmarks (kernel_reader.py): curved borders
     neighbours   the labels of the 15 nearest samples by cosine, the sample's own group excluded
 
-Each is read for the training samples (own label left out) and for held-out samples, if there are any (no label of
-theirs was used). With validation labels a fourth reader is taught by those alone, as kernel: errors that training
-labels share, such as a class whose members often carry one other class's name, it has never seen. Probes on inner
-layers as in Alain and Bengio 2016 (arXiv 1610.01644). A view is scaled once for all its readers.
+Each reader scores the training samples (own label left out) and the held-out samples, if any (none of their labels
+used). With validation labels there is a fourth reader: a kernel fitted to those labels alone. It has never seen errors
+that training labels share, such as a class whose members often carry one other class's name. Probes on inner layers as
+in Alain and Bengio 2016 (arXiv 1610.01644). A view is scaled once for all its readers.
 """
 
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ from influence_core.scores.suspicion.ridge_reader import fitted, of_columns
 
 NEIGHBOURS = 15
 LARGEST = 5
-"""Samples that are left out together, at most (near_copies.py)."""
+"""Most samples that are left out together (near_copies.py)."""
 WIDEST = 1024
-"""Features beyond this are projected at random first: the eigendecomposition costs their cube."""
+"""More features than this are projected at random first: the eigendecomposition costs their cube."""
 VALIDATION_READER = "validation"
 FEWEST_LABELS = 20
-"""Validation samples, and two a class, below which nobody is taught by them."""
+"""Validation samples (and two a class) below which no reader is fitted to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to see the samples: a layer's features, or the inputs. train (n, f), held_out (m, f), m may be 0."""
+    """One representation of the samples, a layer's or the inputs'. train (n, f), held_out (m, f), m may be 0."""
 
     name: str
     train: np.ndarray
@@ -44,7 +44,7 @@ class View:
 
 @dataclass(frozen=True)
 class Scaled(View):
-    """A view whose columns can be compared, float32: at most WIDEST, centred, of spread 1 over the training split."""
+    """A view with comparable columns, float32: at most WIDEST, centred, of spread 1 over the training split."""
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -53,13 +53,13 @@ class Scaled(View):
 
     @cached_property
     def nearest(self) -> np.ndarray:
-        """Positions (n, k) int32 of each row's nearest others, nearest first: enough to skip a whole group."""
+        """Positions (n, k) int32 of each row's nearest others, nearest first; k leaves room to skip a group."""
         return nearest_rows(None, self.rows, NEIGHBOURS + LARGEST - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One reader of one view. train (n, c) and held_out (m, c): a class's score, large = this class."""
+    """Scores of one reader of one view: train (n, c) and held_out (m, c), large = this class."""
 
     reader: str
     layer: str
@@ -70,18 +70,18 @@ class Evidence:
 def readings(
     view: View, labels: np.ndarray, classes: int, groups: dict[int, np.ndarray], *, seed: int = 0
 ) -> tuple[list[Evidence], np.ndarray]:
-    """All three readers of a view, and the nearest training samples (n, k) by position, nearest first.
+    """All three readers of a view, and the positions (n, k) of the nearest training samples, nearest first.
 
     groups: positions of samples that are left out together, (g, size), by size; each sample in exactly one.
     """
-    seen = scaled(view, seed)
-    near, nearest = neighbours(seen, labels, classes, groups)
-    plain = (_with_constant(seen.train), _with_constant(seen.held_out))
-    curved = kernel(seen.train, seed=seed)
-    found = fitted(curved.axes, labels, classes, groups)
+    standardised = scaled(view, seed)
+    near, nearest = neighbours(standardised, labels, classes, groups)
+    plain = (_with_constant(standardised.train), _with_constant(standardised.held_out))
+    curved = kernel(standardised.train, seed=seed)
+    fit = fitted(curved.axes, labels, classes, groups)
     return [
         probe("probe", view.name, *plain, labels, classes, groups),
-        Evidence("kernel", view.name, found.left_out, curved.scores(seen.held_out, found.weights)),
+        Evidence("kernel", view.name, fit.left_out, curved.scores(standardised.held_out, fit.weights)),
         near,
     ], nearest
 
@@ -89,15 +89,15 @@ def readings(
 def taught_by_validation(
     view: View, held_out_labels: np.ndarray, classes: int, *, seed: int = 0
 ) -> list[Evidence]:
-    """The reader that has seen no training label at all, leaving its own m labels out one by one; none of too few."""
+    """The reader that saw no training label, leaving its own m labels out one by one; empty where m is too small."""
     m = len(held_out_labels)
     if m < max(FEWEST_LABELS, 2 * classes):
         return []
-    seen = scaled(view, seed)
-    curved, alone = kernel(seen.held_out, seed=seed), {1: np.arange(m)[:, None]}
-    found = fitted(curved.axes, held_out_labels, classes, alone)
-    of_train = curved.scores(seen.train, found.weights)
-    return [Evidence(VALIDATION_READER, view.name, of_train, found.left_out)]
+    standardised = scaled(view, seed)
+    curved, alone = kernel(standardised.held_out, seed=seed), {1: np.arange(m)[:, None]}
+    fit = fitted(curved.axes, held_out_labels, classes, alone)
+    of_train = curved.scores(standardised.train, fit.weights)
+    return [Evidence(VALIDATION_READER, view.name, of_train, fit.left_out)]
 
 
 def probe(
@@ -110,8 +110,8 @@ def probe(
     groups: dict[int, np.ndarray],
 ) -> Evidence:
     """Leave-group-out scores of a ridge classifier on columns (n, f), and its scores on held-out columns (m, f)."""
-    found = fitted(of_columns(x), labels, classes, groups)
-    return Evidence(reader, layer, found.left_out, (other @ found.weights.astype(x.dtype)).astype(np.float64))
+    fit = fitted(of_columns(x), labels, classes, groups)
+    return Evidence(reader, layer, fit.left_out, (other @ fit.weights.astype(x.dtype)).astype(np.float64))
 
 
 def neighbours(
@@ -123,37 +123,37 @@ def neighbours(
     """
     nearest = view.nearest[:, : NEIGHBOURS + max(groups) - 1]
     prior = np.bincount(labels, minlength=classes) / len(labels)
-    of_train = _log_shares(_strangers(nearest, groups), labels, prior)
+    of_train = _log_shares(_outside_own_group(nearest, groups), labels, prior)
     of_held_out = np.zeros((0, classes))
     if len(view.held_out):
-        asked = nearest_rows(unit(view.held_out), view.rows, NEIGHBOURS)
-        of_held_out = _log_shares(asked, labels, prior)
+        nearest_to_held_out = nearest_rows(unit(view.held_out), view.rows, NEIGHBOURS)
+        of_held_out = _log_shares(nearest_to_held_out, labels, prior)
     return Evidence("neighbours", view.name, of_train, of_held_out), nearest[:, :NEIGHBOURS]
 
 
-def _strangers(nearest: np.ndarray, groups: dict[int, np.ndarray]) -> np.ndarray:
-    """The first NEIGHBOURS of each row that are not of the row's own group; -1 where there are fewer."""
+def _outside_own_group(nearest: np.ndarray, groups: dict[int, np.ndarray]) -> np.ndarray:
+    """The first NEIGHBOURS of each row that are not in the row's own group; -1 where there are fewer."""
     group = np.empty(len(nearest), dtype=np.int64)
     start = 0
     for rows in groups.values():
         group[rows] = start + np.arange(len(rows))[:, None]
         start += len(rows)
     other = group[nearest] != group[:, None]
-    place = np.where(other, np.cumsum(other, axis=1) - 1, NEIGHBOURS)
-    found = np.full((len(nearest), NEIGHBOURS + 1), -1)
-    np.put_along_axis(found, np.minimum(place, NEIGHBOURS), nearest, axis=1)
-    return found[:, :NEIGHBOURS]
+    slot = np.where(other, np.cumsum(other, axis=1) - 1, NEIGHBOURS)
+    outside = np.full((len(nearest), NEIGHBOURS + 1), -1)
+    np.put_along_axis(outside, np.minimum(slot, NEIGHBOURS), nearest, axis=1)
+    return outside[:, :NEIGHBOURS]
 
 
 def _log_shares(nearest: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Positions (n, k), -1 = nobody -> (n, c) log of the label shares, one neighbour's worth of prior added."""
-    seen = np.where(nearest < 0, -1, labels[nearest])
-    counts = np.stack([(seen == c).sum(1) for c in range(len(prior))], axis=1)
-    return np.log((counts + prior + 1e-3) / ((seen >= 0).sum(1, keepdims=True) + 1))
+    """Log label shares (n, c) of positions (n, k), -1 = no neighbour; one neighbour's worth of prior is added."""
+    neighbour_labels = np.where(nearest < 0, -1, labels[nearest])
+    counts = np.stack([(neighbour_labels == c).sum(1) for c in range(len(prior))], axis=1)
+    return np.log((counts + prior + 1e-3) / ((neighbour_labels >= 0).sum(1, keepdims=True) + 1))
 
 
 def scaled(view: View, seed: int) -> Scaled:
-    """Projected to at most WIDEST columns, centred and scaled by the training split; constant columns become zero."""
+    """The view with at most WIDEST columns, centred and scaled by the training split; constant columns become 0."""
     if isinstance(view, Scaled):
         return view
     train, held_out = view.train, view.held_out

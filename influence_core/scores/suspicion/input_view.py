@@ -1,12 +1,16 @@
-"""What does a sample look like before any network saw it? Features of the inputs that no given label has touched.
+"""Features of the inputs themselves: a view of the samples that no given label has influenced.
 
-Every layer of a network that has memorised its labels remembers some of them; the inputs remember none. Tables are
-taken as they are. Pictures become responses to small patches of the training pictures themselves, whitened, rectified
-and pooled to 2 x 2 regions: the single-layer network of Coates, Ng and Lee 2011 without its k-means, which costs
-about as much as one convolution. What we changed: random patches instead of centroids.
-Series (b, c, l), strips and volumes become their values and the size of their spectrum along the longest axis, each
-averaged to a few hundred numbers: the one knows when something happens, the other what, wherever it is.
-Token ids and nests of tensors have no such view: then the layers speak alone.
+Every layer of a network that has memorised its labels remembers some of them; the inputs remember none.
+
+    tables     taken as they are
+    pictures   responses to small patches of the training pictures, whitened, rectified and pooled to 2 x 2 regions: the
+               single-layer network of Coates, Ng and Lee 2011 without its k-means, which costs about as much as one
+               convolution. What we changed: random patches instead of centroids
+    series     (b, c, l), also strips and volumes: their values, and the size of their spectrum along the longest axis,
+               each averaged to a few hundred numbers. The values show when something happens; the spectrum shows what
+               happens, wherever it is
+
+Token ids and nests of tensors have no such view: then the layers alone are evidence.
 """
 
 from collections.abc import Callable
@@ -24,16 +28,16 @@ from influence_core.scores.suspicion.evidence import View
 NAME = "the inputs"
 FILTERS, PATCHES, PICTURES = 128, 6000, 400
 SIDE_AT_MOST = 32
-"""Pictures are shrunk to this many pixels a side first: what matters at a glance stays, the cost is bounded."""
+"""Pictures are shrunk to this many pixels a side first: coarse content stays, and the cost is bounded."""
 THRESHOLD = 0.8
 FLAT = 0.01
-"""Added to a patch's variance: one of less contrast is taken for flat."""
+"""Added to a patch's variance: a patch of less contrast counts as flat."""
 NARROW = 6
-"""Pixels a side from which patches have two: what is narrower is read as a series."""
+"""Pixels a side from which pictures are cut into patches of two pixels or more; narrower ones are read as series."""
 HALF = 512
-"""Numbers of a series' values, and of its spectrum: together what a view is projected to anyway (evidence.WIDEST)."""
+"""Numbers of a series' values, and of its spectrum: together the width of any projected view (evidence.WIDEST)."""
 BATCH = 8
-"""Pictures at a time: their responses stay in the cache, a quarter of the time of 100 at a time."""
+"""Pictures at a time: their responses stay in the cache, which takes a quarter of the time of 100 at a time."""
 
 
 def input_view(model: nn.Module, train: Dataset, held_out: Dataset | None, *, seed: int = 0) -> View | None:
@@ -44,8 +48,8 @@ def input_view(model: nn.Module, train: Dataset, held_out: Dataset | None, *, se
     read = series_features if first.ndim != 2 else (lambda rows: rows)
     if first.ndim == 4 and min(first.shape[2:]) >= NARROW:
         read = patch_features(first, seed)
-    found = [_read_all(model, samples, read) for samples in (train, held_out) if samples is not None]
-    return View(NAME, found[0], found[1] if len(found) > 1 else found[0][:0])
+    features = [_read_all(model, samples, read) for samples in (train, held_out) if samples is not None]
+    return View(NAME, features[0], features[1] if len(features) > 1 else features[0][:0])
 
 
 def _read_all(model: nn.Module, samples: Dataset, read: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -55,7 +59,7 @@ def _read_all(model: nn.Module, samples: Dataset, read: Callable[[Tensor], Tenso
 
 
 def series_features(batch: Tensor) -> Tensor:
-    """(b, ...) of three axes or more -> (b, at most 2 * HALF): values, and log size of the spectrum."""
+    """Values and log size of the spectrum: (b, ...) of three axes or more -> (b, at most 2 * HALF)."""
     longest = max(range(1, batch.ndim), key=lambda axis: batch.shape[axis])
     last = batch.float().movedim(longest, -1)
     centred = last - last.mean(-1, keepdim=True)
@@ -63,14 +67,14 @@ def series_features(batch: Tensor) -> Tensor:
 
 
 def _averaged(batch: Tensor) -> Tensor:
-    """(b, ..., l) -> (b, at most HALF): the last axis averaged in pieces first, then what is still too much."""
+    """(b, ..., l) -> (b, at most HALF): the last axis averaged in pieces, then the rest if it is still too long."""
     rows = batch.flatten(1, -2)
     rows = functional.adaptive_avg_pool1d(rows, max(1, min(rows.shape[2], HALF // rows.shape[1]))).flatten(1)
     return functional.adaptive_avg_pool1d(rows, min(HALF, rows.shape[1]))
 
 
 def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
-    """A reader (b, c, h, w) -> (b, 8 * FILTERS), its filters drawn from these pictures."""
+    """A reader (b, c, h, w) -> (b, 8 * FILTERS) whose filters are drawn from these pictures."""
     rng, shown = np.random.default_rng(seed), _shrunk(pictures)
     side = max(1, min(6, min(shown.shape[2:]) // 3))
     windows = functional.unfold(shown, side).transpose(1, 2).flatten(0, 1)
@@ -87,7 +91,7 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
 
     def read(batch: Tensor) -> Tensor:
         response = _patches(_shrunk(batch), side, boxes).transpose(1, 2) @ taps
-        # what lies beyond the threshold, with its sign: half its size plus or minus half of it is either side alone
+        # beyond the threshold, with its sign: half of size + signed is the positive side, of size - signed the negative
         beyond = functional.softshrink(response, THRESHOLD)
         signed, size = quarters @ beyond, quarters @ beyond.abs_()
         return torch.cat([size + signed, size - signed], 2).mul_(0.5).transpose(1, 2).flatten(1)
@@ -96,10 +100,10 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tensor:
-    """Every patch (b, p + 1, positions), divided by its contrast; last a row of ones for a constant.
+    """Every patch (b, p + 1, positions), divided by its contrast; the last row is ones, for a constant.
 
-    One product of it with all filters takes a sixth of the time of a convolution of one channel with them. Patches
-    keep their mean: filters that sum to zero do not see it.
+    One product of it with all filters takes a sixth of the time of a convolution of one channel with them. Patches keep
+    their mean: filters that sum to zero ignore it.
     """
     down, across = boxes
     moments = torch.stack([pictures.mean(1), pictures.square().mean(1)], 1)
@@ -107,16 +111,16 @@ def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tenso
     contrast = (power - centre.square()).clamp_min(0).add(FLAT).rsqrt()
     windows = pictures.unfold(2, side, 1).unfold(3, side, 1).permute(0, 1, 4, 5, 2, 3)
     b, size = len(pictures), windows[0, ..., 0, 0].numel()
-    found = pictures.new_empty(b, size + 1, contrast[0].numel())
-    torch.mul(windows, contrast[:, None, None, None], out=found[:, :-1].view(windows.shape))
-    found[:, -1] = 1
-    return found
+    patches = pictures.new_empty(b, size + 1, contrast[0].numel())
+    torch.mul(windows, contrast[:, None, None, None], out=patches[:, :-1].view(windows.shape))
+    patches[:, -1] = 1
+    return patches
 
 
 def _boxes(pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(height', height) and (width, width'): what takes means of all windows of `side` pixels, as average pooling does.
+    """(height', height) and (width, width'): matrices that average all windows of `side` pixels.
 
-    Two products of small matrices for both moments: a fifth of the time of pooling them.
+    Two products of small matrices for both moments take a fifth of the time of pooling them.
     """
     down, across = (
         torch.eye(length, dtype=pictures.dtype, device=pictures.device).unfold(0, side, 1).mean(2)
@@ -126,7 +130,7 @@ def _boxes(pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _quarters(pictures: Tensor, side: int) -> Tensor:
-    """(4, positions): what takes the mean of each quarter of a map of positions, as adaptive pooling would."""
+    """Matrix (4, positions) that takes the mean of each quarter of a map of positions, like adaptive pooling."""
     height, width = (length - side + 1 for length in pictures.shape[2:])
     cells = torch.eye(height * width, dtype=pictures.dtype, device=pictures.device)
     pooled = functional.adaptive_avg_pool2d(cells.unflatten(1, (1, height, width)), 2)

@@ -1,12 +1,12 @@
-"""What does a ridge classifier with a Gaussian kernel say, whose borders are curved? Its inputs for ridge_reader.py.
+"""Gaussian kernel of a ridge classifier with curved borders: the inputs of ridge_reader.py.
 
-The kernel exp(-d^2 / width), width being the median squared distance, and a constant, CONSTANT^2. Among at most
-LANDMARKS samples it is taken as it is: its matrix is the samples' Gram matrix, so that one eigendecomposition is all
-there is to do. Among more it is seen from LANDMARKS of them (Nystroem): columns k(x, marks) L^-T, L L^T = K + JITTER.
-Landmarks are chosen without labels, so leaving a group out stays exact.
+The kernel is exp(-d^2 / width), width being the median squared distance, plus a constant, CONSTANT^2. Among at most
+LANDMARKS samples it is used in full: its matrix is the samples' Gram matrix, so one eigendecomposition is all that is
+needed. Among more it is seen from LANDMARKS of them (Nystroem): columns k(x, marks) L^-T, L L^T = K + JITTER. Landmarks
+are drawn without labels, so leaving a group out stays exact.
 
-The kernel of the landmarks may be nearly singular, so L and its inverse are made in float64. What float32 then loses
-in the product with it is below 1e-3 of a column, and the eigendecomposition is that of the columns.
+The kernel of the landmarks may be nearly singular, so L and its inverse are computed in float64. What float32 then
+loses in the product with it is below 1e-3 of a column, and the eigendecomposition is that of the columns.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CONSTANT = 0.3
 
 @dataclass(frozen=True)
 class Kernel:
-    """Samples x (n, f) float32, and the landmarks among them (l, f), all of them if they are few."""
+    """Samples x (n, f) float32, and their landmarks (l, f): all samples where these are few."""
 
     x: np.ndarray
     marks: np.ndarray
@@ -35,35 +35,35 @@ class Kernel:
         return len(self.marks) == len(self.x)
 
     @cached_property
-    def _apart(self) -> np.ndarray:
+    def _mark_distances(self) -> np.ndarray:
         return _square_distances(*[self.marks.astype(np.float64)] * 2)
 
     @cached_property
     def width(self) -> float:
-        return float(np.median(self._apart)) + 1e-9
+        return float(np.median(self._mark_distances)) + 1e-9
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
-        """What the weights of ridge.Fitted apply to: (m, l) for a whole kernel, else (m, l + 1), last a constant."""
-        found = _square_distances(rows, self.marks)
-        found *= -found.dtype.type(1 / self.width)
-        np.exp(found, out=found)
+        """Columns for the weights of ridge_reader.Fitted: (m, l) for a whole kernel, else (m, l + 1), last constant."""
+        values = _square_distances(rows, self.marks)
+        values *= -values.dtype.type(1 / self.width)
+        np.exp(values, out=values)
         if self.is_whole:
-            found += found.dtype.type(CONSTANT**2)
-            return found
-        return np.column_stack([found, np.full(len(found), CONSTANT, dtype=found.dtype)])
+            values += values.dtype.type(CONSTANT**2)
+            return values
+        return np.column_stack([values, np.full(len(values), CONSTANT, dtype=values.dtype)])
 
     def scores(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(m, c) float64 of other samples (m, f)."""
+        """Scores (m, c) float64 of other samples (m, f)."""
         narrow = weights.astype(rows.dtype)
         parts = [self.columns(rows[s : s + ROWS]) @ narrow for s in range(0, len(rows), ROWS)]
         return np.concatenate(parts or [np.zeros((0, weights.shape[1]))]).astype(np.float64)
 
     def axes(self, dtype: type) -> Axes:
-        """For ridge.fitted."""
+        """Axes for ridge_reader.fitted."""
         return self._whole(dtype) if self.is_whole else self._seen_from_landmarks(dtype)
 
     def _whole(self, dtype: type) -> Axes:
-        inner = (np.exp(self._apart / -self.width) + CONSTANT**2).astype(dtype)
+        inner = (np.exp(self._mark_distances / -self.width) + CONSTANT**2).astype(dtype)
         values, axes = eigh(inner, driver="evd", overwrite_a=True, check_finite=False)
         values = positive(values)
         roots = np.sqrt(values + JITTER)  # as if seen from landmarks: K (K + JITTER)^-1 K
@@ -73,8 +73,8 @@ class Kernel:
         return Axes(values, rotated, lambda weights: (axes / roots) @ weights, mean)
 
     def _seen_from_landmarks(self, dtype: type) -> Axes:
-        own = np.exp(self._apart / -self.width) + JITTER * np.eye(len(self.marks))
-        root = cholesky(np.asarray(block_diag(own, 1.0)), lower=True, check_finite=False)
+        among_marks = np.exp(self._mark_distances / -self.width) + JITTER * np.eye(len(self.marks))
+        root = cholesky(np.asarray(block_diag(among_marks, 1.0)), lower=True, check_finite=False)
         (inverted,) = get_lapack_funcs(("trtri",), (root,))
         inverse = inverted(root, lower=1)[0].astype(dtype)
         columns = np.empty((len(self.x), len(root)), dtype=dtype)
@@ -90,13 +90,13 @@ class Kernel:
 
 def kernel(x: np.ndarray, *, seed: int) -> Kernel:
     """The Gaussian kernel of samples (n, f), landmarks drawn by seed."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(x))[:LANDMARKS])
-    return Kernel(x, x if len(chosen) == len(x) else x[chosen])
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(x))[:LANDMARKS])
+    return Kernel(x, x if len(drawn) == len(x) else x[drawn])
 
 
 def _square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    apart = a @ b.T  # of one matrix with itself NumPy makes half
-    apart *= -2
-    apart += (a**2).sum(1)[:, None]
-    apart += (b**2).sum(1)
-    return np.maximum(apart, 0, out=apart)
+    squared = a @ b.T  # for one matrix with itself NumPy computes half
+    squared *= -2
+    squared += (a**2).sum(1)[:, None]
+    squared += (b**2).sum(1)
+    return np.maximum(squared, 0, out=squared)

@@ -1,22 +1,22 @@
-"""How probable is it that the given label is wrong? One number from every reader that this run can trust.
+"""The probability that a given label is wrong: one number from every reader that this run can trust.
 
 1. Read. Each piece of evidence (evidence.py: readers that left the label out; and the model's own outputs) becomes log
    probabilities of classes, at the sharpness that fits the given labels best (the model's own outputs: validation
-   labels, and never sharper than the model says itself).
-2. Trust. Each gets a weight from what it remembers, gains and predicts of held-out labels (trust.py): on a model that
-   has memorised its labels late layers and the outputs fade, and nobody has to say in which regime it is.
+   labels, and never sharper than the outputs themselves).
+2. Trust. Each gets a weight from what it remembers, gains and predicts of held-out labels (trust.py). On a model that
+   has memorised its labels late layers and the outputs fade, without a setting for it.
 3. Pool. Weighted mean of log probabilities (a log opinion pool), p(class | x). The order is that of the odds against
    the given label, z = log((1 - p_y) / p_y) + FREQUENT * log q_y: unlike a margin it also rises when no class fits.
-   q_y: how often a wrong label of this sample would be y, were it drawn from the other classes as often as each is
-   said. Else all of a small class that is hard to tell is accused, and errors that made one class large are believed.
-   With two classes a wrong label is always the other one, and q_y = 1.
+   q_y: how often a wrong label of this sample would be y, if it were drawn from the other classes as often as each is
+   given. Without it all of a small class that is hard to tell apart is accused, and errors that made one class large
+   are believed. With two classes a wrong label is always the other one, and q_y = 1.
 4. Calibrate. suspicion = sigmoid(a + s * STEEPNESS * z); a makes the mean equal to the estimated noise rate
-   (noise_level.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
+   (noise/rate.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
    class overlap would explain the noise as well: then doubt is spread over the hard samples, and none of them counts as
    wrong. The order is the same.
 
-Noise-rate estimation as in confident learning (arXiv 1911.00068), out-of-fold probabilities of many views instead
-of one model; STEEPNESS was measured over all cells of benchmarks/detection/run.py, never on one dataset.
+Noise-rate estimation as in confident learning (arXiv 1911.00068), with out-of-fold probabilities of many views instead
+of one model. STEEPNESS was measured over all cells of benchmarks/detection/run.py, never on one dataset.
 """
 
 from collections.abc import Sequence
@@ -32,19 +32,19 @@ from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
 FREQUENT = 0.5
-"""Half-way between two kinds of noise: 0 is right where a wrong label is any other class alike, 1 where it is drawn as
-often as classes are said. Mean AUROC beside 0: over 43 trainings of run.py with more than two classes
-0.002 higher, never lower by more than 0.0006; over 20 of benchmarks/detection/unseen.py 0.005 and 0.0022."""
+"""Half-way between two kinds of noise: 0 is right where every other class is an equally likely wrong label, 1 where
+classes are drawn as often as they are given. Mean AUROC against 0: over 43 trainings of run.py with more than two
+classes 0.002 higher, never lower by more than 0.0006; over 20 of benchmarks/detection/unseen.py 0.005 and 0.0022."""
 HESITANT = 0.5
-"""When it was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %.
+"""When this value was chosen, on clean labels of 31 cells: at most 1.1 % flagged, at full steepness 2.8 %.
 Today: docs/detection.md, "Clean labels and calibration"."""
 FLOOR = 1e-4
-"""No reader alone is surer than this: one overconfident vote must not outweigh all others."""
+"""Smallest probability a single reader may give: one overconfident vote must not outweigh all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """What the evidence says of n training labels."""
+    """Suspicion and suggestions for n training labels, with the evidence behind them."""
 
     suspicion: np.ndarray
     """(n,) in [0, 1], 1 = surely wrong."""
@@ -67,40 +67,40 @@ def suspicion(
     *,
     anchor: int,
 ) -> Suspicion:
-    """Combine evidence of n training samples with given labels (n,); m held-out labels, m may be 0.
+    """Combine evidence on n training samples with given labels (n,); m held-out labels, m may be 0.
 
-    anchor: the place of the reader that remembers no label, best the kernel reader of the inputs themselves.
+    anchor: position of the reader that remembers no label, ideally the kernel reader of the inputs themselves.
     """
     read = [as_log_probabilities(e, labels, held_out_labels) for e in evidence]
     trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
     beliefs = softmax(pooled(read, trust))
-    asked = telling_reader(read, trust, labels, anchor)
-    compared = [asked, *(e for e in read if e.reader == VALIDATION_READER and e.layer == asked.layer)]
-    found = noise(compared, _unseen(read, trust, asked.layer), labels, held_out_labels)
+    reader = telling_reader(read, trust, labels, anchor)
+    compared = [reader, *(e for e in read if e.reader == VALIDATION_READER and e.layer == reader.layer)]
+    noise_estimate = noise(compared, _pools(read, trust, reader.layer), labels, held_out_labels)
     doubt = STEEPNESS * (_odds_against(beliefs[rows, labels]) + FREQUENT * _log_drawn(beliefs, labels))
-    slope = np.sqrt(found.sharpness) * (HESITANT + (1 - HESITANT) * found.support)
-    level = _levelled(slope * doubt, found.rate)
+    slope = np.sqrt(noise_estimate.sharpness) * (HESITANT + (1 - HESITANT) * noise_estimate.support)
+    level = _levelled(slope * doubt, noise_estimate.rate)
     others = beliefs.copy()
     others[rows, labels] = 0.0
     suggested = others.argmax(1)
     share = others[rows, suggested] / np.maximum(others.sum(1), 1e-300)
-    return Suspicion(level, suggested, level * share, _parts(read, trust, labels), trust, found)
+    return Suspicion(level, suggested, level * share, _parts(read, trust, labels), trust, noise_estimate)
 
 
 def pooled(read: Sequence[Evidence], trust: Sequence[Trust], *, held_out: bool = False) -> np.ndarray:
-    """Log probabilities (n, c) or (m, c) of several readers, weighed as trusted among themselves; not normalised."""
-    whole = max(sum(t.share for t in trust), 1e-300)
+    """Log probabilities (n, c) or (m, c) of several readers, weighted by their relative trust; not normalised."""
+    total = max(sum(t.share for t in trust), 1e-300)
     values = [e.held_out if held_out else e.train for e in read]
-    return np.sum([t.share / whole * v for t, v in zip(trust, values, strict=True)], axis=0)
+    return np.sum([t.share / total * v for t, v in zip(trust, values, strict=True)], axis=0)
 
 
-def _unseen(read: Sequence[Evidence], trust: Sequence[Trust], layer: str) -> list[Evidence]:
-    """Pools of the readers that training labels taught and left the own one out: those of one layer, and all."""
-    known = (OUTPUTS_READER, VALIDATION_READER)
-    blind = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader not in known]
+def _pools(read: Sequence[Evidence], trust: Sequence[Trust], layer: str) -> list[Evidence]:
+    """Pools of the readers that training labels taught and that left out the own one: those of one layer, and all."""
+    excluded = (OUTPUTS_READER, VALIDATION_READER)
+    blind = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader not in excluded]
     same = [(e, t) for e, t in blind if e.layer == layer]
-    pairs = (zip(*chosen, strict=True) for chosen in (same, blind))
+    pairs = (zip(*subset, strict=True) for subset in (same, blind))
     return [Evidence("pool", layer, pooled(e, t), pooled(e, t, held_out=True)) for e, t in pairs]
 
 
@@ -122,32 +122,32 @@ def _sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
     def misfit(logarithm: float) -> float:
         return -float(np.log(softmax(np.exp(logarithm) * scores)[rows, labels] + 1e-12).mean())
 
-    found = minimize_scalar(misfit, bounds=(-3.0, 5.0), method="bounded", options={"xatol": 0.02})
-    return float(np.exp(found.x))  # pyright: ignore[reportAttributeAccessIssue]
+    result = minimize_scalar(misfit, bounds=(-3.0, 5.0), method="bounded", options={"xatol": 0.02})
+    return float(np.exp(result.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _odds_against(given: np.ndarray) -> np.ndarray:
+def _odds_against(probability: np.ndarray) -> np.ndarray:
     """Log odds (n,) against probabilities (n,)."""
-    kept = np.clip(given, 1e-9, 1 - 1e-9)
-    return np.log1p(-kept) - np.log(kept)
+    clipped = np.clip(probability, 1e-9, 1 - 1e-9)
+    return np.log1p(-clipped) - np.log(clipped)
 
 
 def _log_drawn(beliefs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Log probability (n,) of the given label, were it wrong and drawn from the others as often as each is said.
+    """Log probability (n,) of the given label if it were wrong and drawn from the others as often as each is given.
 
-    Were t right, a wrong label would be y with probability f_y / (1 - f_t); beliefs (n, c) tell what may be right. Of a
-    single class no label is wrong, and nothing is weighed.
+    If t is right, a wrong label is y with probability f_y / (1 - f_t), f being class frequencies; beliefs (n, c) weigh
+    t. With a single class no label is wrong, and the result is 0.
     """
     if beliefs.shape[1] == 1:
         return np.zeros(len(labels))
-    said = np.bincount(labels, minlength=beliefs.shape[1]) / len(labels)
-    others = beliefs + 1e-12  # of a belief of 1 something must be left for the others
+    frequency = np.bincount(labels, minlength=beliefs.shape[1]) / len(labels)
+    others = beliefs + 1e-12  # a belief of 1 must leave something for the others
     others[np.arange(len(labels)), labels] = 0.0
-    return np.log(said[labels] * (others / np.maximum(1 - said, 1e-12)).sum(1) / others.sum(1))
+    return np.log(frequency[labels] * (others / np.maximum(1 - frequency, 1e-12)).sum(1) / others.sum(1))
 
 
 def _levelled(doubt: np.ndarray, rate: float) -> np.ndarray:
-    """sigmoid(doubt + a) with a such that the mean is the rate; all zero for a rate of (nearly) zero."""
+    """sigmoid(doubt + a) with a such that the mean is the rate, which is at least 1e-4."""
     if rate < 1e-4:
         rate = 1e-4
 
@@ -163,9 +163,9 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def _parts(read: Sequence[Evidence], trust: Sequence[Trust], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """One column a reader: the probability of another label that its views alone would state, weighed as trusted."""
+    """One column a reader: the probability of another label by its views alone, weighted by trust."""
     rows, parts = np.arange(len(labels)), {}
     for reader in dict.fromkeys(e.reader for e in read):
-        chosen = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader == reader]
-        parts[reader] = 1 - softmax(pooled(*zip(*chosen, strict=True)))[rows, labels]
+        trusted_views = [(e, t) for e, t in zip(read, trust, strict=True) if e.reader == reader]
+        parts[reader] = 1 - softmax(pooled(*zip(*trusted_views, strict=True)))[rows, labels]
     return parts

@@ -20,7 +20,7 @@ from influence_core.scores.suspicion.evidence import (
     taught_by_validation,
 )
 from influence_core.scores.suspicion.near_copies import members, twin_groups
-from influence_core.scores.suspicion.noise.fits import knows
+from influence_core.scores.suspicion.noise.fits import beats_chance
 from influence_core.scores.suspicion.noise.rate import Noise, noise
 from influence_core.scores.suspicion.suspicion import Suspicion, as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import regime
@@ -310,8 +310,12 @@ def test_a_reader_is_asked_also_where_errors_made_one_class_large():
     """Two classes, half of the first called the second: agreement is that of the commonest label, yet it knows much."""
     truth = np.arange(1000) % 2
     given = np.where((truth == 0) & (np.arange(1000) % 4 == 0), 1, truth)
-    assert knows(truth, given), "three in four agree, as many as carry the commonest label, but not by chance"
-    assert not knows(np.ones(1000, dtype=int), given), "who always says the commonest label knows nothing"
+    assert beats_chance(truth, given), (
+        "three in four agree, as many as carry the commonest label, but not by chance"
+    )
+    assert not beats_chance(np.ones(1000, dtype=int), given), (
+        "who always says the commonest label knows nothing"
+    )
 
 
 def test_validation_labels_that_fit_much_better_support_noise_and_chance_does_not():

@@ -1,1 +1,1 @@
-"""Noise."""
+"""The estimated share of wrong labels."""
