@@ -68,9 +68,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _check(chosen: argparse.Namespace) -> int:
     """Facts on standard output; with --json a refusal too, for the page that asks."""
     try:
-        from influence_core.analysis.dry_run import checked, report
+        from influence_core.analysis.dry_run import dry_run, report
 
-        found = checked(
+        check = dry_run(
             chosen.model,
             chosen.dataset,
             architecture=chosen.architecture,
@@ -86,7 +86,7 @@ def _check(chosen: argparse.Namespace) -> int:
             raise
         print(json.dumps({"refused": str(error)}))
         return 1
-    print(json.dumps(found.to_json()) if chosen.json else report(found))
+    print(json.dumps(check.to_json()) if chosen.json else report(check))
     return 0
 
 

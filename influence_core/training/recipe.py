@@ -49,7 +49,7 @@ class Recipe:
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
             raise ModelError(
-                f"{self} is not valid: epochs, batch_size and learning_rate must be positive, weight_decay not negative."
+                f"{self} is not valid: expected epochs, batch_size and learning_rate above 0, weight_decay 0 or more."
             )
         if self.patience < 0:
             raise ModelError(f"patience is {self.patience}; expected 0 (never stop early) or more epochs.")
