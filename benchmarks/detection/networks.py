@@ -20,7 +20,7 @@ from influence_core.training.train import Recipe, accuracy, train
 
 
 class TinyViT(nn.Module):
-    """Vision transformer, (b, c, h, w) -> logits: 4 x 4 patches, width 48, four blocks of two heads, mean of patches."""
+    """Vision transformer, (b, c, h, w) -> logits; 4 x 4 patches, width 48, four two-head blocks, mean of patches."""
 
     def __init__(self, classes: int, channels: int, side: int):
         super().__init__()
