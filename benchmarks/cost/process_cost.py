@@ -53,7 +53,7 @@ class Cost:
     training_seconds: float = float("nan")
     rounds: int = 0
     peak: float | None = None
-    """MB above what was resident before the run; None where the system does not tell."""
+    """Rise of resident memory during the run in MB; None if the system does not report it."""
     products: tuple[float, ...] = ()
 
 

@@ -41,7 +41,7 @@ def validation(request: Request) -> tuple[Sweep | None, Assign | None]:
 
 
 def has_clusters(train: Any) -> bool:
-    """Whether gradient clusters become a group column: for Samples only, whose columns are ours to add."""
+    """Whether gradient clusters become a group column: only of Samples, so that other datasets keep their columns."""
     return isinstance(train, Samples)
 
 

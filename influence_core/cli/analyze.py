@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add check and analyze to the parser."""
-    check = commands.add_parser("check", help="say what an analysis would do and cost, or why it is refused")
+    check = commands.add_parser("check", help="show what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
     check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .csv, .parquet or .npz")
     check.add_argument("--architecture", help="its name, when there is no model.json beside the weights")

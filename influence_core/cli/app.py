@@ -54,7 +54,7 @@ def _app(args: argparse.Namespace) -> int:
     if not args.no_browser:
         threading.Thread(target=_open_when_ready, args=(url,), daemon=True).start()
     _compile_ahead()
-    print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses go on).")
+    print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses continue).")
     server = subprocess.Popen(command, env=environment)
     # ending this command ends the server too: otherwise it would stay on the same port, unnoticed
     signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())

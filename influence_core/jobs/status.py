@@ -119,7 +119,7 @@ def end_of(folder: Path) -> tuple[str, str | None] | None:
     """The end of a job (finished, cancelled or failed) and its reason; None while it has not ended."""
     if (folder / "run.json").exists():
         record, reason = read_description(folder), "reason"
-    else:  # work without a run of its own, or whose run had not begun
+    else:  # work without its own run, or whose run had not begun
         record, reason = read_progress(folder) or {}, "message"
     return (record["state"], record.get(reason)) if record.get("state") in ENDS else None
 

@@ -40,7 +40,7 @@ def summary(
 ) -> dict:
     """For each arm the number of changes, its level in every metric, and the paired difference to "nothing".
 
-    gaps: of the run's fairness objectives; each becomes a metric of its own.
+    gaps: of the run's fairness objectives; each becomes a separate metric.
     """
     base = outcomes.get("nothing")
     gaps = [decided for decided in gaps if decision_gaps.measurable(decided, judged)]
