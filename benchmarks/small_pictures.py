@@ -1,4 +1,4 @@
-"""Which small picture sets do the benchmarks of training use? Digits (scikit-learn) and a subset of Fashion-MNIST."""
+"""Small picture sets for the benchmarks of training: digits (scikit-learn) and a subset of Fashion-MNIST."""
 
 import gzip
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Pictures:
 
 
 def digits() -> Pictures:
-    """1,000 / 200 / 597 pictures of 8 x 8."""
+    """Digits: 1,000 / 200 / 597 pictures of 8 x 8."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -28,7 +28,7 @@ def digits() -> Pictures:
 
 
 def fashion(folder: Path, n: int = 4000) -> Pictures:
-    """n / 500 / 2,000 pictures of 28 x 28 from the IDX files of Fashion-MNIST."""
+    """Fashion-MNIST: n / 500 / 2,000 pictures of 28 x 28 from its IDX files."""
     images, labels = (
         np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
         for name, offset in (("train-images-idx3-ubyte.gz", 16), ("train-labels-idx1-ubyte.gz", 8))
@@ -37,7 +37,7 @@ def fashion(folder: Path, n: int = 4000) -> Pictures:
 
 
 def flipped(labels: Tensor, rate: float, seed: int, classes: int = 10) -> Tensor:
-    """The same labels with a share of them moved to another class, uniformly."""
+    """The labels with a share of them changed to another class, uniformly."""
     rng = np.random.default_rng(seed)
     chosen = torch.from_numpy(rng.permutation(len(labels))[: round(rate * len(labels))])
     moved = labels.clone()

@@ -1,12 +1,12 @@
-"""What does one direction alone cost in inference passes, as the data grows?
+"""Cost of the products along one direction, in inference passes, as the data grows.
 
     python -m benchmarks.cost.directional [--models vit resnet18] [--samples 2048] [--batch 64] [--threads 1]
         [--rounds 3]
 
-`directional` over all samples, its fixed check of 32 of them included, beside forward passes of the same model over the
-same batches, in turn in one process; processor time, the smallest of the rounds. Two numbers: the whole over the
-inference pass of these samples, and what each sample more takes, from a second run over an eighth of them. At most 2.2
-inference passes are promised.
+`directional` over all samples, with its fixed check of 32 of them, and forward passes of the same model over the same
+batches, in turn in one process; processor time, the smallest of the rounds. Two numbers: the whole over the inference
+pass of these samples, and the cost of each further sample, from a second run over an eighth of them. The target is at
+most 2.2 inference passes.
 """
 
 import argparse

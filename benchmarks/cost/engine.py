@@ -1,20 +1,20 @@
-"""What do exact per-sample products cost, here and elsewhere? Models x methods, in one command.
+"""Cost of exact per-sample products, ours and of other libraries: models x methods, in one command.
 
     python -m benchmarks.cost.engine [--models vit resnet18] [--methods ours captum] [--samples 256] [--batch 32]
                                 [--threads 2] [--repeats 3] [--clock cpu] [--floor 60] [--markdown] [--details]
 
-Every method finds the same n numbers: the inner product of each training sample's gradient with the gradient of one
+Every method computes the same n numbers: the inner product of each training sample's gradient with the gradient of one
 held-out sample, over all parameters, model in evaluation mode, float32, the same batches. The columns:
 
     time        in training passes (forward and backward of the mean loss, no optimizer step) and in inference passes
                 over the same samples, measured in turn in the same process; median of the rounds
-    peak        MB of resident memory that the run added, first run in a fresh process; beside it, in training passes
-    error       ||found - true|| / ||true|| on the first samples, true = one-sample autograd in float64; a ReLU at its
-                kink may flip in float32, which costs that sample about 1e-4 whoever computes it
-    note        what the method leaves out, or refused: why
+    peak        MB of resident memory that the first run in a new process added; also in training passes
+    error       ||result - true|| / ||true|| on the first samples, true = one-sample autograd in float64; a ReLU at its
+                kink may flip in float32, which costs that sample about 1e-4 with any method
+    note        what the method leaves out, or why it refused
 
-A method that needs more than 20 training passes (at least --floor seconds) for one step is stopped. Peers come with
-`pip install 'influence-explorer[peers]'`; one that is not installed says so.
+A method that needs more than 20 training passes (at least --floor seconds) for one step is stopped. Other libraries
+come with `pip install 'influence-explorer[peers]'`; a missing one is named in its row.
 """
 
 import argparse
@@ -39,7 +39,7 @@ COLUMNS = ("method", "training passes", "inference passes", "peak MB", "x traini
 
 
 def truth(model: str, options: Options) -> torch.Tensor:
-    """The products of the first samples, every sample alone through autograd in float64."""
+    """The true products of the first samples: every sample alone through autograd in float64."""
     task = build_task(model, options.samples, options.batch)
     network = task.model.double()
     held, train = task.held_out.tensors, task.train.tensors
@@ -85,7 +85,7 @@ def _error(cost: Cost, true: torch.Tensor) -> str:
 def measure(
     model: str, methods: Sequence[str], options: Options, floor: float, details: bool
 ) -> list[tuple[str, ...]]:
-    """All rows of one model; the training pass comes first because every limit is made of it."""
+    """All rows of one model; the training pass comes first because every limit is a multiple of it."""
     true = truth(model, options)
     reference = cost_of(model, "training pass", options, limit=3600)
     if reference.refused:

@@ -1,8 +1,10 @@
-"""How long does one explanation take, and does it find the true extremes? `python -m benchmarks.cost.explanations RUN`
+"""Time of single explanations, and their recall of the true extremes.
 
-Explains validation samples of a finished run and compares with the whole truth, one sweep over all training samples
-along the same directions, measured in the same process. With --copies, the stored sketches stand for that many times as
-many training samples: each copy's estimates get the error of an independent sketch, so no copy is told from another.
+    python -m benchmarks.cost.explanations RUN [--samples 12] [--k 10] [--copies N]
+
+Explains validation samples of a finished run. The truth is one sweep over all training samples along the same
+directions, measured in the same process. With --copies, the stored sketches stand for that many times as many training
+samples: each copy's estimates get the error of an independent sketch, as if the copies were different samples.
 """
 
 import argparse
@@ -21,21 +23,21 @@ from influence_core.runs import shortlist as finder
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds on the wall, and of this process on all cores: the second hardly depends on what else is running."""
+    """Wall-clock seconds, and processor seconds on all cores, which hardly depend on other work of the machine."""
 
     wall: float
     cpu: float
 
 
 def timed(work: Callable[[], object]) -> tuple[object, Clock]:
-    """What the work returns, and what it took."""
+    """The result of the work and its time."""
     wall, cpu = time.perf_counter(), time.process_time()
     found = work()
     return found, Clock(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def measure(run: Run, ids: list[str], k: int) -> None:
-    """Times of single explanations beside one sweep along one direction, and recall against the whole truth."""
+    """Times of single explanations and of one sweep along one direction, and recall of the true extremes."""
     _, opening = timed(run.inputs)
     print(f"opening model and data: {opening.wall:.2f} s")
     run.explain(ids[0], k=k)
@@ -77,7 +79,7 @@ def recall(found, truth: np.ndarray, k: int) -> float:
 
 
 def measure_copies(run: Run, ids: list[str], copies: int) -> None:
-    """The same for a training set that many times as large: reading sketches, choosing, exact products."""
+    """The times for a training set that many times as large: reading sketches, choosing, exact products."""
     from influence_core.runs.exact_products import exact_products
     from influence_core.runs.explanations import _estimates
 

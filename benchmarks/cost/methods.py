@@ -1,7 +1,7 @@
-"""Which methods are compared? The two units of time, what torch alone offers, and ours; peers.py has the libraries.
+"""Methods that are compared: the two units of time, plain torch, and ours; peers.py has other libraries.
 
-A method is a function of a task: `prepare` may load and wrap what it likes, untimed; what it returns is timed and gives
-the products (n,) of every training sample with the gradient of the held-out sample, that gradient included.
+A method is a function of a task: `prepare` loads and wraps, untimed. Its result is a function that is timed and returns
+the products (n,) of every training sample with the gradient of the held-out sample, which is computed in that time.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Named = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Method:
-    """A name for the table, the package it needs, how to prepare it, and what a reader must know about it."""
+    """A name for the table, the package it needs, how to prepare it, and a note for the reader."""
 
     name: str
     package: str
@@ -30,7 +30,7 @@ class Method:
 
 
 def loader(samples: Dataset, batch: int) -> DataLoader:
-    """Batches in order, in this process: the same for every method but ours, which has its own loop."""
+    """Batches in order, in this process: for every method but ours, which has its own loop."""
     return DataLoader(samples, batch_size=batch)
 
 
@@ -66,7 +66,7 @@ def own_gradient(task: Task, row: int = 0) -> Named:
 
 
 def sample_loop(task: Task) -> Run:
-    """Every sample alone through autograd: the truth, and what a careful person writes first."""
+    """Every sample alone through autograd: the truth, and the straightforward implementation."""
 
     def run() -> Tensor:
         direction, named = own_gradient(task), list(task.model.parameters())
@@ -131,7 +131,7 @@ def _dot(gradients: Iterator[Tensor] | tuple[Tensor, ...], direction) -> Tensor:
 
 
 def sweep_everything(task: Task) -> Run:
-    """Ours: norms of all layers, 8 directions (7 given, the first found in the run) and a 256-number sketch."""
+    """Ours: norms of all layers, 8 directions (7 given, the first computed in the run) and a 256-number sketch."""
     import influence_core as ic
 
     more = [own_gradient(task, row) for row in range(1, len(task.held_out))]
@@ -146,7 +146,7 @@ def sweep_everything(task: Task) -> Run:
 
 
 def looked_at(task: Task) -> Run:
-    """Ours: what every sweep does once, whatever n: find the sample axes, compare three samples with autograd."""
+    """Ours: the fixed cost of every sweep: find the sample axes, compare three samples with autograd."""
     from influence_core.engine.losses import loss_by_name
     from influence_core.engine.study import studied
 
@@ -167,7 +167,7 @@ def sweep_one(task: Task) -> Run:
 
 
 def directional(task: Task) -> Run:
-    """Ours: one direction and nothing else."""
+    """Ours: one direction, without norms."""
     import influence_core as ic
 
     return lambda: ic.directional(task.model, task.train, _ours(task), batch_size=task.batch)

@@ -1,7 +1,7 @@
-"""Which models and samples are the methods compared on? Stock architectures at sizes that a CPU can repeat.
+"""Models and samples that the methods are compared on: stock architectures at sizes for repeated runs on a CPU.
 
-Weights are random with a fixed seed, but three defaults that would hide mistakes are replaced: BatchNorm's untouched
-running statistics (activations explode), convnext's layer scale of 1e-6 (its blocks would not count) and the vision
+Weights are random with a fixed seed. Three defaults that would hide mistakes are replaced: BatchNorm's initial running
+statistics (activations explode), convnext's layer scale of 1e-6 (its blocks would not count) and the vision
 transformer's zero head (every other gradient would be exactly zero). Samples are noise: time does not depend on them.
 """
 
@@ -19,7 +19,7 @@ DIRECTIONS = 8
 
 @dataclass(frozen=True)
 class Task:
-    """Find <gradient of train[i]'s loss, gradient of held_out[0]'s loss> for all n samples, in batches of `batch`."""
+    """Task: <gradient of train[i]'s loss, gradient of held_out[0]'s loss> for all n samples, in batches of `batch`."""
 
     model: nn.Module
     train: TensorDataset
@@ -31,7 +31,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to be built, what its inputs look like, and the path of its last linear layer."""
+    """How to build a model and its inputs, and the path of its last linear layer."""
 
     build: Callable[[], nn.Module]
     inputs: Callable[[int], Tensor]
@@ -66,7 +66,7 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Next word at every position: word embedding, positions as a raw parameter, four blocks, a linear head."""
+    """A next-word model: word embedding, positions as a raw parameter, four blocks, a linear head."""
 
     def __init__(self, width: int = 128, depth: int = 4, heads: int = 4) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ SUBJECTS = {
 
 
 def build_task(name: str, n: int, batch: int) -> Task:
-    """The same task, bit for bit, in every process: model in evaluation mode, n samples, 8 held-out samples."""
+    """Build the task, bit for bit the same in every process: model in evaluation mode, n samples, 8 held out."""
     subject = SUBJECTS[name]
     torch.manual_seed(0)
     model = subject.build()
@@ -148,7 +148,7 @@ def _samples(subject: Subject, n: int) -> TensorDataset:
 
 @torch.no_grad()
 def _settle(model: nn.Module, inputs: Tensor) -> None:
-    """Give BatchNorm the statistics of one batch, as training would."""
+    """Set the statistics of BatchNorm from one batch, as training would."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     if not norms:
         return

@@ -1,10 +1,10 @@
-"""What do k objectives cost, as directions of one sweep, beside one objective and beside k sweeps?
+"""Cost of k objectives as directions of one sweep, compared with one objective and with k sweeps.
 
     python -m benchmarks.cost.objectives [--train 2000] [--rounds 3]
 
 On sample_data/fashion: all norms, a sketch of 256, and the influence on k = 1, 4, 8 and 12 objectives (utility, the
 classes, gaps between derived groups). Everything is timed in turn in one run; ratios are of medians. `k sweeps` is
-k times the time of one objective with its own sweep, measured in the same round.
+k times the time of one objective with its sweep, measured in the same round.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def timed(model: Any, train: Any, val: Any, objectives: tuple[Objective, ...]) -> float:
-    """Seconds from nothing to influence on all of them: their gradients and the sweep."""
+    """Seconds for influence on all objectives: their gradients and the sweep."""
     start = perf_counter()
     bound = [bind(objective, model, val, groups=val.groups) for objective in objectives]
     directions = [one.gradient for one in measured_all(model, val, bound)]

@@ -1,11 +1,11 @@
-"""What does one batch of a sweep cost in plain training passes, without the fixed look at the model?
+"""Cost of one batch of a sweep in plain training passes, without the fixed study of the model.
 
     python -m benchmarks.cost.one_batch [--models vit resnet18] [--batch 32] [--threads 1] [--rounds 7] [--clock cpu]
 
 Norms of all layers, 8 directions and a sketch of 256 numbers in float32, against forward and backward of the mean loss
-on the same batch (no optimizer step), in turn in one process, three of each a round of which the first does not count;
-median of the rounds, smallest and largest. A round
-beside other work on the machine says little: look at the spread. `engine.py` measures whole sweeps and other libraries.
+on the same batch (no optimizer step), in turn in one process. A round has three of each, and the first does not count;
+median of the rounds, smallest and largest. Other work on the machine disturbs a round: look at the spread. `engine.py`
+measures whole sweeps and other libraries.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SKETCH = 256
 
 
 def steps(name: str, batch: int) -> tuple[Callable[[], object], Callable[[], object], Callable[[], object]]:
-    """A training pass, one batch of the sweep and an inference pass, ready to be called again and again."""
+    """Functions that run a training pass, one batch of the sweep and an inference pass."""
     task, loss = build_task(name, batch, batch), loss_by_name("cross_entropy")
     directions = [own_gradient(task, row) for row in range(DIRECTIONS)]
     plan = _planned(task.model, studied(task.model, task.train, loss), directions, SKETCH, loss, 0, ())
@@ -60,7 +60,7 @@ def seconds(step: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def settled(step: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Mean of two in a row, after one that finds the heap as the other step left it."""
+    """Mean time of two runs, after one that starts with the heap as the other step left it."""
     step()
     return (seconds(step, clock) + seconds(step, clock)) / 2
 

@@ -1,7 +1,7 @@
-"""How does each library compute the same products? One function a library, as its own documentation says.
+"""The same products by other libraries: one function a library, as its documentation says.
 
-Each gets the model in evaluation mode and the same batches. Whatever a library needs beyond that is prepared outside
-the measured time (wrapping, factor files), and every departure from its defaults is in favour of the library.
+Each gets the model in evaluation mode and the same batches. Anything else that a library needs (wrapping, factor files)
+is prepared outside the measured time, and every departure from its defaults is in favour of the library.
 """
 
 import logging
@@ -20,7 +20,7 @@ from benchmarks.cost.models import Task, sample_losses
 
 
 class PerSampleLoss(nn.Module):
-    """captum asks a loss how it is reduced."""
+    """A loss with the attribute `reduction`, which captum reads."""
 
     def __init__(self, reduction: str) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def _test_batch(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def captum_tracincp(task: Task) -> Run:
-    """captum's exact TracInCP as it comes: one checkpoint of learning rate 1, a backward pass for every sample."""
+    """captum's exact TracInCP by default: one checkpoint of learning rate 1, a backward pass for every sample."""
     return _tracincp(task, "none")
 
 
@@ -78,7 +78,7 @@ def captum_fast(task: Task) -> Run:
 
 
 def opacus_grad_sample(task: Task) -> Run:
-    """opacus GradSampleModule. It records in training mode only, so modules with parameters of their own are in it."""
+    """opacus GradSampleModule. It records in training mode only, so modules with direct parameters are in that mode."""
     from opacus import GradSampleModule
 
     model = task.model
@@ -120,7 +120,7 @@ def dattri_exact(task: Task) -> Run:
 
 
 def dattri_projected(task: Task) -> Run:
-    """dattri's TracIn as it comes: gradients projected to 512 numbers."""
+    """dattri's TracIn by default: gradients projected to 512 numbers."""
     return _dattri_run(task, _dattri(task))
 
 
@@ -207,6 +207,6 @@ ALL = {method.name: method for method in [*METHODS, *PEERS]}
 
 
 def quiet() -> None:
-    """The libraries' own warnings and progress are not part of the table."""
+    """Silence the warnings and progress of the libraries, which are not part of the table."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

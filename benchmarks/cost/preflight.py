@@ -1,11 +1,11 @@
-"""Does the preflight say what a sweep then takes? Time and memory expected beside measured, model by model.
+"""Accuracy of the preflight: expected and measured time and memory of a sweep, model by model.
 
     python -m benchmarks.cost.preflight [--models vit language_model] [--samples 256] [--batch 32] [--threads 1]
 
-The preflight and the sweep (8 directions, sketch 256, float32) each run in a fresh process, on the same samples; the
-directions are the parameters themselves, as in the preflight. Time is wall clock, as people wait, so other work on the
-machine shows in it; beside it the processor time of the sweep. Memory is what resident memory rose above what it was.
-A ratio is measured over expected; promised are 0.7 to 1.3.
+The preflight and the sweep (8 directions, sketch 256, float32) each run in a new process, on the same samples; the
+directions are the parameters themselves, as in the preflight. Time is wall clock, as users wait, so it includes the
+effect of other work on the machine; the processor time of the sweep is in a separate column. Memory is the rise of
+resident memory. A ratio is measured over expected; the target is 0.7 to 1.3.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def measured(sender: Connection, model: str, options: Options) -> None:
 
 
 def alone(work, model: str, options: Options) -> tuple[float, ...]:
-    """What `work` found in a process of its own."""
+    """The result of `work` in a separate process."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
     child = spawn.Process(target=work, args=(sender, model, options))

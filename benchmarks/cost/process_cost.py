@@ -1,10 +1,10 @@
-"""What does one method cost on one model? Measured in a process of its own, which may refuse, die or be late.
+"""Cost of one method on one model, measured in a separate process that may refuse, die or take too long.
 
 Order in the child: everything is imported, built and prepared; a training pass over two samples on a second copy of
-the model wakes the libraries; then resident memory is read and its high-water mark reset.
-1. The method runs once over all samples: peak = VmHWM after - VmRSS before. It is the first large thing to run there.
+the model initialises the libraries; then resident memory is read and its high-water mark reset.
+1. The method runs once over all samples: peak = VmHWM after - VmRSS before. It is the first large computation there.
 2. `repeats` rounds of training pass, inference pass and method, in turn: one ratio a round, so that a slow spell of
-   the machine hits all three. The median of the rounds is reported. Rounds end early once they took `limit` seconds.
+   the machine affects all three. The median of the rounds is reported. Rounds end early once they took `limit` seconds.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ LEAVE = 10
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured: n samples, batch size, threads, rounds."""
+    """The size of a measurement: n samples, batch size, threads, rounds."""
 
     samples: int
     batch: int
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Cost:
-    """One row of the table; `refused` says why there are no numbers and is empty when there are."""
+    """One row of the table; `refused` is the reason for missing numbers, or empty."""
 
     refused: str = ""
     details: str = ""
@@ -53,12 +53,12 @@ class Cost:
     training_seconds: float = float("nan")
     rounds: int = 0
     peak: float | None = None
-    """MB above what was resident before the run; None where the system does not tell."""
+    """Rise of resident memory during the run in MB; None if the system does not report it."""
     products: tuple[float, ...] = ()
 
 
 def cost_of(model: str, method: str, options: Options, limit: float) -> Cost:
-    """Run one method on one model in a child process; every step of it may take `limit` seconds."""
+    """Run one method on one model in a child process; each of its steps may take `limit` seconds."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def cost_of(model: str, method: str, options: Options, limit: float) -> Cost:
 
 
 def _awaited(receiver: Connection, child: BaseProcess, limit: float, noise: Path) -> Cost:
-    """The child says what it begins; the last thing it sends is its cost."""
+    """Wait for the child's messages: the step it begins, and its cost at last."""
     step: Cost | str = "starting"
     while isinstance(step, str):
         if not receiver.poll(limit):
@@ -100,7 +100,7 @@ def _child(sender: Connection, model: str, method: str, options: Options, limit:
 
 
 def _sentence(error: Exception) -> str:
-    """What a library said; a bare assert says nothing, so its own line of code is shown."""
+    """An error in one sentence; for a bare assert, its line of code."""
     text = " ".join(str(error).split()) or traceback.extract_tb(error.__traceback__)[-1].line
     said = f"{type(error).__name__}: {text}"
     return said if len(said) <= MESSAGE else said[:MESSAGE] + "..."
@@ -146,7 +146,7 @@ def _seconds(run: Callable[[], object], clock: str) -> float:
 
 
 def _peak(run: Callable[[], Any]) -> tuple[float | None, tuple[float, ...]]:
-    """Run once; the MB that resident memory rose above what it was, and the products that the run found."""
+    """Run once; returns the rise of resident memory in MB, and the products."""
     gc.collect()
     if not CLEAR.exists():
         return None, _numbers(run())
@@ -162,6 +162,6 @@ def _numbers(found: Any) -> tuple[float, ...]:
 
 
 def _resident(what: str) -> float:
-    """MB, from the kernel's own count for this process."""
+    """A memory count of this process by the kernel, in MB."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(what))
     return int(line.split()[1]) / 1024

@@ -1,15 +1,14 @@
-"""What does the evidence of suspicion cost, in training passes of the model it judges?
+"""Cost of the evidence of suspicion, in training passes of the model.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python -m benchmarks.cost.suspicion [DATASET] [--architecture resnet18 --size 32]
-        [--train N]
+    OMP_NUM_THREADS=1 python -m benchmarks.cost.suspicion [DATASET] [--architecture resnet18 --size 32] [--train N]
 
 DATASET is a folder with pictures and, without --architecture, a model.safetensors; the demo by default. Processor time
-in one thread, as a busy machine disturbs it less; a training pass (forward and backward, weights untouched) is measured
-before and after everything else, so that a slow spell hits both. Weights do not change the cost: another architecture
-is left untrained. Printed as Markdown, one row a part:
+in one thread, which other work disturbs less. A training pass (forward and backward, weights unchanged) is measured
+before and after everything else, so that a slow spell affects both. Weights do not change the cost: another
+architecture is left untrained. Printed as Markdown, one row a part:
     inputs      features of the inputs themselves (scores/suspicion/input_view.py)
     evidence    all readers of all views, near-copies, and their combination into suspicion
-    baselines   what is computed beside it and no suspicion needs: forest, KNN-Shapley, confident learning
+    baselines   scores that suspicion does not need: forest, KNN-Shapley, confident learning
     sweep       the sweep over the training samples with its objective and class directions, for comparison
 """
 
@@ -41,7 +40,7 @@ DEMO = Path(__file__).resolve().parents[2] / "sample_data" / "fashion"
 
 @contextmanager
 def timed(names: tuple[str, ...], taken: dict[str, float]) -> Iterator[None]:
-    """Meanwhile, processor seconds of these functions of analysis/sample_table.py are added up under "baselines"."""
+    """Add up the processor seconds of these functions of analysis/sample_table.py under "baselines", meanwhile."""
     before = {name: getattr(tables, name) for name in names}
 
     def measuring(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,13 +1,12 @@
-"""How fast does a large zip of pictures reach the store, and what does it cost the server?
+"""Speed and cost of bringing a large zip of pictures into the store.
 
     python -m benchmarks.cost.uploads --pictures 100000 --megabytes 500
 
 Three steps of one upload, each measured in the process where it happens: receiving (server: bytes to disk in pieces),
 unpacking (child: member by member, every byte counted), reading (child: every picture decoded and digested). Control:
-the plainest program that does the same on this machine: shutil.copyfileobj, ZipFile.extractall and Pillow without
-checks. Wall-clock rates mean nothing on a machine that is busy with other work, so the rate per second of processor
-time (all threads, and the system's) stands beside. Memory is the rise of the peak resident size over what was resident
-before the step.
+the simplest program for the same work on this machine: shutil.copyfileobj, ZipFile.extractall and Pillow without
+checks. Wall-clock rates mean little on a busy machine, so the rate per second of processor time (all threads, with the
+system's) is printed too. Memory is the rise of the peak resident size over the resident size before the step.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from PIL import Image
 
 
 def make_zip(path: Path, pictures: int, megabytes: int) -> None:
-    """Noise pictures of about the size asked for, 20 classes; JPEG does not shrink them further in a zip."""
+    """Write a zip of noise pictures of about the requested size, 20 classes; as JPEG they do not shrink further."""
     generator = np.random.default_rng(0)
     target = megabytes * 1e6 / pictures
     side = max(8, int((target / 0.98) ** 0.5))
@@ -84,7 +83,7 @@ def plain_extract(source: Path, work: Path) -> None:
 
 @step
 def open_whole(source: Path, work: Path) -> None:
-    """Unpack, decode, digest, divide: everything before the first number is computed."""
+    """Unpack, decode, digest and split: everything before the first number is computed."""
     from influence_core.data import open_dataset
 
     tempfile.tempdir = str(work)
@@ -101,7 +100,7 @@ def plain_decode(source: Path, work: Path) -> None:
 
 
 def child(name: str, source: Path, work: Path) -> dict[str, float]:
-    """Run one step here; seconds, and bytes by which the peak rose. Imports come before both."""
+    """Run one step in this process; returns seconds and the rise of the peak in bytes, both without imports."""
     import torch
 
     import influence_core.data.dataset  # noqa: F401

@@ -1,6 +1,6 @@
-"""One cell of the detection benchmark: data x noise x network x regime, trained once and kept on disk.
+"""Cells of the detection benchmark: data x noise x network x regime, each trained once and kept on disk.
 
-A cell is its name and a seed; everything else follows from them, so that a cell found in the cache folder is the cell.
+The name and the seed of a cell decide everything else, so a cell in the cache folder need not be trained again.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ PICTURES = ("digits", "fashion", "photos", "textures", "shapes", "fields", "pair
 
 @dataclass(frozen=True)
 class Cell:
-    """What is measured. validation: "clean", "noisy" (as the training labels, uniformly) or "none"."""
+    """The settings of a cell. validation: "clean", "noisy" (as the training labels, uniformly) or "none"."""
 
     data: str
     noise: str
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Trained:
-    """Everything a method may read, and `wrong`, which only the judge may."""
+    """Everything that a method may read, and `wrong`, which only the evaluation may read."""
 
     cell: Cell
     model: OpenedModel
@@ -86,7 +86,7 @@ def table_cells() -> Iterator[Cell]:
 
 
 def unseen_cells() -> Iterator[Cell]:
-    """Pictures, tables and networks that no choice about suspicion has seen."""
+    """Pictures, tables and networks that played no part in any choice about suspicion."""
     return (Cell(*settings) for settings in unseen_settings())
 
 
@@ -110,7 +110,7 @@ def data_of(name: str, sources: dict[str, Path]) -> Data:
 
 
 def opened(cell: Cell, cache: Path, sources: dict[str, Path]) -> Trained:
-    """The cell from the cache folder, or trained now and kept there."""
+    """Open a cell from the cache folder, or train it and store it there."""
     stem = _stem(cell, cache)
     arrays, weights = stem.with_suffix(".npz"), stem.with_suffix(".pt")
     if not weights.exists():

@@ -1,4 +1,4 @@
-"""Which pictures and tables is detection measured on? Small, varied, hard enough that no classifier is perfect.
+"""Pictures and tables that detection is measured on: small, varied, and hard enough that no classifier is perfect.
 
 Real: digits and two photographs cut into patches (both ship with scikit-learn), Fashion-MNIST and Adult (by path).
 Drawn here, each seeded: oriented textures, coloured shapes on clutter, blurred colour fields with overlapping classes,
@@ -32,7 +32,7 @@ class Data:
 
 
 def resized(pictures: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """(n, c, h, w) -> (n, c, side, side), averaged."""
+    """Resize by averaging, (n, c, h, w) -> (n, c, side, side)."""
     import torch
 
     return torch.nn.functional.interpolate(
@@ -87,7 +87,7 @@ def adult(count: int, file: Path) -> Data:
 
 
 def photos(count: int) -> Data:
-    """Patches of two photographs; the class is the region, six a photograph, so that neighbours overlap in look."""
+    """Patches of two photographs; the class is the region, six a photograph, so that neighbours look alike."""
     from sklearn.datasets import load_sample_images
 
     rng, sheets = np.random.default_rng(3), load_sample_images().images
@@ -124,7 +124,7 @@ def textures(count: int) -> Data:
 
 
 def shapes(count: int) -> Data:
-    """Eight outlines of any colour, place and size on clutter; the ninth and tenth are the strangers."""
+    """Eight outlines of any colour, place and size on clutter; a ninth and a tenth outline are of no class."""
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 8, count)
     strange = 8 + rng.integers(0, 2, count // 8)
@@ -157,7 +157,7 @@ def _shape(kind: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def fields(count: int) -> Data:
-    """Ten classes of smooth colour fields: three prototypes each, mixed with other classes' and moved about."""
+    """Ten classes of smooth colour fields: three prototypes each, shifted and mixed with those of other classes."""
     rng = np.random.default_rng(6)
     prototypes = rng.normal(size=(12, 3, 3, 5, 5))
     labels = rng.integers(0, 10, count + count // 8)

@@ -1,8 +1,8 @@
-"""Which networks is detection measured on, and in which regimes?
+"""Networks that detection is measured on, and the regimes they are trained in.
 
-small_cnn and mlp are ours; resnet18 is torchvision's blocks at an eighth of their width with a 3x3 stem; vit_tiny is a
+small_cnn and mlp are ours; resnet18 has torchvision's blocks at an eighth of their width with a 3x3 stem; vit_tiny is a
 transformer of four blocks on 4 x 4 patches. early: few epochs; converged: more, with augmentation; memorised: until
-the labels are known by heart.
+98 % of the labels are memorised.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from influence_core.training.train import Recipe, accuracy, train
 
 
 class TinyViT(nn.Module):
-    """(b, c, h, w) -> logits; patches of 4 x 4, width 48, four blocks of two heads, mean over patches."""
+    """Vision transformer, (b, c, h, w) -> logits; 4 x 4 patches, width 48, four two-head blocks, mean of patches."""
 
     def __init__(self, classes: int, channels: int, side: int):
         super().__init__()
@@ -96,7 +96,7 @@ MOST_ROUNDS = 2
 
 
 def learned(model: OpenedModel, samples: Samples, architecture: str, regime: str) -> np.ndarray:
-    """Train in place, AUM (n,) back; memorised means 98 % of the labels by heart, so training goes on until then."""
+    """Train in place until the regime is reached, for "memorised" 98 % of the labels; returns AUM (n,)."""
     recipe = RECIPES[architecture, regime]
     rounds = [trained(model, samples, recipe)]
     while regime == "memorised" and len(rounds) < MOST_ROUNDS and accuracy(model, samples) < 0.98:
@@ -105,7 +105,7 @@ def learned(model: OpenedModel, samples: Samples, architecture: str, regime: str
 
 
 def trained(model: OpenedModel, samples: Samples, recipe: Recipe) -> np.ndarray:
-    """Train in place; returns AUM (n,): the mean margin of logits over epochs, as training saw them (Pleiss 2020)."""
+    """Train in place; returns AUM (n,): the mean margin of logits over epochs, at the training steps (Pleiss 2020)."""
     order, n = np.random.default_rng(recipe.seed), len(samples)
     steps = -(-n // recipe.batch_size)
     visits = iter(
@@ -128,7 +128,7 @@ def trained(model: OpenedModel, samples: Samples, recipe: Recipe) -> np.ndarray:
 
 
 def belief(inputs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Class probabilities (n, c) of a briefly trained network, each half judged by the one trained on the other."""
+    """Class probabilities (n, c) of briefly trained networks, each half predicted by the one trained on the other."""
     architecture = "small_cnn" if inputs.ndim == 4 else "mlp"
     found = np.zeros((len(labels), classes))
     halves = np.arange(len(labels)) % 2

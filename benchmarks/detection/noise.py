@@ -1,4 +1,4 @@
-"""How are labels made wrong? Seven kinds of noise, each planted by seed on true labels.
+"""Label noise of seven kinds, each planted by seed on true labels.
 
 uniform             to any other class
 confusable          to a class that a briefly trained network confuses with the true one
@@ -36,7 +36,7 @@ class Planted:
 
 
 def plant(data: Data, n: int, kind: str, rate: float, belief: np.ndarray, seed: int) -> Planted:
-    """Noise of one kind on the first n samples; belief (n, c) are an auxiliary network's class probabilities."""
+    """Plant noise of one kind on the first n samples; belief (n, c): class probabilities of an auxiliary network."""
     rng = np.random.default_rng(seed)
     inputs, truth = data.inputs[:n].copy(), data.labels[:n]
     given, chosen = truth.copy(), _chosen(kind, inputs, truth, rate, belief, rng)
@@ -71,7 +71,7 @@ def _chosen(
 
 
 def _odds(kind: str, truth: np.ndarray, belief: np.ndarray, classes: int) -> np.ndarray:
-    """(n, c) odds of each wrong label; the true one has none."""
+    """Odds (n, c) of each wrong label; zero for the true one."""
     rows = np.arange(len(truth))
     confusion = np.stack(
         [belief[truth == c].mean(0) if (truth == c).any() else belief.mean(0) for c in range(classes)]
@@ -90,7 +90,7 @@ def _odds(kind: str, truth: np.ndarray, belief: np.ndarray, classes: int) -> np.
 
 
 def _partners(confusion: np.ndarray) -> np.ndarray:
-    """For each class the one it is most confused with, no class twice: else one class would drown in the others'."""
+    """For each class the one it is most confused with, no class twice: one would drown in wrong labels otherwise."""
     partner, left = np.zeros(len(confusion), dtype=int), confusion - 3.0 * np.eye(len(confusion))
     for _ in range(len(confusion)):
         source, target = np.unravel_index(np.argmax(left), left.shape)
@@ -103,7 +103,7 @@ def _partners(confusion: np.ndarray) -> np.ndarray:
 def _twin(
     inputs: np.ndarray, given: np.ndarray, wrong: np.ndarray, truth: np.ndarray, chosen: np.ndarray, rng
 ) -> None:
-    """Each chosen sample becomes a near-copy of another one of its true class; half of the originals err with it."""
+    """Make each chosen sample a near-copy of another one of its true class; half of the originals share its error."""
     clean = np.flatnonzero(~wrong)
     for place, row in enumerate(chosen):
         same = clean[truth[clean] == truth[row]]
@@ -117,7 +117,7 @@ def _twin(
 
 
 def _strangers(data: Data, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The dataset's own pictures of no class; without any, two samples laid over each other and turned over."""
+    """The dataset's pictures of no class; without any, two samples superimposed and flipped."""
     if len(data.strangers):
         return data.strangers[rng.integers(0, len(data.strangers), count)]
     one, two = rng.integers(0, len(data.inputs), (2, count))

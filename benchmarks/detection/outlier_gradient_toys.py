@@ -1,17 +1,18 @@
-"""What do outlier gradients really reach on the two toys of their paper: two Gaussians and two half moons?
+"""Outlier gradients measured on the two toys of their paper: two Gaussians and two half moons.
 
     python -m benchmarks.detection.outlier_gradient_toys [--seeds 10]
 
 Chhabra et al., ICML 2025 (arXiv 2405.03869) show a linear model on two Gaussians and a small net on half moons with
-some labels flipped, and report a detection accuracy. We plant the flips ourselves (200 training points, 8 % flipped,
-100 clean points to measure influence by) and judge every signal by the same truth:
+some labels flipped, and report a detection accuracy. Here the flips are planted (200 training points, 8 % flipped,
+100 clean points to measure influence by), and every signal is judged by the same truth:
 
-    flag nothing      the accuracy of calling every label right: what a detection accuracy has to beat
+    flag nothing      the accuracy of calling every label right, which a detection accuracy has to beat
     accuracy at 10 %  flags the paper's budget of 10 %, and counts as it does
     AUROC, AP         of the ranking itself; 0.5 and 0.08 for a random order
 
-The baselines see the GIVEN labels, and influence trims what RAISES validation loss (the released comparisons gave
-confident learning the model's own argmax, and some influence scores the opposite sign). Mean over seeds, 95 % interval.
+The baselines read the GIVEN labels, and influence trims samples that RAISE validation loss. (The released comparisons
+gave confident learning the model's argmax, and some influence scores the opposite sign.) Mean over seeds with a 95 %
+interval.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def fitted(kind: str, data: TensorDataset, seed: int, steps: int) -> nn.Module:
 
 
 def signals(kind: str, found: Toy, seed: int, steps: int) -> dict[str, np.ndarray]:
-    """Each (n,), large = wrong."""
+    """Signals by name, each (n,), large = wrong."""
     train, held_out = (
         TensorDataset(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
         for x, y in ((found.inputs, found.given), found.held_out)
@@ -106,7 +107,7 @@ def signals(kind: str, found: Toy, seed: int, steps: int) -> dict[str, np.ndarra
 
 
 def judged(score: np.ndarray, wrong: np.ndarray) -> tuple[float, float, float]:
-    """AUROC, average precision, and accuracy when the budget is flagged."""
+    """AUROC, average precision, and accuracy with the budget flagged."""
     flagged = np.zeros(len(score), bool)
     flagged[np.argsort(-score, kind="stable")[: round(BUDGET * len(score))]] = True
     return (

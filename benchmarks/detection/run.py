@@ -1,15 +1,15 @@
-"""How well are wrong labels found, in every regime?
+"""Detection benchmark: how well wrong labels are found, in every regime.
 
     python -m benchmarks.detection.run --cells CACHE [--fashion FOLDER] [--adult FILE] [--seeds 0 1] [--first N]
-        [--tables] [--unseen FOLDER] [--kept]
+        [--tables] [--unseen FOLDER] [--kept] [--json FILE]
 
-Cells of cells.py: data x noise x network x regime x validation labels. Each is trained once into CACHE and
-then scored by what the app itself calls; cells whose data is not given are left out and counted. Printed as Markdown:
-one row a cell, then means over cells by regime with 95 % bootstrap intervals over cells.
-    gap      AUROC of suspicion minus that of the best single signal of that cell (found with the truth in hand)
+Cells of cells.py: data x noise x network x regime x validation labels. Each is trained once into CACHE and then scored
+by the functions that the app calls; cells without data are left out and counted. Printed as Markdown: one row a cell,
+then means over cells by regime with 95 % bootstrap intervals over cells.
+    gap      AUROC of suspicion minus that of the best single signal of that cell (chosen by the truth)
     ECE      calibration error of suspicion, ten bins
     flagged  share of samples with suspicion of at least one half; on clean labels these are false flags
-    passes   processor time of suspicion and of every signal beside it, without the sweep whose features they read, in
+    passes   processor time of suspicion and of every other signal, without the sweep whose features they read, in
              training passes of that network over these samples
 """
 
@@ -53,7 +53,7 @@ RESAMPLES = 2000
 
 
 def scored(made: Trained) -> tuple[pd.DataFrame, dict, dict[str, float]]:
-    """The app's own table and results of one cell, and CPU seconds of its parts beside one training pass."""
+    """The app's table and results of one cell, and CPU seconds of its parts and of one training pass."""
     names, model = made.model.classes, made.model.eval()
     train = samples_from_arrays(made.inputs, made.given, classes=names)
     val = samples_from_arrays(made.held_out, made.held_out_labels, classes=names, split="val")

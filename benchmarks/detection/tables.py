@@ -1,7 +1,9 @@
-"""Which tables are hard without being wrong? Small ones that come with scikit-learn, and classes that overlap.
+"""Tables that are hard without being wrong: small ones that come with scikit-learn, and classes that overlap.
 
-Each is learnt by the mlp, twice with its clean labels and four times with errors; `python -m benchmarks.detection.run
---tables`. Features are standardised; flips are only those of noise.py.
+    python -m benchmarks.detection.run --cells CACHE --tables
+
+The mlp learns each table twice with clean labels and four times with errors. Features are standardised; the only wrong
+labels are those of noise.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from benchmarks.detection.data import Data
 
 
 def table(name: str, inputs: Any, labels: Any, count: int) -> Data:
-    """At most `count` rows in a seeded order, standardised; none is of no class."""
+    """At most `count` rows in a seeded order, standardised, all of a class."""
     order = np.random.default_rng(0).permutation(len(labels))[:count]
     rows = ((inputs - inputs.mean(0)) / (inputs.std(0) + 1e-9)).astype(np.float32)[order]
     return Data(name, rows, np.asarray(labels, np.int64)[order], rows[:0])
@@ -35,7 +37,7 @@ def kept(name: str, load: Callable[..., Any]) -> Callable[[int], Data]:
 
 
 def thirds_of_diabetes(count: int) -> Data:
-    """A number cut into three classes: nobody can tell its neighbours apart."""
+    """A number cut into three classes, so that rows near a cut cannot be told apart."""
     found: Any = datasets.load_diabetes()
     cuts = np.quantile(found.target, [1 / 3, 2 / 3])
     return table("diabetes", found.data, np.digitize(found.target, cuts), count)

@@ -1,15 +1,16 @@
-"""Which cells did no choice about suspicion see? Other pictures, tables, networks; measured after all was chosen.
+"""Cells that played no part in any choice about suspicion: other pictures, tables and networks.
 
-That is so of version 0.4. FREQUENT (suspicion.py) was chosen with their first numbers in view:
-docs/detection.md, "Unseen pictures, tables and networks".
+    python -m benchmarks.detection.run --cells CACHE --unseen FOLDER
 
-`python -m benchmarks.detection.run --cells CACHE --unseen FOLDER`. FOLDER holds unpacked packages, nothing is
-    installed:
+They were measured after all choices were made, in version 0.4. FREQUENT (suspicion.py) was chosen later with their
+first numbers in view: docs/detection.md, "Unseen pictures, tables and networks".
+
+FOLDER holds unpacked packages (PACKAGES below); nothing is installed:
 
     apt-get download PACKAGES && for file in *.deb; do dpkg -x $file FOLDER; done
     pip install --no-deps --target FOLDER river statsmodels palmerpenguins
 
-PACKAGES below. Every value of a column occurs equally often or once less; which meet was drawn once, by seed.
+Every value of a column occurs equally often or once less; the combinations were drawn once, by seed.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Which networks played no part in any choice of suspicion? Seven for pictures, one for tables, in three regimes each.
+"""Networks that played no part in any choice about suspicion: seven for pictures, one for tables, in three regimes.
 
-mobilenet and shufflenet are torchvision's; the one averages batch statistics over ten steps, since its own hundred are
-more than an epoch here, the other starts with stride 1, since pictures are 32 x 32. The others are what people write
-themselves: a plain VGG without normalisation, residual blocks with GroupNorm, one hidden layer on pixels, an LSTM over
+mobilenet and shufflenet are torchvision's. mobilenet averages batch statistics over ten steps, since its usual hundred
+are more than an epoch here; shufflenet starts with stride 1, since pictures are 32 x 32. The others are typical custom
+networks: a plain VGG without normalisation, residual blocks with GroupNorm, one hidden layer on pixels, an LSTM over
 rows and a one-dimensional convolution over columns, and for tables residual blocks with LayerNorm and dropout.
 """
 
@@ -27,7 +27,7 @@ class Residual(nn.Module):
 
 
 class RowLstm(nn.Module):
-    """(b, c, h, w) read from the top row down; the last state decides."""
+    """An LSTM that reads pictures (b, c, h, w) from the top row down; the last state decides."""
 
     def __init__(self, classes: int, channels: int, width: int):
         super().__init__()
@@ -40,7 +40,7 @@ class RowLstm(nn.Module):
 
 
 def row_conv(classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
-    """Columns of pixels are the channels of a signal as long as the picture is wide."""
+    """A one-dimensional convolution: columns of pixels are the channels of a signal as long as the picture is wide."""
     inside, stages = channels * size[0], []
     for width in (48, 64, 96):
         stages += [nn.Conv1d(inside, width, 5, padding=2), nn.BatchNorm1d(width), nn.ReLU(), nn.MaxPool1d(2)]

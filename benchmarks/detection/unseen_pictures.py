@@ -1,4 +1,4 @@
-"""Which pictures played no part in any choice of suspicion? Six sets built from a folder of unpacked packages.
+"""Pictures that played no part in any choice about suspicion: six sets from a folder of unpacked packages.
 
 letters  26 Latin letters in some 270 fonts, turned and moved a little, one in ten inverted; strangers are digits
 hangul   40 Korean syllables in 56 fonts; strangers are other syllables
@@ -7,7 +7,7 @@ icons    eight folders of three desktop themes, one with half of all, some with 
 scenes   crops of 24 photographs, the class is the photograph; strangers are crops of others
 sounds   spectrograms of eight kinds of drawn sounds, 32 x 48, unequally frequent; strangers are plucked strings
 
-The folder is what unseen.py says; `sounds` needs none of it. Everything is seeded.
+Strangers are the pictures of no class. unseen.py describes the folder; `sounds` does not need it. Everything is seeded.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def fonts_with(folder: Path, characters: str) -> list[Path]:
 
 
 def glyph(character: str, fonts: Sequence[Path], side: int, rng: np.random.Generator) -> np.ndarray:
-    """(1, side, side) of the character in one of the fonts, turned, moved, blurred by resizing, with some noise."""
+    """A picture (1, side, side) of the character in one of the fonts: rotated, shifted, blurred by resizing, noisy."""
     font = ImageFont.truetype(str(fonts[rng.integers(len(fonts))]), int(side * rng.uniform(1.5, 2.1)))
     sheet = Image.new("L", (3 * side, 3 * side), 0)
     centre = tuple(1.5 * side + rng.uniform(-0.15, 0.15, 2) * side)
@@ -77,7 +77,7 @@ def glyph(character: str, fonts: Sequence[Path], side: int, rng: np.random.Gener
 
 
 def emoji(folder: Path) -> Data:
-    """Emoji of one code point; skin tones and everything joined are left out."""
+    """Emoji of one code point, without skin tones and joined sequences."""
     rows = (folder / "usr/share/unicode/emoji/emoji-test.txt").read_text().splitlines()
     font_file = next((folder / "usr/share/fonts").rglob("NotoColorEmoji.ttf"))
     font, names = ImageFont.truetype(str(font_file), 109), EMOJI.split(",")
@@ -95,7 +95,7 @@ def emoji(folder: Path) -> Data:
 
 
 def icons(folder: Path) -> Data:
-    """Icons of 32 pixels on white; of equal ones the first counts."""
+    """Icons of 32 pixels on white, without duplicates."""
     pictures: dict[bytes, np.ndarray] = {}
     labels: dict[bytes, int] = {}
     for theme in ("oxygen/base", "gnome", "Tango"):
@@ -111,13 +111,13 @@ def icons(folder: Path) -> Data:
 
 
 def small(sheet: Image.Image) -> np.ndarray:
-    """(3, 32, 32) in [0, 1]."""
+    """The picture as (3, 32, 32) in [0, 1]."""
     shrunk = sheet.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(shrunk, np.float32).transpose(2, 0, 1) / 255
 
 
 def ordered(name: str, pictures: Sequence[np.ndarray], labels: Sequence[int], classes: int) -> Data:
-    """In a seeded order; what carries a label beyond the classes is strange."""
+    """The samples in a seeded order; those with a label beyond the classes become the strangers."""
     order = np.random.default_rng(23).permutation(len(labels))
     shown, kinds = np.stack(pictures)[order], np.array(labels)[order]
     return Data(name, shown[kinds < classes], kinds[kinds < classes], shown[kinds >= classes])
@@ -133,7 +133,7 @@ def scenes(folder: Path) -> Data:
 
 
 def crop(sheet: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    """(3, 32, 32): a square of 40 to 110 pixels anywhere, mirrored half of the time, lighter or darker."""
+    """A crop (3, 32, 32): a square of 40 to 110 pixels anywhere, mirrored half of the time, lighter or darker."""
     side = int(rng.integers(40, 110))
     left, top = rng.integers(0, sheet.width - side), rng.integers(0, sheet.height - side)
     seen = small(sheet.crop((left, top, left + side, top + side)))
@@ -149,7 +149,7 @@ def sounds(folder: Path) -> Data:
 
 
 def sound(kind: int, rng: np.random.Generator) -> np.ndarray:
-    """Half a second at 8 kHz in noise: tone, rising, falling, vibrato, tremolo, two in turn, hiss, clicks; pluck."""
+    """Half a second of sound (8 kHz) in noise: tone, rise, fall, vibrato, tremolo, two tones, hiss, clicks; pluck."""
     time, pitch = np.arange(4000) / 8000, np.exp(rng.uniform(np.log(250), np.log(1500)))
     bend = rng.uniform(0.4, 1.0) * pitch
     rate = rng.uniform(5, 14)
@@ -176,7 +176,7 @@ def sound(kind: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def spectrogram(wave: np.ndarray) -> np.ndarray:
-    """(1, 32, 48) in [0, 1]: log power of 32 bands in 48 moments, 50 dB from white to black."""
+    """A spectrogram (1, 32, 48) in [0, 1]: log power of 32 bands in 48 moments, 50 dB from white to black."""
     frames = np.lib.stride_tricks.sliding_window_view(wave, 256)[:: (len(wave) - 256) // 48][
         :48
     ] * np.hanning(256)

@@ -1,10 +1,10 @@
-"""What is found in series, whose networks may have learnt every label by heart? Drawn sounds, as waves and as spectra.
+"""Detection in series, by networks that may have memorised every label: drawn sounds, as waves and as spectra.
 
     python -m benchmarks.detection.unseen_series
 
-560 sounds of eight kinds (unseen_pictures.py), 20 % of the labels thrown at random, 140 more for validation. Each row
-is said without the inputs' own view of a series (input_view.py) and with it, on the same network: AUROC of suspicion,
-of loss, and calibration error of suspicion.
+560 sounds of eight kinds (unseen_pictures.py), 20 % of the labels changed at random, 140 more for validation. Each row
+is measured without the view of the inputs (input_view.py) and with it, on the same network: AUROC of suspicion and of
+loss, and calibration error of suspicion.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ TRAIN, BATCH = 560, 40
 
 
 class Recurrent(nn.Module):
-    """(b, bands, moments), one or two layers that remember; the last state decides."""
+    """A recurrent network of one or two layers for (b, bands, moments); the last state decides."""
 
     def __init__(self, deep: bool):
         super().__init__()
@@ -47,7 +47,7 @@ def wave_network() -> nn.Module:
 
 
 def taught(network: nn.Module, inputs: Tensor, labels: Tensor, epochs: int) -> float:
-    """Train in place, AdamW without decay under a cosine; the share of labels it then gives back."""
+    """Train in place by AdamW without decay, cosine schedule; returns the share of labels that it then reproduces."""
     rng, steps = np.random.default_rng(1), -(-len(labels) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)

@@ -1,10 +1,10 @@
-"""Which tables played no part in any choice of suspicion? Five real ones that come with Python packages.
+"""Tables that played no part in any choice about suspicion: five real ones that come with Python packages.
 
 segment   outdoor images' regions in seven classes (river: Image Segmentation, UCI), 1,000 of 2,310 rows
 phishing  web sites, nine features of few values, so that half of the rows are equal (river: UCI), 1,000 of 1,250
 shuttle   sensors of a space shuttle, 7 % anomalies (river: Statlog Shuttle), 1,000 of 49,097 rows
 vote      Clinton or Dole, from opinions and circumstances (statsmodels: American National Election Study 1996), 944
-penguins  three species of unequal number, numbers missing and words among the columns (palmerpenguins), 344
+penguins  three species of unequal number, with missing numbers and columns of words (palmerpenguins), 344
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from benchmarks.detection.tables import table
 
 
 def read(name: str, file: str, label: str, count: int, **form: Any) -> Callable[[Path], Data]:
-    """Words become columns of 0 and 1, missing numbers the mean of their column."""
+    """Encode a table: words become columns of 0 and 1, missing numbers the mean of their column."""
 
     def made(folder: Path) -> Data:
         found = pd.read_csv(folder / file, **form)

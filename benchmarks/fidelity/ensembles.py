@@ -1,12 +1,13 @@
-"""Which ensemble helps at equal cost: checkpoints, seeds, dropout masks or weight noise?
+"""Comparison of ensembles at equal cost: checkpoints, seeds, dropout masks and weight noise.
 
     python -m benchmarks.fidelity.ensembles [--fashion FOLDER] [--subsets 40] [--members 5]
 
-Digits or Fashion-MNIST, 400 samples, one hidden layer. Every ensemble costs as many sweeps as it has members; trainings
-are counted beside it. LDS (lds.py): influence on the loss of 20 test samples against trainings on half-subsets, clean
-labels. Detection: AUROC for 20 % flipped labels of minus influence on validation loss, of self-influence and of loss.
+Digits or Fashion-MNIST, 400 samples, one hidden layer. Every ensemble costs as many sweeps as it has members; its
+trainings are counted in a column. LDS (lds.py): influence on the loss of 20 test samples against trainings on
+half-subsets, clean labels. Detection: AUROC for 20 % flipped labels of minus influence on validation loss, of
+self-influence and of loss.
 
-Members that only this file makes, of one model's own weights, w_k = 1/K:
+Members made here from the weights of one model, w_k = 1/K:
     masks   a random share p ~ U(0, most) of the weights set to zero: Yang et al., TMLR 2026 (arXiv 2405.17490), with
             masks on weights, so that all samples meet the same member
     noise   plus N(0, (deviation * standard deviation of the tensor)^2)
@@ -33,7 +34,7 @@ N, TARGETS, EPOCHS, BATCH, RATE = 400, 20, 15, 40, 0.1
 
 @dataclass(frozen=True)
 class Training:
-    """A finished model, its weights after every epoch, and the learning rate then."""
+    """A finished model, its weights after every epoch, and the learning rates then."""
 
     model: nn.Module
     saved: list[dict[str, Tensor]]
@@ -59,7 +60,7 @@ def trained(inputs: Tensor, labels: Tensor, seed: int) -> Training:
 
 
 def masks(count: int, *, most: float = 0.01, seed: int = 0) -> list[Member]:
-    """Members that each lack a random share of the weights, p ~ U(0, most); the rest is scaled by 1 / (1 - p)."""
+    """Members that each lack a random share p ~ U(0, most) of the weights; the rest is scaled by 1 / (1 - p)."""
 
     def masked(generator: torch.Generator, value: Tensor) -> Tensor:
         share = most * float(torch.rand((), generator=generator))
@@ -70,7 +71,7 @@ def masks(count: int, *, most: float = 0.01, seed: int = 0) -> list[Member]:
 
 
 def noise(count: int, *, deviation: float = 0.01, seed: int = 0) -> list[Member]:
-    """Members whose weights are moved a little, each tensor by `deviation` of its own standard deviation."""
+    """Members with Gaussian noise on the weights: `deviation` times the standard deviation of each tensor."""
 
     def moved(generator: torch.Generator, value: Tensor) -> Tensor:
         spread = value.std() if value.numel() > 1 else value.abs().mean()
@@ -80,7 +81,7 @@ def noise(count: int, *, deviation: float = 0.01, seed: int = 0) -> list[Member]
 
 
 def _changed(count: int, seed: int, change: Callable[[torch.Generator, Tensor], Tensor]) -> list[Member]:
-    """Members made of the model's own weights, each by a generator of its own, so that more members change no other."""
+    """Members made from the model's weights, each with its own generator: more members leave the others unchanged."""
 
     def weights(model: nn.Module, number: int) -> Weights:
         generator = torch.Generator().manual_seed(1_000_003 * seed + number)
@@ -90,7 +91,7 @@ def _changed(count: int, seed: int, change: Callable[[torch.Generator, Tensor], 
 
 
 def kinds(inputs: Tensor, labels: Tensor, base: Training, count: int) -> dict[str, tuple[list[Member], int]]:
-    """Members and the number of trainings they need."""
+    """Ensembles by name: their members and the number of trainings they need."""
     others = [trained(inputs, labels, 100 + seed).model for seed in range(count - 1)]
     at = np.linspace(0, EPOCHS - 1, count).round().astype(int)
     return {

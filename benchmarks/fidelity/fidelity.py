@@ -1,4 +1,4 @@
-"""Do influences predict what retraining does? Linear datamodeling score, and trim-and-retrain curves with controls.
+"""Fidelity of influence to retraining: linear datamodeling score, and trim-and-retrain curves with controls.
 
     python -m benchmarks.fidelity.fidelity lds  >= 50 random half-subsets; single, ensembles, TRAK, kronfluence
     python -m benchmarks.fidelity.fidelity trim  2.5 to 40 % removed by each score, random of the same class mix
@@ -6,8 +6,8 @@
 Data: scikit-learn's digits (8 x 8 pictures), 20 % of the training labels wrong for `trim`; an mlp of 26,000
 parameters, so that hundreds of trainings take minutes. LDS (Park et al., ICML 2023): for each test sample the rank
 correlation, over subsets, of sum_{i in S} tau_i with the measured loss of a model trained on S (mean over seeds, sign
-turned so that 1 is perfect); reported as mean over test samples with a bootstrap interval over them. Every score is
-computed on models trained on ALL samples, never on the subsets' own models. Null: random scores.
+reversed so that 1 is perfect). Reported: the mean over test samples with a bootstrap interval over them. Every score is
+computed on models trained on ALL samples, never on the models of the subsets. Null: random scores.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def inner(model: OpenedModel, train_: Samples, test: Samples) -> np.ndarray:
 
 
 def dropped(model: OpenedModel, seed: int) -> OpenedModel:
-    """A member of the papers' dropout ensemble: every weight kept with probability 1 - p, p ~ U(0, 0.01)."""
+    """A member of the dropout ensemble of the paper: every weight is kept with probability 1 - p, p ~ U(0, 0.01)."""
     from copy import deepcopy
 
     member, generator = deepcopy(model), torch.Generator().manual_seed(seed)
@@ -112,9 +112,9 @@ def dropped(model: OpenedModel, seed: int) -> OpenedModel:
 
 
 def trak(models: list[OpenedModel], train_: Samples, test: Samples) -> np.ndarray:
-    """TRAK's formula, written out here: projected gradients of the margin, whitened, times (1 - p of the label).
+    """TRAK, implemented here: projected gradients of the margin, whitened, times (1 - p of the label).
 
-    tau = mean_k [phi_train (Phi^T Phi + ridge)^-1 phi_test] * mean_k (1 - p): two means over members, as there.
+    tau = mean_k [phi_train (Phi^T Phi + ridge)^-1 phi_test] * mean_k (1 - p): two means over members, as in the paper.
     """
     kernel, residual = 0.0, 0.0
     for seed, model in enumerate(models):

@@ -1,9 +1,8 @@
-"""How well do scores predict what training on another half of the samples would do? The linear datamodeling score.
+"""The linear datamodeling score (LDS): how well scores predict trainings on random halves of the samples.
 
 Park et al. 2023 (arXiv 2303.14186): for random half-subsets S, the rank correlation, over subsets, between the
-predicted sum of scores in S and the measured output of a model trained on S alone; one number a target, their mean is
-the LDS.
-0 = no better than chance. Nothing here knows where scores come from.
+predicted sum of scores in S and the measured output of a model trained on S alone. It is one number a target; their
+mean is the LDS. 0 = no better than chance. The scores may come from any method.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from scipy import stats
 
 
 def half_subsets(n: int, count: int, seed: int = 0) -> np.ndarray:
-    """(count, n) bool, each row true for n // 2 samples."""
+    """Random half-subsets (count, n) bool, each row true for n // 2 samples."""
     rng = np.random.default_rng(seed)
     chosen = np.zeros((count, n), bool)
     for row in chosen:
@@ -24,7 +23,7 @@ def half_subsets(n: int, count: int, seed: int = 0) -> np.ndarray:
 def measured(
     subsets: np.ndarray, train_on: Callable[[np.ndarray, int], np.ndarray], repeats: int = 1
 ) -> np.ndarray:
-    """(count, k) outputs of models trained on each subset: train_on(positions, seed) -> (k,), averaged over repeats."""
+    """Outputs (count, k) of models trained on each subset: train_on(positions, seed) -> (k,), averaged over repeats."""
     return np.stack(
         [np.mean([train_on(np.flatnonzero(row), seed) for seed in range(repeats)], axis=0) for row in subsets]
     )

@@ -1,7 +1,8 @@
-"""What do TRAK and kronfluence say of the same models? Their packages, as their documentation uses them.
+"""Scores of TRAK and kronfluence for the same models, by their packages as documented.
 
-Scores (n, m) as ours: positive = training on the sample helps the test sample. Both are optional: without the package
-the row says so. traker projects to 128 numbers on the CPU; kronfluence fits EK-FAC factors on labels it draws itself.
+Scores (n, m) have our sign: positive = training on the sample helps the test sample. Both packages are optional; a
+missing one is named in its row. traker projects to 128 numbers on the CPU; kronfluence fits EK-FAC factors on labels
+that it draws itself.
 """
 
 import logging
@@ -25,7 +26,7 @@ Scores = Callable[[list[OpenedModel], Samples, Samples], np.ndarray]
 
 
 def trak_package(models: list[OpenedModel], train: Samples, test: Samples) -> np.ndarray:
-    """traker over these checkpoints, (n, m)."""
+    """Scores (n, m) of traker over these checkpoints."""
     from trak import TRAKer  # pyright: ignore[reportMissingImports]
 
     learned, asked = _tensors(train, models[0]), _tensors(test, models[0])
@@ -49,7 +50,7 @@ def trak_package(models: list[OpenedModel], train: Samples, test: Samples) -> np
 
 
 def kronfluence_package(models: list[OpenedModel], train: Samples, test: Samples) -> np.ndarray:
-    """kronfluence with EK-FAC, mean over these models, (n, m)."""
+    """Scores (n, m) of kronfluence with EK-FAC, the mean over these models."""
     return np.mean([_kronfluence(model, train, test) for model in models], axis=0)
 
 

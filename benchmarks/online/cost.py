@@ -1,11 +1,12 @@
-"""What does OnlineValuation cost, and what do its scores say?
+"""Cost of OnlineValuation, and fidelity of its scores to in-run Shapley values.
 
     python -m benchmarks.online.cost cost
     python -m benchmarks.online.cost shapley [--fashion FOLDER] [--lr 0.05]
 
 cost      a training step with scoring and without, in turn, one thread, processor time: median of the ratios
 shapley   rank correlation of each score with one-step In-Run Shapley (Wang et al., arXiv 2406.11011), by Monte
-          Carlo over permutations of U(S) = fall of the validation loss after one step on S; own loss is the null
+          Carlo over permutations of U(S) = fall of the validation loss after one step on S; a sample's own loss and
+          random scores are the nulls
 Intervals are 95 %: bootstrap over batches.
 """
 
@@ -95,7 +96,7 @@ def step_ratio(
     make: Callable[..., ic.OnlineValuation],
     rounds: int,
 ) -> float:
-    """Eight steps (one look at the validation samples) with scoring over eight without, median over rounds."""
+    """Time of eight steps with scoring (one validation matrix) over eight without, median over rounds."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
     def steps(valuation: ic.OnlineValuation | None) -> float:
@@ -130,7 +131,7 @@ def shapley_values(
     lr: float,
     permutations: int,
 ) -> np.ndarray:
-    """Monte Carlo over permutations and their reverses: (b,), positive = the step on this sample lowers the loss."""
+    """Shapley values (b,) by Monte Carlo over permutations and their reverses; positive = lowers the loss."""
     b = len(batch[1])
     model = copy.deepcopy(model).eval()
     rows = ic.per_sample_gradients(model, TensorDataset(*batch), losses_of)

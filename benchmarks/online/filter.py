@@ -1,10 +1,10 @@
-"""Does training with the filter of OnlineValuation beat ordinary training on noisy labels?
+"""Training on noisy labels with the filter of OnlineValuation, compared with ordinary training.
 
     python -m benchmarks.online.filter [--fashion FOLDER] [--model mlp|small_cnn] [--epochs 20]
 
-Test accuracy after equal steps with 40 % of the labels flipped, filter on and off, 5 paired seeds;
-beside it a filter that keeps 60 % at random, and ordinary training that has learned from the validation samples too.
-Differences to ordinary training in percentage points with 95 % intervals (Student, paired).
+Test accuracy after equal steps with 40 % of the labels flipped, filter on and off, 5 paired seeds. Controls: a filter
+that keeps 60 % at random, and ordinary training on the validation samples too. Differences to ordinary training in
+percentage points with 95 % intervals (Student, paired).
 """
 
 import argparse
@@ -31,7 +31,7 @@ ARMS = (
 
 
 def trained(pictures: Pictures, kind: str, arm: str, seed: int, epochs: int) -> tuple[float, float]:
-    """Test accuracy after the last step and the share of samples that were kept."""
+    """Train; returns test accuracy after the last step and the share of samples that were kept."""
     inputs, labels = pictures.train[0], flipped(pictures.train[1], NOISE, seed)
     val = pictures.validation
     if arm == "ordinary + validation":

@@ -1,1 +1,1 @@
-"""From a model and its data to a run folder."""
+"""Analyses: from a model and its data to a run folder."""

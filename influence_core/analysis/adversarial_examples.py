@@ -1,4 +1,4 @@
-"""Which small changes fooled the model? A few attacked samples beside their originals, to be looked at."""
+"""Adversarial examples of a run: a few attacked samples beside their originals."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ FILE = "robustness.npz"
 
 @dataclass(frozen=True)
 class Examples:
-    """e held-out samples that the model got right and, under attack, wrong; the weakest attack that did it first.
+    """e held-out samples that the model classifies correctly, but wrongly under attack; weakest attack first.
 
     `rows` (e,) in the validation split; `original` and `attacked` (e, ...) as the model reads them, float32; `before`
     and `after` (e,) class numbers; `strength` (e,) in the unit of the input space.
@@ -32,12 +32,12 @@ class Examples:
 
 
 def write_examples(examples: Examples, folder: Path) -> None:
-    """Keep them in a run folder."""
+    """Write the examples to a run folder."""
     np.savez_compressed(folder / FILE, **asdict(examples))
 
 
 def read_examples(run: "Run") -> Examples | None:
-    """Those of a run; None when it did not measure robustness."""
+    """Read the examples of a run; None if robustness was not measured."""
     if FILE not in run.description["files"]:
         return None
     with np.load(run.file(FILE), allow_pickle=False) as arrays:

@@ -1,9 +1,9 @@
-"""The one call behind the app, the command and a notebook: from a model and its data to a run folder.
+"""The analysis behind the app, the command and a notebook: from a model and its data to a run folder.
 
     thumbnails -> sweep over validation -> objective gradients -> ONE sweep over train -> scores -> map -> check -> seal
 
-Every stage is a function of the inputs and the seed, and the sweep keeps finished shards, so a run that was stopped
-at any moment continues to the same table. Nothing here knows a score's formula: see engine/ and scores/.
+Every stage depends on the inputs and the seed alone, and the sweep keeps finished shards. So a run that was stopped at
+any moment continues to the same table. Formulas of scores are in engine/ and scores/.
 """
 
 import tempfile
@@ -23,15 +23,15 @@ from influence_core.analysis.derived_groups import with_derived_groups
 from influence_core.analysis.measured_objectives import check_columns
 from influence_core.analysis.outputs import accuracies, write_cells, write_robustness, write_tables
 from influence_core.analysis.repeatability import repeatability
-from influence_core.analysis.request import Job, Progress, checked_inputs, description
+from influence_core.analysis.request import Progress, Request, checked_inputs, description
 from influence_core.analysis.sample_table import sample_table
 from influence_core.analysis.steps import (
-    aims_of,
     clustered,
     directions_of_classes,
     has_clusters,
     held_out_labels,
     layer_aware_column,
+    measured_objectives,
     sweep_of,
     validation,
     with_checkpoints,
@@ -70,33 +70,33 @@ def analyze(
     drawing: MapProcess | None = None,
     on_progress: Progress | None = None,
 ) -> Run:
-    """Score every training sample and write what was found to a run folder.
+    """Score every training sample and write the scores to a run folder.
 
     Args:
-        model: a classifier that returns logits (b, c); left as it was found.
+        model: a classifier that returns logits (b, c); left unchanged.
         train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
-            Without `val` (None) nothing is said about influence; suspicion is still found.
-        objectives: influence on what: names (objectives/names.py), Objectives, or functions of (model, inputs,
-            labels); measured on `val`. What cannot be measured there is left out, with a note in run.json.
+            Without `val` (None) there are no influence columns; suspicion is still estimated.
+        objectives: targets of influence: names (objectives/names.py), Objectives, or functions of (model, inputs,
+            labels); measured on `val`. Objectives that cannot be measured are left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
-        checkpoints: pairs of a state dict saved while training and the learning rate then, for influence summed over
-            them (TracInCP) in columns of its own, influence_<objective>_checkpoints; one more sweep for each.
+        checkpoints: pairs of a state dict saved during training and the learning rate then. Influence summed over them
+            (TracInCP) goes into separate columns, influence_<objective>_checkpoints; one more sweep a checkpoint.
         out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
-        drawing: a MapProcess started earlier, while slow imports went on; it is closed here.
+        drawing: a MapProcess started earlier, during slow imports; it is closed here.
         on_progress: called as on_progress(stage, done, total) with the names of STAGES.
 
     Returns:
-        The finished run. Positive influence = helpful; suspicion 1 = surely wrong.
+        The finished run. Positive influence = helpful; suspicion 1 = certainly wrong.
 
     Raises:
-        InfluenceError: bad inputs, each with a sentence; `on_progress` may raise Cancelled to stop.
+        InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
     splits = [adapted(identity.fitted(split, model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
-    job = Job(
+    request = Request(
         model=model,
         train=splits[0],
         val=splits[1],
@@ -112,15 +112,17 @@ def analyze(
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
     )
-    check_free(job.train.groups.columns, job.objectives)
-    if job.val is not None:
+    check_free(request.train.groups.columns, request.objectives)
+    if request.val is not None:
         check_columns(
-            job.objectives, *map(identity.groups_of, splits[:2]), gradient_clusters=has_clusters(job.train)
+            request.objectives,
+            *map(identity.groups_of, splits[:2]),
+            gradient_clusters=has_clusters(request.train),
         )
-    start_run(folder, description=description(job, source))
+    start_run(folder, description=description(request, source))
     drawing = drawing or MapProcess(seed=seed)
     try:
-        return _finish(job, drawing)
+        return _finish(request, drawing)
     except (Cancelled, KeyboardInterrupt):
         cancel_run(folder)
         raise
@@ -131,80 +133,82 @@ def analyze(
         drawing.close()
 
 
-def _finish(job: Job, drawing: MapProcess) -> Run:
+def _finish(request: Request, drawing: MapProcess) -> Run:
     clock = _Clock()
-    if hasattr(job.train, "picture"):
-        pack_thumbnails(job.train, job.folder, job.report)
-        for split, samples in (("val", job.val), ("test", job.test)):
+    if hasattr(request.train, "picture"):
+        pack_thumbnails(request.train, request.folder, request.report)
+        for split, samples in (("val", request.val), ("test", request.test)):
             if samples is not None and hasattr(samples, "picture"):
-                pack_thumbnails(samples, job.folder, split=split)
+                pack_thumbnails(samples, request.folder, split=split)
     clock.lap("thumbnails")
-    held_out, clusters = validation(job)
+    held_out, clusters = validation(request)
     if held_out is not None:
-        job = replace(job, val=clustered(job.val, held_out, clusters))
+        request = replace(request, val=clustered(request.val, held_out, clusters))
     clock.lap("validation")
-    aimed = aims_of(job)
-    layer_aware, unheard = layer_aware_column(job)
-    update_run(job.folder, objectives=aimed.facts, notes=(*aimed.notes, *unheard))
-    if any(isinstance(one, ROBUSTNESS) for one in aimed.objectives):
-        write_robustness(job)
-    directions = [*aimed.directions, *directions_of_classes(job)]
+    measured = measured_objectives(request)
+    layer_aware, notes = layer_aware_column(request)
+    update_run(request.folder, objectives=measured.facts, notes=(*measured.notes, *notes))
+    if any(isinstance(one, ROBUSTNESS) for one in measured.objectives):
+        write_robustness(request)
+    directions = [*measured.directions, *directions_of_classes(request)]
     clock.lap("objective")
-    swept = sweep_of(job, job.train, directions, stage="sweep", shards=job.folder / "shards" / "train")
-    np.save(job.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
-    drawing.begin(job.folder)
-    facts = with_ways(preflight(job.model, precision=job.precision), swept.ways)
-    update_run(job.folder, preflight=facts.to_json())
+    swept = sweep_of(
+        request, request.train, directions, stage="sweep", shards=request.folder / "shards" / "train"
+    )
+    np.save(request.folder / "sketches.npy", swept.sketches.numpy().astype(np.float32))
+    drawing.begin(request.folder)
+    facts = with_ways(preflight(request.model, precision=request.precision), swept.ways)
+    update_run(request.folder, preflight=facts.to_json())
     clock.lap("sweep")
-    job = replace(job, train=clustered(job.train, swept, clusters))
-    seen = input_view(job.model, job.train, job.val, seed=job.seed)
-    found = sample_table(
+    request = replace(request, train=clustered(request.train, swept, clusters))
+    input_evidence = input_view(request.model, request.train, request.val, seed=request.seed)
+    scored = sample_table(
         swept,
         held_out,
-        seen,
-        ids=job.train.ids,
-        labels=job.train.labels,
-        held_out_labels=held_out_labels(job),
-        classes=job.classes,
-        objectives=[o.name for o in aimed.objectives],
-        groups=identity.groups_of(job.train),
-        seed=job.seed,
-        on_progress=job.report,
+        input_evidence,
+        ids=request.train.ids,
+        labels=request.train.labels,
+        held_out_labels=held_out_labels(request),
+        classes=request.classes,
+        objectives=[o.name for o in measured.objectives],
+        groups=identity.groups_of(request.train),
+        seed=request.seed,
+        on_progress=request.report,
     )
     clock.lap("scores")
-    table = with_checkpoints(job, aimed.objectives, found.table.assign(**layer_aware))
-    table = with_map(job, table, drawing)
+    table = with_checkpoints(request, measured.objectives, scored.table.assign(**layer_aware))
+    table = with_map(request, table, drawing)
     clock.lap("map")
-    job.report("check", 0, 1)
+    request.report("check", 0, 1)
     repeats = repeatability(
-        job.model,
-        job.train,
+        request.model,
+        request.train,
         swept,
         directions=directions,
-        loss=job.loss,
-        precision=job.precision,
-        seed=job.seed,
+        loss=request.loss,
+        precision=request.precision,
+        seed=request.seed,
     )
-    job.report("check", 1, 1)
+    request.report("check", 1, 1)
     clock.lap("check")
-    write_cells(job)
-    write_tables(job, table, swept, found.probabilities, found.neighbours)
+    write_cells(request)
+    write_tables(request, table, swept, scored.probabilities, scored.neighbours)
     finish_run(
-        job.folder,
+        request.folder,
         columns=meanings(
-            [c for c in table if c not in job.train.groups.columns], aimed.objectives, swept.last_layer
+            [c for c in table if c not in request.train.groups.columns], measured.objectives, swept.last_layer
         ),
         reproducibility=repeats,
-        results={**found.results, **accuracies(job, swept, held_out)},
+        results={**scored.results, **accuracies(request, swept, held_out)},
         timings=clock.laps,
     )
-    run = open_run(job.folder)
-    run.remember(Inputs(job.model, job.train, job.val, job.test, job.loss, shared=True))
+    run = open_run(request.folder)
+    run.remember(Inputs(request.model, request.train, request.val, request.test, request.loss, shared=True))
     return run
 
 
 class _Clock:
-    """Seconds a stage, rounded to what is meaningful."""
+    """Seconds of each stage, to two decimals."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

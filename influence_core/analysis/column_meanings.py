@@ -1,4 +1,4 @@
-"""What does each column say? One line of plain words, a sign, a unit, a target and the layers, stored with the run."""
+"""Meaning of each column of a run: one plain sentence, sign, unit, target and layers, stored with the run."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ EVIDENCE = "the inputs and several layers"
 def meanings(
     columns: Sequence[str], objectives: Sequence[Objective], last_layer: str
 ) -> dict[str, dict[str, str]]:
-    """Words for every column of samples.parquet, by column name.
+    """Title, meaning, sign, unit, target and layers of every column of samples.parquet, by column name.
 
     Raises:
-        KeyError: a column without words; a number nobody can explain must not be shown.
+        KeyError: a column without an entry; an unexplained number must not be shown.
     """
-    known = {**_FIXED, **{f"influence_{o.name}": _influence(o) for o in objectives}}
-    known |= {f"influence_{o.name}{CHECKPOINTS}": _over_checkpoints(o) for o in objectives}
+    entries = {**_FIXED, **{f"influence_{o.name}": _influence(o) for o in objectives}}
+    entries |= {f"influence_{o.name}{CHECKPOINTS}": _over_checkpoints(o) for o in objectives}
     head = {"layers": f"last layer ({last_layer})"}
-    return {name: known[name] | (head if known[name]["layers"] == HEAD else {}) for name in columns}
+    return {name: entries[name] | (head if entries[name]["layers"] == HEAD else {}) for name in columns}
 
 
 def _entry(title: str, meaning: str, positive: str, unit: str, target: str, layers: str) -> dict[str, str]:
@@ -58,11 +58,11 @@ def _over_checkpoints(objective: Objective) -> dict[str, str]:
 
 
 def check_free(groups: Sequence[str], objectives: Sequence[Objective]) -> None:
-    """Raise DataError when a group column has the name of one of our own columns: one would overwrite the other."""
+    """Raise DataError if a group column has the name of a score column: one would overwrite the other."""
     taken = sorted(set(groups) & {*_FIXED, *(f"influence_{o.name}" for o in objectives)})
     if taken:
         raise DataError(
-            f"The dataset has columns called {', '.join(taken)}, which are names of our own scores. Expected other "
+            f"The dataset has columns called {', '.join(taken)}, which are names of score columns. Expected other "
             "names for groups: rename these columns."
         )
 
@@ -160,8 +160,8 @@ _FIXED = {
     ),
     "aum": _entry(
         "AUM",
-        "Mean margin of the given label over training; low: learnt late or never.",
-        "learnt early",
+        "Mean margin of the given label over training; low: learned late or never.",
+        "learned early",
         "logits",
         _GIVEN,
         OUTPUTS,
@@ -200,7 +200,7 @@ _FIXED = {
     ),
     "suspicion_probe": _entry(
         "Suspicion: probe",
-        "What simple classifiers, fitted without this sample's own label, say against the given label.",
+        "Evidence against the given label by simple classifiers that were fitted without it.",
         "probably wrong",
         "probability",
         _GIVEN,
@@ -216,7 +216,7 @@ _FIXED = {
     ),
     "suspicion_neighbours": _entry(
         "Suspicion: neighbours",
-        "How far the labels of the 15 most similar samples, seen in several ways, speak against the given label.",
+        "Evidence against the given label by the labels of the 15 most similar samples, compared in several ways.",
         "probably wrong",
         "probability",
         _GIVEN,
@@ -224,7 +224,7 @@ _FIXED = {
     ),
     "suspicion_validation": _entry(
         "Suspicion: validation labels",
-        "What a classifier fitted to the validation labels alone says against the given label.",
+        "Evidence against the given label by a classifier fitted to the validation labels alone.",
         "probably wrong",
         "probability",
         _GIVEN,
@@ -232,7 +232,7 @@ _FIXED = {
     ),
     "suspicion_outputs": _entry(
         "Suspicion: the model itself",
-        "What the model's own outputs say against the given label; little, where it has memorised its labels.",
+        "Evidence against the given label by the model's outputs; little where the model has memorised its labels.",
         "probably wrong",
         "probability",
         _GIVEN,

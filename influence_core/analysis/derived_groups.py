@@ -1,13 +1,13 @@
-"""Which groups do pictures fall into when nobody has named any? By how they look, and by how they push the model.
+"""Groups derived from pictures: by their appearance, and by the direction of their gradients.
 
     brightness, contrast, sharpness   thirds of the training pictures, at the size the model sees
     size                              thirds by width times height of the stored picture
     colour_cast                       reddish, greenish, bluish (the third of train with the strongest cast) or neutral
     gradient_cluster                  k-means over the directions of the gradient sketches (the map of gradients)
 
-Cuts are fitted on train (clusters on validation, whose sketches are there before the objectives), so a group means the
-same in every split. A column of the dataset's own with the same name wins; a measure that is the same for all pictures
-makes no groups.
+Cuts are fitted on train, so a group means the same in every split. Clusters are fitted on validation, whose sketches
+exist before the objectives are measured. A column of the dataset with the same name takes precedence. A measure that
+does not vary makes no groups.
 """
 
 from collections.abc import Callable
@@ -36,21 +36,23 @@ THIRDS = {
 
 
 def with_derived_groups(train: Any, *others: Any) -> list[Any]:
-    """The same splits with derived group columns; anything but pictures of ours stays as it is."""
+    """The same splits with derived group columns; anything but Samples of pictures stays unchanged."""
     splits = [train, *others]
     if not isinstance(train, Samples) or train.kind != "image":
         return splits
     measures = [None if split is None else _measured(split) for split in splits]
-    known = measures[0]
-    assert known is not None
+    train_measures = measures[0]
+    assert train_measures is not None
     return [
-        None if split is None or found is None else split.with_groups(_grouped(known, found))
-        for split, found in zip(splits, measures, strict=True)
+        None
+        if split is None or split_measures is None
+        else split.with_groups(_grouped(train_measures, split_measures))
+        for split, split_measures in zip(splits, measures, strict=True)
     ]
 
 
 def _grouped(train: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
-    """Names by the cuts of train; columns that do not vary on train are left out."""
+    """Group names by the cuts of train; measures that do not vary on train are left out."""
     columns: dict[str, list[str]] = {}
     for name, words in THIRDS.items():
         cuts = np.quantile(train[name].to_numpy(), [1 / 3, 2 / 3])
@@ -75,14 +77,14 @@ def _measured(samples: Samples) -> pd.DataFrame:
     looks = pd.DataFrame(
         np.concatenate(parts), columns=["brightness", "contrast", "sharpness", "cast", "channel"]
     )
-    sizes = [picture_size(samples.image_bytes(at)[0]) for at in range(len(samples))]
+    sizes = [picture_size(samples.image_bytes(row)[0]) for row in range(len(samples))]
     return looks.assign(size=[float(width * height) for width, height in sizes]).set_axis(
         list(samples.ids), axis=0
     )
 
 
 def _looks(inputs: Tensor) -> np.ndarray:
-    """(b, 5) from pictures (b, c, h, w) in [0, 1]."""
+    """The measures (b, 5) of pictures (b, c, h, w) in [0, 1]."""
     colours = inputs.shape[1] == 3
     grey = torch.einsum("bchw,c->bhw", inputs, torch.tensor(LUMA)) if colours else inputs[:, 0]
     across, down = grey.diff(dim=2).abs().flatten(1).mean(1), grey.diff(dim=1).abs().flatten(1).mean(1)
@@ -98,24 +100,24 @@ def _looks(inputs: Tensor) -> np.ndarray:
 
 
 Assign = Callable[[Tensor], list[str]]
-"""(n, q) sketches -> the name of each one's cluster."""
+"""(n, q) sketches -> n names of clusters."""
 
 
 def gradient_clusters(sketches: Tensor, *, seed: int) -> Assign | None:
-    """Clusters of the directions of validation sketches (m, q); None where there are too few to tell apart.
+    """Clusters of the directions of validation sketches (m, q), numbered by size, the largest first.
 
-    Numbered by size, the largest first.
+    None with fewer than two times FEWEST_A_CLUSTER sketches.
     """
     count = min(CLUSTERS, len(sketches) // FEWEST_A_CLUSTER)
     if count < 2:
         return None
     from sklearn.cluster import KMeans
 
-    found = KMeans(count, n_init="auto", random_state=seed).fit(_directions(sketches))
-    labels: Any = found.labels_
+    kmeans = KMeans(count, n_init="auto", random_state=seed).fit(_directions(sketches))
+    labels: Any = kmeans.labels_
     order = np.argsort(-np.bincount(labels, minlength=count), kind="stable")
     names = {int(cluster): f"cluster {place + 1}" for place, cluster in enumerate(order)}
-    return lambda others: [names[int(cluster)] for cluster in found.predict(_directions(others))]
+    return lambda others: [names[int(cluster)] for cluster in kmeans.predict(_directions(others))]
 
 
 def _directions(sketches: Tensor) -> np.ndarray:

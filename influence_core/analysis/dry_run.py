@@ -1,9 +1,9 @@
-"""What would an analysis of these files do, and what would it cost? The preflight of a model with its dataset.
+"""Dry run of an analysis: what it would do and cost, from a preflight of the model with its dataset.
 
     whole = sweep(train) + sweep(validation) + k gradients of the validation loss + the rest
     rest  = 6 s + 1 ms a training sample: starting, thumbnails, scores, the map; the demo on two cores
 
-Only the sweeps are measured; the rest is a rule of thumb, and said to be.
+Only the sweeps are measured; the rest is a rule of thumb.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from influence_core.scores.suspicion.evidence_layers import evidence_layers
 
 REST, REST_A_SAMPLE = 6.0, 0.001
 SHOWN = 3
-"""Frozen parameters that are named; the others are counted."""
+"""Number of frozen parameters named in the report; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A preflight, whose it is, and the whole analysis around the sweep."""
+    """A preflight with its model and dataset, and the expected time of the whole analysis."""
 
     model: str
     dataset: str
@@ -36,14 +36,14 @@ class Check:
     seconds_sweeps: float
     """Expected for train and validation together."""
     seconds_analysis: float
-    """Expected for everything, from the click to the Overview."""
+    """Expected for everything, from the click to the Overview page."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for another process."""
         return {**asdict(self), "preflight": self.preflight.to_json()}
 
 
-def checked(
+def dry_run(
     model: str | Path,
     dataset: str | Path,
     *,
@@ -55,7 +55,7 @@ def checked(
     skip_unreadable: bool = False,
     label: str | None = None,
 ) -> Check:
-    """Open both as an analysis would, and look.
+    """Open model and dataset as an analysis would, and estimate its cost.
 
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
@@ -69,7 +69,7 @@ def checked(
     named = resolved(objectives, data.classes)
     train, held_out, test = (identity.fitted(split, network) for split in (data.train, data.val, data.test))
     checked_inputs(network, train, held_out, test)
-    found = preflight(
+    cost = preflight(
         network,
         train,
         directions=len(named),
@@ -78,52 +78,52 @@ def checked(
         batch_size=batch_size,
         features=evidence_layers(network, train),
     )
-    sweeps, whole = _seconds(found, len(train), len(held_out), len(named))
+    sweeps, whole = _seconds(cost, len(train), len(held_out), len(named))
     return Check(
         model=network.architecture,
         dataset=data.name,
         train=len(train),
         held_out=len(held_out),
-        preflight=found,
+        preflight=cost,
         notes=tuple(data.notes),
         seconds_sweeps=sweeps,
         seconds_analysis=whole,
     )
 
 
-def _seconds(found: Preflight, n: int, m: int, k: int) -> tuple[float, float]:
-    """Expected for the two sweeps, and for all of it."""
-    start, each = found.seconds_start or 0.0, found.seconds_per_sample or 0.0
-    sweeps = 2 * start + (n + m) * each
-    return sweeps, sweeps + k * m * each + REST + n * REST_A_SAMPLE
+def _seconds(facts: Preflight, n: int, m: int, k: int) -> tuple[float, float]:
+    """Expected for the two sweeps, and for the whole analysis."""
+    start, per_sample = facts.seconds_start or 0.0, facts.seconds_per_sample or 0.0
+    sweeps = 2 * start + (n + m) * per_sample
+    return sweeps, sweeps + k * m * per_sample + REST + n * REST_A_SAMPLE
 
 
 def report(check: Check) -> str:
-    """The check as plain text: what comes first, then a table of layers."""
-    found = check.preflight
+    """The check as plain text: the summary first, then a table of layers."""
+    facts = check.preflight
     lines = [
         (
             "Model",
-            f"{check.model}, {found.parameters:,} trainable parameters on {found.device}, {found.dtype}",
+            f"{check.model}, {facts.parameters:,} trainable parameters on {facts.device}, {facts.dtype}",
         ),
         ("Dataset", f"{check.dataset}, {check.train:,} training and {check.held_out:,} validation samples"),
         (
             "Gradients",
-            f"{found.to_sentence()} {100 * found.share_covered:.0f} % of the trainable parameters count.",
+            f"{facts.to_sentence()} {100 * facts.share_covered:.0f} % of the trainable parameters count.",
         ),
-        ("Left out", left_out(found)),
-        ("BatchNorm", found.batch_norm),
-        ("Batch size", f"{found.batch_size}"),
+        ("Left out", left_out(facts)),
+        ("BatchNorm", facts.batch_norm),
+        ("Batch size", f"{facts.batch_size}"),
         (
             "Time",
             f"about {check.seconds_sweeps:.0f} s to score all samples, "
             f"about {check.seconds_analysis:.0f} s for the whole analysis",
         ),
-        ("Memory", memory(found)),
+        ("Memory", memory(facts)),
         *(("Note", note) for note in check.notes),
     ]
     head = [f"{title:<11} {text}" for title, text in lines]
-    return "\n".join([*head, "", *_table(found)])
+    return "\n".join([*head, "", *_table(facts)])
 
 
 def left_out(found: Preflight) -> str:
@@ -138,21 +138,21 @@ def left_out(found: Preflight) -> str:
 def memory(found: Preflight) -> str:
     """'about 130 MB above the loaded process'."""
     if found.memory_expected_mb is None:
-        return "not measured: this system does not tell"
+        return "not measured: this system does not report it"
     return f"about {found.memory_expected_mb:,.0f} MB above the loaded process"
 
 
-def _table(found: Preflight) -> list[str]:
+def _table(facts: Preflight) -> list[str]:
     rows = [("layer", "type", "operation", "parameters", "gradient")]
     rows += [
         (x.name or "(the model itself)", x.kind, x.operations, f"{x.parameters:,}", x.covered)
-        for x in found.layers
+        for x in facts.layers
     ]
-    wide = [max(len(row[at]) for row in rows) for at in range(5)]
+    wide = [max(len(row[column]) for row in rows) for column in range(5)]
     return [
         "  ".join(
-            cell.rjust(w) if at == 3 else cell.ljust(w)
-            for at, (cell, w) in enumerate(zip(row, wide, strict=True))
+            cell.rjust(w) if column == 3 else cell.ljust(w)
+            for column, (cell, w) in enumerate(zip(row, wide, strict=True))
         ).rstrip()
         for row in rows
     ]

@@ -1,7 +1,7 @@
-"""What does a run measure influence on, and is it there? Its objectives, their directions, values and intervals.
+"""The measured objectives of a run: their directions, values and intervals.
 
 An objective that cannot be measured on this data (a class without validation samples, a group column with one value)
-is left out with a sentence; the rest of the run goes on.
+is left out with a note; the rest of the run continues.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +20,18 @@ from influence_core.objectives import Objective, bind, judged, measured_all
 
 
 @dataclass(frozen=True, slots=True)
-class Aims:
-    """k objectives as they were measured, each with its direction, and what run.json says of it."""
+class MeasuredObjectives:
+    """k measured objectives, each with its direction and its entry for run.json."""
 
     objectives: tuple[Objective, ...]
     directions: tuple[Direction, ...]
     facts: dict[str, dict[str, Any]]
     """By name: value, low, high, present, unit, notes and more; see objectives/significance.py."""
     notes: tuple[str, ...]
-    """Sentences: objectives left out, and what was left out of the others."""
+    """Sentences: the objectives that were left out, and what was left out of the others."""
 
 
-def aims(
+def measure_objectives(
     model: nn.Module,
     val: Dataset,
     objectives: Sequence[Objective],
@@ -42,13 +42,13 @@ def aims(
     train_groups: pd.DataFrame | None,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> Aims:
+) -> MeasuredObjectives:
     """Measure every objective that can be measured on the validation samples."""
     bound: list[Objective] = []
-    notes: dict[str, None] = {}  # two objectives of one column say the same of it: once is enough
+    notes: dict[str, None] = {}  # without repeats: two objectives of one column give the same note
     for objective in objectives:
         try:
-            found = bind(
+            measurable = bind(
                 objective,
                 model,
                 val,
@@ -60,10 +60,10 @@ def aims(
         except ObjectiveError as error:
             notes[f"Influence on '{objective.name}' was left out. {error}"] = None
             continue
-        bound.append(found)
-        notes |= dict.fromkeys(found.notes)
+        bound.append(measurable)
+        notes |= dict.fromkeys(measurable.notes)
     measured = measured_all(model, val, bound, loss=loss, on_progress=on_progress)
-    return Aims(
+    return MeasuredObjectives(
         objectives=tuple(bound),
         directions=tuple(one.gradient for one in measured),
         facts={one.objective.name: judged(one, seed=seed) for one in measured},
@@ -74,13 +74,13 @@ def aims(
 def check_columns(
     objectives: Sequence[Objective], *groups: pd.DataFrame | None, gradient_clusters: bool = False
 ) -> None:
-    """Raise DataError when an objective names a group column that no split has: a slip of the pen, not a fact."""
-    known = sorted({str(name) for table in groups if table is not None for name in table.columns})
-    known += [CLUSTER_COLUMN] if gradient_clusters else []
+    """Raise DataError if an objective names a group column that no split has: a mistake, not a property of the data."""
+    columns = sorted({str(name) for table in groups if table is not None for name in table.columns})
+    columns += [CLUSTER_COLUMN] if gradient_clusters else []
     for objective in objectives:
         column = getattr(objective, "column", None)
-        if column is not None and column not in known:
-            carried = f"it carries {', '.join(known)}" if known else "it carries none"
+        if column is not None and column not in columns:
+            carried = f"it carries {', '.join(columns)}" if columns else "it carries none"
             raise DataError(
                 f"Objective '{objective.name}' needs the group column '{column}', which the dataset does not have "
                 f"({carried}). Name one of its columns, or add it to metadata.csv or the table."

@@ -1,4 +1,4 @@
-"""What does an analysis leave in its run folder beside scores? Held-out tables, cells, layers, attacks, accuracies."""
+"""Files of an analysis: tables of training and held-out samples, cells, layers, attacks, and the accuracies."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from influence_core.analysis.adversarial_examples import write_examples
-from influence_core.analysis.request import Job
+from influence_core.analysis.request import Request
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.analysis.sample_table import CUT
 from influence_core.engine.precision import exact_name, in_precision
@@ -19,37 +19,39 @@ from influence_core.run_files.folder import update_run
 from influence_core.scores.plain.outputs import baselines
 
 
-def accuracies(job: Job, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
+def accuracies(request: Request, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
+    """The accuracy on every split, as results for run.json; writes the held-out tables on the way."""
+
     def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == samples.labels
 
     facts: dict[str, Any] = {
-        "train_accuracy": float(right(swept.logits, job.train).mean()),
+        "train_accuracy": float(right(swept.logits, request.train).mean()),
         "cut": CUT,
     }
     if held_out is not None:
-        facts["validation_accuracy"] = share(right(held_out.logits, job.val)).to_json()
-        write_held_out(job, "validation", job.val, held_out.logits, held_out.grad_norms)
-    if job.test is not None and len(job.test):
-        logits = identity.logits_of(job.model, job.test)
-        facts["test_accuracy"] = share(right(logits, job.test)).to_json()
-        write_held_out(job, "test", job.test, logits, None)
+        facts["validation_accuracy"] = share(right(held_out.logits, request.val)).to_json()
+        write_held_out(request, "validation", request.val, held_out.logits, held_out.grad_norms)
+    if request.test is not None and len(request.test):
+        logits = identity.logits_of(request.model, request.test)
+        facts["test_accuracy"] = share(right(logits, request.test)).to_json()
+        write_held_out(request, "test", request.test, logits, None)
     return facts
 
 
-def write_cells(job: Job) -> None:
-    """The rows of a table as they stand in the source, for a person to read; nothing for anything else."""
-    for name, samples in (("", job.train), ("validation_", job.val), ("test_", job.test)):
+def write_cells(request: Request) -> None:
+    """Write the cells of tables as they stand in the source, for people to read; nothing for other data."""
+    for name, samples in (("", request.train), ("validation_", request.val), ("test_", request.test)):
         cells = getattr(samples, "cells", None)
         if cells is not None:
-            cells.to_parquet(job.folder / f"{name}cells.parquet")
+            cells.to_parquet(request.folder / f"{name}cells.parquet")
 
 
 def write_held_out(
-    job: Job, split: str, samples: Any, logits: torch.Tensor, norms: torch.Tensor | None
+    request: Request, split: str, samples: Any, logits: torch.Tensor, norms: torch.Tensor | None
 ) -> None:
-    table = held_out_table(samples, logits, job.classes, identity.groups_of(samples), norms)
-    table.to_parquet(job.folder / f"{split}.parquet", index=False)
+    table = held_out_table(samples, logits, request.classes, identity.groups_of(samples), norms)
+    table.to_parquet(request.folder / f"{split}.parquet", index=False)
 
 
 def held_out_table(
@@ -59,9 +61,9 @@ def held_out_table(
     groups: pd.DataFrame | None,
     grad_norms: Tensor | None = None,
 ) -> pd.DataFrame:
-    """sample_id, label, predicted, confidence, loss (cross-entropy, nats) and the group columns, m rows.
+    """A table of m rows: sample_id, label, predicted, confidence, loss (cross-entropy, nats) and the group columns.
 
-    grad_norm is there where the samples were swept: each one's gradient norm (m,), all layers.
+    grad_norms (m,), over all layers, becomes the column grad_norm; None for samples that were not swept.
     """
     labels = samples.labels
     plain = baselines(logits.numpy(), labels)
@@ -83,24 +85,24 @@ def held_out_table(
 
 
 def write_tables(
-    job: Job, table: pd.DataFrame, swept: Sweep, probabilities: np.ndarray, nearest: np.ndarray
+    request: Request, table: pd.DataFrame, swept: Sweep, probabilities: np.ndarray, nearest: np.ndarray
 ) -> None:
-    table.to_parquet(job.folder / "samples.parquet", index=False)
+    table.to_parquet(request.folder / "samples.parquet", index=False)
     layers = pd.DataFrame({path: values.numpy() for path, values in swept.layer_norms.items()})
     layers.insert(0, "sample_id", table["sample_id"].to_numpy())
     long = layers.melt("sample_id", var_name="layer", value_name="grad_norm")
-    long.to_parquet(job.folder / "layers.parquet", index=False)
-    np.save(job.folder / "probabilities.npy", probabilities.astype(np.float32))
-    np.save(job.folder / "neighbours.npy", nearest)
+    long.to_parquet(request.folder / "layers.parquet", index=False)
+    np.save(request.folder / "probabilities.npy", probabilities.astype(np.float32))
+    np.save(request.folder / "neighbours.npy", nearest)
 
 
-def write_robustness(job: Job) -> None:
+def write_robustness(request: Request) -> None:
     facts, examples = robustness(
-        in_precision(job.model, exact_name(job.precision)),
-        job.val,
-        loss=job.loss,
-        seed=job.seed,
-        on_progress=lambda done, total: job.report("objective", done, total),
+        in_precision(request.model, exact_name(request.precision)),
+        request.val,
+        loss=request.loss,
+        seed=request.seed,
+        on_progress=lambda done, total: request.report("objective", done, total),
     )
-    write_examples(examples, job.folder)
-    update_run(job.folder, robustness=facts)
+    write_examples(examples, request.folder)
+    update_run(request.folder, robustness=facts)

@@ -1,4 +1,4 @@
-"""What is analysed, and how? The inputs of one analysis, checked, and what run.json says of them."""
+"""The request for an analysis: its inputs, checked, and their description for run.json."""
 
 import platform
 from collections.abc import Callable
@@ -22,8 +22,8 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is analysed: a model, three splits in the form the model reads, and how."""
+class Request:
+    """The inputs of one analysis: a model, three splits in the form the model reads, and the settings."""
 
     model: nn.Module
     train: Any
@@ -42,12 +42,12 @@ class Job:
 
 
 def checked_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> tuple[str, ...]:
-    """The class names of splits that are Samples, Described or None.
+    """Check the splits, each Samples, Described or None, and return the class names.
 
     Raises:
-        DataError, ModelError: there is nothing to score or to measure by, or the labels are not the model's classes.
+        DataError, ModelError: too few samples to score or to measure by, or labels that are not the model's classes.
     """
-    # one training sample alone has no neighbour and nothing to stand out from
+    # a single training sample has no neighbour and nothing to stand out from
     for name, split, fewest in (("training", train, 2), ("validation", val, 1)):
         if split is None and name == "validation":
             continue
@@ -62,39 +62,44 @@ def checked_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> tuple[s
     )
 
 
-def description(job: Job, source: Any) -> dict[str, Any]:
-    name = getattr(source, "name", None) or job.folder.name
+def description(request: Request, source: Any) -> dict[str, Any]:
+    """What run.json holds about a new run: inputs, settings, versions, seed and preflight."""
+    name = getattr(source, "name", None) or request.folder.name
     return {
         "name": name,
         "inputs": {
             "dataset": {
                 "path": str(Path(source.path).resolve()) if source is not None else None,
                 "name": name,
-                "fingerprint": fingerprint(job.train, job.val, job.test),
-                "classes": list(job.classes),
-                "n_train": len(job.train),
-                "n_val": len(job.val) if job.val is not None else 0,
-                "n_test": len(job.test) if job.test is not None else 0,
+                "fingerprint": fingerprint(request.train, request.val, request.test),
+                "classes": list(request.classes),
+                "n_train": len(request.train),
+                "n_val": len(request.val) if request.val is not None else 0,
+                "n_test": len(request.test) if request.test is not None else 0,
                 "notes": list(getattr(source, "notes", ())),
                 "options": dict(getattr(source, "options", {})),
             },
-            "model": identity.model_facts(job.model),
+            "model": identity.model_facts(request.model),
         },
         "settings": {
-            "objectives": [o.name for o in job.objectives],
-            "loss": job.loss
-            if isinstance(job.loss, str)
-            else getattr(job.loss, "__qualname__", "own function"),
-            "precision": job.precision,
-            "batch_size": job.batch_size,
+            "objectives": [o.name for o in request.objectives],
+            "loss": request.loss
+            if isinstance(request.loss, str)
+            else getattr(request.loss, "__qualname__", "own function"),
+            "precision": request.precision,
+            "batch_size": request.batch_size,
             "sketch": SKETCH,
-            "evidence_layers": list(job.evidence),
-            **({"checkpoints": [member.mark for member in job.checkpoints]} if job.checkpoints else {}),
+            "evidence_layers": list(request.evidence),
+            **(
+                {"checkpoints": [member.mark for member in request.checkpoints]}
+                if request.checkpoints
+                else {}
+            ),
         },
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in ("torch", "scikit-learn", "umap-learn", "numpy")},
         },
-        "seed": job.seed,
-        "preflight": preflight(job.model, precision=job.precision).to_json(),
+        "seed": request.seed,
+        "preflight": preflight(request.model, precision=request.precision).to_json(),
     }

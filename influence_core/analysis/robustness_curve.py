@@ -1,8 +1,8 @@
-"""How does accuracy fall as inputs are changed more and more? Measured by attacking the model at hand, always anew.
+"""Robustness curve: accuracy under attacks of growing strength and under natural corruptions.
 
-For each strength every chosen sample is attacked on THIS model (attacks.py), so a repaired model is never judged by the
-attacks on its predecessor, which would flatter it. Accuracies carry 95 % Wilson intervals; beside the attacks stand the
-natural corruptions. A few adversarial examples are kept to be looked at.
+Every sample is attacked on THIS model at each strength (attacks.py). Attacks on the model before a repair would make
+the repaired one look more robust than it is. Accuracies have 95 % Wilson intervals. A few adversarial examples are kept
+for display.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.objectives.seen import Seen
 
 ROWS = 400
-"""Held-out samples that are attacked at most: an accuracy of 0.8 is then known to within 4 points."""
+"""Largest number of attacked held-out samples: an accuracy of 0.8 is then known to within 4 points."""
 TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Strengths of the curve, in units of the usual one."""
+"""Strengths of the curve, as multiples of the usual one."""
 EXAMPLES = 12
 BATCH = 64
 
@@ -42,22 +42,22 @@ def robustness(
     strengths: Sequence[float] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], Examples]:
-    """Accuracy under attack and corruption on up to `rows` samples, drawn with the seed, and examples.
+    """Measure accuracy under attack and corruption on up to `rows` samples, drawn with the seed.
 
     Returns:
         {"unit", "pictures", "usual", "samples", "clean": {value, low, high}, "attacks": {"fgsm": [{strength, value,
         low, high}], "pgd": ...}, "corruptions": {kind: {value, low, high}}}, values are accuracies; and the Examples.
 
     Raises:
-        ObjectiveError: inputs that cannot be changed by a little.
+        ObjectiveError: inputs that are not one tensor of floating numbers.
     """
     function, n = loss_by_name(loss), loop.count(samples)
-    chosen = np.sort(np.random.default_rng(seed).permutation(n)[:rows])
+    positions = np.sort(np.random.default_rng(seed).permutation(n)[:rows])
     space = input_space(model, samples)
     levels = [space.usual * times for times in TIMES] if strengths is None else list(strengths)
     tries = [(kind, level) for kind in STEPS for level in levels]
     total = sum(STEPS[kind] for kind, _ in tries) + len(kinds(space)) + 1
-    few = samples.select(chosen) if isinstance(samples, Samples) else Subset(samples, chosen.tolist())
+    few = samples.select(positions) if isinstance(samples, Samples) else Subset(samples, positions.tolist())
     done = 0
 
     def report(steps: int) -> None:
@@ -66,53 +66,55 @@ def robustness(
         on_progress(done, total)
 
     with scoring(model):
-        seen = list(_all(model, few, chosen, function))
-        labels = torch.cat([part.labels for part in seen]).cpu()
-        clean = _predicted(seen, lambda part: part.inputs)
+        parts = list(_all(model, few, positions, function))
+        labels = torch.cat([part.labels for part in parts]).cpu()
+        clean = _predicted(parts, lambda part: part.inputs)
         report(1)
         attacks: dict[str, list[dict[str, float]]] = {kind: [] for kind in STEPS}
         broken: dict[int, tuple[float, Tensor, int]] = {}
         for kind, level in tries:
-            changed = [attacked(part, space, kind, level) for part in seen]
-            said = _predicted_of(seen, changed)
-            attacks[kind].append({"strength": level, **_share(said == labels)})
+            changed = [attacked(part, space, kind, level) for part in parts]
+            predicted = _predicted_of(parts, changed)
+            attacks[kind].append({"strength": level, **_share(predicted == labels)})
             if kind == "pgd":
-                _keep(broken, torch.cat(changed), said, (clean == labels) & (said != labels), level)
+                _keep(broken, torch.cat(changed), predicted, (clean == labels) & (predicted != labels), level)
             report(STEPS[kind])
         natural = {}
         for kind in kinds(space):
-            said = _predicted(seen, lambda part, kind=kind: corrupted(part.inputs, part.rows, space, kind))
-            natural[kind] = _share(said == labels)
+            predicted = _predicted(
+                parts, lambda part, kind=kind: corrupted(part.inputs, part.rows, space, kind)
+            )
+            natural[kind] = _share(predicted == labels)
             report(1)
     facts = {
         "unit": space.words,
         "pictures": space.pictures,
         "usual": space.usual,
-        "samples": len(chosen),
+        "samples": len(positions),
         "clean": _share(clean == labels),
         "attacks": attacks,
         "corruptions": natural,
     }
-    return facts, _examples(broken, seen, chosen, clean)
+    return facts, _examples(broken, parts, positions, clean)
 
 
-def _all(model: nn.Module, few: Dataset, chosen: np.ndarray, loss: Loss) -> list[Seen]:
-    positions = torch.from_numpy(chosen)
+def _all(model: nn.Module, few: Dataset, positions: np.ndarray, loss: Loss) -> list[Seen]:
+    index = torch.from_numpy(positions)
     return [
-        Seen(model, batch.inputs, batch.labels, positions[batch.start : batch.stop], loss)
+        Seen(model, batch.inputs, batch.labels, index[batch.start : batch.stop], loss)
         for batch in loop.batches(few, BATCH, like=model)
     ]
 
 
-def _predicted(seen: list[Seen], change: Callable[[Seen], Tensor]) -> Tensor:
-    """Classes (n,) after a change of the inputs."""
-    return _predicted_of(seen, [change(part) for part in seen])
+def _predicted(parts: list[Seen], change: Callable[[Seen], Tensor]) -> Tensor:
+    """Predicted classes (n,) after a change of the inputs."""
+    return _predicted_of(parts, [change(part) for part in parts])
 
 
-def _predicted_of(seen: list[Seen], inputs: list[Tensor]) -> Tensor:
+def _predicted_of(parts: list[Seen], inputs: list[Tensor]) -> Tensor:
     with torch.no_grad():
-        parts = [part.with_inputs(x).outputs.argmax(1).cpu() for part, x in zip(seen, inputs, strict=True)]
-    return torch.cat(parts)
+        classes = [part.with_inputs(x).outputs.argmax(1).cpu() for part, x in zip(parts, inputs, strict=True)]
+    return torch.cat(classes)
 
 
 def _share(right: Tensor) -> dict[str, float]:
@@ -120,35 +122,40 @@ def _share(right: Tensor) -> dict[str, float]:
 
 
 def _keep(
-    broken: dict[int, tuple[float, Tensor, int]], inputs: Tensor, said: Tensor, fooled: Tensor, level: float
+    broken: dict[int, tuple[float, Tensor, int]],
+    inputs: Tensor,
+    predicted: Tensor,
+    fooled: Tensor,
+    level: float,
 ) -> None:
-    """The weakest attack that fooled the model, for each place among the chosen samples."""
-    for at in fooled.nonzero()[:, 0].tolist():
-        if at not in broken and len(broken) < 8 * EXAMPLES:
-            broken[at] = level, inputs[at].cpu(), int(said[at])
+    """Store the weakest attack that fooled the model, by place among the attacked samples."""
+    for place in fooled.nonzero()[:, 0].tolist():
+        if place not in broken and len(broken) < 8 * EXAMPLES:
+            broken[place] = level, inputs[place].cpu(), int(predicted[place])
 
 
 def _examples(
-    broken: dict[int, tuple[float, Tensor, int]], seen: list[Seen], chosen: np.ndarray, clean: Tensor
+    broken: dict[int, tuple[float, Tensor, int]], parts: list[Seen], positions: np.ndarray, clean: Tensor
 ) -> Examples:
-    """Evenly spread over the original classes, the weakest attack first."""
+    """Up to EXAMPLES of them, spread evenly over the original classes, the weakest attack first."""
     by_class: dict[int, int] = {}
     turn = {}
-    for at in sorted(broken, key=lambda at: (broken[at][0], at)):
-        number = int(clean[at])
-        turn[at] = by_class[number] = by_class.get(number, -1) + 1
-    kept = sorted(
-        sorted(broken, key=lambda at: (turn[at], broken[at][0], at))[:EXAMPLES], key=lambda at: broken[at][0]
+    for place in sorted(broken, key=lambda place: (broken[place][0], place)):
+        number = int(clean[place])
+        turn[place] = by_class[number] = by_class.get(number, -1) + 1
+    shown = sorted(
+        sorted(broken, key=lambda place: (turn[place], broken[place][0], place))[:EXAMPLES],
+        key=lambda place: broken[place][0],
     )
-    originals = torch.cat([part.inputs for part in seen]).cpu()
+    originals = torch.cat([part.inputs for part in parts]).cpu()
     nothing = originals[:0]
     return Examples(
-        rows=chosen[kept],
-        original=(originals[kept] if kept else nothing).numpy().astype(np.float32),
-        attacked=(torch.stack([broken[at][1] for at in kept]) if kept else nothing)
+        rows=positions[shown],
+        original=(originals[shown] if shown else nothing).numpy().astype(np.float32),
+        attacked=(torch.stack([broken[place][1] for place in shown]) if shown else nothing)
         .numpy()
         .astype(np.float32),
-        before=clean[kept].numpy() if kept else np.zeros(0, int),
-        after=np.array([broken[at][2] for at in kept], dtype=int),
-        strength=np.array([broken[at][0] for at in kept]),
+        before=clean[shown].numpy() if shown else np.zeros(0, int),
+        after=np.array([broken[place][2] for place in shown], dtype=int),
+        strength=np.array([broken[place][0] for place in shown]),
     )

@@ -1,4 +1,4 @@
-"""Which numbers does a run keep of each training sample? The table behind every page, from two sweeps."""
+"""The table of training samples behind every page: all scores of a run, from two sweeps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ FEWEST_FEATURES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The table (one row a sample, no map yet), class probabilities (n, c), up to 10 neighbours, facts for run.json."""
+class ScoreTable:
+    """One row a sample (no map yet), class probabilities (n, c), up to 10 neighbours, and results for run.json."""
 
     table: pd.DataFrame
     probabilities: np.ndarray
@@ -53,13 +53,13 @@ def sample_table(
     groups: pd.DataFrame | None,
     seed: int,
     on_progress: Callable[[str, int, int], None],
-) -> Found:
+) -> ScoreTable:
     """Turn the sweeps of n training and m validation samples into scores. Signs and units: column_meanings.py.
 
     Args:
-        swept: with the k objectives' products first, then one product a class (for the worst of them).
-        held_out: None without validation samples; then nothing is said about influence.
-        inputs: the inputs' own view, None where they have none; then the first layer is trusted most.
+        swept: its products are those of the k objectives, then one a class (for the worst of them).
+        held_out: None without validation samples; the table then has no influence columns.
+        inputs: the view of the inputs themselves; None if there is none, the first layer is trusted most then.
     """
     names = np.asarray(classes, dtype=object)
     plain = baselines(swept.logits.numpy(), labels)
@@ -68,9 +68,9 @@ def sample_table(
         views, labels, held_out_labels, len(classes), seed, on_progress
     )
     outputs = held_out.logits if held_out is not None else swept.logits[:0]
-    own = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
+    model_evidence = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
-    doubt = suspicion([*evidence, own], labels, held_out_labels, anchor=anchor)
+    doubt = suspicion([*evidence, model_evidence], labels, held_out_labels, anchor=anchor)
     deepest = as_log_probabilities(_deepest_probe(evidence), labels, held_out_labels)
     confident = confident_learning(labels, softmax(deepest.train))
     table = pd.DataFrame(
@@ -109,7 +109,7 @@ def sample_table(
             for t in doubt.trust
         ],
     }
-    return Found(table, plain.probabilities, nearest[:, :SHOWN_NEIGHBOURS], results)
+    return ScoreTable(table, plain.probabilities, nearest[:, :SHOWN_NEIGHBOURS], results)
 
 
 def _of_gradients(swept: Sweep, seed: int) -> dict[str, np.ndarray]:
@@ -126,11 +126,11 @@ def _of_gradients(swept: Sweep, seed: int) -> dict[str, np.ndarray]:
 
 
 def _of_influence(swept: Sweep, objectives: Sequence[str]) -> dict[str, np.ndarray]:
-    """One column an objective, and the worst of the products that follow them."""
+    """One column an objective, and the lowest of the class products that follow them."""
     products = swept.products.numpy()
-    found = {f"influence_{name}": products[:, k] for k, name in enumerate(objectives)}
+    columns = {f"influence_{name}": products[:, k] for k, name in enumerate(objectives)}
     classes = products[:, len(objectives) :]
-    return found | ({"influence_worst_class": classes.min(1)} if classes.shape[1] else {})
+    return columns | ({"influence_worst_class": classes.min(1)} if classes.shape[1] else {})
 
 
 def _of_validation(
@@ -142,11 +142,13 @@ def _of_validation(
 
 
 def _views(swept: Sweep, held_out: Sweep | None, inputs: View | None) -> list[View]:
-    """The inputs where they can be seen, then the kept layers, shallow to deep."""
+    """The view of the inputs if there is one, then those of the kept layers, shallow to deep."""
     layers = [name for name, f in swept.features.items() if f.shape[1] >= FEWEST_FEATURES]
     layers = layers or list(swept.features)
-    seen = held_out.features if held_out is not None else {name: f[:0] for name, f in swept.features.items()}
-    views = [View(name, swept.features[name].numpy(), seen[name].numpy()) for name in layers]
+    held_out_features = (
+        held_out.features if held_out is not None else {name: f[:0] for name, f in swept.features.items()}
+    )
+    views = [View(name, swept.features[name].numpy(), held_out_features[name].numpy()) for name in layers]
     return views if inputs is None else [inputs, *views]
 
 
@@ -158,19 +160,19 @@ def _evidence(
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
-    """Three readers a view, four with validation labels; the neighbours are the deepest view's.
+    """Evidence of all views, neighbours in the deepest view, the number of samples with near-copies, the deepest view.
 
-    Third: the number of samples with near-copies; last the deepest view, scaled.
+    Each view has three readers, four with validation labels. The deepest view is returned scaled.
     """
-    seen = scaled(views[0], seed)
-    groups = members(twin_groups(seen, seed=seed))
+    scaled_view = scaled(views[0], seed)
+    groups = members(twin_groups(scaled_view, seed=seed))
     evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)
-        seen = seen if step == 0 else scaled(view, seed)
-        found, nearest = readings(seen, labels, classes, groups, seed=seed)
-        evidence += [*found, *taught_by_validation(seen, held_out_labels, classes, seed=seed)]
-    return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), seen
+        scaled_view = scaled_view if step == 0 else scaled(view, seed)
+        from_view, nearest = readings(scaled_view, labels, classes, groups, seed=seed)
+        evidence += [*from_view, *taught_by_validation(scaled_view, held_out_labels, classes, seed=seed)]
+    return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), scaled_view
 
 
 def _deepest_probe(evidence: Sequence[Evidence]) -> Evidence:

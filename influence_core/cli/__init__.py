@@ -1,1 +1,1 @@
-"""The command `influence`."""
+"""The command `influence`, one module for each group of subcommands."""

@@ -1,4 +1,4 @@
-"""Start the command: python -m influence_core.cli.main."""
+"""Entry point of the command: python -m influence_core.cli."""
 
 import sys
 

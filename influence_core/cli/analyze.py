@@ -1,4 +1,4 @@
-"""`influence check` and `influence analyze`: what an analysis would cost, and the analysis.
+"""`influence check` and `influence analyze`: the cost of an analysis, and the analysis.
 
 influence check sample_data/fashion/model.safetensors sample_data/fashion
 influence analyze sample_data/fashion --out runs/fashion
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add check and analyze to the parser."""
-    check = commands.add_parser("check", help="say what an analysis would do and cost, or why it is refused")
+    check = commands.add_parser("check", help="show what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
     check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .csv, .parquet or .npz")
     check.add_argument("--architecture", help="its name, when there is no model.json beside the weights")
@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """What decides the cost of an analysis; the same words for the check before it."""
+    """Add the options that decide the cost of an analysis, the same for check and analyze."""
     parser.add_argument(
         "--objectives",
         nargs="+",
@@ -65,61 +65,61 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", metavar="COLUMN", help="a table's column of classes; default: label")
 
 
-def _check(chosen: argparse.Namespace) -> int:
-    """Facts on standard output; with --json a refusal too, for the page that asks."""
+def _check(args: argparse.Namespace) -> int:
+    """Print the check; with --json a refusal is printed too, for the page that runs this command."""
     try:
-        from influence_core.analysis.dry_run import checked, report
+        from influence_core.analysis.dry_run import dry_run, report
 
-        found = checked(
-            chosen.model,
-            chosen.dataset,
-            architecture=chosen.architecture,
-            classes=[name.strip() for name in chosen.classes.split(",")] if chosen.classes else None,
-            objectives=chosen.objectives,
-            precision=chosen.precision,
-            batch_size="auto" if chosen.batch_size is None else chosen.batch_size,
-            skip_unreadable=chosen.skip_unreadable,
-            label=chosen.label,
+        check = dry_run(
+            args.model,
+            args.dataset,
+            architecture=args.architecture,
+            classes=[name.strip() for name in args.classes.split(",")] if args.classes else None,
+            objectives=args.objectives,
+            precision=args.precision,
+            batch_size="auto" if args.batch_size is None else args.batch_size,
+            skip_unreadable=args.skip_unreadable,
+            label=args.label,
         )
     except InfluenceError as error:
-        if not chosen.json:
+        if not args.json:
             raise
         print(json.dumps({"refused": str(error)}))
         return 1
-    print(json.dumps(found.to_json()) if chosen.json else report(found))
+    print(json.dumps(check.to_json()) if args.json else report(check))
     return 0
 
 
-def _analyze(chosen: argparse.Namespace) -> int:
+def _analyze(args: argparse.Namespace) -> int:
     print("Loading torch, the dataset and the model.", file=sys.stderr)
     from influence_core.scores.gradient_map import MapProcess
 
-    with closing(MapProcess(seed=chosen.seed)) as drawing:  # compiles while we import torch
-        run = _analyzed(chosen, drawing)
-    found = run.description["results"]
+    with closing(MapProcess(seed=args.seed)) as drawing:  # compiles while torch is imported
+        run = _analyzed(args, drawing)
+    results = run.description["results"]
     print(
-        f"{found['flagged']:,} of {len(run.samples):,} training labels are in doubt; "
-        f"about {found['expected_errors']:,.0f} wrong ones are expected in all.\n"
-        f"The run is in {chosen.out}. To look at it: influence app --runs {chosen.out.parent}"
+        f"{results['flagged']:,} of {len(run.samples):,} training labels are in doubt; "
+        f"about {results['expected_errors']:,.0f} wrong ones are expected in all.\n"
+        f"The run is in {args.out}. To look at it: influence app --runs {args.out.parent}"
     )
     return 0
 
 
-def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
+def _analyzed(args: argparse.Namespace, drawing: MapProcess) -> Run:
     from influence_core.analysis.analyze import analyze
     from influence_core.inputs.pair import open_pair
     from influence_core.run_files.progress import STAGES, ProgressWriter
 
     model, dataset = open_pair(
-        chosen.model or Path(chosen.dataset) / "model.safetensors",
-        chosen.dataset,
-        model_options={"architecture": chosen.architecture},
-        dataset_options={"skip_unreadable": chosen.skip_unreadable, "label": chosen.label},
+        args.model or Path(args.dataset) / "model.safetensors",
+        args.dataset,
+        model_options={"architecture": args.architecture},
+        dataset_options={"skip_unreadable": args.skip_unreadable, "label": args.label},
     )
     for note in dataset.notes:
         print(note, file=sys.stderr)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    keep = ProgressWriter(chosen.out, STAGES)
+    args.out.mkdir(parents=True, exist_ok=True)
+    keep = ProgressWriter(args.out, STAGES)
     shown = bar(STAGES)
 
     def on_progress(stage: str, done: int, total: int) -> None:
@@ -131,11 +131,11 @@ def _analyzed(chosen: argparse.Namespace, drawing: MapProcess) -> Run:
         dataset.train,
         dataset.val,
         test=dataset.test,
-        objectives=chosen.objectives,
-        precision=chosen.precision,
-        batch_size="auto" if chosen.batch_size is None else chosen.batch_size,
-        seed=chosen.seed,
-        out=chosen.out,
+        objectives=args.objectives,
+        precision=args.precision,
+        batch_size="auto" if args.batch_size is None else args.batch_size,
+        seed=args.seed,
+        out=args.out,
         source=dataset,
         drawing=drawing,
         on_progress=on_progress,

@@ -17,7 +17,7 @@ from typing import Any
 
 from influence_core.errors import InfluenceError
 
-HERE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def add_commands(commands: Any) -> None:
@@ -30,33 +30,33 @@ def add_commands(commands: Any) -> None:
 
 
 def app_folder() -> Path:
-    """Where app.py and the pages are: inside an installed package, beside one that is worked on.
+    """The folder of app.py and the pages: inside an installed package, beside a package in its source tree.
 
     Raises:
-        InfluenceError: they are in neither place.
+        InfluenceError: app.py is in neither place.
     """
-    for place in (HERE / "_app", HERE.parent):
+    for place in (PACKAGE / "_app", PACKAGE.parent):
         if (place / "app.py").exists():
             return place
     raise InfluenceError(
-        f"The app is not beside the package: neither {HERE / '_app'} nor {HERE.parent} holds app.py. "
+        f"The app is not beside the package: neither {PACKAGE / '_app'} nor {PACKAGE.parent} holds app.py. "
         "Install it again with: pip install influence-explorer"
     )
 
 
-def _app(chosen: argparse.Namespace) -> int:
+def _app(args: argparse.Namespace) -> int:
     script = app_folder() / "app.py"
     environment = dict(os.environ)
-    if chosen.runs is not None:
-        environment["INFLUENCE_RUNS"] = str(chosen.runs.resolve())
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(chosen.port)]
-    url = f"http://127.0.0.1:{chosen.port}"
-    if not chosen.no_browser:
+    if args.runs is not None:
+        environment["INFLUENCE_RUNS"] = str(args.runs.resolve())
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(args.port)]
+    url = f"http://127.0.0.1:{args.port}"
+    if not args.no_browser:
         threading.Thread(target=_open_when_ready, args=(url,), daemon=True).start()
     _compile_ahead()
-    print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses go on).")
+    print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses continue).")
     server = subprocess.Popen(command, env=environment)
-    # whoever ends this command ends the server: otherwise it would go on, unseen, on the same port
+    # ending this command ends the server too: otherwise it would stay on the same port, unnoticed
     signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())
     try:
         return server.wait()
@@ -65,7 +65,7 @@ def _app(chosen: argparse.Namespace) -> int:
 
 
 def _compile_ahead() -> None:
-    """Let the map and the engine's loops compile at low priority while the person reads the first page."""
+    """Start compiling the map and the engine's loops in the background, at low priority."""
     for module in (
         ["influence_core.scores.gradient_map", "0"],
         ["influence_core.engine.kernels.compile_ahead"],
@@ -80,7 +80,7 @@ def _compile_ahead() -> None:
 
 
 def _open_when_ready(url: str) -> None:
-    """Open the browser once the server answers; give up quietly after a minute, the address is on screen."""
+    """Open the browser once the server responds; give up silently after a minute, the address is on screen."""
     for _ in range(120):
         try:
             with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):

@@ -1,4 +1,4 @@
-"""The progress bar of a command: a line that fills on a terminal, one line a stage where nobody watches."""
+"""The progress bar of a command: a line that fills on a terminal, one line a stage elsewhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BAR = 24
 
 
 def bar(stages: Iterable[Stage]) -> Callable[[str, int, int], None]:
-    """The on_progress of work in these stages, on standard error."""
+    """An on_progress function for these stages that draws on standard error."""
     titles = {name: title for name, title, _ in stages}
-    watched, seen = sys.stderr.isatty(), set()
+    watched, announced = sys.stderr.isatty(), set()
 
     def draw(stage: str, done: int, total: int) -> None:
         if watched:
@@ -23,8 +23,8 @@ def bar(stages: Iterable[Stage]) -> Callable[[str, int, int], None]:
             end = "\n" if done >= total else ""
             line = f"\r{titles[stage]:<34} [{'#' * filled}{'.' * (BAR - filled)}] {done:,} of {total:,} {end}"
             print(line, end="", file=sys.stderr, flush=True)
-        elif stage not in seen:
-            seen.add(stage)
+        elif stage not in announced:
+            announced.add(stage)
             print(titles[stage], file=sys.stderr, flush=True)
 
     return draw

@@ -7,7 +7,7 @@
     influence export runs/fashion --out corrected
     influence app
 
-What goes wrong on purpose is one sentence on standard error and exit code 1; a Ctrl-C keeps finished shards.
+An expected error is one sentence on standard error and exit code 1. Ctrl-C keeps finished shards; its exit code is 130.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from influence_core.errors import InfluenceError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    chosen = _parser().parse_args(arguments)
+    args = _parser().parse_args(arguments)
     try:
-        return chosen.run(chosen)
+        return args.run(args)
     except InfluenceError as error:
         print(f"influence: {error}", file=sys.stderr)
         return 1

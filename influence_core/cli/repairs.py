@@ -1,9 +1,9 @@
-"""`influence verify` and `influence report`: close the loop from a shell.
+"""`influence verify` and `influence report`: verify a repair and write a report from a shell.
 
-influence verify runs/fashion --seeds 5                 what the run proposes from its own cut on
-influence verify runs/fashion --decided                 what people decided
-influence verify runs/fashion --top 50 --label shirt
-influence verify runs/adult --gap                      remove what widens a gap between groups and hurts accuracy
+influence verify runs/fashion --seeds 5                 the suggestions of the run from its own cut on
+influence verify runs/fashion --decided                 all decisions
+influence verify runs/fashion --top 50 --label shirt    the 50 most suspicious shirts
+influence verify runs/adult --gap                       remove samples that widen a gap and hurt accuracy
 influence report runs/fashion --out report.html
 """
 
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from influence_core.cli.app import HERE, app_folder
+from influence_core.cli.app import PACKAGE, app_folder
 from influence_core.cli.bar import bar
 from influence_core.errors import InfluenceError
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add verify and report to the parser."""
-    verify = commands.add_parser("verify", help="retrain with a repair and without, and say what it changed")
+    verify = commands.add_parser("verify", help="retrain with a repair and without, and compare")
     verify.add_argument("folder", type=Path, metavar="RUN")
     which = verify.add_mutually_exclusive_group()
-    which.add_argument("--decided", action="store_true", help="everything people decided")
+    which.add_argument("--decided", action="store_true", help="all decisions")
     which.add_argument("--top", type=int, metavar="K", help="the K most suspicious samples")
     which.add_argument("--cut", type=float, metavar="S", help="everything from this suspicion on")
     which.add_argument(
@@ -51,15 +51,13 @@ def add_commands(commands: Any) -> None:
     verify.add_argument("--workers", type=int, help="trainings side by side; default: one a processor")
     verify.set_defaults(run=_verify)
 
-    report = commands.add_parser(
-        "report", help="one HTML file that tells what was found, changed and measured"
-    )
+    report = commands.add_parser("report", help="one HTML file with what was found, changed and measured")
     report.add_argument("folder", type=Path, metavar="RUN")
     report.add_argument("--out", required=True, type=Path, metavar="FILE")
     report.set_defaults(run=_report)
 
 
-def _verify(chosen: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> int:
     print("Loading torch, the dataset and the model.", file=sys.stderr)
     from dataclasses import replace
 
@@ -68,27 +66,27 @@ def _verify(chosen: argparse.Namespace) -> int:
     from influence_core.verification.control_arms import ARMS
     from influence_core.verification.verify import STAGES, verify
 
-    run = open_run(chosen.folder)
+    run = open_run(args.folder)
     facts = run.description["inputs"]
     recipe = suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
-    found = verify(
+    verification = verify(
         run,
-        _repair(chosen, run),
-        seeds=chosen.seeds,
-        recipe=replace(recipe, epochs=chosen.epochs) if chosen.epochs else recipe,
-        arms=(*ARMS, "scrambled") if chosen.scrambled else ARMS,
-        groups=chosen.groups,
-        workers=chosen.workers,
-        sized=chosen.gap is not None,
+        _repair(args, run),
+        seeds=args.seeds,
+        recipe=replace(recipe, epochs=args.epochs) if args.epochs else recipe,
+        arms=(*ARMS, "scrambled") if args.scrambled else ARMS,
+        groups=args.groups,
+        workers=args.workers,
+        sized=args.gap is not None,
         on_progress=bar(STAGES),
     )
-    print(table_of(found))
-    print(f"\n{found.sentence()}\nThe verification is in {found.folder}.")
+    print(table_of(verification))
+    print(f"\n{verification.sentence()}\nThe verification is in {verification.folder}.")
     return 0
 
 
 def table_of(found: Verification) -> str:
-    """Arms and their numbers, for a terminal."""
+    """The arms and their numbers as plain text."""
     lines = [f"{'arm':<12}{'changed':>9}{'accuracy':>10}  {'difference in points':<24}{'loss':>8}"]
     for name, arm in found.arms.items():
         effect = found.difference(arm=name)
@@ -119,28 +117,28 @@ def table_of(found: Verification) -> str:
     return "\n".join(lines)
 
 
-def _repair(chosen: argparse.Namespace, run: Run) -> Repair:
+def _repair(args: argparse.Namespace, run: Run) -> Repair:
     from influence_core.decisions.log import decision_log_for
     from influence_core.repair import repairs as repair
     from influence_core.repair.gap_repair import narrowing
 
-    if chosen.label is not None and chosen.top is None and chosen.cut is None:
+    if args.label is not None and args.top is None and args.cut is None:
         raise InfluenceError("--label narrows --top or --cut down: give one of them with it.")
-    if chosen.decided:
-        return repair.decided(run, decision_log_for(chosen.folder.resolve().parent))
-    if chosen.gap is not None:
-        return narrowing(run, chosen.gap or None)
-    if chosen.top is not None:
-        return repair.most_suspicious(run, chosen.top, label=chosen.label)
-    if chosen.cut is not None:
-        return repair.above(run, chosen.cut, label=chosen.label)
+    if args.decided:
+        return repair.decided(run, decision_log_for(args.folder.resolve().parent))
+    if args.gap is not None:
+        return narrowing(run, args.gap or None)
+    if args.top is not None:
+        return repair.most_suspicious(run, args.top, label=args.label)
+    if args.cut is not None:
+        return repair.above(run, args.cut, label=args.label)
     return repair.suggested(run)
 
 
-def _report(chosen: argparse.Namespace) -> int:
-    """The report draws charts, and the core knows none: the app's own writer makes it, in a process of its own."""
-    paths = [str(app_folder()), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", "pages.ui.reports.html_report", str(chosen.folder), str(chosen.out)]
+def _report(args: argparse.Namespace) -> int:
+    """Run the app's report writer in a separate process: the report has charts, which the core cannot draw."""
+    paths = [str(app_folder()), str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-m", "pages.ui.reports.html_report", str(args.folder), str(args.out)]
     return subprocess.run(
         command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False
     ).returncode

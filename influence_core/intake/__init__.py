@@ -1,1 +1,1 @@
-"""What a person brings: uploads, previews, trials."""
+"""Data and models from users: uploads, previews, trials."""

@@ -1,12 +1,12 @@
-"""What is in these files, before anything runs? Asked of a process of its own, which alone opens them.
+"""Inspection of files before anything runs, in a separate process that is the only one to open them.
 
-    python -m influence_core.intake.inspection preview '{"dataset": ..., "pixels": ...}'    what is in the dataset
-    python -m influence_core.intake.inspection weights '{"weights": ..., "target": ...}'    as safetensors, and a guess
-    python -m influence_core.intake.inspection trial  '{"model": ..., "dataset": ...}'  accuracy at once, and why not
+    python -m influence_core.intake.inspection preview '{"dataset": ..., "pixels": ...}'   content of a dataset
+    python -m influence_core.intake.inspection weights '{"weights": ..., "target": ...}'   convert to safetensors, guess
+    python -m influence_core.intake.inspection trial   '{"model": ..., "dataset": ...}'    accuracy, and alternatives
 
-With "store", preview unpacks a zip there for good. The last line of what is said is the answer, in JSON, or {"refused":
-sentence}; lines before it say how far the work is. The process has no network where the system permits that, a share of
-the memory, and limits on time and on what it writes; its death is an answer too.
+With "store", preview unpacks a zip there permanently. The last line of the output is the answer in JSON, or {"refused":
+sentence}; lines before it report progress. The process has a share of the memory and limits on its time and on what it
+writes, and no network if the system permits that. A process that dies without an answer counts as a refusal too.
 """
 
 import json
@@ -21,34 +21,34 @@ from influence_core.errors import InfluenceError
 from influence_core.system import jail
 
 SECONDS = 1_800
-WRITTEN = 9 * 1024**3  # a file; archives are counted again while they are unpacked
+WRITTEN = 9 * 1024**3  # bytes of one file; archives are counted again while they are unpacked
 EVERY = 0.3
-"""Seconds between two words on progress."""
+"""Fewest seconds between two reports of progress."""
 SHARE = 0.6
-"""Of the machine's memory."""
+"""Share of the machine's memory that an inspection may use."""
 
 
 def command(question: str, options: Mapping[str, Any]) -> list[str]:
-    """What to start: the question inside an empty network."""
+    """The command that answers a question, in a jail without a network."""
     inside = [sys.executable, "-P", "-m", "influence_core.intake.inspection", question, json.dumps(options)]
     return [sys.executable, "-I", str(Path(jail.__file__)), *inside]
 
 
 class Progress:
-    """Says how far the work is, at most a few times a second: {"progress": [what, done, total]}."""
+    """Progress on standard output, at most every EVERY seconds: {"progress": [stage, done, total]}."""
 
     def __init__(self):
         self._last = -EVERY
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._last >= EVERY:
             self._last = now
-            print(json.dumps({"progress": [what, done, total]}), flush=True)
+            print(json.dumps({"progress": [stage, done, total]}), flush=True)
 
 
 def preview(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What is there; `dataset` of the answer is what to open from now on, for a zip that was unpacked the store."""
+    """Describe a dataset; `dataset` of the answer is the path to open from now on, unpacked if it was a zip."""
     from influence_core.data.readers.archive import unpack_into
     from influence_core.intake.preview import preview as look
 
@@ -57,16 +57,16 @@ def preview(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("store") and source.suffix.lower() == ".zip":
         opened = unpack_into(Path(options["store"]), source, limit=int(options["limit"]), report=progress)
     try:
-        found = look(opened, Path(options["pixels"]), label=options.get("label"), report=progress)
+        description = look(opened, Path(options["pixels"]), label=options.get("label"), report=progress)
     except BaseException:
         if opened != source:
             shutil.rmtree(opened.parent)
         raise
-    return {**found, "dataset": str(opened)}
+    return {**description, "dataset": str(opened)}
 
 
 def weights(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert to safetensors once, so that nobody ever opens the original again; say what it may be."""
+    """Convert weights to safetensors, so that the original is never opened again; guess their architecture."""
     import safetensors.torch
 
     from influence_core.models.guess import guess_architecture
@@ -80,7 +80,7 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(safetensors.torch.save(tensors))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    how = spec.preprocessing
+    preprocessing = spec.preprocessing
     return {
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
@@ -91,15 +91,16 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "architecture": spec.architecture,
         "classes": None if spec.classes is None else list(spec.classes),
-        "preprocessing": None if how is None else described(how),
+        "preprocessing": None if preprocessing is None else described(preprocessing),
     }  # fmt: skip
 
 
 def trial(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Try a model on a dataset; see trial.py."""
     from influence_core.intake.trial import trial as tried
 
-    given = {name: options[name] for name in ("skip_unreadable", "label") if options.get(name)}
-    return tried(Path(options["model"]), Path(options["dataset"]), report=Progress(), **given)
+    keywords = {name: options[name] for name in ("skip_unreadable", "label") if options.get(name)}
+    return tried(Path(options["model"]), Path(options["dataset"]), report=Progress(), **keywords)
 
 
 QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -110,7 +111,7 @@ QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 def main(question: str, options: str) -> int:
-    """Answer one question on standard output."""
+    """Answer one question on standard output; returns the exit code."""
     import psutil
 
     memory = int(SHARE * psutil.virtual_memory().total)
@@ -122,7 +123,7 @@ def main(question: str, options: str) -> int:
     except MemoryError:
         size = f"{memory / 1e9:,.0f} GB"
         answer, code = (
-            {"refused": f"This needs more than the {size} of memory that looking at files may take."},
+            {"refused": f"This needs more than the {size} of memory that reading files may use."},
             1,
         )
     print(json.dumps(answer))

@@ -1,7 +1,7 @@
-"""What is in this dataset? Told before anything runs: 24 samples, counts, splits, groups, and problems found.
+"""Preview of a dataset before anything runs: 24 samples, counts, splits, groups, and problems.
 
-Runs in a process of its own (inspection.py), which alone opens the files: it hands over plain JSON and raw pixels, so
-that whoever shows the preview parses no picture, table or archive of a stranger.
+It runs in a separate process (inspection.py), the only one to open the files. It hands over plain JSON and raw pixels,
+so that the page with the preview parses no picture, table or archive of unknown origin.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ from influence_core.models.opened import WEIGHT_NAMES
 
 SHOWN = 24
 SIDE = 256
-"""Pixels of the longer side of a sample that is handed over."""
+"""Longer side of a sample that is handed over, in pixels."""
 FEW = 5
 FEW_HELD_OUT = 50
 VALUES = 12
@@ -30,13 +30,13 @@ VALUES = 12
 def preview(
     path: Path, pixels: Path, *, label: str | None = None, report: Report | None = None
 ) -> dict[str, Any]:
-    """Open a dataset and describe it; the pixels of the samples shown go into one file, row by row.
+    """Open a dataset and describe it; the pixels of the shown samples go into one file, one sample after another.
 
     Args:
-        path: Anything open_dataset reads. Unreadable samples are left out here and counted among the problems.
+        path: Anything open_dataset reads. Unreadable samples are left out here, with a note in `skipped`.
         pixels: The file to write, uint8; `offset` and `shape` (c, h, w) of each sample are in the answer.
-        label: Name of a table's label column. Without it, and where more than one could be meant, the answer is a
-            question: `columns`, each with its name, its number of values, some of them, and whether it is likely.
+        label: Name of a table's label column. Without it, if more than one is possible, the answer is a question:
+            `columns`, each with its name, its number of values, some of them, and whether it is likely.
         report: See open_dataset.
 
     Raises:
@@ -78,34 +78,34 @@ def groups(samples: Samples) -> dict[str, list[tuple[str, int]]]:
 
 
 def problems(parts: dict[str, Samples], classes: Sequence[str]) -> list[str]:
-    """What a person should know before trusting a number, in sentences."""
+    """Sentences on what makes the numbers of an analysis uncertain: rare classes, few samples, repeated content."""
     train = parts["train"]
-    own = dict(zip(classes, counts(train), strict=True))
-    rare = [f"{name} ({count})" for name, count in own.items() if count < FEW]
-    found = []
+    by_class = dict(zip(classes, counts(train), strict=True))
+    rare = [f"{name} ({count})" for name, count in by_class.items() if count < FEW]
+    sentences = []
     if rare:
-        found.append(
+        sentences.append(
             f"{len(rare)} of {len(classes)} classes {'has' if len(rare) == 1 else 'have'} fewer than {FEW} training "
             f"samples: {some(rare)}."
         )
     if len(parts["val"]) < FEW_HELD_OUT:
-        found.append(
+        sentences.append(
             f"Only {counted(len(parts['val']), 'validation sample')}: accuracy and influence will be uncertain. "
             f"{FEW_HELD_OUT} or more are better, some hundred are good."
         )
-    return found + repeated_content(parts)
+    return sentences + repeated_content(parts)
 
 
 def repeated_content(parts: dict[str, Samples]) -> list[str]:
-    """The same bytes twice: between splits they make accuracy too good, with two labels one of them is wrong."""
+    """Sentences on repeated bytes: in two splits they make accuracy too good, with two labels one is wrong."""
     places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for split, samples in parts.items():
         for digest, label in zip(samples.digests, samples.labels, strict=True):
             places[digest.tobytes()].append((split, int(label)))
-    several = [found for found in places.values() if len(found) > 1]
-    leaks = sum(len({split for split, _ in found}) > 1 for found in several)
-    torn = sum(len({label for _, label in found}) > 1 for found in several)
-    doubles = sum(Counter(split for split, _ in found)["train"] > 1 for found in several)
+    several = [occurrences for occurrences in places.values() if len(occurrences) > 1]
+    leaks = sum(len({split for split, _ in occurrences}) > 1 for occurrences in several)
+    torn = sum(len({label for _, label in occurrences}) > 1 for occurrences in several)
+    doubles = sum(Counter(split for split, _ in occurrences)["train"] > 1 for occurrences in several)
     sentences = (
         (
             leaks,
@@ -119,20 +119,20 @@ def repeated_content(parts: dict[str, Samples]) -> list[str]:
 
 
 def doubtful_order(classes: Sequence[str]) -> bool:
-    """Whether people would order these classes differently: "10" comes before "2" for a computer only."""
+    """Whether all classes are numbers but not in their numeric order, such as "10" before "2"."""
     numbers = [int(name) if name.isdecimal() else None for name in classes]
     counted = [number for number in numbers if number is not None]
     return len(counted) == len(classes) and counted != sorted(counted)
 
 
 def carried_model(path: Path) -> str | None:
-    """The weights that lie in a dataset's folder, if any."""
-    found = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
-    return str(found[0]) if found else None
+    """Path of the weights in a dataset's folder; None without any."""
+    weights = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
+    return str(weights[0]) if weights else None
 
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
-    """A few samples of every class in turn, and their pixels or numbers."""
+    """Describe up to SHOWN samples, of every class in turn, and write their pixels."""
     samples, cells = dataset.train, dataset.train.cells
     written, offset = [], 0
     with pixels.open("wb") as file:
@@ -142,7 +142,7 @@ def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
                 "label": dataset.classes[samples.labels[position]],
             }
             picture = samples.picture(position)
-            if cells is not None:  # as a person knows them, not as the numbers a network gets
+            if cells is not None:  # as in the source, not the encoded numbers
                 row = cells.iloc[position][:VALUES]
                 fact["cells"] = {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()}
             elif picture is None:
@@ -156,7 +156,7 @@ def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
 
 
 def chosen(labels: np.ndarray, count: int) -> list[int]:
-    """Positions spread over the classes: the first of each, then the second of each."""
+    """Up to `count` positions, spread over the classes: the first of each, then the second of each."""
     by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     rounds = [rows[turn] for turn in range(count) for rows in by_class if turn < len(rows)]
     return rounds[:count]

@@ -1,10 +1,10 @@
-"""Does this model read this data as it was trained to? Its accuracy at once, and what would do better.
+"""Trial of a model on a dataset: its accuracy, and other readings of the files that would raise it.
 
     at chance: the 95 % Wilson interval of the accuracy reaches down to the share of the largest class, or below 1.5 / c
     order:     the assignment of outputs to classes with the most hits (Hungarian method on the confusion matrix)
 
-An accuracy of 30 % is above chance and may still be a wrong scale, so the alternatives are always tried. They are tried
-on the same samples, and the best of several is a little too good: a hint, to be looked at.
+An accuracy of 30 % is above chance and may still come from a wrong scale, so the alternatives are always tried. They
+are measured on the same samples, so the best of several looks a little too good: it is a hint to check.
 """
 
 from collections.abc import Iterator
@@ -24,20 +24,19 @@ from influence_core.models import OpenedModel, Preprocessing
 from influence_core.training.train import predict
 
 SAMPLES, FEWER = 500, 150
-"""Validation samples of the trial, and of each other preprocessing: eight are tried, on a network of any size."""
+"""Validation samples of the trial, and of each other preprocessing: fewer, since several of them are tried."""
 PATIENCE = 20.0
-"""Seconds after which no further preprocessing is tried: a person waits."""
+"""Seconds after which no further preprocessing is tried: the user waits."""
 BETTER = 0.1
-"""An alternative is worth a word when it gains this much accuracy."""
+"""Smallest gain in accuracy of an alternative that is reported."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another way to read the same files: what would change, in words and as options, the accuracy then and its gain.
+    """Another reading of the same files: the change in words and as options, its accuracy and its gain.
 
-    Accuracy and gain are measured on the same samples, those of `accuracy` being fewer than the trial's for all but
-    class orders.
+    Accuracy and gain are measured on the same samples: all of the trial for class orders, FEWER for preprocessing.
     """
 
     words: str
@@ -50,7 +49,7 @@ class Alternative:
 def trial(
     model_path: Path, dataset_path: Path, *, report: Report | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Open both as an analysis would, and measure on up to SAMPLES validation samples.
+    """Open model and dataset as an analysis would, and measure accuracy on up to SAMPLES validation samples.
 
     Args:
         model_path: For open_model.
@@ -66,13 +65,15 @@ def trial(
         InfluenceError: what an analysis would refuse, in the same words.
     """
     model, dataset = open_pair(model_path, dataset_path, dataset_options={"on_progress": report, **options})
-    held_out = spread(dataset.val, SAMPLES)
-    found = predict(model, held_out).numpy()
-    right = found.argmax(1) == held_out.labels
+    held_out = evenly_spaced(dataset.val, SAMPLES)
+    probabilities = predict(model, held_out).numpy()
+    right = probabilities.argmax(1) == held_out.labels
     accuracy = share(right)
     largest = float(np.bincount(held_out.labels).max() / len(held_out))
     at_chance = accuracy.low <= max(largest, 1.5 / len(model.classes))
-    better = sorted(alternatives(model, dataset, held_out, found), key=lambda way: -way.gain)
+    better = sorted(
+        alternatives(model, dataset, held_out, probabilities), key=lambda alternative: -alternative.gain
+    )
     return {
         "accuracy": accuracy.value,
         "low": accuracy.low,
@@ -80,23 +81,23 @@ def trial(
         "samples": len(held_out),
         "chance": largest,
         "at_chance": bool(at_chance),
-        "alternatives": [asdict(way) for way in better if way.gain > BETTER][:3],
+        "alternatives": [asdict(alternative) for alternative in better if alternative.gain > BETTER][:3],
     }
 
 
-def spread(samples: Samples, count: int) -> Samples:
-    """Up to `count` samples, evenly over the split, which may be sorted by class."""
+def evenly_spaced(samples: Samples, count: int) -> Samples:
+    """Up to `count` samples at even distances: the split may be sorted by class."""
     return samples.select(np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int)))
 
 
 def alternatives(
     model: OpenedModel, dataset: Dataset, held_out: Samples, found: np.ndarray
 ) -> Iterator[Alternative]:
-    """Every other reading that can be said in a model.json: class orders, then preprocessing."""
+    """Every other reading that a model.json can describe: the class order, then preprocessings."""
     yield from orders(model.classes, held_out.labels, found)
-    few = spread(held_out, FEWER)
+    few = evenly_spaced(held_out, FEWER)
     now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
-    if now >= 1 - BETTER:  # none can gain enough: nobody waits for what could not be said
+    if now >= 1 - BETTER:  # no alternative can gain enough to be reported
         return
     began = monotonic()
     for words, other in preprocessings(model.preprocessing, dataset.train):
@@ -107,14 +108,14 @@ def alternatives(
         ).eval()
         try:
             again = predict(changed, few).numpy()
-        except (RuntimeError, ValueError):  # this network cannot take pictures of that size
+        except (RuntimeError, ValueError):  # this network does not accept pictures of that size
             continue
         hits = float((again.argmax(1) == few.labels).mean())
         yield Alternative(words, hits, hits - now, preprocessing=other)
 
 
 def orders(classes: tuple[str, ...], labels: np.ndarray, found: np.ndarray) -> Iterator[Alternative]:
-    """The class order under which most predictions would be right, where it is not the given one."""
+    """The class order with the most right predictions, if it differs from the given one."""
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (found.argmax(1), labels), 1)
     _, meant = linear_sum_assignment(confusion, maximize=True)
@@ -126,7 +127,7 @@ def orders(classes: tuple[str, ...], labels: np.ndarray, found: np.ndarray) -> I
 
 
 def preprocessings(now: Preprocessing, train: Samples) -> Iterator[tuple[str, Preprocessing]]:
-    """Other scales and sizes that people train with."""
+    """Other common scales and sizes of pictures, each with a description; none for arrays."""
     if train.kind == "array":
         return
     scales = (

@@ -1,15 +1,14 @@
-"""Whose files are these, where do they lie, and when are they gone?
+"""Uploads: files of users on disk, with their owner, quota, sharing and deletion.
 
     <runs>/.uploads/<128 random bits>/
-        about.json      who may read it (a hash), when it came and was last used, the plan a person has made so far
-        files/          what was sent, under names of our own
-        store/          what a zip of pictures was unpacked to; the zip itself is gone then
+        about.json      the owner's hash, times of creation and last use, whether it is shared, the user's plan so far
+        files/          the files sent, under safe names
+        store/          the content of a zip of pictures; the zip itself is deleted then
         model/          the weights as safetensors, with model.json
 
-The folder's name is the only way to it and is never listed to anybody else; knowing it is not enough, the owner's key
-must fit too. What is asked for in vain, by a stranger or after deletion, is answered by the same sentence. Bytes are
-counted as they come. A run made from an upload is its owner's, unless shared, and is deleted with it: nothing derived
-outlives its source.
+The folder's name is random and never listed to others, and access needs the owner's key as well. An upload that does
+not exist and one of another owner give the same error. Bytes are counted as they arrive. A run made from an upload
+belongs to its owner, unless shared, and is deleted with it: nothing derived outlives its source.
 """
 
 import hashlib
@@ -35,21 +34,21 @@ FOLDER = ".uploads"
 ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 4 * 1024**2
 SPARE_DISK = 1024**3
-"""Bytes that an upload must leave free on the disk."""
+"""Bytes of the disk that uploads must leave free."""
 SUFFIXES = {
     "dataset": (".zip", ".csv", ".parquet", ".npz"),
     "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
 }
 SPEC = "model.json"
-"""The name on disk of a JSON file that came with weights: their reader looks for it."""
+"""The name on disk of a JSON file sent with weights, which their reader expects."""
 NOT_THERE = (
-    "There is no such upload for you: it was deleted, has expired, or belongs to somebody else. Upload again."
+    "This upload is not available: it was deleted, has expired, or belongs to another user. Upload again."
 )
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One upload: its folder, and the plan made with it so far (dataset, model and options, plain JSON)."""
+    """One upload: its folder, the plan made with it so far (dataset, model and options, plain JSON), and sharing."""
 
     folder: Path
     plan: Mapping[str, Any]
@@ -62,7 +61,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion took away."""
+    """The extent of a deletion: number of files, bytes, and names of deleted runs."""
 
     files: int
     bytes: int
@@ -70,7 +69,7 @@ class Deleted:
 
 
 def begin(root: Path, owner: str) -> Upload:
-    """Make an empty upload for this owner; `root` is the folder of the runs."""
+    """Create an empty upload for this owner; `root` is the folder of the runs."""
     folder = root / FOLDER / secrets.token_hex(16)
     (root / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(mode=0o700)
@@ -82,15 +81,15 @@ def begin(root: Path, owner: str) -> Upload:
 
 
 def open_upload(root: Path, name: str, owners: Collection[str]) -> Upload:
-    """Open one's own upload, and note that it is used.
+    """Open an upload of one of these owners, and record its use.
 
     Args:
         root: The folder of the runs.
-        name: The id, as the address bar carries it.
-        owners: Every key this visitor holds: a browser's own, a signed-in name.
+        name: The id, as in the address bar.
+        owners: Every key of the visitor: that of the browser, a signed-in name.
 
     Raises:
-        UploadError: There is none, or it is somebody else's; the words are the same.
+        UploadError: No such upload, or one of another owner, with the same message.
     """
     folder = root / FOLDER / name
     if not ID.fullmatch(name) or (about := _read(folder)) is None or not _fits(about, owners):
@@ -104,8 +103,8 @@ def _fits(about: Mapping[str, Any], owners: Collection[str]) -> bool:
     return any(hmac.compare_digest(about["owner"], _hashed(owner)) for owner in owners)
 
 
-def remember(upload: Upload, **changes: Any) -> Upload:
-    """Keep choices of the plan on disk; None takes one back."""
+def update_plan(upload: Upload, **changes: Any) -> Upload:
+    """Store changes of the plan on disk; None removes an entry."""
     about = _read(upload.folder)
     if about is None:
         raise UploadError(NOT_THERE)
@@ -115,7 +114,7 @@ def remember(upload: Upload, **changes: Any) -> Upload:
 
 
 def share(upload: Upload, shared: bool) -> Upload:
-    """Let everybody of this server open the runs made from it, or take that back."""
+    """Allow all users of this server to open the runs made from an upload, or withdraw that."""
     about = _read(upload.folder)
     if about is None:
         raise UploadError(NOT_THERE)
@@ -124,16 +123,16 @@ def share(upload: Upload, shared: bool) -> Upload:
 
 
 class Arriving:
-    """A file on its way to the disk; what is written is counted."""
+    """A file being received; its bytes are counted."""
 
     def __init__(self, path: Path, name: str, sink: BinaryIO, limit: int):
-        """`limit` bytes may come; `name` is what the person calls the file."""
+        """`limit`: most bytes to accept; `name`: the user's name of the file."""
         self.path = path
         self._name, self._sink, self._left = name, sink, limit
         self._limit = limit
 
     def write(self, piece: bytes) -> None:
-        """Keep one piece, or raise UploadError when it is too much."""
+        """Write one piece, or raise UploadError if the file becomes larger than the limit."""
         self._left -= len(piece)
         if self._left < 0:
             raise UploadError(
@@ -145,18 +144,18 @@ class Arriving:
 
 @contextmanager
 def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arriving]:
-    """A place on disk for a file that arrives in pieces; nothing stays when it is too much or breaks off.
+    """Receive a file in pieces; nothing is left on disk if it is too large or the transfer breaks off.
 
     Args:
         root: The folder of the runs.
-        upload: Where to.
-        kind: dataset or model: decides which suffixes are taken; what the file is, its reader judges.
-        name: What the person calls it; letters, digits and the known suffix of it become the name here.
+        upload: The upload it belongs to.
+        kind: "dataset" or "model": decides the accepted suffixes; the content is checked by its reader.
+        name: The user's name of the file; its letters, digits and known suffix become the name on disk.
     """
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES[kind]:
         raise UploadError(
-            f"{name[-60:]!a} is no {kind} that can be uploaded. Expected a file ending in {', '.join(SUFFIXES[kind])}."
+            f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
     target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
@@ -166,7 +165,7 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
 
 
 def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) -> Path:
-    """Copy what arrives to disk in pieces; see `receiving`."""
+    """Copy a stream to disk in pieces; see `receiving`."""
     with receiving(root, upload, kind, name) as file:
         while piece := source.read(CHUNK):
             file.write(piece)
@@ -174,7 +173,7 @@ def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) 
 
 
 def stored_file(upload: Upload, name: str) -> Path:
-    """A file of this upload by its name on disk, as a browser repeats it; never one outside."""
+    """Path of a file of this upload by its name on disk, as sent by a browser; never one outside the upload."""
     path = upload.folder / "files" / name
     if path.name != name or not path.is_file():
         raise UploadError(f"{name[-60:]!a} is not among the files of this upload. Send it again.")
@@ -182,37 +181,37 @@ def stored_file(upload: Upload, name: str) -> Path:
 
 
 def left_for(root: Path, upload: Upload, freed: int = 0) -> int:
-    """Bytes that this owner may still keep: of the quota, once `freed` bytes have gone, and of the disk."""
+    """Bytes that this owner may still store: within the quota, after `freed` bytes are deleted, and on the disk."""
     about = _read(upload.folder)
     if about is None:
         raise UploadError(NOT_THERE)
-    kept = sum(_size(folder)[1] for folder, other in _all(root) if other["owner"] == about["owner"])
-    return min(quota() - kept + freed, shutil.disk_usage(root).free - SPARE_DISK)
+    stored = sum(_size(folder)[1] for folder, other in _all(root) if other["owner"] == about["owner"])
+    return min(quota() - stored + freed, shutil.disk_usage(root).free - SPARE_DISK)
 
 
 def unpacked(upload: Upload, store: str) -> Upload:
-    """The dataset is what a zip was unpacked to from now on; the zip itself goes."""
+    """Make the unpacked store the dataset of the plan, and delete the zip."""
     packed = Path(str(upload.plan["dataset"]))
-    kept = remember(upload, dataset=store)
+    updated = update_plan(upload, dataset=store)
     if packed.parent == upload.folder / "files":
         packed.unlink(missing_ok=True)
-    return kept
+    return updated
 
 
 def used(root: Path, owners: Collection[str]) -> int:
-    """Bytes that these owners keep here."""
+    """Bytes that these owners store here."""
     return sum(_size(upload.folder)[1] for upload in uploads_of(root, owners))
 
 
 def uploads_of(root: Path, owners: Collection[str]) -> list[Upload]:
     """Every upload of these owners, the newest last."""
-    found = [(about, folder) for folder, about in _all(root) if _fits(about, owners)]
-    ordered = sorted(found, key=lambda pair: pair[0]["created"])
+    matches = [(about, folder) for folder, about in _all(root) if _fits(about, owners)]
+    ordered = sorted(matches, key=lambda pair: pair[0]["created"])
     return [Upload(folder, about["plan"], bool(about["shared"])) for about, folder in ordered]
 
 
 def may_see(root: Path, run: Path, owners: Collection[str]) -> bool:
-    """Whether a run may be opened by these owners: its own, shared, or made from no upload at all."""
+    """Whether these owners may open a run: it is theirs, shared, or not made from an upload."""
     source = source_of(run)
     if source is None:
         return True
@@ -223,20 +222,20 @@ def may_see(root: Path, run: Path, owners: Collection[str]) -> bool:
 def source_of(run: Path) -> str | None:
     """The id of the upload a run was made from; None for all other runs."""
     try:
-        found = jobs.read_job(run).upload
+        upload = jobs.read_job(run).upload
     except (OSError, ValueError, KeyError, TypeError, jobs.JobError):
         return None
-    return found if isinstance(found, str) and ID.fullmatch(found) else None
+    return upload if isinstance(upload, str) and ID.fullmatch(upload) else None
 
 
 def delete(root: Path, upload: Upload) -> Deleted:
-    """Delete an upload with every run, thumbnail and score that was made from it; ends work that is going on.
+    """Delete an upload with every run, thumbnail and score made from it; running jobs are ended.
 
     Decisions stay in the log: they name samples and labels, never pixels, and the log is append-only.
     """
     runs = _runs_from(root, upload.id)
     for run in runs:
-        if jobs.alive(run):
+        if jobs.is_running(run):
             jobs.kill(run)
     files, size = _size(upload.folder)
     for folder in [*runs, upload.folder]:
@@ -252,10 +251,12 @@ def _runs_from(root: Path, name: str) -> list[Path]:
 
 
 def expire(root: Path) -> list[Deleted]:
-    """Delete what nobody has used for longer than `keep_days`; work that is going on counts as use."""
+    """Delete uploads that were not used for `keep_days`, unless a job on them is running."""
     limit = timedelta(days=keep_days())
     old = [folder for folder, about in _all(root) if _age(about["used"]) > limit]
-    idle = [folder for folder in old if not any(jobs.alive(run) for run in _runs_from(root, folder.name))]
+    idle = [
+        folder for folder in old if not any(jobs.is_running(run) for run in _runs_from(root, folder.name))
+    ]
     return [delete(root, Upload(folder, {}, False)) for folder in idle]
 
 
@@ -285,13 +286,13 @@ def _age(stamp: str) -> timedelta:
 
 
 def _size(folder: Path) -> tuple[int, int]:
-    """Files and bytes below a folder."""
+    """Number of files below a folder, and their bytes."""
     sizes = [file.lstat().st_size for file in folder.rglob("*") if file.is_file()]
     return len(sizes), sum(sizes)
 
 
 def quota() -> int:
-    """Bytes that one owner may keep here: INFLUENCE_QUOTA_GB, or 5 GB."""
+    """Bytes that one owner may store here: INFLUENCE_QUOTA_GB, or 5 GB."""
     return int(_number("INFLUENCE_QUOTA_GB", 5) * 1e9)
 
 

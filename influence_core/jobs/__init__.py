@@ -1,1 +1,1 @@
-"""Long work as child processes: started, watched, stopped, resumed."""
+"""Jobs: long work in child processes that can be watched, stopped and resumed."""

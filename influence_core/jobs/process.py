@@ -1,4 +1,4 @@
-"""Which process works on a job, and how is it started and ended?"""
+"""The process of a job: starting it, checking it, ending it."""
 
 import os
 import re
@@ -13,11 +13,11 @@ from influence_core.run_files.folder import FOLDER_NAME
 from influence_core.system import locks as job_lock
 from influence_core.system.processors import cores
 
-_children: dict[int, subprocess.Popen[bytes]] = {}  # only to let the dead ones go
+_children: dict[int, subprocess.Popen[bytes]] = {}  # kept to collect the exit status of ended ones
 
 
 def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
-    """Start the child in a session of its own: neither Ctrl-C nor the end of the server reaches it."""
+    """Start the child in a separate session, so that neither Ctrl-C nor the end of the server reaches it."""
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
@@ -37,8 +37,8 @@ def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
     (folder / "pid").write_text(str(child.pid))
 
 
-def alive(folder: Path | str) -> bool:
-    """Whether the job's process lives, queued or running."""
+def is_running(folder: Path | str) -> bool:
+    """Whether the job's process exists, also while it waits in the queue."""
     for number, child in list(_children.items()):
         if child.poll() is not None:
             _children.pop(number, None)
@@ -46,23 +46,23 @@ def alive(folder: Path | str) -> bool:
 
 
 def kill(folder: Path | str) -> bool:
-    """End the job's processes at once, for a job that does not answer to cancel. False if it is not alive."""
+    """End the job's processes at once, for a job that does not react to cancel; False if it has no process."""
     folder = job_folder_at(folder)
     (folder / "cancel").touch()
     for _ in range(50):  # the starter may be about to write the process number
-        if not alive(folder):
+        if not is_running(folder):
             return False
         if _ended_group(folder):
             return True
         time.sleep(0.02)
-    raise JobError(f"The job in {folder} does not say which process it is. End its process by hand.")
+    raise JobError(f"The job in {folder} has written no process number. End its process by hand.")
 
 
 def _ended_group(folder: Path) -> bool:
-    """End the job's process group, data loaders included. It is still the job's: the lock is held."""
+    """End the job's process group, data loaders included; the held lock shows that the number is still the job's."""
     try:
         number = int((folder / "pid").read_text())
-        if number > 1:  # 0 and 1 would be ourselves and everybody
+        if number > 1:  # 0 would end this process's own group, 1 every process
             os.killpg(number, signal.SIGKILL)
         return number > 1
     except (FileNotFoundError, ValueError, ProcessLookupError):
@@ -70,7 +70,7 @@ def _ended_group(folder: Path) -> bool:
 
 
 def limit() -> int:
-    """How many jobs may run at the same time: INFLUENCE_JOBS, or one."""
+    """Number of jobs that may run at the same time: INFLUENCE_JOBS, or one."""
     text = os.environ.get("INFLUENCE_JOBS", "1")
     if not re.fullmatch(r"[1-9]\d?", text):
         raise JobError(f"INFLUENCE_JOBS is {text!r}; expected a whole number from 1 to 99.")
@@ -78,7 +78,11 @@ def limit() -> int:
 
 
 def run_folder_at(folder: Path | str) -> Path:
-    """An existing folder whose name cannot lead elsewhere."""
+    """Check that a run folder exists and that its name is safe in a path.
+
+    Raises:
+        JobError: a name that could lead elsewhere, or no such folder.
+    """
     folder = Path(folder)
     if not FOLDER_NAME.fullmatch(folder.name):
         raise JobError(f"{folder.name!r} cannot be the folder name of a run. Choose a run from the list.")
@@ -88,10 +92,14 @@ def run_folder_at(folder: Path | str) -> Path:
 
 
 def job_folder_at(folder: Path | str) -> Path:
-    """A run folder that was made by submit."""
+    """Check that a run folder was made by submit.
+
+    Raises:
+        JobError: as `run_folder_at`, or a folder without job.json.
+    """
     folder = run_folder_at(folder)
     if not (folder / "job.json").is_file():
         raise JobError(
-            f"{folder} has no job.json: it was not started as a job, so it cannot be steered as one."
+            f"{folder} has no job.json: it was not started as a job, so it cannot be controlled as one."
         )
     return folder

@@ -1,10 +1,10 @@
-"""Predictions and verifications as jobs: beside the run they belong to, in the same queue as analyses.
+"""Predictions and verifications as jobs, in the folder of their run and in the same queue as analyses.
 
     RUN/advice/job.json              kind "predict": influence under candidate labels (repair/predicted_effects.py)
-    RUN/verifications/<n>/job.json   kind "verify": the changes frozen in changes.parquet when it was asked for, so
-                                     that decisions made while it waits or works are not mixed in
+    RUN/verifications/<n>/job.json   kind "verify": its changes are frozen in changes.parquet on submission, so that
+                                     later decisions do not change them
 
-The job's own process, lock, progress, cancel and resume are those of submission.py.
+Process, lock, progress, cancel and resume are those of submission.py.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ PREDICT, VERIFY = "predict", "verify"
 
 
 def submit_prediction(run: Run, *, also: tuple[str, ...] = ()) -> Path:
-    """Start a job that prepares predictions for the samples in doubt and those in `also`; returns its folder."""
+    """Start a job that computes predictions for the samples in doubt and those in `also`; returns its folder."""
     folder = run.path / "advice"
     folder.mkdir(exist_ok=True)
     atomic.write_json(folder / "job.json", _job(PREDICT, also=list(also)))
@@ -31,7 +31,10 @@ def submit_prediction(run: Run, *, also: tuple[str, ...] = ()) -> Path:
 
 
 def submit_verification(run: Run, repair: Repair, **settings: Any) -> Path:
-    """Start a job that verifies a repair; settings are keywords of verify that JSON can hold, recipe as its fields."""
+    """Start a job that verifies a repair; returns its folder.
+
+    settings: keywords of verify as JSON, a recipe as its fields.
+    """
     folder = new_folder(run)
     write_parquet(repair.changes.reset_index(), folder / CHANGES)
     facts = {"name": repair.name, "run": repair.run, "made": repair.made}
@@ -42,25 +45,25 @@ def submit_verification(run: Run, repair: Repair, **settings: Any) -> Path:
 
 
 def kind_of(folder: Path) -> str:
-    """What the job of this folder does: analyse, record, predict or verify."""
+    """Kind of the job in this folder: analyse, record, predict or verify."""
     content = atomic.read_json(folder / "job.json")
     return str(content.get("kind") or content.get("work", "analyse"))
 
 
 def name_of(folder: Path) -> str:
-    """What a verification job changes, in words."""
+    """Name of the repair that a verification job tests."""
     return str(atomic.read_json(folder / "job.json")["repair"]["name"])
 
 
 def title_of(folder: Path) -> str:
-    """What a job of a repair does, in words."""
+    """Title of a prediction or verification job, for the screen."""
     if kind_of(folder) == PREDICT:
         return "Trying every candidate label"
     return f"Verifying {name_of(folder)}"
 
 
 def active(run_folder: Path) -> list[Path]:
-    """Folders of the predictions and verifications of a run that are queued or at work."""
+    """Folders of the predictions and verifications of a run that are queued or running."""
     places = [run_folder / "advice" / "job.json", *sorted(run_folder.glob("verifications/*/job.json"))]
     return [path.parent for path in places if path.exists() and jobs.status(path.parent).active]
 

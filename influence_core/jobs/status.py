@@ -1,7 +1,7 @@
-"""How a job is doing, and how long until it begins.
+"""State of jobs: progress, place in the queue, and end.
 
-run.json says how it ended, its lock whether it lives, progress.json how far it is. A job without an end, and whose lock
-nobody holds, was interrupted: it died without a word.
+run.json holds the end, the lock shows whether the process exists, progress.json holds the progress. A job without an
+end whose lock is free was interrupted.
 """
 
 import os
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from influence_core.jobs.process import alive, run_folder_at
+from influence_core.jobs.process import is_running, run_folder_at
 from influence_core.run_files.folder import read_description
 from influence_core.run_files.progress import read_progress
 from influence_core.system import locks as job_lock
@@ -20,17 +20,17 @@ PLACES = ("*/job.json", "*/advice/job.json", "*/verifications/*/job.json")
 SHOWN_LINES, SHOWN_BYTES = 20, 8_000  # of the log
 STARTING, SILENT = 10.0, 120.0  # seconds
 INTERRUPTED = (
-    "The job ended without a word: the system stopped it, often for lack of memory, or the machine was "
-    "restarted. Finished shards are kept: resume it, with a smaller batch size if it was memory."
+    "The job ended without a message: the system stopped it, often for lack of memory, or the machine was "
+    "restarted. Finished shards are kept: resume it, with a smaller batch size if memory was the reason."
 )
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job is doing. `state` is queued, running, finished, cancelled, failed or interrupted.
+    """The state of a job: queued, running, finished, cancelled, failed or interrupted.
 
-    `fraction` is of the whole run; `eta` in seconds, None while unknown; `position` is 1 for the job
-    that starts next; `log` holds the last lines when the job failed or was interrupted. A run
+    `fraction` is of the whole run; `rate` in units of the stage per second; `eta` in seconds, None while unknown.
+    `position` is 1 for the job that starts next. `log` holds the last lines if the job failed or was interrupted. A run
     made without a job is not `steerable`: it can be watched, not cancelled or launched.
     """
 
@@ -54,17 +54,17 @@ class JobStatus:
 
     @property
     def active(self) -> bool:
-        """Whether it is worth looking again soon."""
+        """Whether the job is queued or running, so that its state will change."""
         return self.state in WAITING
 
     @property
     def resumable(self) -> bool:
-        """Whether launch would continue it."""
+        """Whether launch would continue the job."""
         return self.steerable and self.state in {"cancelled", "failed", "interrupted"}
 
 
 def status(folder: Path | str) -> JobStatus:
-    """How a job is doing, as one consistent answer. Also answers for runs that were made without a job."""
+    """Read the state of a job, or of a run that was made without a job."""
     folder = run_folder_at(folder)
     steerable = (folder / "job.json").exists()
     state, reason = _state(folder) if steerable else _state_of_a_run(folder)
@@ -85,7 +85,7 @@ def status(folder: Path | str) -> JobStatus:
 
 
 def queue(root: Path | str) -> list[str]:
-    """Folders, relative to the root, of the jobs that wait for their turn, the next one first."""
+    """Folders, relative to the root, of the queued jobs, the next one first."""
     waiting = []
     for path in (path for places in PLACES for path in Path(root).glob(places)):
         progress = read_progress(path.parent) or {}
@@ -95,7 +95,7 @@ def queue(root: Path | str) -> list[str]:
 
 
 def runs_root_of(folder: Path) -> Path:
-    """The root whose queue a job stands in: jobs on a finished run live inside its folder."""
+    """The root whose queue a job is in; jobs on a finished run are inside the run's folder."""
     run = next((parent for parent in folder.parents[:2] if (parent / "run.json").exists()), folder)
     return run.parent
 
@@ -116,28 +116,28 @@ def run_state(folder: Path) -> str | None:
 
 
 def end_of(folder: Path) -> tuple[str, str | None] | None:
-    """How work ended, finished, cancelled or failed, and why; None while it has no end."""
+    """The end of a job (finished, cancelled or failed) and its reason; None while it has not ended."""
     if (folder / "run.json").exists():
-        said, reason = read_description(folder), "reason"
-    else:  # work without a run of its own, or whose run had not begun
-        said, reason = read_progress(folder) or {}, "message"
-    return (said["state"], said.get(reason)) if said.get("state") in ENDS else None
+        record, reason = read_description(folder), "reason"
+    else:  # work without its own run, or whose run had not begun
+        record, reason = read_progress(folder) or {}, "message"
+    return (record["state"], record.get(reason)) if record.get("state") in ENDS else None
 
 
 def _state(folder: Path) -> tuple[str, str | None]:
-    """State and reason; looked at twice when nobody holds the lock: a job may begin or end between two looks."""
+    """State and reason; read twice if the lock is free, because a job may begin or end between two reads."""
     for _ in range(2):
-        living = alive(folder)
+        running = is_running(folder)
         if (end := end_of(folder)) is not None:
             return end
         progress = read_progress(folder)
-        if living or (progress is None and _age(folder / "job.json") < STARTING):
+        if running or (progress is None and _age(folder / "job.json") < STARTING):
             return (progress["state"] if progress else "queued"), None
     return ("cancelled", None) if (folder / "cancel").exists() else ("interrupted", INTERRUPTED)
 
 
 def _state_of_a_run(folder: Path) -> tuple[str, str | None]:
-    """Without a job nobody holds the lock: a run that reports nothing any more is taken for interrupted."""
+    """State and reason of a run without a job, which holds no lock: silent for long, it counts as interrupted."""
     silent = _age(folder / "progress.json") > SILENT and _age(folder / "run.json") > SILENT
     if (end := end_of(folder)) is not None:
         return end
@@ -145,7 +145,7 @@ def _state_of_a_run(folder: Path) -> tuple[str, str | None]:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was written; endless when it is not there."""
+    """Seconds since a file was written; infinite if it does not exist."""
     return time.time() - path.stat().st_mtime if path.exists() else float("inf")
 
 

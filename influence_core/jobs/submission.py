@@ -1,16 +1,16 @@
-"""How does long work run, so that no click, reload, crash or restart of the server loses it?
+"""Jobs that survive a click, a reload, a crash or a restart of the server: submit, launch, cancel, read.
 
-One detached child process per job; all truth is in the run folder, so that every browser sees the same:
+Each job is a detached child process. Its whole state is in the run folder, so that every browser shows the same:
 
-    job.json        what to do (JobSpec); written once
-    lock            held by the child for all its life, handed over by the starter (system/locks.py)
-    progress.json   queued or running, how far and how fast (run_files/progress.py)
-    run.json        how it ended: finished, cancelled or failed (run_files/folder.py)
-    cancel          a flag: a person asked to stop
-    log.txt, pid    what the child printed; its process group
+    job.json        the task (JobSpec); written once
+    lock            held by the child for its whole life, handed over by the starter (system/locks.py)
+    progress.json   queued or running, progress and speed (run_files/progress.py)
+    run.json        the end: finished, cancelled or failed (run_files/folder.py)
+    cancel          a flag: stop requested
+    log.txt, pid    output of the child; its process group
 
-Everything but a finished job can be launched again and goes on from its last shard.
-This module knows neither Streamlit nor torch; the child is worker/child.py.
+A job that is not finished can be launched again and continues from its last shard.
+This module imports neither Streamlit nor torch; the child is worker/child.py.
 """
 
 import os
@@ -24,7 +24,7 @@ from typing import Any
 
 from influence_core.errors import JobError
 from influence_core.jobs import process as job_process
-from influence_core.jobs.process import alive, job_folder_at, kill, limit
+from influence_core.jobs.process import is_running, job_folder_at, kill, limit
 from influence_core.jobs.status import JobStatus, end_of, queue, run_state, status
 from influence_core.run_files.folder import continue_run
 from influence_core.run_files.progress import read_progress, write_progress
@@ -35,8 +35,8 @@ from influence_core.system.times import utc_now
 __all__ = [
     "JobSpec",
     "JobStatus",
-    "alive",
     "cancel",
+    "is_running",
     "kill",
     "launch",
     "limit",
@@ -46,26 +46,26 @@ __all__ = [
     "submit",
 ]
 
-ENDING = 5.0  # seconds a process may take to end on a busy machine
+ENDING = 5.0  # longest time a process takes to end on a busy machine, in seconds
 JAIL = jail.__file__
 WORKER = (sys.executable, "-I", JAIL, sys.executable, "-P", "-m", "influence_core.worker")
-"""In an empty network where the system permits one: the work reads strangers' files, and needs none."""
+"""Without a network if the system permits that: the work reads files of unknown origin, and needs no network."""
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What to analyse.
+    """The task of a job.
 
     Args:
         dataset: Path for open_dataset.
         model: Path for open_model.
-        name: What to call the run; its folder gets a name like it.
-        work: What to do, "analyse", or "record" a training for the Dynamics page.
-        settings: Keywords of analyze, such as objectives.
+        name: Name of the run; its folder gets a similar name.
+        work: "analyse", or "record" a training for the Dynamics page.
+        settings: Keywords of analyze, such as objectives; the fields of a Recipe for "record".
         dataset_options: Keywords of open_dataset, such as skip_unreadable.
         model_options: Keywords of open_model, such as architecture.
-        recipe: Keywords of training.Recipe: first train a small network on the data, and keep it in the folder `model`.
-        upload: Id of the upload the data came with; the run is seen and deleted with it (intake/uploads.py).
+        recipe: Keywords of training.Recipe: first train a small network on the data, and save it in the folder `model`.
+        upload: Id of the upload the data came with; the run is shared and deleted with it (intake/uploads.py).
     """
 
     dataset: str
@@ -80,7 +80,7 @@ class JobSpec:
 
 
 def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) -> str:
-    """Make a new run folder for a job, start the job, and return the folder's name."""
+    """Create a run folder for a job, start the job, and return the folder's name."""
     spec = _checked(spec)
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,10 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
 
     Args:
         folder: The run folder, made by submit.
-        command: What to run; it gets the folder and the descriptor of the lock as arguments.
+        command: The command to run; it gets the folder and the descriptor of the lock as arguments.
 
     Returns:
-        False when it is already queued or running; nothing was started then.
+        False if the job is already queued or running; nothing was started then.
     """
     folder = job_folder_at(folder)
     if (descriptor := _lock_of(folder)) is None:
@@ -111,16 +111,16 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
         for stale in ("cancel", "pid"):
             (folder / stale).unlink(missing_ok=True)
         earlier = read_progress(folder) or {}
-        kept = {name: earlier[name] for name in ("fraction", "stage_count") if name in earlier}
-        write_progress(folder, {**kept, "state": "queued", "queued": utc_now()})
+        progress = {name: earlier[name] for name in ("fraction", "stage_count") if name in earlier}
+        write_progress(folder, {**progress, "state": "queued", "queued": utc_now()})
         job_process.start(folder, descriptor, command)
     finally:
-        os.close(descriptor)  # the child has its own copy of the lock; ours must not outlive it
+        os.close(descriptor)  # the child has its own copy of the lock; this one must not outlive it
     return True
 
 
 def _lock_of(folder: Path) -> int | None:
-    """The job's lock. A child that has said its last word holds it a moment longer, until its process has ended."""
+    """The job's lock; None while the job is active. An ended job is waited for: its process holds the lock a moment."""
     deadline = time.monotonic() + ENDING
     while (descriptor := job_lock.acquire(folder / "lock")) is None:
         if end_of(folder) is None or time.monotonic() > deadline:
@@ -129,18 +129,18 @@ def _lock_of(folder: Path) -> int | None:
 
 
 def cancel(folder: Path | str) -> None:
-    """Ask the job to stop; it does within 2 seconds, and keeps its finished shards. Returns at once."""
+    """Request the job to stop, and return at once; it stops within 2 seconds and keeps its finished shards."""
     (job_folder_at(folder) / "cancel").touch()
 
 
 def read_job(folder: Path | str) -> JobSpec:
-    """What the job of a folder was asked to do."""
+    """Read the task of a job."""
     content = atomic.read_json(job_folder_at(folder) / "job.json")
     return JobSpec(**{name: content[name] for name in JobSpec.__match_args__ if name in content})
 
 
 def _checked(spec: JobSpec) -> JobSpec:
-    """Paths as the child will see them, wherever it was started from."""
+    """The task with absolute paths that exist, valid from any working directory."""
     absolute = {name: os.path.abspath(getattr(spec, name)) for name in ("dataset", "model")}
     for name, path in absolute.items():
         if not os.path.exists(path):
@@ -151,7 +151,7 @@ def _checked(spec: JobSpec) -> JobSpec:
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """A folder nobody has: the name made fit for a path, with a number when it is taken."""
+    """Create a folder: the name made fit for a path, with a number if it is taken."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:80] or "run"
     for number in range(1, 10_000):
         folder = root / (stem if number == 1 else f"{stem}-{number}")

@@ -1,1 +1,1 @@
-"""How a model is trained here, and what happened to each sample meanwhile."""
+"""Seeded training of a model, and a record of what happens to each sample meanwhile."""

@@ -1,4 +1,4 @@
-"""How was each sample learned? One table of a recording: a row a sample, from what was seen over the epochs.
+"""Training dynamics: one row a sample, from the recorded numbers of every epoch.
 
     confidence    mean over epochs of p(given label) = exp(-loss)         Swayamdipta et al. 2020, arXiv 2009.10795
     variability   its standard deviation over epochs                       the same
@@ -9,8 +9,8 @@
     influence     mean over epochs, positive = helpful (where it was recorded)
     kept          mean share of steps that a filter let through (where one was on)
 
-Read from the training step itself, as the sources do. Epochs that did not see a sample are left out of its numbers.
-Only one epoch is in memory at a time.
+As in the sources, loss and margin are those of the training step itself. Epochs that did not see a sample are left out
+of its numbers. Only one epoch is in memory at a time.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from influence_core.errors import RunError
 from influence_core.training.recorder import COLUMNS, Recording
 
 FEWEST = 3
-"""Epochs before standard deviation and forgetting say anything."""
+"""Fewest epochs from which standard deviation and forgetting are meaningful."""
 
 
 def training_dynamics(recording: Recording) -> pd.DataFrame:
@@ -31,24 +31,24 @@ def training_dynamics(recording: Recording) -> pd.DataFrame:
     """
     if recording.epochs < FEWEST:
         raise RunError(
-            f"The recording in {recording.folder} has {recording.epochs} epochs; how samples are learned shows from "
-            f"{FEWEST} on. Train longer, or wait for the next epoch."
+            f"The recording in {recording.folder} has {recording.epochs} epochs; training dynamics need at least "
+            f"{FEWEST}. Train longer, or wait for the next epoch."
         )
     n = int(recording.facts["n"])
     mean = {name: _Mean(n) for name in ("confidence", "aum", "influence", "kept")}
     forgotten, learned = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    ever, before = np.zeros(n, bool), np.zeros(n, bool)
+    ever, right_before = np.zeros(n, bool), np.zeros(n, bool)
     for number in range(1, recording.epochs + 1):
-        seen = dict(zip(COLUMNS, recording.epoch(number), strict=True))
-        mean["confidence"].add(np.exp(-seen["loss"].astype(np.float64)))
-        mean["aum"].add(seen["margin"])
-        mean["influence"].add(seen["influence"])
-        mean["kept"].add(seen["kept"])
-        right = np.where(np.isnan(seen["margin"]), before, seen["margin"] > 0)  # not seen: as it was
-        forgotten += before & ~right
+        epoch = dict(zip(COLUMNS, recording.epoch(number), strict=True))
+        mean["confidence"].add(np.exp(-epoch["loss"].astype(np.float64)))
+        mean["aum"].add(epoch["margin"])
+        mean["influence"].add(epoch["influence"])
+        mean["kept"].add(epoch["kept"])
+        right = np.where(np.isnan(epoch["margin"]), right_before, epoch["margin"] > 0)  # not seen: unchanged
+        forgotten += right_before & ~right
         learned = np.where(right, np.where(learned > 0, learned, number), 0)
         ever |= right
-        before = right
+        right_before = right
     columns = {
         "confidence": mean["confidence"].value(),
         "variability": mean["confidence"].spread(),
@@ -64,17 +64,17 @@ def training_dynamics(recording: Recording) -> pd.DataFrame:
 
 
 class _Mean:
-    """Mean and standard deviation of what is not NaN, one epoch at a time (Welford)."""
+    """Running mean and standard deviation (n,) without NaN, one epoch at a time (Welford)."""
 
     def __init__(self, n: int) -> None:
         self.count, self.mean, self.square = np.zeros(n), np.zeros(n), np.zeros(n)
 
     def add(self, values: np.ndarray) -> None:
-        there = ~np.isnan(values)
-        self.count += there
-        step = np.where(there, values - self.mean, 0.0)
+        measured = ~np.isnan(values)
+        self.count += measured
+        step = np.where(measured, values - self.mean, 0.0)
         self.mean += step / np.maximum(self.count, 1)
-        self.square += step * np.where(there, values - self.mean, 0.0)
+        self.square += step * np.where(measured, values - self.mean, 0.0)
 
     def value(self) -> np.ndarray:
         return np.where(self.count > 0, self.mean, np.nan)

@@ -1,8 +1,8 @@
-"""No model yet: which small network can learn this data in minutes, so that a person with only images can start?
+"""A first model for data that comes without one: a small network, trained in minutes.
 
-Pictures: `small_cnn` on at most 64 x 64 pixels; rows of numbers: `mlp`. Normalised by the training data's own mean and
-standard deviation, trained by the recipe of train.py on the training split as it is, wrong labels included: what the
-model learned from them is what the analysis looks for. No number of it was tuned on anybody's test data.
+Pictures: `small_cnn` on at most 64 x 64 pixels; rows of numbers: `mlp`. Inputs are normalised by the mean and standard
+deviation of the training split. The training split is learned as it is (train.py), wrong labels included: the analysis
+looks for what the model learned from them. No number was tuned on test data.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,30 +19,37 @@ from influence_core.training.train import Recipe, train
 
 SMALLEST, LARGEST = 16, 64
 STEPS = 1_500
-"""Descent steps that are aimed at: half a minute to three minutes on two cores."""
+"""Target number of descent steps: half a minute to three minutes on two cores."""
 EPOCHS = (5, 40)
 
 
 def small_network(dataset: Dataset, *, seed: int = 0) -> OpenedModel:
-    """Build an untrained network that fits the dataset, seeded."""
+    """Build an untrained network for the dataset; the seed decides its weights."""
     facts = appearance(dataset.train)
     if dataset.train.kind == "array":
         architecture = "mlp"
-        how = Preprocessing(facts["features"], None, tuple(facts["mean"]), tuple(facts["std"]))
+        preprocessing = Preprocessing(facts["features"], None, tuple(facts["mean"]), tuple(facts["std"]))
     else:
         architecture = "small_cnn"
         side = min(LARGEST, max(SMALLEST, min(facts["size"])))
-        how = Preprocessing(facts["channels"], (side, side), tuple(facts["mean"]), tuple(facts["std"]))
+        preprocessing = Preprocessing(
+            facts["channels"], (side, side), tuple(facts["mean"]), tuple(facts["std"])
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(
-            architecture, classes=len(dataset.classes), channels=how.channels, size=how.size
+            architecture,
+            classes=len(dataset.classes),
+            channels=preprocessing.channels,
+            size=preprocessing.size,
         )
-    return OpenedModel(network, classes=dataset.classes, preprocessing=how, architecture=architecture)
+    return OpenedModel(
+        network, classes=dataset.classes, preprocessing=preprocessing, architecture=architecture
+    )
 
 
 def recipe_for(samples: int, options: Mapping[str, Any]) -> Recipe:
-    """About STEPS steps, in whole epochs; `options` are keywords of Recipe and win."""
+    """A recipe of about STEPS steps, in whole epochs; `options` (keywords of Recipe) take precedence."""
     size = int(options.get("batch_size", 64))
     steps = -(-samples // size)
     epochs = min(EPOCHS[1], max(EPOCHS[0], round(STEPS / steps)))
@@ -52,21 +59,21 @@ def recipe_for(samples: int, options: Mapping[str, Any]) -> Recipe:
 def trained_model(
     dataset: Dataset, options: Mapping[str, Any], folder: Path, report: Callable[[str, int, int], None]
 ) -> OpenedModel:
-    """Train a small network and keep it in `folder`; one that was finished there before a stop is opened instead.
+    """Train a small network and save it in `folder`; a network already saved there is opened instead.
 
     Args:
-        dataset: Its training split is learned, as it is.
+        dataset: Its training split is learned as it is.
         options: Keywords of Recipe; may be empty.
-        folder: Where model.safetensors and model.json are kept.
+        folder: Folder of model.safetensors and model.json.
         report: Called as (stage, done, total); may raise Cancelled.
     """
-    kept = folder / "model.safetensors"
-    if kept.exists() and kept.with_name("model.json").exists():
+    weights = folder / "model.safetensors"
+    if weights.exists() and weights.with_name("model.json").exists():
         report(TRAINING[0], 1, 1)
-        return open_model(kept)
+        return open_model(weights)
     recipe = recipe_for(len(dataset.train), options)
     model = small_network(dataset, seed=recipe.seed)
     train(model, dataset.train, recipe, on_progress=lambda _, done, total: report(TRAINING[0], done, total))
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(model, kept)
+    save_model(model, weights)
     return model.eval()

@@ -1,4 +1,4 @@
-"""Which samples help right now, while the model is being trained? Scores for every batch of any PyTorch loop.
+"""Online valuation: influence scores for every batch of any PyTorch training loop.
 
     valuation = ic.OnlineValuation(model, validation, samples=train, out="values")               # 1
     for rows, inputs, labels in loader:
@@ -9,12 +9,13 @@
         valuation.end_epoch()                                                                    # 3, after each epoch
     valuation.close()                                                                            # 4
 
-method="layer_aware" (arXiv 2510.16007, layer_aware.py) listens to the forward pass that the step makes anyway,
-so a score costs a few small products. The validation matrix is made of `validation_batch` samples every `refresh` steps
-and averaged with the ones before. Without validation samples the batch's other samples take their place.
+method="layer_aware" (arXiv 2510.16007, layer_aware.py) reads the forward pass of the training step, so scores cost a
+few small products. Every `refresh` steps a validation matrix is computed from `validation_batch` samples and averaged
+with the earlier ones. Without validation samples the batch's other samples take their place.
 method="last_layer": the same for the last layer called, where it is exact.
-method="ghost": the exact product of the gradients of all layers in evaluation mode by the engine's sweep, with the
-gradient of all validation samples, made anew every `refresh` steps: the truth beside the two, several steps' time.
+method="ghost": the exact product of the gradients of all layers in evaluation mode, by the engine's sweep. The gradient
+of all validation samples is recomputed every `refresh` steps. This is the reference for the other two, and takes the
+time of several steps.
 """
 
 from collections.abc import Sequence
@@ -42,14 +43,14 @@ from influence_core.training.recorder import Recorder
 
 Method = Literal["layer_aware", "last_layer", "ghost"]
 MEMORY = 0.5
-"""Share of the earlier validation matrices in the current one: averages two refreshes' worth of samples."""
+"""Weight of the earlier validation matrices in the current one: averages about two refreshes."""
 FOLD = 64
 """Ranks agree with the exact ones to 0.93 to 0.95 on a decoder of 1,000 words (32: 0.88 to 0.92, 256: 0.97 to 0.99)."""
 
 
 @final
 class OnlineValuation:
-    """Scores batches while a model is trained, and writes them down; see the module. Use as a context, or close it."""
+    """Scores of batches during training, recorded on request; see the module. Use as a context manager, or close it."""
 
     def __init__(
         self,
@@ -66,19 +67,20 @@ class OnlineValuation:
         samples: Dataset | None = None,
         out: str | Path | None = None,
     ) -> None:
-        """Listen to a model, which stays as it is.
+        """Attach hooks to a model; its weights and mode stay unchanged.
 
         Args:
-            validation: held-out samples to be measured by; None for the leave-one-out form inside each batch.
-            layers: paths of linear and convolution layers; None for all that train.
-            fold: numbers that stand for the inputs of all layers at one position of a sequence (layer_aware.folded);
-                the fewer the cheaper, the more the closer. None for all of them: exact, and several steps' time.
-            refresh: steps after which the validation samples are looked at again.
-            validation_batch: how many at a time, in a seeded order, all of them in turn.
-            samples, out: the training samples and a folder, to write every epoch down (recorder.py).
+            validation: held-out samples that influence is measured on; None for the leave-one-out form in each batch.
+            layers: paths of linear and convolution layers; None for all trainable ones.
+            fold: numbers that the inputs of all layers at one position of a sequence are folded to
+                (layer_aware.folded). Fewer are cheaper, more are closer to exact. None keeps all of them: exact, in
+                the time of several steps.
+            refresh: steps between two computations of the validation matrix.
+            validation_batch: validation samples a computation, in a seeded order, all of them in turn.
+            samples, out: the training samples, and the folder that every epoch is recorded in (recorder.py).
 
         Raises:
-            InfluenceError: a method that is not known, no validation sample, `out` without `samples`.
+            InfluenceError: an unknown method, no validation sample, `out` without `samples`.
         """
         if method not in ("layer_aware", "last_layer", "ghost"):
             raise InfluenceError(
@@ -95,7 +97,7 @@ class OnlineValuation:
         if fold is not None and fold < 1:
             raise InfluenceError(f"fold={fold}; expected 1 or more numbers, or None to fold nothing.")
         if (out is None) != (samples is None):
-            raise InfluenceError("`out` needs `samples`, for their ids and labels, and the other way round.")
+            raise InfluenceError("`out` needs `samples`, for their ids and labels, and vice versa.")
         self.model, self.validation, self.method = model, fitted(validation, model), method
         self.refresh, self.validation_batch = refresh, validation_batch
         self.fold = fold if method == "layer_aware" else None
@@ -119,34 +121,32 @@ class OnlineValuation:
             self._recorder = Recorder(out, adapted(samples).ids, labels, settings=settings)
 
     def score(self, outputs: Tensor, labels: Tensor, rows: Any = None) -> Tensor:
-        """Influence of each sample of the batch that the model has just seen, (b,); positive = helpful.
+        """Influence of each sample of the batch that the model has just read, (b,); positive = helpful.
 
-        Call it after model(inputs) and before the optimizer's step. outputs: as returned, their graph is not touched.
-        rows: (b,) positions of these samples in `samples`; needed to write them down.
+        Call it after model(inputs) and before the optimizer's step. outputs: as returned; their graph is not touched.
+        rows: (b,) positions of these samples in `samples`; needed to record the scores.
 
         Raises:
             LayerError: the model was not run since the last call, or its layers' rows are not samples.
         """
-        heard, inputs = self._heard(), self._inputs.inputs
+        layer_inputs, inputs = self._by_layer(), self._inputs.inputs
         if self.method == "ghost":
-            found = self._ghost(inputs, labels)
+            scores = self._ghost(inputs, labels)
         else:
             d = layer_aware.output_gradient(outputs, labels, self._loss)
-            batch = layer_aware.pairs(d, heard, self.fold)
-            found = (
+            batch = layer_aware.pairs(d, layer_inputs, self.fold)
+            scores = (
                 self._against_validation(batch)
                 if self.validation is not None
                 else layer_aware.leave_one_out(batch)
             )
         self.steps += 1
-        self.scores = found
+        self.scores = scores
         if self._recorder is not None:
             if rows is None:
-                raise InfluenceError(
-                    "The scores are to be written down, but whose? Give rows=, their positions."
-                )
-            self._recorder.batch(rows, outputs, labels, values=found, kept=found > 0)
-        return found
+                raise InfluenceError("Recording the scores needs the positions of their samples. Give rows=.")
+            self._recorder.batch(rows, outputs, labels, values=scores, kept=scores > 0)
+        return scores
 
     def kept(self, losses: Tensor) -> Tensor:
         """The mean loss of the samples whose last score is above zero; zero with a graph when there is none.
@@ -162,12 +162,12 @@ class OnlineValuation:
         return losses[survivors].mean() if survivors.any() else 0 * losses.sum()
 
     def end_epoch(self) -> None:
-        """Write the epoch down; nothing without `out`."""
+        """Record the epoch; does nothing without `out`."""
         if self._recorder is not None:
             self._recorder.end_epoch()
 
     def close(self) -> None:
-        """Take every hook away and end the recording."""
+        """Remove every hook and end the recording."""
         self._inputs.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -176,7 +176,7 @@ class OnlineValuation:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """As `close`; after an error the recording stays unfinished."""
+        """Close; after an error the recording stays unfinished."""
         self._inputs.close()
         if self._recorder is not None and error is None:
             self._recorder.close()
@@ -191,17 +191,17 @@ class OnlineValuation:
         return layer_aware.products(batch, self._sums)
 
     def _validation_sums(self) -> list[Tensor]:
-        """mean over the next validation samples of d a^T, one (c, f) for each pair; the model in evaluation mode."""
+        """Mean over the next validation samples of d a^T, one (c, f) a pair, with the model in evaluation mode."""
         rows = self._next_rows()
         with scoring(self.model), torch.no_grad():
             (batch,) = loop.batches(chosen(self.validation, rows), len(rows), like=self.model)  # pyright: ignore
             outputs = loop.forward(self.model, batch.inputs)
             d = layer_aware.output_gradient(outputs, batch.labels, self._loss) / len(rows)
-        return layer_aware.summed(layer_aware.pairs(d, self._heard(), self.fold))
+        return layer_aware.summed(layer_aware.pairs(d, self._by_layer(), self.fold))
 
-    def _heard(self) -> dict[str, Heard]:
-        heard = self._inputs.collect()
-        return heard if self.method != "last_layer" else dict([list(heard.items())[-1]])
+    def _by_layer(self) -> dict[str, Heard]:
+        layer_inputs = self._inputs.collect()
+        return layer_inputs if self.method != "last_layer" else dict([list(layer_inputs.items())[-1]])
 
     def _next_rows(self) -> np.ndarray:
         assert self.validation is not None
@@ -220,7 +220,7 @@ class OnlineValuation:
                 self._direction = objective_gradient(self.model, batch, loss=self._loss, batch_size=b)
             elif self.steps % self.refresh == 0:
                 self._direction = objective_gradient(self.model, self.validation, loss=self._loss)
-            found = sweep(
+            swept = sweep(
                 self.model,
                 batch,
                 directions=[self._direction],
@@ -229,16 +229,16 @@ class OnlineValuation:
                 batch_size=b,
                 precision=precision,
             )
-            products = found.products[:, 0]
+            products = swept.products[:, 0]
             if self.validation is None:
-                products = (b * products - found.grad_norms.square()) / (b - 1)
+                products = (b * products - swept.grad_norms.square()) / (b - 1)
             return products.to(labels.device)
         finally:
             self._inputs.pause(False)
 
 
 def label_texts(model: nn.Module, samples: Dataset) -> list[str]:
-    """As a run writes them, so that the Dynamics page finds its samples; a sequence of labels in one line."""
+    """Labels as a run stores them, which the Dynamics page matches samples by; a sequence of labels in one string."""
     names = classes_of(model, samples)
 
     def text(label: Any) -> str:
@@ -264,5 +264,5 @@ class Rows(Dataset):
 
 
 def chosen(samples: Dataset, rows: np.ndarray) -> Dataset:
-    """Some samples, in the order given; our own are read at once instead of one by one."""
+    """The samples at these positions, in this order; `Samples` are read in whole batches."""
     return samples.select(rows) if isinstance(samples, Samples) else Subset(samples, rows.tolist())

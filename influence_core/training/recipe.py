@@ -1,8 +1,7 @@
-"""How is a model trained here? A recipe: every choice that decides the weights, stored with what it made.
+"""Training recipes: every choice that decides the weights, stored beside the result.
 
-`suggested` chooses for a model and a number of samples. Its 320 steps at a high rate were chosen by validation accuracy
-on datasets of different kind, not on the demo alone: docs/detection.md, "The recipe of our own trainings". Every field
-can be changed.
+`suggested` gives a recipe for a model and a number of samples. Its 320 steps at a high learning rate were chosen by
+validation accuracy on datasets of different kinds: docs/detection.md, "The recipe of our own trainings".
 """
 
 from collections.abc import Mapping
@@ -28,11 +27,11 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. learning_rate is the highest one; the cosine schedule ends at zero.
+    """Settings of a training. learning_rate is the highest one; the cosine schedule ends at zero.
 
-    start: "scratch" = new weights drawn by the seed; "given" = fine-tune the weights as they are.
+    start: "scratch" = new weights drawn by the seed; "given" = fine-tune the existing weights.
     patience: epochs without a lower validation loss after which training stops; 0 = never.
-    precision: "bfloat16" computes layers in half the width where the processor is made for it. On one that is not it
+    precision: "bfloat16" computes layers in half the width on processors that support it. On one without support it
         was 8 times slower (AMD EPYC, small_cnn), so float32 is the default everywhere.
     """
 
@@ -50,27 +49,27 @@ class Recipe:
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
             raise ModelError(
-                f"{self} cannot be followed: epochs, batch_size and learning_rate must be positive."
+                f"{self} is not valid: expected epochs, batch_size and learning_rate above 0, weight_decay 0 or more."
             )
         if self.patience < 0:
             raise ModelError(f"patience is {self.patience}; expected 0 (never stop early) or more epochs.")
-        for name, known in CHOICES.items():
-            if (given := getattr(self, name)) not in known:
-                raise ModelError(f"No {name} is called {given!r}; expected {' or '.join(known)}.")
+        for name, allowed in CHOICES.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ModelError(f"No {name} is called {value!r}; expected {' or '.join(allowed)}.")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def recipe_from(content: Mapping[str, Any]) -> Recipe:
-    """The recipe of a stored or edited table of its fields.
+    """A recipe from its fields, stored or edited.
 
     Raises:
-        ModelError: a field that recipes do not have, or a value that cannot be followed.
+        ModelError: an unknown field, or a value outside its range.
     """
-    known = {field.name for field in fields(Recipe)}
-    if strange := sorted(set(content) - known):
-        raise ModelError(f"A recipe has no {', '.join(strange)}; it has {', '.join(sorted(known))}.")
+    names = {field.name for field in fields(Recipe)}
+    if strange := sorted(set(content) - names):
+        raise ModelError(f"A recipe has no {', '.join(strange)}; it has {', '.join(sorted(names))}.")
     try:
         return Recipe(**content)
     except TypeError as error:
@@ -78,7 +77,7 @@ def recipe_from(content: Mapping[str, Any]) -> Recipe:
 
 
 def suggested(parameters: int, n: int) -> Recipe:
-    """A recipe for n samples: small networks from scratch, large ones fine-tuned from the weights they have."""
+    """A recipe for n samples: small networks train from scratch, large ones are fine-tuned."""
     steps_per_epoch = max(1, -(-n // BATCH))
     epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / steps_per_epoch)))
     if parameters < SMALL:
@@ -87,12 +86,12 @@ def suggested(parameters: int, n: int) -> Recipe:
 
 
 def starting_model(model: "nn.Module", recipe: Recipe) -> "nn.Module":
-    """A model to be trained, as the recipe says where to start; the one given stays as it is.
+    """A new model to train, with the starting weights that the recipe names; `model` stays unchanged.
 
     Raises:
-        ModelError: "scratch" for a network that we cannot build anew, because it is code of one's own.
+        ModelError: "scratch" for a custom network, which cannot be rebuilt.
     """
-    import torch  # a page that only shows a recipe need not wait for it
+    import torch  # imported late: a page that only shows a recipe need not wait for it
 
     from influence_core.models.architectures import build_network
     from influence_core.models.opened import OpenedModel
@@ -102,7 +101,7 @@ def starting_model(model: "nn.Module", recipe: Recipe) -> "nn.Module":
     if not isinstance(model, OpenedModel):
         raise ModelError(
             f"{type(model).__name__} cannot be started from scratch: only networks with a name in architectures() can "
-            "be built anew. Give a recipe with start='given' to fine-tune the weights it has."
+            "be rebuilt. Give a recipe with start='given' to fine-tune the weights it has."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

@@ -1,9 +1,9 @@
-"""How is the training of a model repeated, so that every sample's way through it is on record?
+"""Training a model again while recording every sample, epoch by epoch.
 
-The weights of a finished model do not tell how they came about. So it is trained once more by our own trainer, from
-new weights where the network can be built anew, and each epoch is written down as it ends: every sample's loss and
-margin at the step that saw it, and its layer-aware influence on the validation loss at the end of the epoch (about one
-inference pass). Stopped at any moment it goes on after the last whole epoch.
+The weights of a finished model do not show how they were learned. So a copy is trained by train.py, as the recipe says
+from new or from the existing weights. Each epoch is recorded as it ends: every sample's loss and margin at its training
+step, and its layer-aware influence on the validation loss at the end of the epoch (about one inference pass). After a
+stop the training continues from the last whole epoch.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def recording_recipe(parameters: int, n: int) -> Recipe:
-    """As for a repair, but at least eight epochs: a curve of five points says little."""
+    """`suggested`, but at least eight epochs: a curve of five points shows little."""
     recipe = suggested(parameters, n)
     return Recipe(**{**recipe.to_json(), "epochs": max(8, recipe.epochs)})
 
@@ -36,12 +36,13 @@ def record_training(
     recipe: Recipe | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Recording:
-    """Train a copy of the model and record it; the model stays as it is.
+    """Train a copy of the model and record it; the model stays unchanged.
 
     Args:
         samples, val: training samples, in the order of the run, and those that influence is measured on.
-        folder: where to record; `recording_folder(run.path)` for the Dynamics page. An unfinished recording goes on.
-        recipe: how to train; default recording_recipe.
+        folder: folder of the recording; `recording_folder(run.path)` for the Dynamics page. An unfinished recording is
+            continued.
+        recipe: default: recording_recipe.
 
     Raises:
         RunError: the folder holds another recording. InfluenceError: as train.
@@ -58,7 +59,7 @@ def record_training(
 
     def write(epoch: Epoch) -> None:
         if epoch.number <= recorder.epochs:
-            return  # a resumed training tells of its earlier epochs again
+            return  # a resumed training reports its earlier epochs again
         rows = range(len(samples))
         influence = layer_aware_influence(learner, fitted, held_out)
         recorder.numbers(rows, loss=epoch.losses, margin=epoch.margins, influence=influence)

@@ -1,14 +1,14 @@
-"""What happened to every sample while a model was trained? Written down epoch by epoch, from any loop.
+"""Recordings of a training: every sample's loss, margin and influence, epoch by epoch, from any loop.
 
     recorder = Recorder(folder, ids, labels)
-    recorder.batch(rows, outputs, labels)        as often as batches come; values=(b,) for an influence
+    recorder.batch(rows, outputs, labels)        once a batch; values=(b,) for an influence
     recorder.end_epoch()                         one file an epoch, complete or absent
     recorder.close()
 
 The folder holds samples.parquet (sample_id, label), recording.json (state, epochs, settings) and epoch-0001.npy and so
-on, float32 (columns, n), NaN where a sample was not seen. Memory is one epoch's numbers, however long the training.
-A sample seen several times in an epoch is written with its mean. An unfinished recording of the same samples and
-settings is continued: epochs that are there stay as they are.
+on: float32 (columns, n), NaN where a sample was not seen. Only one epoch's numbers are in memory. A sample seen several
+times in an epoch is stored with its mean. An unfinished recording of the same samples and settings is continued; its
+existing epochs stay unchanged.
 """
 
 import hashlib
@@ -33,19 +33,19 @@ FOLDER = "recordings"
 
 
 def recording_folder(run: Path | str, name: str = "training") -> Path:
-    """Where a recording must be for the Dynamics page of a run to find it; `run` is the run's folder."""
+    """The folder of a recording that the Dynamics page of a run reads; `run` is the run's folder."""
     return Path(run) / FOLDER / name
 
 
 def recordings_of(run: Path | str) -> list[Path]:
-    """Folders of all recordings of a run, the newest first, also those that have only been asked for."""
+    """Folders of all recordings of a run, the newest first, also those that have not begun."""
     folders = [path for path in (Path(run) / FOLDER).glob("[!.]*") if path.is_dir()]
     return sorted(folders, key=lambda path: path.stat().st_ctime, reverse=True)
 
 
 @final
 class Recorder:
-    """Writes a recording; see the module."""
+    """A recording being written; see the module."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Recorder:
         *,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin in a new folder, or go on in an unfinished one.
+        """Begin a recording, or continue an unfinished one.
 
         Args:
-            folder: Made when missing. ids, labels: of the n samples, in the order of the rows told later.
+            folder: Created when missing. ids, labels: of the n samples, in the order that `rows` refer to.
             settings: How the model is trained; a recording is continued under the same settings only.
 
         Raises:
@@ -80,10 +80,10 @@ class Recorder:
         self._clear()
 
     def batch(self, rows: Any, outputs: Any, labels: Any, *, values: Any = None, kept: Any = None) -> None:
-        """One batch as the model saw it: rows (b,) in the order of ids, outputs (b, c) logits, labels (b,).
+        """Add one batch: rows (b,) in the order of ids, outputs (b, c) logits, labels (b,).
 
         For sequences outputs (b, t, c) and labels (b, t): the mean over positions, without those of a label below 0
-        (padding). values: influence (b,); kept: bool (b,). Tensors and arrays both do; they are read at once.
+        (padding). values: influence (b,); kept: bool (b,). Tensors or arrays; they are read at once.
         """
         logits, given = _array(outputs).astype(np.float64), _array(labels).astype(np.int64)
         if logits.ndim not in (2, 3) or given.shape != logits.shape[:-1]:
@@ -92,15 +92,17 @@ class Recorder:
                 "logits (b, c) with labels (b,), or (b, t, c) with (b, t). Use numbers(...) to record a loss and a "
                 "margin of your own."
             )
-        place = np.maximum(given, 0)[..., None]
-        own, others = np.take_along_axis(logits, place, -1)[..., 0], logits.copy()
-        np.put_along_axis(others, place, -np.inf, -1)
-        loss = np.logaddexp.reduce(logits, axis=-1) - own
-        loss, margin = (_over_positions(each, given >= 0) for each in (loss, own - others.max(-1)))
+        column = np.maximum(given, 0)[..., None]
+        label_logit, others = np.take_along_axis(logits, column, -1)[..., 0], logits.copy()
+        np.put_along_axis(others, column, -np.inf, -1)
+        loss = np.logaddexp.reduce(logits, axis=-1) - label_logit
+        loss, margin = (
+            _over_positions(numbers, given >= 0) for numbers in (loss, label_logit - others.max(-1))
+        )
         self.numbers(rows, loss=loss, margin=margin, influence=values, kept=kept)
 
     def numbers(self, rows: Any, **columns: Any) -> None:
-        """The same, from numbers of one's own: each (b,), by a name of COLUMNS; None is left out."""
+        """Add one batch of precomputed numbers, each (b,), by a name of COLUMNS; None is left out."""
         where = _array(rows).astype(np.int64)
         if len(where) and (where.min() < 0 or where.max() >= self.n):
             raise RunError(
@@ -113,7 +115,7 @@ class Recorder:
                 np.add.at(self._counts[place], where, 1)
 
     def end_epoch(self) -> None:
-        """Write what was seen since the last call as one epoch."""
+        """Write the batches since the last call as one epoch."""
         mean = np.full(self._sums.shape, np.nan, np.float32)
         np.divide(self._sums, self._counts, out=mean, where=self._counts > 0, casting="unsafe")
         with atomic.writing(_epoch_file(self.folder, self.epochs + 1)) as file:
@@ -123,7 +125,7 @@ class Recorder:
         self._clear()
 
     def close(self) -> None:
-        """Say that the training is over."""
+        """Mark the recording as finished."""
         self._write("finished")
 
     def _clear(self) -> None:
@@ -138,17 +140,17 @@ class Recorder:
         earlier = _described(self.folder)
         different = [name for name, value in self._facts.items() if earlier.get(name) != value]
         if earlier["state"] == "finished" or different:
-            what = (
+            content = (
                 f"a recording with another {' and '.join(different)}" if different else "a finished recording"
             )
-            raise RunError(f"{self.folder} holds {what}. Choose another folder, or delete this one first.")
+            raise RunError(f"{self.folder} holds {content}. Choose another folder, or delete this one first.")
         return int(earlier["epochs"])
 
 
 @final
 @dataclass(frozen=True)
 class Recording:
-    """What was written, read only: e epochs so far, n samples; epochs come first in every array."""
+    """A recording, read only: e epochs so far, n samples; epochs are the first axis of every array."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -167,23 +169,23 @@ class Recording:
         return pd.read_parquet(self.folder / "samples.parquet")
 
     def epoch(self, number: int) -> np.ndarray:
-        """(columns, n) float32, memory-mapped; number from 1."""
+        """One epoch, (columns, n) float32, memory-mapped; numbers start at 1."""
         path = _epoch_file(self.folder, number)
         try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
+            columns = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{path} cannot be read ({error}). The recording is damaged: record again."
             ) from error
-        if found.shape != (len(COLUMNS), self.facts["n"]):
+        if columns.shape != (len(COLUMNS), self.facts["n"]):
             raise RunError(
-                f"{path} holds {found.shape} numbers; expected {(len(COLUMNS), self.facts['n'])}. The recording is "
+                f"{path} holds {columns.shape} numbers; expected {(len(COLUMNS), self.facts['n'])}. The recording is "
                 "damaged: record again."
             )
-        return found
+        return columns
 
     def column(self, name: str) -> np.ndarray:
-        """One column of all epochs, (e, n) float32."""
+        """One column over all epochs, (e, n) float32."""
         place = COLUMNS.index(name)
         rows = [self.epoch(number)[place] for number in range(1, self.epochs + 1)]
         return np.stack(rows) if rows else np.zeros((0, self.facts["n"]), np.float32)
@@ -195,10 +197,10 @@ class Recording:
 
 
 def open_recording(folder: Path | str) -> Recording:
-    """A recording, finished or still growing.
+    """Open a recording, finished or still growing.
 
     Raises:
-        RunError: there is none, or it is damaged.
+        RunError: no recording in this folder, or a damaged one.
     """
     return Recording(Path(folder), _described(Path(folder)))
 
@@ -228,7 +230,7 @@ def _epoch_file(folder: Path, number: int) -> Path:
 
 
 def _over_positions(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """(b,) as they are, or (b, t) -> the mean (b,) over the positions that count, NaN where none does."""
+    """(b,) unchanged, or (b, t) -> the mean (b,) over the counted positions, NaN where there is none."""
     if values.ndim == 1:
         return values
     total, count = np.where(counted, values, 0).sum(1), counted.sum(1)

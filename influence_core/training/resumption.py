@@ -1,7 +1,7 @@
-"""How does a training survive a stop? After each epoch everything that decides the rest is in one file.
+"""Resumable trainings: after each epoch one file holds everything that decides the rest.
 
-Weights, optimizer, schedule, torch's random state, the record of the epochs, and the best epoch by validation loss.
-The file names what it belongs to: it is never continued with other samples, another recipe or another start.
+It holds weights, optimizer, schedule, torch's random state, the epochs so far and the best one by validation loss. Its
+key ties it to one training: it is never continued with other samples, another recipe or another start.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from influence_core.training.recipe import Recipe
 
 
 def key_of(model: OpenedModel, samples: Samples, recipe: Recipe, weights: np.ndarray) -> str:
-    """What a training depends on, as 64 digits: start, samples with labels, their weights, recipe, threads."""
+    """SHA-256 of everything that decides a training: start, samples with labels, weights, recipe, threads."""
     facts = [recipe.to_json(), model.fingerprint, samples.fingerprint, torch.get_num_threads()]
     return hashlib.sha256(json.dumps(facts).encode() + weights.tobytes()).hexdigest()
 
 
 class State:
-    """One training between its epochs. Without a file it only remembers the best epoch."""
+    """The state of one training between its epochs. Without a file only the best epoch is kept, in memory."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class State:
         return len(self._epochs)
 
     def resumed(self) -> Iterator[dict[str, Any]]:
-        """Bring everything back as it was after the last whole epoch; yields the fields of each epoch of before."""
+        """Restore the state after the last whole epoch, and yield the fields of each earlier epoch."""
         content = self._read()
         if content is None:
             return
@@ -63,7 +63,7 @@ class State:
         yield from self._epochs
 
     def keep(self, epoch: Any, *, watched: bool) -> None:
-        """Remember an epoch, on disk too if there is a file; `watched`: the lowest validation loss is kept apart."""
+        """Add an epoch, and write the file if there is one; `watched`: keep the weights of lowest validation loss."""
         self._epochs.append(asdict(epoch))
         if watched and epoch.validation_loss <= min(e["validation_loss"] for e in self._epochs):
             self._best, self._best_epoch = deepcopy(self._parts["model"].state_dict()), epoch.number
@@ -75,18 +75,18 @@ class State:
                 torch.save(content, file)
 
     def waited_in_vain(self, patience: int) -> bool:
-        """Whether the last `patience` epochs brought no lower validation loss."""
+        """Whether the last `patience` epochs brought no lower validation loss; False for a patience of 0."""
         return bool(patience) and self.epochs_done - self._best_epoch >= patience
 
     def settle(self, *, best: bool) -> None:
-        """The end: take the weights of the best epoch where that was asked for, and drop the file."""
+        """End the training: load the weights of the best epoch if `best`, and delete the file."""
         if best and self._best is not None:
             self._parts["model"].load_state_dict(self._best)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any] | None:
-        """The content of the file; None when there is none, or it belongs to another training."""
+        """The content of the file; None when it is missing or belongs to another training."""
         if self._file is None or not self._file.exists():
             return None
         with self._file.open("rb") as file:
@@ -95,7 +95,7 @@ class State:
 
 
 def _packed(epoch: dict[str, Any]) -> dict[str, Any]:
-    """Arrays as tensors: the safe reader of torch knows no NumPy."""
+    """Arrays as tensors: torch's safe reader does not read NumPy arrays."""
     return {
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in epoch.items()

@@ -1,12 +1,12 @@
-"""How is a model trained here? Small, seeded and honest: the same recipe gives the same weights, bit for bit.
+"""Seeded training of a model: the same recipe gives the same weights, bit for bit.
 
-Used to make the sample data and to verify repairs by training again. One loop: shuffled batches of nearly equal size,
-cross entropy, AdamW or SGD, a cosine schedule down to zero. The last epoch counts, or with `patience` the one of
-lowest validation loss; test data is never looked at. Every sample's loss and margin of each epoch are by-products of
-the forward pass (learning.py). Bit for bit holds on one machine with one number of threads, also after a stop.
+Used to make the sample data and to verify repairs. One loop: shuffled batches of nearly equal size, cross entropy,
+AdamW or SGD, a cosine schedule down to zero. The last epoch counts, or with `patience` the one of lowest validation
+loss; test data is never read. Every sample's loss and margin of each epoch are by-products of the forward pass
+(recorded by recorder.py). Bit for bit holds on one machine with one number of threads, also after a stop.
 
-Samples keep their place: a removed sample has weight 0, so that all others meet in the same order with it and
-without, and two trainings differ by the change alone.
+A removed sample keeps its position and has weight 0. So all others keep their order, and two trainings differ by the
+change alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,18 +28,18 @@ from influence_core.training.recipe import Recipe
 
 __all__ = ["Epoch", "Recipe", "accuracy", "augmented", "predict", "reproducible", "train"]
 
-SHIFT = 2  # pixels that augmentation moves a picture at most
-PRELOAD = 1 << 30  # bytes of decoded inputs kept in memory; decoding anew was a tenth of an epoch's time
+SHIFT = 2  # largest shift of a picture by augmentation, in pixels
+PRELOAD = 1 << 30  # bytes of decoded inputs kept in memory; decoding again took a tenth of an epoch's time
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch saw, told after its last step; n training samples in the order of the dataset.
+    """The record of one epoch, complete after its last step; n training samples in the order of the dataset.
 
-    number: epochs done, from 1; loss: mean over the samples seen; learning_rate: that of the last step.
-    losses, margins: (n,) float32, each sample's loss and its given label's logit minus the best other one, at the
-        step that saw it; NaN for samples of weight 0.
-    validation_loss: only when validation samples were given.
+    number: epochs done, from 1; loss: mean over the samples seen, in nats; learning_rate: that of the last step.
+    losses, margins: (n,) float32, each sample's loss, and its given label's logit minus the best other one, at its
+        training step; NaN for samples of weight 0.
+    validation_loss: None without validation samples.
     """
 
     number: int
@@ -67,18 +67,18 @@ def train(
     """Train the model in place.
 
     Args:
-        model: Starts from the weights it has; its training or evaluation mode is restored afterwards.
+        model: Starts from its current weights; its training or evaluation mode is restored afterwards.
         samples: n training samples; they are fitted to the model's preprocessing here.
         recipe: Seeds shuffling, dropout and augmentation.
         weights: (n,) factor of each sample's loss; 0 leaves a sample out. Default: all 1.
-        validation: Samples whose loss decides when to stop; needed for, and only read with, recipe.patience.
+        validation: Samples whose loss is measured after each epoch; recipe.patience needs them to decide when to stop.
         checkpoint: A file rewritten after each epoch and removed at the end. A later call with the same model,
-            samples and recipe goes on after the last whole epoch, to the same bits as without the stop.
+            samples and recipe continues after the last whole epoch, to the same bits as without the stop.
         on_progress: Called as ("train", steps done, steps in all) after each step; may raise Cancelled.
-        on_epoch: Called with each Epoch, model in training mode; on resuming also with the epochs of before.
+        on_epoch: Called with each Epoch, model in training mode; on resuming also with the earlier epochs.
 
     Raises:
-        DataError: nothing is left to train on.
+        DataError: no sample has a weight above 0, or weights of a wrong shape.
         ModelError: the loss became infinite, or patience without validation samples.
     """
     weights, takes_part = checked_weights(weights, len(samples))
@@ -106,16 +106,16 @@ def train(
                 shuffled = order.permutation(len(samples))
                 # Parts of nearly equal size: a last batch of one sample would break batch norm.
                 parts = np.array_split(shuffled[takes_part[shuffled]], steps)
-                seen = _Seen.nothing(len(samples))
+                record = _EpochRecord.empty(len(samples))
                 for step, part in enumerate(parts):
-                    seen.losses[part], seen.margins[part] = train_step(
+                    record.losses[part], record.margins[part] = train_step(
                         model, source, part, optimizer, recipe, weights
                     )
-                    seen.learning_rate = float(schedule.get_last_lr()[0])
+                    record.learning_rate = float(schedule.get_last_lr()[0])
                     schedule.step()
                     if on_progress:
                         on_progress("train", (number - 1) * steps + step + 1, recipe.epochs * steps)
-                epoch = seen.epoch(number, None if validation is None else mean_loss(model, validation))
+                epoch = record.epoch(number, None if validation is None else mean_loss(model, validation))
                 state.keep(epoch, watched=bool(recipe.patience))
                 if on_epoch:
                     on_epoch(epoch)
@@ -127,14 +127,14 @@ def train(
 
 def checked_weights(weights: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (n,) float32 and which samples take part (n,) bool."""
-    found = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
-    if found.shape != (n,) or not np.isfinite(found).all() or (found < 0).any():
+    factors = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+    if factors.shape != (n,) or not np.isfinite(factors).all() or (factors < 0).any():
         raise DataError(
-            f"weights must be {n:,} finite numbers of 0 or more, one a sample; got {found.shape}."
+            f"weights must be {n:,} finite numbers of 0 or more, one a sample; got {factors.shape}."
         )
-    if not (found > 0).any():
+    if not (factors > 0).any():
         raise DataError("No training sample is left. Keep some samples of at least two classes, then train.")
-    return found, found > 0
+    return factors, factors > 0
 
 
 def train_step(
@@ -145,7 +145,7 @@ def train_step(
     recipe: Recipe,
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One descent step on a batch; returns each sample's loss and margin (b,) before the step."""
+    """Take one descent step on a batch; returns each sample's loss and margin (b,) before the step."""
     inputs, labels = samples.batch(positions)
     device = next(model.parameters()).device
     inputs = augmented(inputs) if recipe.augment and inputs.dim() == 4 else inputs
@@ -182,7 +182,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def augmented(inputs: Tensor) -> Tensor:
-    """Mirror half of the pictures and shift each by up to SHIFT pixels, (b, c, h, w) -> same shape."""
+    """Mirror half of the pictures and shift each one by up to SHIFT pixels, (b, c, h, w) -> same shape."""
     b, c, h, w = inputs.shape
     mirrored = torch.where(torch.rand(b, 1, 1, 1) < 0.5, inputs.flip(3), inputs)
     padded = nn.functional.pad(mirrored, [SHIFT] * 4)
@@ -194,9 +194,9 @@ def augmented(inputs: Tensor) -> Tensor:
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seed torch and demand deterministic operations; give both back as they were.
+    """Seed torch and require deterministic operations; restore both afterwards.
 
-    Without filling new memory first, a tenth of the time: it only makes the mistake of reading such memory repeat.
+    New memory is not filled first: that took a tenth of the time, and only makes reads of uninitialised memory repeat.
     """
     was_on = torch.are_deterministic_algorithms_enabled()
     was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -239,15 +239,15 @@ def accuracy(model: OpenedModel, samples: Samples) -> float:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What the running epoch has seen so far."""
+class _EpochRecord:
+    """The running epoch so far."""
 
     losses: np.ndarray
     margins: np.ndarray
     learning_rate: float = 0.0
 
     @classmethod
-    def nothing(cls, n: int) -> "_Seen":
+    def empty(cls, n: int) -> "_EpochRecord":
         return cls(np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32))
 
     def epoch(self, number: int, validation_loss: float | None) -> Epoch:
@@ -256,30 +256,30 @@ class _Seen:
 
 
 class _Inputs:
-    """Batches of a dataset, decoded once where that fits in memory."""
+    """Batches of a dataset, decoded once if they fit in memory."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
         first = samples.batch([0])[0]
         fits = first.nbytes * len(samples) <= PRELOAD
-        self.kept = samples.batch(range(len(samples)))[0] if fits else None
+        self.decoded = samples.batch(range(len(samples)))[0] if fits else None
         self.pictures = first.dim() == 4
 
     def batch(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        if self.kept is None:
+        if self.decoded is None:
             return self.samples.batch(positions)
-        return self.kept[torch.from_numpy(positions)], torch.from_numpy(self.samples.labels[positions])
+        return self.decoded[torch.from_numpy(positions)], torch.from_numpy(self.samples.labels[positions])
 
 
 @contextmanager
 def _channels_last(model: nn.Module, inputs: _Inputs) -> Iterator[None]:
-    """Train pictures with the colour of a pixel side by side: a fifth less time on a CPU, another rounding."""
+    """Store pictures and weights channels last: a fifth less time on a CPU, and different rounding."""
     if not inputs.pictures:
         yield
         return
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if inputs.kept is not None:
-        inputs.kept = inputs.kept.contiguous(memory_format=torch.channels_last)
+    if inputs.decoded is not None:
+        inputs.decoded = inputs.decoded.contiguous(memory_format=torch.channels_last)
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""Train with a repair and without, and compare."""
+"""Verifications: trainings with a repair and without, compared."""

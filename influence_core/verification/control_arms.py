@@ -1,21 +1,21 @@
-"""Versions of the training data that a repair, or a prediction, is held against.
+"""Versions of the training data that a repair or a prediction is compared with.
 
-Beside a repair stand versions that differ from it in one respect each:
+A repair is compared with versions that differ from it in one respect each:
 
-    nothing     the labels as they were given
+    nothing     the given labels
     repair      the change under test
-    random      the same number of samples of each given label, drawn anew for every seed, and treated the way a repair
-                treats them: a reviewer who looks at random samples keeps the right ones and corrects the wrong ones
-    oracle      every wrong label corrected; only where the true labels are known
-    scrambled   on request: the very changes of the repair, given to random samples of the same classes. It plants
+    random      the same number of samples of each given label, drawn for every seed. They are treated as in a review of
+                random samples: right labels are kept and wrong ones corrected
+    oracle      every wrong label corrected; only with known true labels
+    scrambled   on request: the changes of the repair, applied to random samples of the same given labels. It plants
                 errors, so it is a harsher control than `random` and makes every repair look better
 
-The same size and class mix (science: a random-trim control); the random arm never looks easier than it is, because
-it gets the true label where that is known and the tool's best guess elsewhere.
+The random arm has the size and class mix of the repair. It gets the true label where that is known and the tool's best
+guess elsewhere, so it is no easier to beat than a review of random samples.
 
-Beside predictions stand groups of samples that are removed. For networks that are not convex the effect of one sample
-drowns in the noise of training, so groups are judged: the samples that hurt most, that help most, that are most
-suspicious, and random ones, at 2.5, 5 and 10 % of the data.
+Predictions are compared with the removal of groups. The effect of a single sample on a network drowns in the noise of
+training, so groups are removed: the samples that hurt most, that help most, that are most suspicious, and random ones,
+at 2.5, 5 and 10 % of the data.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def nothing(run: Run) -> Repair:
 
 
 def oracle(run: Run, truth: pd.Series) -> Repair:
-    """Every label as it should be, by the truth of a demonstration dataset."""
+    """Every wrong label corrected, by the true labels of a demonstration dataset."""
     given = run.samples["label"].astype(str)
     right = truth.reindex(given.index).astype(str)
     wrong = given.index[(given != right).to_numpy() & right.isin(run.classes).to_numpy()]
@@ -46,11 +46,14 @@ def oracle(run: Run, truth: pd.Series) -> Repair:
 
 
 def random(run: Run, repair: Repair, truth: pd.Series | None, seed: int) -> Repair:
-    """As many samples of each given label as the repair changes, drawn at random; removed ones are removed, the
-    others get their true label, or without a truth the label the run finds most probable."""
-    chosen = drawn(run, repair, seed)
+    """A random repair: as many samples of each given label as the repair changes.
+
+    Stand-ins of removed or weighed samples are removed or weighed. The others get their true label or, if that is not
+    known, the label the run finds most probable.
+    """
+    stand_ins = drawn(run, repair, seed)
     rows = []
-    for sample, (action, weight) in chosen.items():
+    for sample, (action, weight) in stand_ins.items():
         before = str(run.samples.at[sample, "label"])
         if action != "relabel":
             rows.append((sample, action, before, None, weight, f"random, seed {seed}"))
@@ -60,7 +63,7 @@ def random(run: Run, repair: Repair, truth: pd.Series | None, seed: int) -> Repa
 
 
 def scrambled(run: Run, repair: Repair, seed: int) -> Repair:
-    """The very changes of the repair on random samples of the same given labels."""
+    """The changes of the repair, applied to random samples of the same given labels."""
     generator, rows = np.random.default_rng((seed, 2)), []
     for label, part in repair.changes.groupby("label_before", sort=True):
         members = _members(run, str(label))
@@ -72,14 +75,16 @@ def scrambled(run: Run, repair: Repair, seed: int) -> Repair:
 
 
 def drawn(run: Run, repair: Repair, seed: int) -> dict[str, tuple[str, float]]:
-    """Random samples with the action and weight of the change they stand for, in a fixed order."""
-    generator, chosen = np.random.default_rng((seed, 1)), {}
+    """Random stand-ins for the repaired samples: sample id -> action and weight of the change it stands for."""
+    generator, stand_ins = np.random.default_rng((seed, 1)), {}
     for label, part in repair.changes.groupby("label_before", sort=True):
         members = _members(run, str(label))
         picked = generator.choice(members, size=min(len(part), len(members)), replace=False)
         pairs: Sequence = list(zip(part["action"], part["weight"], strict=True))
-        chosen |= {str(sample): (str(pairs[at][0]), float(pairs[at][1])) for at, sample in enumerate(picked)}
-    return chosen
+        stand_ins |= {
+            str(sample): (str(pairs[turn][0]), float(pairs[turn][1])) for turn, sample in enumerate(picked)
+        }
+    return stand_ins
 
 
 def _members(run: Run, label: str) -> np.ndarray:
@@ -120,17 +125,17 @@ def groups_of(run: Run, count: int, *, seed: int) -> list[Group]:
     if influence is not None:
         orders["hurting most"] = np.argsort(influence, kind="stable")
         orders["helping most"] = np.argsort(-influence, kind="stable")
-    found = []
-    for at, share in enumerate(SIZES):
+    groups = []
+    for number, share in enumerate(SIZES):
         size = max(1, round(share * n))
-        orders["random"] = np.random.default_rng((seed, 3, at)).permutation(n)
-        found += [
+        orders["random"] = np.random.default_rng((seed, 3, number)).permutation(n)
+        groups += [
             Group(f"{name}, {100 * share:g} %", np.sort(order[:size])) for name, order in orders.items()
         ]
-    return [group for group in found if _keeps_every_class(run, group)][:count]
+    return [group for group in groups if _keeps_every_class(run, group)][:count]
 
 
 def _keeps_every_class(run: Run, group: Group) -> bool:
-    """A group that is a whole class says nothing about a prediction; nothing could be trained without it."""
+    """Whether every class keeps more than one sample without the group; no model could be trained otherwise."""
     left = run.samples["label"].drop(run.samples.index[group.positions]).value_counts()
     return all(int(left.get(str(name), 0) or 0) > 1 for name in run.samples["label"].unique())

@@ -1,4 +1,4 @@
-"""What did the trained models answer, and what follows from it? Tables of accuracy, loss, classes, groups, attack.
+"""Measurements of the trained models: accuracy, loss, classes, groups and attack, with paired differences.
 
 Everything is a mean over seeds; a difference is paired with the arm "nothing" of the same seed (judging/paired.py).
 """
@@ -28,8 +28,8 @@ def right(judged: Samples, outcomes: list[Outcome], *, attacked: bool = False) -
 
 def losses(judged: Samples, outcomes: list[Outcome]) -> np.ndarray:
     """(S, m) nats, float64: a small difference of two means is lost in float32."""
-    own = np.stack([o.probabilities[np.arange(len(judged)), judged.labels] for o in outcomes])
-    return -np.log(np.maximum(own.astype(np.float64), TINY))
+    label_probabilities = np.stack([o.probabilities[np.arange(len(judged)), judged.labels] for o in outcomes])
+    return -np.log(np.maximum(label_probabilities.astype(np.float64), TINY))
 
 
 def summary(
@@ -38,13 +38,13 @@ def summary(
     versions: dict[str, list[Version]],
     gaps: Sequence[DecidedGap] = (),
 ) -> dict:
-    """Per arm: how much it changed, its level in every metric, and the paired difference to "nothing".
+    """For each arm the number of changes, its level in every metric, and the paired difference to "nothing".
 
-    gaps: of the run's fairness objectives; each becomes a metric of its own.
+    gaps: of the run's fairness objectives; each becomes a separate metric.
     """
     base = outcomes.get("nothing")
-    gaps = [each for each in gaps if decision_gaps.measurable(each, judged)]
-    answers = {arm: [each.probabilities for each in trained] for arm, trained in outcomes.items()}
+    gaps = [decided for decided in gaps if decision_gaps.measurable(decided, judged)]
+    answers = {arm: [outcome.probabilities for outcome in trained] for arm, trained in outcomes.items()}
     arms = {}
     for arm, trained in outcomes.items():
         entry: dict[str, Any] = {
@@ -54,47 +54,49 @@ def summary(
             "by_seed": right(judged, trained).mean(axis=1).tolist(),
         }
         entry["levels"] |= {f"gap {name}": gap(judged, trained, name) for name in group_columns(judged)}
-        entry["levels"] |= {each.metric: decision_gaps.level(each, judged, answers[arm]) for each in gaps}
+        entry["levels"] |= {
+            decided.metric: decision_gaps.level(decided, judged, answers[arm]) for decided in gaps
+        }
         if base is not None and arm != "nothing":
             entry["differences"] = differences(judged, base, trained)
-            for each in gaps:
-                narrower = decision_gaps.difference(each, judged, answers["nothing"], answers[arm])
-                entry["differences"][each.metric] = narrower.to_json()
+            for decided in gaps:
+                narrower = decision_gaps.difference(decided, judged, answers["nothing"], answers[arm])
+                entry["differences"][decided.metric] = narrower.to_json()
         arms[arm] = entry
-    found: dict[str, Any] = {"arms": arms, "gaps": {each.objective: each.metric for each in gaps}}
+    result: dict[str, Any] = {"arms": arms, "gaps": {decided.objective: decided.metric for decided in gaps}}
     if {"nothing", "repair", "oracle"} <= set(outcomes):
         hits = {arm: right(judged, outcomes[arm]) for arm in ("nothing", "repair", "oracle")}
-        found["recovered"] = recovered(hits)
-        found["recovered_loss"] = recovered({arm: -losses(judged, outcomes[arm]) for arm in hits})
-    return found
+        result["recovered"] = recovered(hits)
+        result["recovered_loss"] = recovered({arm: -losses(judged, outcomes[arm]) for arm in hits})
+    return result
 
 
 def metrics(judged: Samples, outcomes: list[Outcome]) -> dict[str, np.ndarray]:
     """Name -> (S, members) values whose mean is the metric: accuracy, loss, robust accuracy, classes, groups."""
     hit = right(judged, outcomes)
-    found = {"accuracy": hit, "loss": losses(judged, outcomes)}
-    found["robust accuracy"] = right(judged, outcomes, attacked=True)
+    values = {"accuracy": hit, "loss": losses(judged, outcomes)}
+    values["robust accuracy"] = right(judged, outcomes, attacked=True)
     for number, name in enumerate(judged.classes):
         members = np.flatnonzero(judged.labels == number)
         if len(members) >= FEWEST:
-            found[f"class {name}"] = hit[:, members]
+            values[f"class {name}"] = hit[:, members]
     for column in group_columns(judged):
         for level, members in levels(judged.groups, column).items():
-            found[f"{column} = {level}"] = hit[:, members]
-    return found
+            values[f"{column} = {level}"] = hit[:, members]
+    return values
 
 
 def differences(judged: Samples, base: list[Outcome], trained: list[Outcome]) -> dict[str, dict[str, float]]:
-    """Paired difference of every metric, arm minus nothing, with its interval."""
+    """Paired difference of every metric, arm minus "nothing", with its interval."""
     before, after = metrics(judged, base), metrics(judged, trained)
-    found = {name: paired_mean(after[name] - before[name]).to_json() for name in after}
+    estimates = {name: paired_mean(after[name] - before[name]).to_json() for name in after}
     for column in group_columns(judged):
-        found[f"gap {column}"] = _gap_difference(judged, base, trained, column).to_json()
-    return found
+        estimates[f"gap {column}"] = _gap_difference(judged, base, trained, column).to_json()
+    return estimates
 
 
 def group_columns(judged: Samples) -> list[str]:
-    """Columns that divide the test samples into a few groups of enough samples."""
+    """Columns with 2 to MOST_LEVELS groups of enough samples among those that judge."""
     return [str(c) for c in judged.groups.columns if 2 <= len(levels(judged.groups, str(c))) <= MOST_LEVELS]
 
 
@@ -110,13 +112,13 @@ def _gap_difference(judged: Samples, base: list[Outcome], trained: list[Outcome]
     codes = np.full(len(judged), -1)
     for code, members in enumerate(levels(judged.groups, column).values()):
         codes[members] = code
-    known = range(codes.max() + 1)
+    group_codes = range(codes.max() + 1)
 
     def statistic(seeds: np.ndarray, rows: np.ndarray) -> float:
         gaps = []
         for table in (after, before):
             part = table[np.ix_(seeds, rows)].mean(axis=0)
-            values = [part[codes[rows] == code].mean() for code in known if (codes[rows] == code).any()]
+            values = [part[codes[rows] == code].mean() for code in group_codes if (codes[rows] == code).any()]
             gaps.append(max(values) - min(values))
         return gaps[0] - gaps[1]
 
@@ -124,7 +126,7 @@ def _gap_difference(judged: Samples, base: list[Outcome], trained: list[Outcome]
 
 
 def recovered(hit: dict[str, np.ndarray]) -> dict[str, float] | None:
-    """Share of what wrong labels cost that the repair brings back (oracle = 1); None when no cost is measurable.
+    """Share of the cost of wrong labels that the repair recovers (oracle = 1); None when no cost is measurable.
 
     hit: (S, m) of the arms nothing, repair and oracle, more = better.
     """
@@ -140,7 +142,7 @@ def recovered(hit: dict[str, np.ndarray]) -> dict[str, float] | None:
 
 
 def change(judged: Samples, base: Outcome, after: Outcome) -> dict[str, float]:
-    """Measured change of one training against "nothing" of the same seed."""
+    """Measured change from "nothing" to a training of the same seed: loss in nats, accuracy as a share."""
     return {
         "measured_loss": float((losses(judged, [after]) - losses(judged, [base])).mean()),
         "measured_accuracy": float((right(judged, [after]) - right(judged, [base])).mean()),
@@ -148,7 +150,10 @@ def change(judged: Samples, base: Outcome, after: Outcome) -> dict[str, float]:
 
 
 def fidelity(points: list[dict[str, Any]]) -> dict[str, Any]:
-    """How well did predictions order and scale? Points are groups and arms; seeds of one arm are one point."""
+    """Agreement of predictions with measurements: their points, rank correlation and scale.
+
+    Points are groups and arms; the seeds of one arm are averaged into one point.
+    """
     merged: dict[str, list[dict[str, Any]]] = {}
     for point in points:
         merged.setdefault(point["name"], []).append(point)

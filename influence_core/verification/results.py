@@ -1,7 +1,7 @@
-"""What did a verification find? Read from its folder, and said in one sentence that does not oversell.
+"""Results of a verification, read from its folder, and their summary in one sentence that does not exaggerate.
 
-RUN/verifications/<number>/   verification.json, changes.parquet; job.json and progress.json where a job made it
-RUN/trainings/<key>.npz       what each trained model answered; <key>/model.safetensors for the repaired one
+RUN/verifications/<number>/   verification.json, changes.parquet; job.json and progress.json if a job made it
+RUN/trainings/<key>.npz       probabilities of each trained model; <key>/model.safetensors for the repaired one
 """
 
 from dataclasses import dataclass
@@ -40,26 +40,26 @@ class Verification:
         return self.content["arms"]
 
     def difference(self, metric: str = "accuracy", arm: str = "repair") -> Estimate | None:
-        """Arm minus nothing, paired, with its 95 % interval; None where it was not measured."""
-        found = self.arms.get(arm, {}).get("differences", {}).get(metric)
-        return None if found is None else estimate_from(found)
+        """Arm minus "nothing", paired, with its 95 % interval; None if it was not measured."""
+        facts = self.arms.get(arm, {}).get("differences", {}).get(metric)
+        return None if facts is None else estimate_from(facts)
 
     @property
     def recovered(self) -> Estimate | None:
-        """Share of the accuracy lost to wrong labels that came back; None without a truth or without a loss."""
-        found = self.content.get("recovered")
-        return None if not found else estimate_from(found)
+        """Recovered share of the accuracy lost to wrong labels; None without true labels or a measurable loss."""
+        facts = self.content.get("recovered")
+        return None if not facts else estimate_from(facts)
 
     @property
     def recovered_loss(self) -> Estimate | None:
-        """The same share of the test loss: it sees improvements that are too small to turn an answer."""
-        found = self.content.get("recovered_loss")
-        return None if not found else estimate_from(found)
+        """The same share of the test loss, which shows improvements too small to change a prediction."""
+        facts = self.content.get("recovered_loss")
+        return None if not facts else estimate_from(facts)
 
     @property
     def rank_correlation(self) -> Estimate | None:
-        found = self.content.get("rank_correlation")
-        return None if not found else estimate_from(found)
+        facts = self.content.get("rank_correlation")
+        return None if not facts else estimate_from(facts)
 
     @property
     def calibration(self) -> dict[str, Any] | None:
@@ -70,18 +70,18 @@ class Verification:
         return frozen_repair(self.folder, self.content["repair"])
 
     def model_folder(self) -> Path:
-        """Where the model trained on the repaired data lies: model.safetensors and model.json."""
+        """Folder of the model trained on the repaired data: model.safetensors and model.json."""
         return self.folder.parents[1] / "trainings" / self.content["model"]
 
     @property
     def aim(self) -> str:
-        """The metric the repair was to improve: accuracy, or the gap between groups it was to narrow."""
-        gaps, wanted = self.content.get("gaps", {}), self.content["repair"].get("aim")
-        return str(gaps.get(wanted, "accuracy"))
+        """The metric that the repair aims at: accuracy, or the gap between groups that it should narrow."""
+        gaps, objective = self.content.get("gaps", {}), self.content["repair"].get("aim")
+        return str(gaps.get(objective, "accuracy"))
 
     @property
     def verdict(self) -> str:
-        """improved, worsened, or no measurable effect: by the interval of the change of what it aimed at."""
+        """improved, worsened, or no measurable effect: by the interval of the change of the metric aimed at."""
         effect = self.difference(self.aim)
         if effect is None or not effect.measurable:
             return NONE
@@ -91,35 +91,35 @@ class Verification:
         """The result in words, for a page, a command and a report."""
         effect, levels = self.difference(), self.arms["repair"]["levels"]
         split = "test" if self.content["judged_by"] == "test" else "validation"
-        what = described(self.content["repair"])
+        subject = described(self.content["repair"])
         if self.aim != "accuracy" and self.difference(self.aim) is not None:
-            return self._gap_in_words(what, split)
+            return self._gap_in_words(subject, split)
         if effect is None:
-            return f"{what}: {split} accuracy {percent(levels['accuracy'])}; nothing to compare it with."
+            return f"{subject}: {split} accuracy {percent(levels['accuracy'])}; nothing to compare it with."
         before = self.arms["nothing"]["levels"]["accuracy"]
         band = banded(effect)
         if self.verdict == NONE:
-            text = f"{what} had no measurable effect on {split} accuracy ({percent(before)}): {band}"
+            text = f"{subject} had no measurable effect on {split} accuracy ({percent(before)}): {band}"
             text += self._loss_in_words(split)
         else:
             verb = "raised" if effect.value > 0 else "lowered"
-            text = f"{what} {verb} {split} accuracy from {percent(before)} to {percent(levels['accuracy'])}, {band}"
+            text = f"{subject} {verb} {split} accuracy from {percent(before)} to {percent(levels['accuracy'])}, {band}"
         control = self.difference(arm="random")
         return text + (
             f"; a random repair of the same size: {points(control.value)}." if control is not None else "."
         )
 
-    def _gap_in_words(self, what: str, split: str) -> str:
-        """What a repair of a gap did to it, and what that cost in accuracy, each beside the random control."""
+    def _gap_in_words(self, subject: str, split: str) -> str:
+        """The effect of a repair on its gap and on accuracy, each beside the random control."""
         effect, cost = self.difference(self.aim), self.difference()
         assert effect is not None and cost is not None
         before, after = (self.arms[arm]["levels"][self.aim] for arm in ("nothing", "repair"))
         name = f"the {split} {self.aim.removeprefix('gap ').replace(', ', ' gap (', 1)})"
         if self.verdict == NONE:
-            text = f"{what} had no measurable effect on {name}, {percent(before)}: {banded(effect)}"
+            text = f"{subject} had no measurable effect on {name}, {percent(before)}: {banded(effect)}"
         else:
             verb = "narrowed" if effect.value < 0 else "widened"
-            text = f"{what} {verb} {name} from {percent(before)} to {percent(after)}, {banded(effect)}"
+            text = f"{subject} {verb} {name} from {percent(before)} to {percent(after)}, {banded(effect)}"
         text += f"; accuracy {banded(cost)}"
         gap, accuracy = self.difference(self.aim, "random"), self.difference(arm="random")
         if gap is None or accuracy is None:
@@ -127,7 +127,7 @@ class Verification:
         return f"{text}; a random removal of the same size: {points(gap.value)}, accuracy {points(accuracy.value)}."
 
     def _loss_in_words(self, split: str) -> str:
-        """Where accuracy shows nothing, the loss may: it is a finer measure of the same answers."""
+        """The effect on the loss if it is measurable: a finer measure than accuracy of the same predictions."""
         effect = self.difference("loss")
         if effect is None or not effect.measurable:
             return ""
@@ -138,7 +138,7 @@ class Verification:
 
 
 def described(repair: dict[str, Any]) -> str:
-    """'Repairing 212 labels', 'Removing 40 samples', 'Changing nothing'."""
+    """A repair in words: 'Repairing 212 labels', 'Removing 40 samples', 'Changing nothing'."""
     relabel, rest = repair["relabel"], repair["remove"] + repair["weigh"]
     if not relabel and not rest:
         return "Changing nothing"
@@ -161,15 +161,15 @@ def points(share: float) -> str:
 
 
 def banded(effect: Estimate) -> str:
-    """'+3.6 points [+2.8, +4.4]'."""
+    """A difference of shares with its interval, such as '+3.6 points [+2.8, +4.4]'."""
     return f"{points(effect.value)} points [{points(effect.low)}, {points(effect.high)}]"
 
 
 def open_verification(folder: Path | str) -> Verification:
-    """Read a verification; also one whose first result is there while more is being trained.
+    """Read a verification, also one with a first result that is still being trained.
 
     Raises:
-        RunError: there is none, or it cannot be read.
+        RunError: no verification in this folder, or one that cannot be read.
     """
     path = Path(folder) / RESULT
     try:
@@ -186,14 +186,14 @@ def open_verification(folder: Path | str) -> Verification:
 
 
 def frozen_repair(folder: Path, facts: dict[str, Any]) -> Repair:
-    """A repair with the changes that were frozen in `folder`; `facts` is what its job or its result says of it."""
+    """A repair with the changes frozen in `folder`; `facts` is the entry of its job or its result about it."""
     changes = pd.read_parquet(folder / CHANGES).set_index("sample_id")
-    told = {name: facts[name] for name in ("made", "undone", "aim") if name in facts}
-    return Repair(facts["name"], facts["run"], changes, **told)
+    options = {name: facts[name] for name in ("made", "undone", "aim") if name in facts}
+    return Repair(facts["name"], facts["run"], changes, **options)
 
 
 def new_folder(run: Run) -> Path:
-    """An empty folder for the next verification of a run; the number of a deleted one is not used again."""
+    """Create an empty folder for the next verification of a run, numbered after the highest one there."""
     root = run.path / FOLDER
     root.mkdir(exist_ok=True)
     number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
@@ -201,23 +201,31 @@ def new_folder(run: Run) -> Path:
         try:
             (root / str(number)).mkdir()
             return root / str(number)
-        except FileExistsError:  # somebody else was faster
+        except FileExistsError:  # another process was faster
             number += 1
 
 
 def list_verifications(run: Run) -> list[Verification]:
     """All verifications of a run that have a result, newest first."""
     folders = (run.path / FOLDER).glob(f"*/{RESULT}")
-    found = [open_verification(path.parent) for path in folders]
-    return sorted(found, key=lambda each: (each.content["made"], each.folder.name), reverse=True)
+    verifications = [open_verification(path.parent) for path in folders]
+    return sorted(
+        verifications,
+        key=lambda verification: (verification.content["made"], verification.folder.name),
+        reverse=True,
+    )
 
 
 def calibration_of(run: Run) -> dict[str, Any] | None:
-    """The scale of predictions, from the newest finished verification whose measurements bore the predictions out.
+    """The scale of predictions, from the newest finished verification whose rank correlation is above zero.
 
-    None where none did: a scale fitted to points that predictions do not even order would only look exact.
+    None without such a verification: a scale fitted to points that predictions do not order would only look exact.
     """
-    for each in list_verifications(run):
-        if each.finished and each.rank_correlation is not None and each.rank_correlation.low > 0:
-            return each.calibration
+    for verification in list_verifications(run):
+        if (
+            verification.finished
+            and verification.rank_correlation is not None
+            and verification.rank_correlation.low > 0
+        ):
+            return verification.calibration
     return None

@@ -1,8 +1,8 @@
-"""The size of a removal that narrows a gap, found by training: first-order influence has no scale of its own.
+"""Search for the size of a removal that narrows a gap, by training: first-order influence has no absolute scale.
 
-Every size of gap_repair.SIZES is trained and judged on the validation samples; test samples decide nothing. Taken is
-the smallest that narrows the gap by ENOUGH, or else the one that narrows it most, among those that cost at most DEAREST
-of accuracy.
+Every size of gap_repair.SIZES is trained and judged on the validation samples; test samples decide nothing. Among the
+sizes that cost at most DEAREST of accuracy, the smallest one that narrows the gap by ENOUGH is taken, or else the one
+that narrows it most.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def sized(
     recipe: Recipe,
     on_progress: Callable[[str, int, int], None],
 ) -> Repair:
-    """The repair of the size that validation samples ask for; trains len(SIZES) + 1 models, SEEDS times."""
+    """The repair of the size chosen on validation samples; trains len(SIZES) + 1 models, SEEDS times."""
     gap = wanted_gap(run, objective)
     repairs = [narrowing(run, gap.objective, size=size) for size in SIZES]
     given = inputs.train.labels
@@ -54,7 +54,10 @@ def sized(
 
 
 def chosen_size(gap: DecidedGap, val: Samples, answers: list[list[np.ndarray]]) -> int:
-    """Which of the sizes, given the probabilities (m, c) of each seed without any removal (first) and with each."""
+    """Index of the chosen size; `answers`: probabilities (m, c) of each seed, without a removal first, then each size.
+
+    0, the smallest, if every size costs too much accuracy.
+    """
     wide = np.array([level(gap, val, tables) for tables in answers])
     right = np.array([np.mean([table.argmax(1) == val.labels for table in tables]) for tables in answers])
     narrowed = 1 - wide[1:] / max(wide[0], 1e-9)

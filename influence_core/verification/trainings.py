@@ -1,12 +1,12 @@
-"""How are the trainings of a verification run: side by side, stoppable, and never twice?
+"""Trainings of a verification: side by side, stoppable, and never repeated.
 
-A training is known by everything that decides its weights (recipe with seed, labels, weights of samples, start) and
-by what is measured; its result lies in `trainings/<key>.npz` of the run. So a resumed verification repeats nothing
-that was finished, another repair of the same run shares the arms it has in common, and one that was stopped goes on
-after its last whole epoch. Every training uses one thread: the bits do not depend on how many run side by side.
+The key of a training covers everything that decides its weights (recipe with seed, labels, weights of samples, start)
+and what is measured. Its result is `trainings/<key>.npz` of the run. So a resumed verification repeats no finished
+training, and repairs of the same run share the arms they have in common. A stopped training continues after its last
+whole epoch. Every training uses one thread: its bits do not depend on how many run side by side.
 
-Each trained model is attacked anew: one step of FGSM (objectives/attacks.py) in its own input range. Adversarial
-samples of one model are no attack on another.
+Each trained model is attacked itself, by one step of FGSM (objectives/perturbed/attacks.py) in its own input range:
+adversarial samples of one model are no attack on another.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ EPSILON = 8 / 255
 
 @dataclass(frozen=True)
 class Task:
-    """One training: under these labels (n,) and weights (n,), by this recipe; then measured on the test samples."""
+    """One training with these labels (n,) and weights (n,) by this recipe, measured on the test samples."""
 
     arm: str
     labels: np.ndarray
@@ -60,7 +60,7 @@ class Task:
     keep_model: bool = False
 
     def key(self, inputs: Inputs) -> str:
-        """What the result depends on, as 40 digits."""
+        """Hash of everything the result depends on, 40 hex digits."""
         start = inputs.model.fingerprint if self.recipe.start == "given" else inputs.model.architecture
         facts = [1, self.recipe.to_json(), start, self.epsilon, self.keep_model, inputs.train.fingerprint]
         facts += [evaluation(inputs).fingerprint, torch.__version__]
@@ -74,14 +74,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trained model answers: probabilities (m, c) float32 on the test samples, and on attacked ones."""
+    """Probabilities of a trained model on the test samples and on attacked ones, each (m, c) float32."""
 
     probabilities: np.ndarray
     attacked: np.ndarray
 
 
 def evaluation(inputs: Inputs) -> Any:
-    """The samples a repair is judged by: test, or validation where there is no test split."""
+    """The samples that judge a repair: test, or validation without a test split."""
     return inputs.test if inputs.test is not None and len(inputs.test) else inputs.val
 
 
@@ -95,23 +95,25 @@ def run_all(
     stage: str,
     on_progress: OnProgress,
 ) -> list[Outcome]:
-    """The outcome of every task, in order; finished ones are read, the others trained.
+    """The outcome of every task, in order; finished tasks are read, the others trained.
 
     Args:
-        folder: Where results are kept.
-        run_folder: From where other processes reopen the inputs; None: everything in this process.
-        workers: How many trainings at a time; 0 or 1: one after the other in this process.
+        folder: Folder of the results.
+        run_folder: The run that other processes reopen the inputs from; None: everything in this process.
+        workers: Trainings at a time; 0 or 1: one after the other in this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys = [task.key(inputs) for task in tasks]
     todo = {key: task for key, task in zip(keys, tasks, strict=True) if not _file(folder, key).exists()}
-    known = sum(task.steps() for key, task in zip(keys, tasks, strict=True) if key not in todo)
+    finished = sum(task.steps() for key, task in zip(keys, tasks, strict=True) if key not in todo)
     total = sum(task.steps() for task in tasks)
-    on_progress(stage, known, total)
+    on_progress(stage, finished, total)
     if workers > 1 and run_folder is not None and len(todo) > 1:
-        _side_by_side(todo, folder, run_folder, workers, lambda done: on_progress(stage, known + done, total))
+        _side_by_side(
+            todo, folder, run_folder, workers, lambda done: on_progress(stage, finished + done, total)
+        )
     else:
-        done = known
+        done = finished
         for key, task in todo.items():
             before = done
             report = lambda steps, before=before: on_progress(stage, before + steps, total)  # noqa: E731
@@ -127,7 +129,7 @@ def read(folder: Path, key: str) -> Outcome:
 
 
 def train_one(inputs: Inputs, task: Task, folder: Path, key: str, report: Callable[[int], None]) -> None:
-    """Train, measure once, and write the result; a stop in between is continued by the next call."""
+    """Train, measure once, and write the result; after a stop the next call continues the training."""
     from influence_core.models.opened import save_model
 
     with _one_thread():
@@ -172,7 +174,7 @@ def _one_thread():
 def _side_by_side(
     todo: dict[str, Task], folder: Path, run_folder: Path, workers: int, report: Callable[[int], None]
 ) -> None:
-    """A pool of fresh processes: each opens the run's inputs once, and stops when the flag is set."""
+    """Run the tasks in a pool of new processes; each opens the run's inputs once, and stops when the flag is set."""
     context = multiprocessing.get_context("spawn")
     steps, stop = context.Array("q", len(todo), lock=False), context.Event()
     pool = ProcessPoolExecutor(
@@ -195,8 +197,10 @@ def _side_by_side(
 
 @contextmanager
 def _without_main():
-    """A fresh process runs its starter's main script again, which we do not need: a page would draw itself there, and
-    a script without `if __name__ == "__main__"` would start trainings without end."""
+    """Hide the main script from new processes, which would run it again.
+
+    A page would draw itself there, and a script without `if __name__ == "__main__"` would start trainings forever.
+    """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -224,14 +228,14 @@ def _work(index: int, task: Task, folder: str, key: str) -> None:
 
 
 def attacked(model: OpenedModel, samples: Samples, epsilon: float = EPSILON) -> np.ndarray:
-    """Class probabilities (m, c) float32 on samples moved by epsilon in every coordinate against this model."""
+    """Class probabilities (m, c) float32 on samples attacked by one step of epsilon in every coordinate."""
     samples = fitted(samples, model.preprocessing)
-    space, loss, found = input_space(model, samples), loss_by_name("cross_entropy"), []
+    space, loss, parts = input_space(model, samples), loss_by_name("cross_entropy"), []
     with scoring(model):
         for batch in batches(samples, 256, like=model):
             rows = torch.arange(batch.start, batch.stop)
-            seen = Seen(model, batch.inputs, batch.labels, rows, loss)
-            moved = attacks.attacked(seen, space, "fgsm", epsilon)
+            part = Seen(model, batch.inputs, batch.labels, rows, loss)
+            moved = attacks.attacked(part, space, "fgsm", epsilon)
             with torch.no_grad():
-                found.append(model(moved).softmax(1).cpu())
-    return torch.cat(found).numpy()
+                parts.append(model(moved).softmax(1).cpu())
+    return torch.cat(parts).numpy()

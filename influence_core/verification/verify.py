@@ -1,10 +1,10 @@
-"""Did the repair help? Train again with it and without, and say so with an interval, also when it did not.
+"""Verification of a repair: trainings with it and without, compared with an interval, whether it helped or not.
 
-    arms (control_arms.py)  x  S paired seeds  ->  trainings, side by side (trainings.py)  ->  test samples, touched
-    once groups of samples at several sizes, removed one group at a time  ->  the prediction beside the measurement
+    arms (control_arms.py)  x  S paired seeds  ->  trainings, side by side (trainings.py)  ->  test samples, read once
+    groups of samples at several sizes, removed one group at a time  ->  the prediction beside the measurement
 
-The recipe is fixed before the first training; the last epoch counts (or, if the recipe says so, the one of lowest
-validation loss). Test labels decide nothing: not the repair, not the recipe, not the epoch.
+The recipe is fixed before the first training. The last epoch counts or, with patience, the one of lowest validation
+loss. Test labels decide neither the repair nor the recipe nor the epoch.
 """
 
 import platform
@@ -31,10 +31,8 @@ from influence_core.system.safe_tables import write_parquet
 from influence_core.system.times import utc_now
 from influence_core.training.recipe import Recipe
 from influence_core.training.recipe import suggested as suggested_recipe
-from influence_core.verification import control_arms as compared
-from influence_core.verification import measurements as measured
-from influence_core.verification import size_search
-from influence_core.verification.control_arms import Group, groups_of
+from influence_core.verification import control_arms, measurements, size_search
+from influence_core.verification.control_arms import groups_of
 from influence_core.verification.results import CHANGES, RESULT, Verification, new_folder, open_verification
 from influence_core.verification.trainings import EPSILON, Outcome, Task, evaluation, run_all
 from influence_core.verification.trainings import FOLDER as TRAININGS
@@ -51,11 +49,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a verification. seeds: how many; groups: how many groups for the scatter, 0 = none."""
+    """Settings of a verification. seeds: trainings an arm; groups: number of groups for the scatter, 0 = none."""
 
     recipe: Recipe
     seeds: int = 5
-    arms: tuple[str, ...] = compared.ARMS
+    arms: tuple[str, ...] = control_arms.ARMS
     groups: int = 8
     epsilon: float = EPSILON
     workers: int | None = None
@@ -67,7 +65,7 @@ def verify(
     *,
     seeds: int = 5,
     recipe: Recipe | None = None,
-    arms: Sequence[str] = compared.ARMS,
+    arms: Sequence[str] = control_arms.ARMS,
     groups: int = 8,
     epsilon: float = EPSILON,
     workers: int | None = None,
@@ -80,48 +78,53 @@ def verify(
 
     Args:
         run: A finished run, or its folder.
-        repair: What to change; default: what the run proposes from its own cut on.
+        repair: What to change; default: the run's suggestions from its own cut on.
         seeds: Trainings an arm. recipe: How to train; default: recipe.suggested, by model and size.
         arms: Of "nothing", "repair", "random", "oracle", "scrambled"; the oracle needs known true labels.
-        groups: Groups of samples to remove for the predicted-beside-measured scatter, one training each.
-        epsilon: Strength of the fresh attack, in units of the input.
+        groups: Number of groups to remove for the scatter of predictions and measurements, one training each.
+        epsilon: Strength of the attack, in units of the input.
         workers: Trainings side by side; default: one a processor. Changes no bit of the result.
-        sized: For a repair that aims at a gap between groups: find its size on validation samples first.
-        inputs: Model and samples, where the run was made from objects in Python.
+        sized: For a repair that aims at a gap between groups: choose its size on validation samples first.
+        inputs: Model and samples, for a run that was made from objects in Python.
         out: Folder of the result; default: a new one in RUN/verifications. An unfinished one is continued.
 
     Raises:
-        DataError: the repaired data cannot be trained on; the text says the way out.
-        RunError: model or data are not the ones of the run any more.
+        DataError: the repaired data cannot be trained on; the message says what to do.
+        RunError: model or data are no longer those of the run.
     """
     opened = run if isinstance(run, Run) else open_run(run)
     report = on_progress or (lambda stage, done, total: None)
     report("inputs", 0, 1)
-    here = inputs or reopen(opened)
+    shared, inputs = inputs is not None, inputs or reopen(opened)
     report("inputs", 1, 1)
-    if not isinstance(here.train, Samples):
+    if not isinstance(inputs.train, Samples):
         raise DataError("Verifying needs an opened Dataset: use open_dataset or samples_from_arrays.")
     parameters = opened.description["inputs"]["model"]["parameters"]
-    plan = Plan(
-        recipe or suggested_recipe(parameters, len(here.train)),
-        seeds,
-        tuple(arms),
-        groups,
-        epsilon,
-        workers,
-    )
-    chosen = suggested(opened) if repair is None else repair  # a repair of nothing is a repair too
+    recipe = recipe or suggested_recipe(parameters, len(inputs.train))
+    plan = Plan(recipe, seeds, tuple(arms), groups, epsilon, workers)
+    repair = suggested(opened) if repair is None else repair  # an empty repair is a repair too
     if sized:
-        chosen = size_search.sized(opened, here, chosen.aim, plan.recipe, report)
-    check_trainable(repaired(here.train, chosen), needs=np.unique(evaluation(here).labels).tolist())
+        repair = size_search.sized(opened, inputs, repair.aim, plan.recipe, report)
+    check_trainable(repaired(inputs.train, repair), needs=np.unique(evaluation(inputs).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)
-    return _Verifying(opened, here, chosen, plan, folder, report, shared=inputs is not None).go()
+    return _Verifying(opened, inputs, repair, plan, folder, report, shared).verify()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one training changed: labels (n,) and weights (n,), compared with "nothing" of the same seed."""
+
+    name: str
+    seed: int
+    size: int
+    labels: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass
 class _Verifying:
-    """One verification at work."""
+    """One verification in progress."""
 
     run: Run
     inputs: Inputs
@@ -131,42 +134,43 @@ class _Verifying:
     report: Progress
     shared: bool
 
-    def go(self) -> Verification:
+    def verify(self) -> Verification:
         begun = perf_counter()
         versions = self._versions()
         outcomes = self._trained(versions)
         content = self._content(versions, outcomes)
         content["seconds"] = {"arms": round(perf_counter() - begun, 1)}
-        self._write(content, versions)
+        self._write(content)
         self._predicted(content, versions, outcomes)
         content["seconds"]["all"] = round(perf_counter() - begun, 1)
         content["state"] = "finished"
-        self._write(content, versions)
+        self._write(content)
         return open_verification(self.folder)
 
     def _versions(self) -> dict[tuple[str, int], Version]:
         """Every arm's version of the training data, by (arm, seed)."""
         truth = self.run.truth()
         names = [name for name in self.plan.arms if name != "oracle" or truth is not None]
-        found: dict[tuple[str, int], Version] = {}
-        for seed in range(self.plan.seeds):  # seed by seed: what a stop leaves behind is whole comparisons
+        versions: dict[tuple[str, int], Version] = {}
+        for seed in range(self.plan.seeds):  # seed by seed: a stop then leaves whole comparisons behind
             for arm in names:
-                made = self._arm(arm, seed, truth)
-                found[arm, seed] = repaired(self.inputs.train, made)
-        return found
+                versions[arm, seed] = repaired(self.inputs.train, self._arm(arm, seed, truth))
+        return versions
 
     def _arm(self, arm: str, seed: int, truth: pd.Series | None) -> Repair:
         if arm == "repair":
             return self.repair
         if arm == "random":
-            return compared.random(self.run, self.repair, truth, seed)
+            return control_arms.random(self.run, self.repair, truth, seed)
         if arm == "scrambled":
-            return compared.scrambled(self.run, self.repair, seed)
+            return control_arms.scrambled(self.run, self.repair, seed)
         if arm == "oracle" and truth is not None:
-            return compared.oracle(self.run, truth)
+            return control_arms.oracle(self.run, truth)
         if arm == "nothing":
-            return compared.nothing(self.run)
-        raise DataError(f"No arm is called {arm!r}; expected some of {', '.join(compared.ARMS)}, scrambled.")
+            return control_arms.nothing(self.run)
+        raise DataError(
+            f"No arm is called {arm!r}; expected some of {', '.join(control_arms.ARMS)}, scrambled."
+        )
 
     def _trained(self, versions: dict[tuple[str, int], Version]) -> dict[tuple[str, int], Outcome]:
         tasks = [
@@ -209,7 +213,7 @@ class _Verifying:
             "judged_samples": len(judged),
             "classes": list(judged.classes),
             "model": task.key(self.inputs),
-            **measured.summary(judged, _by_arm(outcomes), _by_arm(versions), gaps_of(self.run)),
+            **measurements.summary(judged, _by_arm(outcomes), _by_arm(versions), gaps_of(self.run)),
             "inputs": {
                 "dataset": self.run.description["inputs"]["dataset"]["fingerprint"],
                 "model": self.run.description["inputs"]["model"]["fingerprint"],
@@ -227,69 +231,65 @@ class _Verifying:
         versions: dict[tuple[str, int], Version],
         outcomes: dict[tuple[str, int], Outcome],
     ) -> None:
-        """The groups' trainings, every prediction, and the scale that fits them."""
+        """Train without each group, and add the predictions, the measurements and their scale to the content."""
         groups = groups_of(self.run, self.plan.groups, seed=self.plan.recipe.seed)
         given = self.inputs.train.labels
         self.report("predict", 0, 1)
-        changes = [
-            (arm, seed, v.samples.labels, v.weights)
-            for (arm, seed), v in versions.items()
+        repairs = [
+            Change(arm, seed, len(version.repair), version.samples.labels, version.weights)
+            for (arm, seed), version in versions.items()
             if arm != "nothing"
         ]
-        changes += [(group.name, 0, given, group.weights(len(given))) for group in groups]
-        first_order = self._first_order([(labels, weights) for _, _, labels, weights in changes])
+        removals = [Change(g.name, 0, len(g.positions), given, g.weights(len(given))) for g in groups]
+        changes = [*repairs, *removals]
+        predictions = self._first_order(changes)
         self.report("predict", 1, 1)
-        tasks = [self._task("group", given, group.weights(len(given)), 0) for group in groups]
-        trained = self._run(tasks, "groups") if tasks else []
-        after = [outcomes[arm, seed] for arm, seed in versions if arm != "nothing"] + trained
+        tasks = [self._task("group", change.labels, change.weights, 0) for change in removals]
+        after = [outcomes[change.name, change.seed] for change in repairs]
+        after += self._run(tasks, "groups") if tasks else []
         judged = evaluation(self.inputs)
-        points = []
-        for (name, seed, _, _), prediction, outcome in zip(changes, first_order, after, strict=True):
-            group = next((g for g in groups if g.name == name), None)
-            change = measured.change(judged, outcomes["nothing", seed], outcome)
-            points.append(
-                {
-                    "name": name,
-                    "seed": seed,
-                    "size": _size(group, versions, name, seed),
-                    "predicted": prediction,
-                }
-                | change
-            )
-        content |= measured.fidelity(points)
+        points = [
+            {
+                "name": change.name,
+                "seed": change.seed,
+                "size": change.size,
+                "predicted": prediction,
+                **measurements.change(judged, outcomes["nothing", change.seed], outcome),
+            }
+            for change, prediction, outcome in zip(changes, predictions, after, strict=True)
+        ]
+        content |= measurements.fidelity(points)
 
-    def _first_order(self, changes: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    def _first_order(self, changes: Sequence[Change]) -> list[float]:
         """First-order change of the validation loss by each change, in loss per unit of learning rate."""
         given = self.inputs.train.labels
-        kept = np.array([(labels == given) for labels, _ in changes])
-        asked = np.array([weights != 1 for _, weights in changes])
-        rows = [np.flatnonzero(~same | weighed) for same, weighed in zip(kept, asked, strict=True)]
+        rows = [np.flatnonzero((change.labels != given) | (change.weights != 1)) for change in changes]
         pairs = sorted(
-            {(int(i), int(given[i])) for part in rows for i in part}
-            | {
+            {
                 (int(i), int(labels[i]))
-                for (labels, _), part in zip(changes, rows, strict=True)
+                for change, part in zip(changes, rows, strict=True)
+                for labels in (given, change.labels)
                 for i in part
             }
         )
         direction = aims(self.run, self.inputs, everything=False)[0][1]
-        at, under = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
-        products = pair_products(self.inputs, at, under, [direction])[:, 0].astype(float)
-        known = dict(zip(pairs, products.tolist(), strict=True))
+        positions, labels = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+        products = pair_products(self.inputs, positions, labels, [direction])[:, 0].astype(float)
+        product = dict(zip(pairs, products.tolist(), strict=True))
         return [
-            sum(known[int(i), int(given[i])] - float(w[i]) * known[int(i), int(labels[i])] for i in part)
-            for (labels, w), part in zip(changes, rows, strict=True)
+            sum(
+                product[int(i), int(given[i])]
+                - float(change.weights[i]) * product[int(i), int(change.labels[i])]
+                for i in part
+            )
+            for change, part in zip(changes, rows, strict=True)
         ]
 
-    def _write(self, content: dict[str, Any], versions: dict[tuple[str, int], Version]) -> None:
+    def _write(self, content: dict[str, Any]) -> None:
         write_parquet(self.repair.changes.reset_index(), self.folder / CHANGES)
         atomic.write_json(self.folder / RESULT, content)
 
 
-def _size(group: Group | None, versions: dict[tuple[str, int], Version], name: str, seed: int) -> int:
-    return len(group.positions) if group is not None else len(versions[name, seed].repair)
-
-
-def _by_arm(found: dict[tuple[str, int], Any]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(arm for arm, _ in found)
-    return {name: [value for (arm, _), value in found.items() if arm == name] for name in names}
+def _by_arm(values: dict[tuple[str, int], Any]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(arm for arm, _ in values)
+    return {name: [value for (arm, _), value in values.items() if arm == name] for name in names}

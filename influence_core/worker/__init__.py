@@ -1,1 +1,1 @@
-"""What the child process of a job does."""
+"""The child process of a job and its work."""

@@ -1,4 +1,4 @@
-"""Start the child of a job: python -m influence_core.worker FOLDER DESCRIPTOR."""
+"""Entry point of a job's child process: python -m influence_core.worker FOLDER LOCK."""
 
 import sys
 from pathlib import Path

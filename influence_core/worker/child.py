@@ -1,10 +1,10 @@
-"""The child process of a job: it waits for its turn, does the work (work.py), and says how it ended.
+"""The child process of a job: it waits for its turn, does the work (work.py), and records the end.
 
     python -m influence_core.worker FOLDER LOCK       (started by jobs.launch, which hands over the lock)
 
-A watchdog looks for the cancel flag ten times a second. It gives the work one second to stop by itself,
-at its next report of progress, and then ends the process: whatever the work is doing, nobody waits
-longer than two seconds. That is safe at any moment because files take their names only when complete.
+A watchdog checks for the cancel flag ten times a second. The work then has one second to stop by itself at its next
+report of progress; after that the process is ended. So a stop takes two seconds at most. It is safe at any moment
+because files get their names only when complete.
 """
 
 import os
@@ -24,23 +24,23 @@ from influence_core.system import atomic
 from influence_core.system import locks as job_lock
 from influence_core.system.times import utc_now
 
-LOOK = 0.1  # seconds between two looks for the cancel flag
+LOOK = 0.1  # seconds between two checks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
-TURN = 0.2  # seconds between two looks whether it is our turn
+TURN = 0.2  # seconds between two checks of the queue
 NICENESS = 5
-STOPPED = "Stopped by a person. Finished work is kept: resume to go on from there."
+STOPPED = "Stopped on request. Finished work is kept: resume to continue from there."
 
 OnProgress = Callable[[str, int, int], None]
 Work = Callable[[Path, OnProgress], None]
 
 
 def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) -> int:
-    """Do the work of a job from its turn in the queue to its last word.
+    """Wait for the job's turn, do its work and record how it ended.
 
     Args:
         folder: The run folder.
-        lock: Descriptor of the folder's lock; kept open, and not handed on to other programs.
-        work: Called with the folder and on_progress, which raises Cancelled when it is time to stop.
+        lock: Descriptor of the folder's lock; kept open, and not inherited by other programs.
+        work: Called with the folder and on_progress, which raises Cancelled when a stop was requested.
         stages: Every stage in order, with its title and share of the time.
 
     Returns:
@@ -49,19 +49,19 @@ def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) ->
     os.set_inheritable(lock, False)
     os.nice(NICENESS)
     stop = threading.Event()
-    ended = threading.Lock()  # whoever holds it says the last word
+    ended = threading.Lock()  # its holder records the end
     threading.Thread(target=_watch, args=(folder, stop, ended), daemon=True).start()
     atomic.remove_unfinished(folder)
     print(f"--- {utc_now()} process {os.getpid()} waits for its turn", flush=True)
     try:
-        slot = _wait_for_turn(folder, stop)  # ours for as long as we live
+        slot = _wait_for_turn(folder, stop)  # held until this process ends
         print(f"--- {utc_now()} begins, holding slot {slot}", flush=True)
         writer = ProgressWriter(folder, stages)
         work(folder, _stoppable(writer, stop))
         return _end(folder, ended, "finished", None)
     except Cancelled:
         return _end(folder, ended, "cancelled", STOPPED)
-    except BaseException as error:  # also a KeyboardInterrupt or MemoryError is a failure with a reason
+    except BaseException as error:  # a KeyboardInterrupt or MemoryError too is a failure with a reason
         traceback.print_exc()
         return _end(folder, ended, "failed", _reason(error))
 
@@ -82,12 +82,12 @@ def _watch(folder: Path, stop: threading.Event, ended: threading.Lock) -> None:
     time.sleep(GRACE)
     _end(folder, ended, "cancelled", STOPPED)
     if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)  # with the processes that the work started
+        os.killpg(0, signal.SIGKILL)  # together with the processes that the work started
     os._exit(0)
 
 
 def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
-    """Wait until we are first in the queue and a slot is free; the slot is ours while we live."""
+    """Wait until the job is first in the queue and a slot is free; the slot is held until this process ends."""
     root = runs_root_of(folder)
     slots = root / ".slots"
     slots.mkdir(exist_ok=True)
@@ -102,9 +102,9 @@ def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
 
 
 def _end(folder: Path, ended: threading.Lock, state: str, message: str | None) -> int:
-    """Say the last word, once: the watchdog and the work may both want to."""
+    """Record the end of the job once, though the watchdog and the work may both try; returns the exit code."""
     if not ended.acquire(blocking=False):
-        time.sleep(3 * GRACE)  # the other one is about to end the process
+        time.sleep(3 * GRACE)  # the other caller is about to end the process
         return 0
     if run_state(folder) is not None:
         state, message = _ended_run(folder, state, message or "")
@@ -115,7 +115,7 @@ def _end(folder: Path, ended: threading.Lock, state: str, message: str | None) -
 
 
 def _ended_run(folder: Path, state: str, reason: str) -> tuple[str, str | None]:
-    """Say in run.json how the work on a run ended; one that was sealed in the meantime is finished."""
+    """Record the end in run.json; a run that was sealed in the meantime is finished."""
     mark = {"cancelled": cancel_run, "failed": fail_run}.get(state)
     try:
         if mark is not None:

@@ -1,4 +1,4 @@
-"""The work of each kind of job: analyse, record, predict, verify. Each brings torch when it begins, not before."""
+"""The work of each kind of job: analyse, record, predict, verify. Each one imports torch when it begins."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -24,7 +24,7 @@ Work = Callable[[Path, OnProgress], None]
 
 
 def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
-    """What this job does, and in which stages."""
+    """The function that does this job's work, and its stages."""
     kind = kind_of(folder)
     if kind == PREDICT:
         return predict, PREDICT_STAGES
@@ -38,9 +38,11 @@ def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
 
 
 def analyse(folder: Path, on_progress: OnProgress) -> None:
-    """An analysis, from the files of a job to its run."""
+    """Analyse the dataset of a job with its model."""
     spec = read_job(folder)
-    with closing(MapProcess(seed=spec.settings.get("seed", 0))) as drawing:  # compiles while we import torch
+    with closing(
+        MapProcess(seed=spec.settings.get("seed", 0))
+    ) as drawing:  # compiles while torch is imported
         from influence_core.analysis.analyze import analyze
 
         model, dataset = _opened(spec, on_progress, folder)
@@ -58,12 +60,12 @@ def analyse(folder: Path, on_progress: OnProgress) -> None:
 
 
 def stages_of(folder: Path) -> tuple[Stage, ...]:
-    """Every stage of a job; training a model first is one of them where that was asked for."""
+    """Every stage of an analysis; training a model is one of them if the job has a recipe."""
     return (OPENING, *([] if read_job(folder).recipe is None else [TRAINING]), *STAGES)
 
 
 def record(folder: Path, on_progress: OnProgress) -> None:
-    """Train again from the beginning and write down what happens to every sample."""
+    """Train the model again and record every sample."""
     from influence_core.training.recipe import recipe_from
     from influence_core.training.recorded_training import record_training
 
@@ -75,7 +77,7 @@ def record(folder: Path, on_progress: OnProgress) -> None:
 
 
 def predict(folder: Path, on_progress: OnProgress) -> None:
-    """Influence under candidate labels, kept beside the run."""
+    """Compute influence under candidate labels for a run, stored in its folder."""
     from influence_core.inputs.reopened import reopen
     from influence_core.repair.candidate_labels import prepare
 
@@ -87,7 +89,7 @@ def predict(folder: Path, on_progress: OnProgress) -> None:
 
 
 def verify(folder: Path, on_progress: OnProgress) -> None:
-    """Trainings with a repair and without, compared."""
+    """Verify the repair of a job by trainings with it and without."""
     from influence_core.training.recipe import recipe_from
     from influence_core.verification.verify import verify as verified
 
@@ -100,7 +102,7 @@ def verify(folder: Path, on_progress: OnProgress) -> None:
 
 
 def _opened(spec: JobSpec, on_progress: OnProgress, folder: Path) -> tuple[Any, Any]:
-    """Model and dataset of a job; without a model, one is trained on the data first."""
+    """Model and dataset of a job; with a recipe, the model is trained on the data first."""
     from influence_core.data import open_dataset
     from influence_core.inputs.pair import paired
     from influence_core.models import open_model
@@ -120,12 +122,12 @@ def _opened(spec: JobSpec, on_progress: OnProgress, folder: Path) -> tuple[Any, 
 
 
 def _model_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no Preprocessing, only its fields."""
+    """The options of a model, with a Preprocessing made from its JSON fields."""
     from influence_core.models import Preprocessing
 
-    if not isinstance(given := options.get("preprocessing"), Mapping):
+    if not isinstance(content := options.get("preprocessing"), Mapping):
         return dict(options)
     fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }
     return {**options, "preprocessing": Preprocessing(**fields)}

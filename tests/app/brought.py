@@ -81,7 +81,7 @@ def bring(root: Path, *, answers: dict[str, dict] | None = None, **plan: object)
         (upload.folder / f"{name}.json").write_text(json.dumps(found))
     (upload.folder / "model").mkdir()
     chosen = {"dataset": str(places.DEMO), "name": "toys", "sent": True, **plan}
-    return uploads.remember(upload, **chosen)
+    return uploads.update_plan(upload, **chosen)
 
 
 def open_own(upload: Upload | None = None, step: str = "data", key: str = KEY) -> AppTest:

@@ -103,7 +103,7 @@ def test_nobody_sends_a_file_without_the_token_of_this_upload(root: Path, monkey
     ):
         assert put(mine, b"x", address=address).status_code in (404, 405), address
     refused = put(mine, b"x", name="x.pkl")
-    assert refused.status_code == 413 and "no dataset that can be uploaded" in refused.json()["problem"]
+    assert refused.status_code == 413 and "cannot be uploaded as a dataset" in refused.json()["problem"]
     monkeypatch.setenv("INFLUENCE_QUOTA_GB", "0.001")
     refused = put(mine, bytes(5_000_000))
     assert refused.status_code == 413 and "left for you" in refused.json()["problem"]

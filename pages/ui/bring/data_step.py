@@ -114,7 +114,7 @@ def use(upload: Upload, path: Path, name: str, *, sent: bool) -> None:
     """Look at this dataset next: everything that was known about another one is forgotten."""
     plan.drop(upload, "preview", "trial")
     forgotten = dict.fromkeys(("skip", "spec", "train", "label"))
-    uploads.remember(upload, dataset=str(path), name=name, sent=sent or None, **forgotten)
+    uploads.update_plan(upload, dataset=str(path), name=name, sent=sent or None, **forgotten)
 
 
 @plan.change
@@ -263,7 +263,7 @@ def troubles(upload: Upload, found: dict[str, Any]) -> None:
 @plan.change
 def agree(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
-    uploads.remember(upload, skip=True if st.session_state.get(AGREED) else None)
+    uploads.update_plan(upload, skip=True if st.session_state.get(AGREED) else None)
 
 
 def counts(found: dict[str, Any]) -> None:

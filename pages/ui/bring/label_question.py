@@ -81,4 +81,4 @@ def answered(name: str, columns: Sequence[str]) -> None:
         return
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "preview", "trial")
-    uploads.remember(upload, label=chosen)
+    uploads.update_plan(upload, label=chosen)

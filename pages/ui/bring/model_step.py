@@ -77,7 +77,7 @@ def ways_in(upload: Upload, found: dict[str, Any]) -> None:
 @plan.change
 def train_one(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
-    uploads.remember(upload, train=True, weights=None, spec=None)
+    uploads.update_plan(upload, train=True, weights=None, spec=None)
     plan.go("check")
 
 
@@ -102,7 +102,7 @@ def forget(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "weights", "trial")
     spec_file(upload).unlink(missing_ok=True)
-    uploads.remember(upload, weights=None, weights_name=None, spec=None, train=None)
+    uploads.update_plan(upload, weights=None, weights_name=None, spec=None, train=None)
     plan.go("model")
 
 
@@ -121,14 +121,14 @@ def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
         take(upload, *sent[-1])
     else:
         plan.drop(upload, "weights", "trial")
-        uploads.remember(upload, spec=None)
+        uploads.update_plan(upload, spec=None)
 
 
 def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
     """Weights are there: everything that was known about others is forgotten."""
     plan.drop(upload, "weights", "trial")
     named = {"weights": str(path), "weights_name": name[-80:], "weights_sent": sent or None}
-    uploads.remember(upload, **named, train=None, spec=None)
+    uploads.update_plan(upload, **named, train=None, spec=None)
 
 
 @plan.change

@@ -57,7 +57,7 @@ def begin(name: str, spec: dict[str, Any]) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "trial")
     atomic.write_json(upload.folder / "model" / "model.json", spec)
-    uploads.remember(upload, spec=spec)
+    uploads.update_plan(upload, spec=spec)
 
 
 def result(upload: Upload, found: dict[str, Any]) -> None:

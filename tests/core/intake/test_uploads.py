@@ -126,6 +126,6 @@ def test_a_run_is_its_uploads_owners_unless_shared(tmp_path):
 
 def test_a_plan_is_kept_and_taken_back(tmp_path):
     upload, _ = sent(tmp_path)
-    uploads.remember(upload, dataset="a", skip=True)
-    uploads.remember(upload, skip=None)
+    uploads.update_plan(upload, dataset="a", skip=True)
+    uploads.update_plan(upload, skip=None)
     assert uploads.open_upload(tmp_path, upload.id, ADA).plan == {"dataset": "a"}

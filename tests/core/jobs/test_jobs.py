@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for folder in tmp_path.glob("*/job.json"):
         jobs.kill(folder.parent)
-    wait(lambda: not any(jobs.alive(folder.parent) for folder in tmp_path.glob("*/job.json")))
+    wait(lambda: not any(jobs.is_running(folder.parent) for folder in tmp_path.glob("*/job.json")))
 
 
 def submit(root: Path, name: str = "count", **settings) -> Path:
@@ -87,7 +87,7 @@ def test_cancel_ends_even_work_that_never_listens(root):
     wait_for(folder, "running")
     before = time.monotonic()
     jobs.cancel(folder)
-    wait(lambda: not jobs.alive(folder))
+    wait(lambda: not jobs.is_running(folder))
     assert time.monotonic() - before < 2.0, "the watchdog waited for the work"
     assert jobs.status(folder).state == "cancelled"
 
@@ -115,7 +115,7 @@ def test_eight_threads_start_exactly_one_process(root):
     wait_for(folder, "running")
     jobs.cancel(folder)
     wait_for(folder, "cancelled")
-    wait(lambda: not jobs.alive(folder))
+    wait(lambda: not jobs.is_running(folder))
     started, barrier = [], threading.Barrier(8)
 
     def race() -> None:
@@ -138,7 +138,7 @@ def test_probing_without_pause_does_not_keep_a_job_from_starting(root):
 
     def probe() -> None:
         while not stop.is_set():
-            jobs.alive(folder)
+            jobs.is_running(folder)
 
     threads = [threading.Thread(target=probe) for _ in range(4)]
     for thread in threads:
@@ -235,13 +235,13 @@ def test_a_run_made_without_a_job_can_be_watched_but_not_steered(root):
 def test_a_finished_job_is_not_started_again(root):
     folder = submit(root)
     wait_for(folder, "finished")
-    wait(lambda: not jobs.alive(folder))
+    wait(lambda: not jobs.is_running(folder))
     start_run(folder, description={"name": "count"})
     pd.DataFrame({"sample_id": ["a"]}).to_parquet(folder / "samples.parquet")
     finish_run(folder)
     with pytest.raises(JobError, match="already finished"):
         jobs.launch(folder, command=COMMAND)
-    assert not jobs.alive(folder), "the refused launch kept the lock"
+    assert not jobs.is_running(folder), "the refused launch kept the lock"
 
 
 def test_a_real_analysis_runs_as_a_job_and_keeps_its_id_over_a_stop(root):
@@ -261,7 +261,7 @@ def test_a_real_analysis_runs_as_a_job_and_keeps_its_id_over_a_stop(root):
     status = wait_for(folder, "cancelled", "finished", "failed")
     if status.state == "cancelled":
         assert read_description(folder)["state"] == "cancelled"
-        wait(lambda: not jobs.alive(folder))
+        wait(lambda: not jobs.is_running(folder))
         assert jobs.launch(folder)
     status = wait_for(folder, "finished", "failed", "interrupted")
     assert status.state == "finished", (status.message, status.log)

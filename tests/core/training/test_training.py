@@ -136,7 +136,7 @@ def test_augmentation_only_mirrors_and_shifts():
 
 
 def test_impossible_recipes_are_refused_and_divergence_is_named():
-    with pytest.raises(ModelError, match="must be positive"):
+    with pytest.raises(ModelError, match="above 0"):
         Recipe(epochs=0)
     with pytest.raises(ModelError, match="'adam'"):
         Recipe(optimizer="adam")  # type: ignore[arg-type]
