@@ -9,7 +9,7 @@ from influence_core.intake import uploads
 from pages.ui.bring import check_step, data_step, model_step, plan
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 TITLES = {"data": "Data", "model": "Model", "check": "Check"}
 
@@ -33,7 +33,7 @@ def page() -> None:
     step = plan.step()
     steps(step)
     if problem := st.session_state.pop(plan.PROBLEM, None):
-        st.error(words.escaped(problem), icon=":material/error:")
+        st.error(formats.escaped(problem), icon=":material/error:")
     if step == "data" or upload is None:
         data_step.draw(upload)
     elif step == "model":

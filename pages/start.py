@@ -11,7 +11,7 @@ from influence_core.run_files.listing import RunSummary
 from pages.ui.reports import story
 from pages.ui.shell import frame, job_panel, more_work, places, state
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
@@ -81,15 +81,15 @@ def run_demo() -> None:
 
 def fairness_demo() -> None:
     """Open the newest run of Adult that is finished or at work, else start one."""
-    known = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
-    ready = next((s for s in known if s.state == "finished" or _active(s.name)), None)
+    runs = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
+    ready = next((s for s in runs if s.state == "finished" or _active(s.name)), None)
     if ready is None:
         path = str(places.FAIRNESS_DEMO)
         settings = {"objectives": FAIRNESS_OBJECTIVES}
         submit(JobSpec(dataset=path, model=path, name=FAIRNESS_NAME, settings=settings))
         return
     state.open_run_named(ready.name)
-    frame.go("fairness" if ready.state == "finished" else "overview")
+    frame.redirect("fairness" if ready.state == "finished" else "overview")
 
 
 def _active(name: str) -> bool:
@@ -98,7 +98,7 @@ def _active(name: str) -> bool:
 
 def open_run(name: str) -> None:
     state.open_run_named(name)
-    frame.go("overview")
+    frame.redirect("overview")
 
 
 def submit(spec: JobSpec) -> None:
@@ -122,7 +122,7 @@ def earlier(summaries: list[RunSummary]) -> None:
         for summary in summaries[:20]:
             line(summary)
         if len(summaries) > 20:
-            st.caption(f"and {words.count(len(summaries) - 20)} more in the run selector at the left")
+            st.caption(f"and {formats.count(len(summaries) - 20)} more in the run selector at the left")
 
 
 def line(summary: RunSummary) -> None:
@@ -130,7 +130,7 @@ def line(summary: RunSummary) -> None:
     now = summary.state if summary.state == "damaged" else jobs.status(runs_root() / summary.name).state
     name, button = st.columns([4, 1], vertical_alignment="center")
     name.markdown(
-        f"**{words.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
+        f"**{formats.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
     )
     key = f"run_{summary.name}"
     if now in ("cancelled", "interrupted", "failed"):
@@ -141,14 +141,14 @@ def line(summary: RunSummary) -> None:
 
 def facts(summary: RunSummary) -> str:
     if summary.problem:
-        return words.escaped(summary.problem)
-    found = f"{words.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
-    size = words.plural(summary.n, "sample") if summary.n else ""
+        return formats.escaped(summary.problem)
+    flagged = f"{formats.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
+    size = formats.plural(summary.n, "sample") if summary.n else ""
     parts = (
-        words.escaped(summary.model),
+        formats.escaped(summary.model),
         size,
-        found,
-        words.moment(summary.created),
+        flagged,
+        formats.moment(summary.created),
     )
     return " · ".join(part for part in parts if part)
 
@@ -175,7 +175,7 @@ def own_data() -> None:
         st.button(
             "Use my own data",
             icon=":material/upload_file:",
-            on_click=frame.go,
+            on_click=frame.redirect,
             args=("own_data",),
             width="stretch",
         )

@@ -19,7 +19,7 @@ from influence_core.run_files.listing import RunSummary
 from pages.ui.components import outbox
 from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -29,8 +29,8 @@ def main() -> None:
     if not visitor.admit():
         st.stop()
     page = st.navigation(_pages(), expanded=True)
-    frame.follow()
-    frame.here(page.url_path)
+    frame.apply_redirect()
+    frame.note_page(page.url_path)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
@@ -113,19 +113,19 @@ def _pages() -> dict[str, list]:
 
 
 def _sidebar(summaries: list[RunSummary], page: str) -> None:
-    chosen = state.choose_run(summaries)
-    about = next((summary for summary in summaries if summary.name == chosen), None)
-    if about is not None:
-        st.caption(_about(about))
+    name = state.choose_run(summaries)
+    open_summary = next((summary for summary in summaries if summary.name == name), None)
+    if open_summary is not None:
+        st.caption(_about(open_summary))
     reviewer.ask()
     visitor.recognise()
     _job_banner(summaries, page)
 
 
 def _about(summary: RunSummary) -> str:
-    size = words.plural(summary.n, "sample") if summary.n else ""
-    facts = " · ".join(fact for fact in (words.escaped(summary.dataset), size) if fact)
-    return f"{facts}  \n{words.moment(summary.created)}"
+    size = formats.plural(summary.n, "sample") if summary.n else ""
+    facts = " · ".join(fact for fact in (formats.escaped(summary.dataset), size) if fact)
+    return f"{facts}  \n{formats.moment(summary.created)}"
 
 
 def _job_banner(summaries: list[RunSummary], page: str) -> None:

@@ -10,7 +10,7 @@ from influence_core.intake.uploads import Upload
 from influence_core.jobs.submission import JobSpec
 from pages.ui.bring import check_panel, data_step, plan
 from pages.ui.shell import frame, more_work, state
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 
 def draw(upload: Upload, found: dict[str, Any]) -> None:
@@ -37,12 +37,10 @@ def lines(upload: Upload, found: dict[str, Any]) -> list[str]:
     spec = upload.plan.get("spec")
     model = "A small model is trained first" if upload.plan.get("train") else ""
     if spec:
-        model = (
-            f"{words.escaped(spec['architecture'])}, {words.plural(len(spec['classes']), 'class', 'classes')}"
-        )
+        model = f"{formats.escaped(spec['architecture'])}, {formats.plural(len(spec['classes']), 'class', 'classes')}"
     tried = plan.answer(upload, "trial") if spec else None
     accuracy = (
-        f"Validation accuracy {words.percent(tried['accuracy'])}" if tried and "accuracy" in tried else ""
+        f"Validation accuracy {formats.percent(tried['accuracy'])}" if tried and "accuracy" in tried else ""
     )
     private = (
         "Only you see the run, until you share it" if own(upload) else "Everybody on this server sees the run"
@@ -74,7 +72,7 @@ def analyse(upload: Upload) -> None:
     name = more_work.analyse(job(upload))
     check_panel.forget()
     state.open_run_named(name)
-    frame.go("overview")
+    frame.redirect("overview")
 
 
 def job(upload: Upload) -> JobSpec:

@@ -24,7 +24,7 @@ LAST_WORDS = 512
 
 
 @dataclass
-class Asked:
+class ChildQuestion:
     """One question: about what, the process at work, and what it found."""
 
     title: str
@@ -38,12 +38,12 @@ class Asked:
         return time.monotonic() - self.began
 
 
-def ask(title: str, command: Sequence[str]) -> Asked:
+def ask(title: str, command: Sequence[str]) -> ChildQuestion:
     """Start the process, for an owner."""
     return more_work.start(_ask, title, command)
 
 
-def _ask(title: str, command: Sequence[str]) -> Asked:
+def _ask(title: str, command: Sequence[str]) -> ChildQuestion:
     """The process reads nothing, and what it says goes to a file, for a pipe would fill up."""
     output = tempfile.TemporaryFile()  # noqa: SIM115  read when the process has ended
     process = subprocess.Popen(
@@ -53,17 +53,17 @@ def _ask(title: str, command: Sequence[str]) -> Asked:
         stderr=subprocess.DEVNULL,
         env=_environment(),
     )
-    return Asked(title, process, output)
+    return ChildQuestion(title, process, output)
 
 
-def end(asked: Asked) -> None:
+def end(question: ChildQuestion) -> None:
     """End a process that may still be at work."""
-    asked.process.kill()
-    asked.process.wait()
-    asked.output.close()
+    question.process.kill()
+    question.process.wait()
+    question.output.close()
 
 
-def answer(asked: Asked, longest: float, advice: str) -> dict[str, Any] | None:
+def answer(question: ChildQuestion, longest: float, advice: str) -> dict[str, Any] | None:
     """What the process said; None while it is at work.
 
     Args:
@@ -71,35 +71,35 @@ def answer(asked: Asked, longest: float, advice: str) -> dict[str, Any] | None:
         longest: Seconds after which it is given up.
         advice: What to do when there is no answer, as a sentence.
     """
-    if asked.found is not None:
-        return asked.found
-    late = asked.seconds > longest
-    if asked.process.poll() is None and not late:
+    if question.found is not None:
+        return question.found
+    late = question.seconds > longest
+    if question.process.poll() is None and not late:
         return None
-    asked.process.kill()
-    code = asked.process.wait()
-    asked.output.seek(0)
-    said = asked.output.read(LONGEST_ANSWER).decode("utf-8", "replace").strip().splitlines()
-    asked.output.close()
+    question.process.kill()
+    code = question.process.wait()
+    question.output.seek(0)
+    output = question.output.read(LONGEST_ANSWER).decode("utf-8", "replace").strip().splitlines()
+    question.output.close()
     try:
-        asked.found = dict(json.loads(said[-1]))
+        question.found = dict(json.loads(output[-1]))
     except (IndexError, ValueError, TypeError):
         why = f"no answer within {longest:.0f} s" if late else f"it ended with code {code} and no answer"
-        asked.found = {"refused": f"Nothing can be said: {why}. {advice}"}
-    return asked.found
+        question.found = {"refused": f"Nothing can be said: {why}. {advice}"}
+    return question.found
 
 
-def progress(asked: Asked) -> tuple[str, int, int] | None:
+def progress(question: ChildQuestion) -> tuple[str, int, int] | None:
     """What the process does, how much of it is done, and of how much; None when it has not said."""
-    if asked.found is not None:
+    if question.found is not None:
         return None
-    handle = asked.output.fileno()  # read at a place: seeking would move the end that the process writes to
+    handle = question.output.fileno()  # read at a place: seeking would move the end that the process writes to
     end = os.fstat(handle).st_size
-    said = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
-    for line in reversed(said):
+    output = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
+    for line in reversed(output):
         try:
-            what, done, total = json.loads(line)["progress"]
-            return str(what), int(done), int(total)
+            step, done, total = json.loads(line)["progress"]
+            return str(step), int(done), int(total)
         except (ValueError, KeyError, TypeError):
             continue  # the line that is being written, or was cut
     return None

@@ -7,16 +7,16 @@ from typing import Any
 import streamlit as st
 
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 
 def choose(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
     """The class that each output stands for: from model.json, else said by the person; never assumed."""
-    ours = found["classes"]
+    dataset_classes = found["classes"]
     outputs = next((guess["classes"] for guess in seen["guesses"]), None)
-    if outputs is not None and outputs != len(ours):
+    if outputs is not None and outputs != len(dataset_classes):
         st.warning(
-            f"The weights have {words.count(outputs)} outputs, your data {words.count(len(ours))} classes. "
+            f"The weights have {formats.count(outputs)} outputs, your data {formats.count(len(dataset_classes))} classes. "
             "Bring the dataset the model was trained on, or name a class for each output below.",
             icon=":material/warning:",
         )
@@ -37,14 +37,14 @@ def choose(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
 
 def orders(found: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
     """The orders that can be named, by their name on screen; what the model's own file says stands first."""
-    ours = found["classes"]
+    dataset_classes = found["classes"]
     named = (
         {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
     )
-    if seen["classes"] != ours:
-        named[f"As the dataset has them: {listed(ours)}"] = ours
+    if seen["classes"] != dataset_classes:
+        named[f"As the dataset has them: {listed(dataset_classes)}"] = dataset_classes
     if found["doubtful_order"]:
-        named[f"As numbers: {listed(sorted(ours, key=int))}"] = sorted(ours, key=int)
+        named[f"As numbers: {listed(sorted(dataset_classes, key=int))}"] = sorted(dataset_classes, key=int)
     return named
 
 
@@ -55,4 +55,4 @@ def typed_order() -> list[str] | None:
 
 def listed(names: list[str]) -> str:
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return words.escaped(", ".join(names[:6]) + more)
+    return formats.escaped(", ".join(names[:6]) + more)

@@ -11,13 +11,12 @@ import streamlit as st
 
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import label_question, plan
-from pages.ui.bring import sheet as sample_sheet
+from pages.ui.bring import label_question, plan, sheet
 from pages.ui.components import sender
 from pages.ui.server import receiving
 from pages.ui.shell import frame, places, state, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PATH = "own_dataset"
 AGREED = "own_skip"
@@ -41,27 +40,27 @@ def draw(upload: Upload | None) -> None:
     if upload is None or "dataset" not in upload.plan:
         ways_in()
         return
-    found = plan.wait_for(upload, "preview", question(upload), "Reading every sample once.", HEIGHT)
-    if found is None:
+    preview = plan.wait_for(upload, "preview", question(upload), "Reading every sample once.", HEIGHT)
+    if preview is None:
         return
-    if found.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
-        upload = uploads.unpacked(upload, found["dataset"])
-    if "columns" in found:
-        label_question.draw(upload, found["columns"])
+    if preview.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
+        upload = uploads.unpacked(upload, preview["dataset"])
+    if "columns" in preview:
+        label_question.draw(upload, preview["columns"])
     else:
-        result(upload, found)
+        result(upload, preview)
 
 
 def question(upload: Upload) -> dict[str, Any]:
     """What the child that looks at the data is told; a zip that was sent is unpacked for good."""
     dataset = str(upload.plan["dataset"])
-    told: dict[str, Any] = {"dataset": dataset, "pixels": str(upload.folder / "pixels.bin")}
+    options: dict[str, Any] = {"dataset": dataset, "pixels": str(upload.folder / "pixels.bin")}
     if upload.plan.get("label"):
-        told["label"] = upload.plan["label"]
+        options["label"] = upload.plan["label"]
     if upload.plan.get("sent") and dataset.endswith(".zip") and Path(dataset).is_file():
         left = uploads.left_for(runs_root(), upload, freed=Path(dataset).stat().st_size)
-        told |= {"store": str(upload.folder / "store"), "limit": max(0, left)}
-    return told
+        options |= {"store": str(upload.folder / "store"), "limit": max(0, left)}
+    return options
 
 
 def ways_in() -> None:
@@ -89,8 +88,8 @@ def uploader(kind: str, label: str, take: Take, *, several: bool = False) -> Non
 
     @plan.change
     def arrived(sent: Sequence[tuple[str, str]]) -> None:
-        own = plan.ensure()
-        take(own, [(uploads.stored_file(own, stored), name) for stored, name in sent])
+        current = plan.ensure()
+        take(current, [(uploads.stored_file(current, stored), name) for stored, name in sent])
 
     sender.sender(
         f"send_{kind}",
@@ -134,13 +133,13 @@ def earlier() -> None:
     with st.container(border=True):
         frame.section("Brought earlier")
         st.caption(
-            f"Only you see these. {words.number(uploads.used(runs_root(), visitor.owners()) / 1e6)}{words.THIN}MB of "
-            f"{words.number(uploads.quota() / 1e6)}{words.THIN}MB are used. What is not opened for "
-            f"{words.number(uploads.keep_days())} days is deleted, with its runs."
+            f"Only you see these. {formats.number(uploads.used(runs_root(), visitor.owners()) / 1e6)}{formats.THIN}MB of "
+            f"{formats.number(uploads.quota() / 1e6)}{formats.THIN}MB are used. What is not opened for "
+            f"{formats.number(uploads.keep_days())} days is deleted, with its runs."
         )
         for upload in reversed(kept[-10:]):
             name, shared, again, gone = st.columns([5, 3, 1, 1], vertical_alignment="center")
-            name.markdown(f"**{words.escaped(str(upload.plan['name']))}**")
+            name.markdown(f"**{formats.escaped(str(upload.plan['name']))}**")
             shared.toggle(
                 "Everybody here sees its runs",
                 value=upload.shared,
@@ -188,58 +187,58 @@ def delete(name: str) -> None:
         st.query_params.clear()
     if state.run_name() in gone.runs:
         st.session_state[state.RUN] = None
-    runs = f" and {words.plural(len(gone.runs), 'run')} ({', '.join(gone.runs)})" if gone.runs else ""
-    st.toast(f"Deleted {words.plural(gone.files, 'file')}, {words.number(gone.bytes / 1e6)} MB{runs}.")
+    runs = f" and {formats.plural(len(gone.runs), 'run')} ({', '.join(gone.runs)})" if gone.runs else ""
+    st.toast(f"Deleted {formats.plural(gone.files, 'file')}, {formats.number(gone.bytes / 1e6)} MB{runs}.")
 
 
 # ---------------------------------------------------------------------------------------------- the preview
 
 
-def result(upload: Upload, found: dict[str, Any]) -> None:
+def result(upload: Upload, preview: dict[str, Any]) -> None:
     """The answer in one line, then problems, samples, counts."""
-    if "refused" in found:
-        st.error(words.escaped(found["refused"]), icon=":material/block:")
+    if "refused" in preview:
+        st.error(formats.escaped(preview["refused"]), icon=":material/block:")
         st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again)
         return
-    st.subheader(headline(found), anchor=False)
-    troubles(upload, found)
+    st.subheader(headline(preview), anchor=False)
+    troubles(upload, preview)
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True):
-        frame.section(f"{len(found['samples'])} of the training samples")
-        if found["kind"] == "image":
-            sample_sheet.pictures(found["samples"], plan.pixels(upload, found["samples"]))
+        frame.section(f"{len(preview['samples'])} of the training samples")
+        if preview["kind"] == "image":
+            sheet.pictures(preview["samples"], plan.pixels(upload, preview["samples"]))
         else:
-            sample_sheet.rows(found["samples"])
+            sheet.rows(preview["samples"])
     with right.container(border=True):
         frame.section("Classes and splits")
-        counts(found)
-        groups(found)
+        counts(preview)
+        groups(preview)
     st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again, type="tertiary")
 
 
 def headline(found: dict[str, Any]) -> str:
     sizes = {split: sum(numbers) for split, numbers in found["counts"].items()}
     names = {"train": "training", "val": "validation", "test": "test"}
-    parts = [f"{words.count(size)} {names[split]}" for split, size in sizes.items()]
-    return f"{', '.join(parts)} samples in {words.plural(len(found['classes']), 'class', 'classes')}"
+    parts = [f"{formats.count(size)} {names[split]}" for split, size in sizes.items()]
+    return f"{', '.join(parts)} samples in {formats.plural(len(found['classes']), 'class', 'classes')}"
 
 
-def shape(found: dict[str, Any]) -> str:
-    if found["kind"] != "image":
-        numbers = words.plural(found["features"], "number")
-        if not found.get("table"):
+def shape(preview: dict[str, Any]) -> str:
+    if preview["kind"] != "image":
+        numbers = formats.plural(preview["features"], "number")
+        if not preview.get("table"):
             return f"{numbers} a sample"
-        columns = words.plural(len(found["table"]["columns"]), "column")
+        columns = formats.plural(len(preview["table"]["columns"]), "column")
         return f"{columns} to learn from, which become {numbers} a sample: words are one number each, 1 or 0"
-    height, width = found["size"]
-    mixed = "" if found["sizes"] == 1 else f" most often; {words.count(found['sizes'])} sizes in all"
-    return f"{'Grey' if found['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"
+    height, width = preview["size"]
+    mixed = "" if preview["sizes"] == 1 else f" most often; {formats.count(preview['sizes'])} sizes in all"
+    return f"{'Grey' if preview['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"
 
 
-def troubles(upload: Upload, found: dict[str, Any]) -> None:
+def troubles(upload: Upload, preview: dict[str, Any]) -> None:
     """What must be agreed to, what should be known, and what was decided on the way."""
-    for note in found["skipped"]:
-        st.warning(words.escaped(note), icon=":material/broken_image:")
+    for note in preview["skipped"]:
+        st.warning(formats.escaped(note), icon=":material/broken_image:")
         st.checkbox(
             "Go on without them",
             key=AGREED,
@@ -247,17 +246,17 @@ def troubles(upload: Upload, found: dict[str, Any]) -> None:
             on_change=agree,
             args=(upload.id,),
         )
-    for problem in found["problems"]:
-        st.warning(words.escaped(problem), icon=":material/warning:")
-    notes = [shape(found), *found["notes"]]
-    if found["doubtful_order"]:
+    for problem in preview["problems"]:
+        st.warning(formats.escaped(problem), icon=":material/warning:")
+    notes = [shape(preview), *preview["notes"]]
+    if preview["doubtful_order"]:
         notes.append(
             "The classes are numbers in the order of text (10 before 2). Is that the order of your model's outputs? "
             "You will be asked."
         )
-    if not found["problems"] and not found["skipped"]:
+    if not preview["problems"] and not preview["skipped"]:
         notes.append("No sample is repeated, torn between labels, or in two splits.")
-    st.markdown("\n".join(f"- {words.escaped(note)}" for note in notes))
+    st.markdown("\n".join(f"- {formats.escaped(note)}" for note in notes))
 
 
 @plan.change
@@ -266,13 +265,13 @@ def agree(name: str) -> None:
     uploads.remember(upload, skip=True if st.session_state.get(AGREED) else None)
 
 
-def counts(found: dict[str, Any]) -> None:
+def counts(preview: dict[str, Any]) -> None:
     """Samples by class and split, the order being that of the classes."""
     names = {"train": "Training", "val": "Validation", "test": "Test"}
     table = pd.DataFrame(
-        {"Class": found["classes"], **{names[split]: n for split, n in found["counts"].items()}}
+        {"Class": preview["classes"], **{names[split]: n for split, n in preview["counts"].items()}}
     )
-    most = max(found["counts"]["train"])
+    most = max(preview["counts"]["train"])
     bar = st.column_config.ProgressColumn("Training", format="%d", min_value=0, max_value=most)
     st.dataframe(
         table,
@@ -283,10 +282,10 @@ def counts(found: dict[str, Any]) -> None:
     )
 
 
-def groups(found: dict[str, Any]) -> None:
-    if not found["groups"]:
+def groups(preview: dict[str, Any]) -> None:
+    if not preview["groups"]:
         return
     st.markdown("**Groups**")
-    for name, values in found["groups"].items():
-        listed = ", ".join(f"{words.escaped(str(value))} ({words.count(n)})" for value, n in values)
-        st.markdown(f"{words.escaped(name)}: :gray[{listed}]")
+    for name, values in preview["groups"].items():
+        listed = ", ".join(f"{formats.escaped(str(value))} ({formats.count(n)})" for value, n in values)
+        st.markdown(f"{formats.escaped(name)}: :gray[{listed}]")

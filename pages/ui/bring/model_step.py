@@ -14,7 +14,7 @@ from pages.ui.bring import class_order, data_step, plan, preprocessing_form, tri
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
 from pages.ui.shell import frame, places, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PATH = "own_model"
 ARCHITECTURE = "own_architecture"
@@ -148,20 +148,20 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
     if file.is_dir():
         file = next((file / name for name in ("model.safetensors", "model.pt", "model.pth") if (file / name).is_file()),
                     file)  # fmt: skip
-    told = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
+    options = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
     if spec_file(upload).is_file():
-        told["spec"] = str(spec_file(upload))
+        options["spec"] = str(spec_file(upload))
     seen = plan.wait_for(
         upload,
         "weights",
-        told,
+        options,
         "Reading the weights in a process of their own.",
         HEIGHT,
     )
     if seen is None:
         return
     if "refused" in seen:
-        st.error(words.escaped(seen["refused"]), icon=":material/block:")
+        st.error(formats.escaped(seen["refused"]), icon=":material/block:")
         other_model(upload)
         return
     left, right = st.columns(2, gap="medium")
@@ -189,8 +189,8 @@ def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict
     with st.container(border=True):
         frame.section("What the weights are")
         st.markdown(
-            f"**{words.escaped(str(upload.plan['weights_name']))}**: {words.plural(seen['tensors'], 'tensor')}, "
-            f"{words.count(seen['parameters'])} numbers"
+            f"**{formats.escaped(str(upload.plan['weights_name']))}**: {formats.plural(seen['tensors'], 'tensor')}, "
+            f"{formats.count(seen['parameters'])} numbers"
         )
         restore(upload, found, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
@@ -216,20 +216,20 @@ def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None
 def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | None:
     """A list to search in; the guess stands first and is called one."""
     guesses = {guess["architecture"]: guess for guess in seen["guesses"]}
-    known = seen["architecture"]
+    stated = seen["architecture"]
     names = [*guesses, *(name for name in all_architectures() if name not in guesses)]
-    if known and known not in names:
-        names = [known, *names]
-    first = tried.get("architecture") or known or next(iter(guesses), None)
+    if stated and stated not in names:
+        names = [stated, *names]
+    first = tried.get("architecture") or stated or next(iter(guesses), None)
 
     def shown(name: str) -> str:
-        if name == known:
+        if name == stated:
             return f"{name} (from model.json)"
         if (guess := guesses.get(name)) is None:
             return name
         return f"{name} (best guess: {guess['fitting']} of {guess['total']} tensors fit)"
 
-    chosen = st.selectbox(
+    choice = st.selectbox(
         "Architecture",
         names,
         index=None if first is None else names.index(first),
@@ -237,13 +237,13 @@ def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | No
         format_func=shown,
         placeholder="No known architecture looks like these weights; type to search",
     )
-    guess = guesses.get(chosen) if chosen else None
-    if guess and not known and guess["fitting"] < guess["total"]:
+    guess = guesses.get(choice) if choice else None
+    if guess and not stated and guess["fitting"] < guess["total"]:
         st.caption(
             f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose it; a network of "
             "your own can be analysed from Python."
         )
-    return chosen
+    return choice
 
 
 @st.cache_resource(show_spinner=False)
@@ -260,7 +260,7 @@ def torchvision_names() -> list[str]:
         return []
     folder = Path(spec.origin).parent / "models"
     return sorted(
-        found for file in folder.glob("*.py") for found in registered(file.read_text(encoding="utf-8"))
+        name for file in folder.glob("*.py") for name in registered(file.read_text(encoding="utf-8"))
     )
 
 

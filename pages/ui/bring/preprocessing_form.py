@@ -8,10 +8,9 @@ import numpy as np
 import streamlit as st
 
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import plan
-from pages.ui.bring import sheet as sample_sheet
+from pages.ui.bring import plan, sheet
 from pages.ui.shell import frame
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 SCALE, MEAN, STD, WIDTH, HEIGHT, CHANNELS = (
     "own_scale", "own_mean", "own_std", "own_width", "own_height", "own_channels",
@@ -59,11 +58,11 @@ def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, A
         scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
     scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
     mean, std = scales[scale]
-    chosen = {"channels": found["features"], "size": None, "mean": mean, "std": std}
+    preprocessing = {"channels": found["features"], "size": None, "mean": mean, "std": std}
     source = known if scale == FROM_FILE and known is not None else found
     if source.get("table"):  # which column is which of the numbers belongs to the scale
-        chosen |= {"table": source["table"], "channels": source.get("channels", found["features"])}
-    return chosen
+        preprocessing |= {"table": source["table"], "channels": source.get("channels", found["features"])}
+    return preprocessing
 
 
 def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
@@ -73,14 +72,14 @@ def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: di
     )
     names = {1: "Grey", 3: "Colour"}
     st.session_state.setdefault(CHANNELS, read or found["channels"])
-    chosen = st.segmented_control(
+    choice = st.segmented_control(
         "Channels",
         [1, 3],
         format_func=names.__getitem__,
         key=CHANNELS,
         required=True,
     )
-    return int(chosen or read or found["channels"])
+    return int(choice or read or found["channels"])
 
 
 def picture_size(
@@ -109,14 +108,14 @@ def scale(
     found: dict[str, Any], known: dict[str, Any] | None, channels: int
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation by name; the words say what the model then gets."""
-    own = (found["mean"], found["std"])
-    if len(own[0]) != channels:
-        own = ([float(np.mean(own[0]))], [float(np.mean(own[1]))])
+    from_data = (found["mean"], found["std"])
+    if len(from_data[0]) != channels:
+        from_data = ([float(np.mean(from_data[0]))], [float(np.mean(from_data[1]))])
     scales = {
         "Pixels from 0 to 1": ([0.0], [1.0]),
         "ImageNet mean and std": IMAGENET if channels == 3 else GREY_IMAGENET,
         "Pixels from -1 to 1": ([0.5], [0.5]),
-        FROM_DATA: own,
+        FROM_DATA: from_data,
         "Pixels from 0 to 255": ([0.0], [1 / 255]),
     }
     if known is not None and len(known["mean"]) in (1, channels):
@@ -149,13 +148,13 @@ def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None
     size = (how["size"][0], how["size"][1])
     with st.container(border=True):
         frame.section("What the model will see")
-        sample_sheet.as_seen(samples, pixels, how["channels"], size)
-        seen = [sample_sheet.fitted(fact, data, how["channels"], size) / 255
+        sheet.as_seen(samples, pixels, how["channels"], size)
+        seen = [sheet.fitted(fact, data, how["channels"], size) / 255
                 for fact, data in zip(samples, pixels, strict=True)]  # fmt: skip
         mean, std = (np.array(how[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
         scaled = [(values - mean) / std for values in seen]
         low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
         st.caption(
-            f"{how['channels']} x {size[0]} x {size[1]} numbers a picture, here from {words.number(low)} to "
-            f"{words.number(high)}, on average {words.number(float(np.mean([v.mean() for v in scaled])))}."
+            f"{how['channels']} x {size[0]} x {size[1]} numbers a picture, here from {formats.number(low)} to "
+            f"{formats.number(high)}, on average {formats.number(float(np.mean([v.mean() for v in scaled])))}."
         )

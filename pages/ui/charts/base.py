@@ -16,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 Theme = Literal["light", "dark"]
 
@@ -182,7 +182,7 @@ def ink(colours: Colours, share: float) -> str:
     """The ink that reads best on a tile this far from faint to accent: the one of more contrast (WCAG luminance)."""
 
     def light(colour: str) -> np.ndarray:
-        return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
 
     def luminance(channels: np.ndarray) -> float:
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -200,15 +200,15 @@ def ink(colours: Colours, share: float) -> str:
 def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
     """The numbers, and on each an invisible square that knows both labels."""
     counts = table.to_numpy()
-    at = np.argwhere(counts > 0)
-    given, suggested = table.index.to_numpy()[at[:, 0]], table.columns.to_numpy()[at[:, 1]]
-    amounts = counts[at[:, 0], at[:, 1]]
+    cells = np.argwhere(counts > 0)
+    given, suggested = table.index.to_numpy()[cells[:, 0]], table.columns.to_numpy()[cells[:, 1]]
+    amounts = counts[cells[:, 0], cells[:, 1]]
     inks = [ink(colours, amount / most) for amount in amounts]
     return go.Scatter(
         x=suggested,
         y=given,
         mode="markers+text",
-        text=[words.count(amount) for amount in amounts],
+        text=[formats.count(amount) for amount in amounts],
         textfont={"size": 12, "color": inks},
         marker={"size": 26, "symbol": "square", "opacity": 0},
         customdata=np.column_stack([given, suggested]),
@@ -232,7 +232,7 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
             y=[classes[code] for code in shown],
             orientation="h",
             marker={"color": [class_colour(code) for code in shown], "line_width": 0},
-            text=[words.count(counts[code]) for code in shown],
+            text=[formats.count(counts[code]) for code in shown],
             textposition="outside",
             textfont={"color": COLOURS[theme].text},
             cliponaxis=False,
@@ -257,7 +257,7 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
             y=[classes[code] for code in shown],
             orientation="h",
             marker={"color": [class_colour(code) for code in shown], "line_width": 0},
-            text=[words.percent(float(values[code])) for code in shown],
+            text=[formats.percent(float(values[code])) for code in shown],
             textposition="outside",
             textfont={"color": COLOURS[theme].text},
             cliponaxis=False,
@@ -319,7 +319,7 @@ def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
         showlegend=False,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        separators=f".{words.THIN}",
+        separators=f".{formats.THIN}",
         hoverlabel={"align": "left"},
         dragmode=False,
         font={"size": 13},

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from influence_core.judging.signals import Curve, Yield
 from pages.ui.charts.base import COLOURS, Theme, dressed, ink
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 POINTS = 200
 """Points a precision curve is drawn with: more cannot be told apart at this size."""
@@ -37,7 +37,7 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
             showscale=False,
             xgap=2,
             ygap=2,
-            customdata=_said(values, share),
+            customdata=_hover_texts(values, share),
             hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
         )
     )
@@ -57,16 +57,16 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
 def _short(value: float, share: bool) -> str:
     if not np.isfinite(value):
         return "none"
-    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", words.MINUS)
+    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", formats.MINUS)
 
 
-def _said(values: np.ndarray, share: bool) -> list[list[str]]:
-    def said(value: float) -> str:
+def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
+    def text(value: float) -> str:
         if not np.isfinite(value):
             return "one of them is the same for all samples"
-        return f"{words.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
+        return f"{formats.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
 
-    return [[said(value) for value in row] for row in values]
+    return [[text(value) for value in row] for row in values]
 
 
 def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
@@ -82,7 +82,7 @@ def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -
                 "color": [colours.accent if y.signal == "suspicion" else colours.neutral for y in shown],
                 "line_width": 0,
             },
-            text=[words.count(y.errors) for y in shown],
+            text=[formats.count(y.errors) for y in shown],
             textposition="outside",
             textfont={"color": colours.text},
             customdata=[[y.looked, y.known] for y in shown],

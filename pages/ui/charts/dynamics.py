@@ -101,9 +101,12 @@ def trajectories(
             marker={"size": 5}, opacity=0.8 if len(chosen) > 1 else 1.0,
             hovertemplate=f"{escape(str(ids[row]))}<br>epoch %{{x}}: %{{y:.3~g}}<extra></extra>",
         )  # fmt: skip
-    for at, text, colour in ((32, name, colours.harmful), (14, "all: median, 10 to 90 %", colours.neutral)):
+    for shift, text, colour in (
+        (32, name, colours.harmful),
+        (14, "all: median, 10 to 90 %", colours.neutral),
+    ):
         figure.add_annotation(
-            x=0, y=1, xref="paper", yref="paper", yshift=at, text=escape(text), showarrow=False, xanchor="left",
+            x=0, y=1, xref="paper", yref="paper", yshift=shift, text=escape(text), showarrow=False, xanchor="left",
             yanchor="middle", font={"size": 13, "color": colour},
         )  # fmt: skip
     drawn = np.concatenate([values[:, chosen].ravel(), low, high])

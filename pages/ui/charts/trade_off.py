@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, dressed
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 DRAWN = 6000
 """Points of the chart; of larger runs the ends are drawn and a share of the middle."""
@@ -34,8 +34,8 @@ def trade_off(
         axis: title of the upward axis, from what is below to what is above.
         name: what the other influence is on, as the hover says it.
     """
-    colours, chosen = COLOURS[theme], _drawn(utility, other)
-    x, y = utility[chosen], other[chosen]
+    colours, drawn = COLOURS[theme], _drawn(utility, other)
+    x, y = utility[drawn], other[drawn]
     hue = np.where(y >= 0, colours.helpful, colours.harmful)
     figure = go.Figure(
         go.Scattergl(
@@ -43,7 +43,7 @@ def trade_off(
             y=y,
             mode="markers",
             marker={"size": 5, "color": hue, "opacity": 0.55, "line_width": 0},
-            customdata=chosen,
+            customdata=drawn,
             hovertemplate=f"influence on validation loss %{{x:.3~g}}<br>on {name} %{{y:.3~g}}<extra></extra>",
         )
     )
@@ -55,7 +55,7 @@ def trade_off(
         figure.add_annotation(
             x=sign_x * across,
             y=sign_y * up,
-            text=f"{meaning}: <b>{words.count(int(inside.sum()))}</b>",
+            text=f"{meaning}: <b>{formats.count(int(inside.sum()))}</b>",
             showarrow=False,
             xanchor="right" if sign_x > 0 else "left",
             yanchor="top" if sign_y > 0 else "bottom",

@@ -15,10 +15,10 @@ from typing import Any, Literal, NotRequired, TypedDict
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
+from pages.ui.components.outbox import PREFIX, Apply, Event, SentVote, drain, register
 from pages.ui.shell import frame
 
-__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "Vote", "gallery"]
+__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "SentVote", "gallery"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
@@ -126,15 +126,15 @@ def gallery(
         autofocus: take the keyboard when nothing else has it; None: only in the card view.
         explains: the key i and the small i of a card lead to the Influence page.
     """
-    frame.leave()
+    frame.rerun_if_redirected()
 
     def write() -> None:
         drain(st.session_state[key].get("queue"), _ack(key), apply)
 
     def explain() -> None:
-        asked = st.session_state[key].get("explain")
-        if isinstance(asked, dict) and isinstance(asked.get("id"), str):
-            frame.explain(asked["id"], str(asked.get("split")))
+        request = st.session_state[key].get("explain")
+        if isinstance(request, dict) and isinstance(request.get("id"), str):
+            frame.explain(request["id"], str(request.get("split")))
 
     register(f"{PREFIX}{key}", apply)
     _mount(

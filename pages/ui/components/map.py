@@ -155,8 +155,8 @@ def shade(
 def _ramp(stops: Sequence[str], n: int = 256) -> tuple[str, ...]:
     """`n` colours interpolated between `stops`."""
     rgb = np.array([[int(stop[i : i + 2], 16) for i in (0, 2, 4)] for stop in stops], float)
-    at, where = np.linspace(0, 1, n), np.linspace(0, 1, len(stops))
-    channels = np.stack([np.interp(at, where, rgb[:, c]) for c in range(3)], 1).round().astype(int)
+    targets, sources = np.linspace(0, 1, n), np.linspace(0, 1, len(stops))
+    channels = np.stack([np.interp(targets, sources, rgb[:, c]) for c in range(3)], 1).round().astype(int)
     return tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in channels)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 _HERE = Path(__file__).parent
 HTML = """
@@ -64,11 +64,13 @@ def sender(
         on_wanted()
 
     def arrived() -> None:
-        told: Any = st.session_state[key].get("sent")
-        if isinstance(told, list):
-            on_sent([(str(one.get("stored")), str(one.get("name"))) for one in told if isinstance(one, dict)])
+        sent: Any = st.session_state[key].get("sent")
+        if isinstance(sent, list):
+            on_sent(
+                [(str(file.get("stored")), str(file.get("name"))) for file in sent if isinstance(file, dict)]
+            )
 
-    hint = f"or drop it here · up to {words.count(limit / 1e6)}{words.THIN}MB · {', '.join(accept)}"
+    hint = f"or drop it here · up to {formats.count(limit / 1e6)}{formats.THIN}MB · {', '.join(accept)}"
     _mount(
         key=key,
         data={

@@ -36,9 +36,15 @@ def feature_names(run: Run, count: int) -> list[str]:
     """Names of the features of a table's model, in the order the model reads them; numbers where nobody named them."""
     from influence_core.models.model_json import read_preprocessing  # brings torch
 
-    found = read_preprocessing(run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json")
-    named = list(found.table.features) if found is not None and found.table is not None else []
-    return named if len(named) == count else [f"feature {at}" for at in range(count)]
+    preprocessing = read_preprocessing(
+        run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json"
+    )
+    named = (
+        list(preprocessing.table.features)
+        if preprocessing is not None and preprocessing.table is not None
+        else []
+    )
+    return named if len(named) == count else [f"feature {index}" for index in range(count)]
 
 
 def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
@@ -51,7 +57,7 @@ def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
             "Predicted": [classes[code] for code in examples.before],
             "After attack": [classes[code] for code in examples.after],
             "Moved most": [
-                ", ".join(f"{names[at]}: {row[at]:+.3g}" for at in np.argsort(-np.abs(row))[:most])
+                ", ".join(f"{names[index]}: {row[index]:+.3g}" for index in np.argsort(-np.abs(row))[:most])
                 for row in flat
             ],
         }

@@ -14,7 +14,7 @@ from pages.ui.shell.state import Chosen
 
 
 def deciding(
-    chosen: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
+    open_run: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
 ) -> None:
     """Cards that take decisions.
 
@@ -27,11 +27,11 @@ def deciding(
         look: More for `gallery`, such as view or columns.
     """
     gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"{key}_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=writing.writer(chosen),
+        cards.cards(open_run.run, open_run.name, positions, open_run.log),
+        key=f"{key}_{open_run.name}",
+        version=f"{open_run.run.id}:{version}",
+        classes=open_run.run.classes,
+        apply=writing.writer(open_run),
         label=label,
         **look,
     )

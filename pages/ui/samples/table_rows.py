@@ -15,7 +15,7 @@ from influence_core.data.rarity import RARE
 from influence_core.runs.run import Run
 from pages.ui.components.gallery import Card, Cell
 from pages.ui.shell import cached
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 SHOWN = 6
 DIFFERENT = 4
@@ -23,13 +23,13 @@ DIFFERENT = 4
 
 def with_cells(card: Card, run: Run, position: Mapping[str, int]) -> Card:
     """The card of a sample that is a row: its cells, and of its neighbours those that differ."""
-    at = position[card["id"]]
-    near = run.neighbours[at].tolist()
-    beside = [
-        {**known, "cells": _different(run, at, other)}
-        for known, other in zip(card.get("neighbours", []), near, strict=True)
+    row = position[card["id"]]
+    near = run.neighbours[row].tolist()
+    neighbours = [
+        {**neighbour, "cells": _different(run, row, other)}
+        for neighbour, other in zip(card.get("neighbours", []), near, strict=True)
     ]
-    return Card(**{**card, "cells": telling(run, at), "all": cells(run, at), "neighbours": beside})
+    return Card(**{**card, "cells": telling(run, row), "all": cells(run, row), "neighbours": neighbours})
 
 
 def telling(run: Run, at: int) -> list[Cell]:
@@ -67,15 +67,15 @@ def shown(value: Any) -> str:
         return "missing"
     if isinstance(value, bool | np.bool_ | str):
         return str(value)
-    return words.count(value) if float(value).is_integer() else words.number(float(value))
+    return formats.count(value) if float(value).is_integer() else formats.number(float(value))
 
 
-def _different(run: Run, at: int, other: int) -> list[Cell]:
-    ours, theirs = cells(run, at), cells(run, other)
+def _different(run: Run, row: int, other: int) -> list[Cell]:
+    ours, theirs = cells(run, row), cells(run, other)
     return [b for a, b in zip(ours, theirs, strict=True) if a["text"] != b["text"]][:DIFFERENT]
 
 
 def _rarity(run: Run) -> np.ndarray:
-    found = cached.rarity(run.id, run)
-    assert found is not None, "rows are for runs of tables"
-    return found
+    rarity = cached.rarity(run.id, run)
+    assert rarity is not None, "rows are for runs of tables"
+    return rarity

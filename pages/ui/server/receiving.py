@@ -48,9 +48,9 @@ async def receive(request: Request) -> Response:
     folder = runs_root() / uploads.FOLDER / name
     if not (fits and uploads.ID.fullmatch(name) and kind in uploads.SUFFIXES and folder.is_dir()):
         raise HTTPException(404)
-    upload, called = Upload(folder, {}, False), request.query_params.get("name", "")
+    upload, file_name = Upload(folder, {}, False), request.query_params.get("name", "")
     try:
-        with uploads.receiving(runs_root(), upload, kind, called) as file:
+        with uploads.receiving(runs_root(), upload, kind, file_name) as file:
             piece = bytearray()
             async for chunk in request.stream():
                 piece += chunk

@@ -121,8 +121,8 @@ def _packed_points(run: Run) -> bytes:
 @lru_cache(maxsize=4)
 def _secret(root: Path) -> bytes:
     """INFLUENCE_SECRET, or 32 random bytes kept beside the runs so that addresses outlive a restart."""
-    if given := os.environ.get("INFLUENCE_SECRET"):
-        return given.encode()
+    if configured := os.environ.get("INFLUENCE_SECRET"):
+        return configured.encode()
     path = root / ".secret"
     if not path.exists():
         _write_secret(path)

@@ -20,8 +20,8 @@ from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.runs.run import Run
 from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
-from pages.ui.words import overview as findings
-from pages.ui.words import robustness as fragility
+from pages.ui.words import overview as overview_words
+from pages.ui.words import robustness as robustness_words
 from pages.ui.words import scores
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def codes(run_id: str, column: str, _run: Run) -> np.ndarray:
 def order(run_id: str, column: str, _run: Run) -> np.ndarray:
     """Row positions, most suspicious first by this score; ties keep the order of the table. Shape (n,)."""
     lowest_first = any(
-        known.lowest_first for known in scores.orders(_run.description["columns"]) if known.column == column
+        score.lowest_first for score in scores.orders(_run.description["columns"]) if score.column == column
     )
     values = _run.samples[column].to_numpy(dtype=float)
     return np.argsort(values if lowest_first else -values, kind="stable")
@@ -96,7 +96,7 @@ def order(run_id: str, column: str, _run: Run) -> np.ndarray:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
     """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
-    present = [known.column for known in scores.orders(_run.description["columns"])]
+    present = [score.column for score in scores.orders(_run.description["columns"])]
     return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
 
 
@@ -119,9 +119,9 @@ def detection(run_id: str, _run: Run) -> pd.DataFrame:
         detection_table,  # brings scikit-learn: only the demo pays for it
     )
 
-    known = truth(run_id, _run)
-    assert known is not None, "detection() is for runs whose truth is known"
-    return detection_table(_run.samples, findings.wrong(_run, known))
+    true_labels = truth(run_id, _run)
+    assert true_labels is not None, "detection() is for runs whose truth is known"
+    return detection_table(_run.samples, overview_words.wrong(_run, true_labels))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -147,11 +147,11 @@ def affected(run_id: str, sample: str, _run: Run) -> Explanation:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
+def relation(run_id: str, column: str, _run: Run) -> robustness_words.Relation:
     """Influence on robustness beside that on utility."""
     table = _run.samples
     robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
-    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+    return robustness_words.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

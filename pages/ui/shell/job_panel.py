@@ -10,7 +10,7 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobStatus
 from pages.ui.shell import frame, more_work
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PROBLEM = "_job_problem"
 LOOKS = {
@@ -44,7 +44,7 @@ def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -
     status = jobs.status(folder)
     if status.active != was_active:
         st.rerun()
-    st.markdown(f"**{words.escaped(title)}** {state_badge(status.state)}")
+    st.markdown(f"**{formats.escaped(title)}** {state_badge(status.state)}")
     st.progress(min(1.0, status.fraction), text=step_text(status))
     st.caption(detail_text(status))
     if problem := st.session_state.pop(PROBLEM, None):
@@ -115,11 +115,11 @@ def _queue_text(position: int | None) -> str:
 def detail_text(status: JobStatus) -> str:
     """'1 200 of 4 000 · 950 a second · about 12 s left'."""
     if status.state != "running":
-        return f"{words.percent(status.fraction)} done"
-    parts = [f"{words.count(status.done)} of {words.count(status.total)}"] if status.total else []
+        return f"{formats.percent(status.fraction)} done"
+    parts = [f"{formats.count(status.done)} of {formats.count(status.total)}"] if status.total else []
     if status.rate:
-        parts.append(f"{words.number(status.rate)} a second")
+        parts.append(f"{formats.number(status.rate)} a second")
     parts.append(
-        "estimating the time left" if status.eta is None else f"about {words.duration(status.eta)} left"
+        "estimating the time left" if status.eta is None else f"about {formats.duration(status.eta)} left"
     )
     return " · ".join(parts)

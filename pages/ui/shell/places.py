@@ -44,13 +44,13 @@ def permitted(text: str, what: str) -> Path:
             f"The {what} '{text}' lies outside the folders this server may read: {_listed()}. "
             f"Copy it there, or start the server with INFLUENCE_DATA set to its folder."
         )
-    found = next((path for path in inside if path.exists()), None)
-    if found is None:
+    existing = next((path for path in inside if path.exists()), None)
+    if existing is None:
         raise DataError(
             f"There is no {what} at '{text}'. It was looked for in {_listed()}. "
             f"Check the spelling; the path is one on the server, not on your own computer."
         )
-    return found
+    return existing
 
 
 def _is_inside(path: Path) -> bool:

@@ -6,7 +6,7 @@ import streamlit as st
 import streamlit.components.v2 as components
 
 from pages.ui.shell import state
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 # The name outlives a reload and a restart because the browser keeps it. In the address bar it would travel
 # with every link someone shares, and the next person would decide in that name.
@@ -30,7 +30,7 @@ _KEPT = "_reviewer_kept"
 def ask() -> None:
     """The name field of the sidebar; nothing when someone is signed in."""
     if (name := state.signed_in()) is not None:
-        st.caption(f"Reviewing as {words.escaped(name)}")
+        st.caption(f"Reviewing as {formats.escaped(name)}")
         return
     st.text_input(
         "Reviewer",

@@ -78,17 +78,15 @@ def reviewer() -> str:
 def choose_run(summaries: list[RunSummary]) -> str | None:
     """The run selector. The address bar wins; without one, the newest finished run is open."""
     names = [summary.name for summary in summaries]
-    asked = st.query_params.get(RUN)
-    if asked and asked not in names:
-        st.session_state[_UNKNOWN] = asked
-    elif RUN not in st.session_state and not asked:
+    requested = st.query_params.get(RUN)
+    if requested and requested not in names:
+        st.session_state[_UNKNOWN] = requested
+    elif RUN not in st.session_state and not requested:
         _open_newest(summaries)
-    chosen = st.selectbox(
-        "Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open"
-    )
-    if chosen:
+    name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
+    if name:
         st.session_state.pop(_UNKNOWN, None)
-    return chosen
+    return name
 
 
 def _open_newest(summaries: list[RunSummary]) -> None:

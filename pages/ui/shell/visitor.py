@@ -108,23 +108,23 @@ def role() -> Role | None:
     if not user.get("is_logged_in") or not email or user.get("email_verified") is False:
         return None
     lists = allow_list()
-    held: list[Role] = [
+    roles: list[Role] = [
         role for role in ROLES if any(_matches(email, pattern) for pattern in lists.get(role, ()))
     ]
-    return held[-1] if held else None
+    return roles[-1] if roles else None
 
 
 def allow_list() -> dict[str, tuple[str, ...]]:
     """Addresses by role; `*@lab.org` stands for everybody of a domain."""
     if text := os.environ.get("INFLUENCE_ROLES"):
         pairs = [part.partition(":") for part in text.split(";") if part.strip()]
-        found = {name.strip(): people.split(",") for name, _, people in pairs}
+        by_role = {name.strip(): people.split(",") for name, _, people in pairs}
     else:
-        found = {str(name): list(people) for name, people in dict(_secrets().get("roles", {})).items()}
-    unknown = sorted(set(found) - set(ROLES))
+        by_role = {str(name): list(people) for name, people in dict(_secrets().get("roles", {})).items()}
+    unknown = sorted(set(by_role) - set(ROLES))
     if unknown:
         raise AccessError(f"The list of roles names {unknown}; expected {', '.join(ROLES)}.")
-    return {name: tuple(person.strip().lower() for person in people) for name, people in found.items()}
+    return {name: tuple(person.strip().lower() for person in people) for name, people in by_role.items()}
 
 
 def _matches(email: str, pattern: str) -> bool:
@@ -135,8 +135,8 @@ def _matches(email: str, pattern: str) -> bool:
 
 def may(wanted: Role) -> bool:
     """Whether this visitor's role is this one or a higher one."""
-    held = role()
-    return held is not None and ROLES.index(held) >= ROLES.index(wanted)
+    current = role()
+    return current is not None and ROLES.index(current) >= ROLES.index(wanted)
 
 
 def require(wanted: Role, to_do: str) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from influence_core.errors import RunError
 from influence_core.runs.run import Run
 from influence_core.training.recorder import Recording, open_recording
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.overview import Fact
 
 
@@ -49,9 +49,9 @@ def _hurtful(table: pd.DataFrame) -> np.ndarray:
     return _sorted(table, table["influence"].to_numpy() < 0, "influence")
 
 
-def _sorted(table: pd.DataFrame, chosen: np.ndarray, column: str) -> np.ndarray:
+def _sorted(table: pd.DataFrame, mask: np.ndarray, column: str) -> np.ndarray:
     order = np.argsort(table[column].to_numpy(), kind="stable")
-    return order[chosen[order]]
+    return order[mask[order]]
 
 
 KINDS = (
@@ -84,8 +84,8 @@ CURVES = (
 
 def values(recording: Recording, curve: Curve) -> np.ndarray:
     """(e, n); confidence is exp(-loss)."""
-    found = recording.column(curve.column)
-    return np.exp(-found) if curve.column == "loss" else found
+    numbers = recording.column(curve.column)
+    return np.exp(-numbers) if curve.column == "loss" else numbers
 
 
 def readable(folder: Path) -> Recording | None:
@@ -106,22 +106,20 @@ def aligned(run: Run, recording: Recording) -> None:
 
 def groups(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Row positions of every kind that has samples."""
-    found = {kind.title: kind.choose(table) for kind in KINDS}
-    return {title: rows for title, rows in found.items() if len(rows)}
+    by_title = {kind.title: kind.choose(table) for kind in KINDS}
+    return {title: rows for title, rows in by_title.items() if len(rows)}
 
 
 def headline(table: pd.DataFrame, epochs: int) -> str:
     """The answer in one sentence."""
-    n, never = words.count(len(table)), int(table["never"].to_numpy().sum())
+    n, never = formats.count(len(table)), int(table["never"].to_numpy().sum())
     once = int((table["forgotten"].to_numpy() > 0).sum())
     learned = (
         "every sample was learned"
         if never == 0
-        else f"{words.count(never)} of {n} samples were never learned"
+        else f"{formats.count(never)} of {n} samples were never learned"
     )
-    return (
-        f"In {words.plural(epochs, 'epoch')} {learned}, and {words.count(once)} were forgotten at least once."
-    )
+    return f"In {formats.plural(epochs, 'epoch')} {learned}, and {formats.count(once)} were forgotten at least once."
 
 
 def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
@@ -129,24 +127,24 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
     n = len(table)
     learned = table["learned"].to_numpy()
     half = learned[learned > 0]
-    found = [
+    numbers = [
         _share("Never learned", table["never"].to_numpy(bool), "The given label never won, in no epoch."),
         _share("Forgotten", table["forgotten"].to_numpy() > 0, "Right in one epoch, wrong in a later one."),
         Fact(
             "Typically learned in",
             f"epoch {int(np.median(half))}" if len(half) else "none",
-            f"median, of {words.plural(epochs, 'epoch')}",
+            f"median, of {formats.plural(epochs, 'epoch')}",
             "The first epoch from which the given label won to the end; median over those that were learned.",
         ),
     ]
     influence = table["influence"].to_numpy()
     if np.isfinite(influence).any():
-        found.append(_share("Hurting", influence < 0, "Mean influence on validation loss below zero."))
-    return found if n else []
+        numbers.append(_share("Hurting", influence < 0, "Mean influence on validation loss below zero."))
+    return numbers if n else []
 
 
-def _share(title: str, chosen: np.ndarray, help: str) -> Fact:
-    return Fact(title, words.count(chosen.sum()), f"{words.percent(chosen.mean())} of all samples", help)
+def _share(title: str, mask: np.ndarray, help: str) -> Fact:
+    return Fact(title, formats.count(mask.sum()), f"{formats.percent(mask.mean())} of all samples", help)
 
 
 FROM_PYTHON = """

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.runs.run import Run
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 KINDS = {
     "equal_opportunity": "Equal opportunity",
@@ -74,8 +74,8 @@ class Aim:
 
 def aims(run: Run) -> list[Aim]:
     """The fairness objectives of a run, in its order."""
-    found: Mapping[str, Any] = run.description.get("objectives", {})
-    return [Aim(name, facts) for name, facts in found.items() if "column" in facts]
+    objectives: Mapping[str, Any] = run.description.get("objectives", {})
+    return [Aim(name, facts) for name, facts in objectives.items() if "column" in facts]
 
 
 def notes(run: Run, aim: Aim) -> list[str]:
@@ -86,14 +86,14 @@ def notes(run: Run, aim: Aim) -> list[str]:
         if name != aim.name
         for note in facts["notes"]
     }
-    own = list(aim.facts["notes"])
-    return own + [note for note in run.description.get("notes", []) if note not in of_others | {*own}]
+    of_this = list(aim.facts["notes"])
+    return of_this + [note for note in run.description.get("notes", []) if note not in of_others | {*of_this}]
 
 
 def headline(aim: Aim) -> str:
     """The size of the gap with its interval first, then who is worse off."""
     facts = aim.facts.get("rate", aim.facts)
-    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", words.MINUS)
+    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
     if aim.kind is None:
         return f"{facts['highest']} fares worst: mean loss {size}"
     name = f"{KINDS[aim.kind]} gap"
@@ -117,8 +117,10 @@ ABSENT = (
 def explained(aim: Aim) -> str:
     """What the influence below is about: the smooth form of the gap and its value."""
     facts = aim.facts
-    size = f"{words.number(facts['value'])} [{words.number(facts['low'])}, {words.number(facts['high'])}]"
-    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {words.count(facts['samples'])} "
+    size = (
+        f"{formats.number(facts['value'])} [{formats.number(facts['low'])}, {formats.number(facts['high'])}]"
+    )
+    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {formats.count(facts['samples'])} "
     return text + "validation samples."
 
 
@@ -128,22 +130,22 @@ def cells(run: Run, aim: Aim) -> pd.DataFrame:
     Columns group, label, n, widens (<= 0), narrows (>= 0); in the unit of the objective per unit of learning rate.
     """
     table = run.samples
-    known: Any = (
+    grouped: Any = (
         table[table[aim.column].notna()] if aim.column in table else table[:0].assign(**{aim.column: ""})
     )
-    values = known[aim.influence]
+    values = grouped[aim.influence]
     frame = pd.DataFrame(
         {
-            "group": known[aim.column].astype(str),
-            "label": known["label"].astype(str),
+            "group": grouped[aim.column].astype(str),
+            "label": grouped["label"].astype(str),
             "n": 1,
             "widens": values.clip(upper=0),
             "narrows": values.clip(lower=0),
         }
     )
-    found: Any = frame.groupby(["group", "label"], sort=True, observed=True).sum()
-    found = found.reset_index()
-    return found.sort_values("widens", kind="stable").reset_index(drop=True)
+    sums: Any = frame.groupby(["group", "label"], sort=True, observed=True).sum()
+    sums = sums.reset_index()
+    return sums.sort_values("widens", kind="stable").reset_index(drop=True)
 
 
 def quarter(run: Run, aim: Aim) -> np.ndarray:
@@ -178,7 +180,7 @@ def share_of_worst(run: Run, aim: Aim, k: int) -> str:
     table = run.samples.iloc[worst]
     pairs = (table[aim.column].astype(str) + " labelled " + table["label"].astype(str)).value_counts()
     return (
-        f"Of the {words.count(len(worst))} samples that widen it most, {words.count(int(pairs.iloc[0]))} are "
+        f"Of the {formats.count(len(worst))} samples that widen it most, {formats.count(int(pairs.iloc[0]))} are "
         f"{pairs.index[0]}."
     )
 

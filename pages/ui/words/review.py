@@ -38,8 +38,8 @@ class Tally:
 
     @property
     def precision_interval(self) -> tuple[float, float]:
-        found = wilson(self.confirmed, self.decided)
-        return found.low, found.high
+        estimate = wilson(self.confirmed, self.decided)
+        return estimate.low, estimate.high
 
 
 def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarray) -> Tally:
@@ -51,7 +51,7 @@ def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarra
         queue: Row positions of the queue.
     """
     undecided = np.array([action is None for action in actions], dtype=bool)
-    in_queue = [actions[at] for at in queue]
+    in_queue = [actions[row] for row in queue]
     return Tally(
         queue=len(queue),
         decided=sum(action is not None for action in in_queue),

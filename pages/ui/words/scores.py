@@ -48,9 +48,9 @@ def orders(columns: Mapping[str, Mapping[str, str]]) -> list[Order]:
         columns: What the run's record says of each column.
     """
     usual = [order for order in ORDERS if order.column in columns]
-    known = {order.column for order in ORDERS}
-    own = [name for name in columns if name.startswith("influence_") and name not in known]
-    return usual + [Order(name, columns[name]["title"], lowest_first=True) for name in own]
+    usual_columns = {order.column for order in ORDERS}
+    objectives = [name for name in columns if name.startswith("influence_") and name not in usual_columns]
+    return usual + [Order(name, columns[name]["title"], lowest_first=True) for name in objectives]
 
 
 def order_named(title: str, columns: Mapping[str, Mapping[str, str]]) -> Order:
@@ -62,8 +62,8 @@ def title_of(column: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
     """The title of a score: the app's own where it has one, else the run's, else its name."""
     if column == "random":
         return "Random order"
-    known = next((order.title for order in ORDERS if order.column == column), None)
-    return known or columns.get(column, {}).get("title") or column
+    title = next((order.title for order in ORDERS if order.column == column), None)
+    return title or columns.get(column, {}).get("title") or column
 
 
 def axis_title(order: Order, columns: Mapping[str, Mapping[str, Any]]) -> str:

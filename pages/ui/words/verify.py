@@ -10,7 +10,7 @@ from influence_core.judging.intervals import Estimate
 from influence_core.repair.predicted_effects import Effects
 from influence_core.repair.repairs import each
 from influence_core.verification.results import NONE, Verification
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.how_to_read import Reading
 
 ARMS = {
@@ -37,12 +37,12 @@ FIDELITY = Reading(
 
 def points(share: float, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign: 0.036 -> '+3.6'."""
-    return f"{100 * share:+.{digits}f}".replace("-", words.MINUS)
+    return f"{100 * share:+.{digits}f}".replace("-", formats.MINUS)
 
 
 def signed(value: float) -> str:
     """Three significant digits with a sign."""
-    return ("+" if value > 0 else "") + words.number(value)
+    return ("+" if value > 0 else "") + formats.number(value)
 
 
 def band(effect: Estimate) -> str:
@@ -74,7 +74,7 @@ def metrics_table(found: Verification) -> pd.DataFrame:
         if effect is None:
             continue
         loss = name == "loss"
-        show = (lambda value: f"{value:.3f}") if loss else (lambda value: words.percent(value))
+        show = (lambda value: f"{value:.3f}") if loss else (lambda value: formats.percent(value))
         change = (
             f"{signed(effect.value)} [{signed(effect.low)}, {signed(effect.high)}]" if loss else band(effect)
         )
@@ -100,8 +100,8 @@ def arms_table(found: Verification) -> pd.DataFrame:
         rows.append(
             {
                 "Arm": ARMS.get(name, name),
-                "Changed": words.count(arm["changed"]),
-                "Accuracy": words.percent(arm["levels"]["accuracy"]),
+                "Changed": formats.count(arm["changed"]),
+                "Accuracy": formats.percent(arm["levels"]["accuracy"]),
                 "Points [95 %]": "" if effect is None else band(effect),
                 "Reading": "" if effect is None else verdict(effect),
             }
@@ -112,21 +112,21 @@ def arms_table(found: Verification) -> pd.DataFrame:
 def comparison(found: list[Verification]) -> pd.DataFrame:
     """One row a verified repair, newest first."""
     rows = []
-    for one in found:
-        effect, recovered = one.difference(), one.recovered
-        gap = one.difference(one.aim) if one.aim != "accuracy" else None
-        repair = one.content["repair"]
+    for verification in found:
+        effect, recovered = verification.difference(), verification.recovered
+        gap = verification.difference(verification.aim) if verification.aim != "accuracy" else None
+        repair = verification.content["repair"]
         rows.append(
             {
                 "Repair": repair["name"],
-                "Relabelled": words.count(repair["relabel"]),
-                "Removed": words.count(repair["remove"]),
-                "Seeds": one.content["seeds"],
+                "Relabelled": formats.count(repair["relabel"]),
+                "Removed": formats.count(repair["remove"]),
+                "Seeds": verification.content["seeds"],
                 "Points of accuracy [95 %]": "" if effect is None else band(effect),
                 "Points of the gap [95 %]": "" if gap is None else band(gap),
-                "Reading": one.verdict,
-                "Of the lost accuracy": "" if recovered is None else words.percent(recovered.value),
-                "Verified": words.moment(one.content["made"]),
+                "Reading": verification.verdict,
+                "Of the lost accuracy": "" if recovered is None else formats.percent(recovered.value),
+                "Verified": formats.moment(verification.content["made"]),
             }
         )
     return pd.DataFrame(rows)
@@ -170,13 +170,13 @@ def control_sentence(found: Verification) -> str | None:
     if (oracle := found.difference(arm="oracle")) is not None:
         parts.append(f"every true error corrected: {band(oracle)} points")
     if (share := found.recovered) is not None:
-        low, high = words.percent(share.low), words.percent(share.high)
+        low, high = formats.percent(share.low), formats.percent(share.high)
         parts.append(
-            f"the repair recovers {words.percent(share.value)} [{low}, {high}] of what wrong labels cost"
+            f"the repair recovers {formats.percent(share.value)} [{low}, {high}] of what wrong labels cost"
         )
     if (share := found.recovered_loss) is not None:
-        low, high = words.percent(share.low), words.percent(share.high)
-        parts.append(f"of the loss it recovers {words.percent(share.value)} [{low}, {high}]")
+        low, high = formats.percent(share.low), formats.percent(share.high)
+        parts.append(f"of the loss it recovers {formats.percent(share.value)} [{low}, {high}]")
     return "; ".join(parts) + "." if parts else None
 
 
@@ -186,11 +186,11 @@ def fidelity_sentence(found: Verification) -> str:
     if rank is None:
         return "Too few groups were measured to judge the predictions."
     quality = "cannot be told from chance" if rank.low <= 0 else "put the changes in roughly the right order"
-    count = words.plural(len(found.content["points"]), "change")
+    count = formats.plural(len(found.content["points"]), "change")
     return (
         f"Rank correlation of predicted and measured loss over {count}: {rank.value:.2f} "
         f"[{rank.low:.2f}, {rank.high:.2f}]; the predictions {quality}."
-    ).replace("-", words.MINUS)
+    ).replace("-", formats.MINUS)
 
 
 def effects_table(effects: Effects) -> pd.DataFrame:
@@ -205,7 +205,7 @@ def effects_table(effects: Effects) -> pd.DataFrame:
                 "Predicted change": signed(float(value)),
                 "Unit": "nats" if calibrated else "loss per unit of learning rate",
                 "Direction": "falls (better)" if value < 0 else "rises (worse)" if value > 0 else "unchanged",
-                "Better than random batches": words.percent(float(row.better_than_random)),
+                "Better than random batches": formats.percent(float(row.better_than_random)),
                 "Kind": {"run": "objective", "class": "class", "group": "group"}[row.kind],
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 _NOTABLE = 0.90
 """A score is worth a word when it lies beyond 90 % of all samples."""
@@ -42,7 +42,7 @@ def _extremes(ranks: Mapping[str, float]) -> list[str]:
         return []
     rank, name = max(high)
     share = max(1, round(100 * (1 - rank)))
-    return [f"its {_NAMED[name]} is in the top {share}{words.THIN}%"]
+    return [f"its {_NAMED[name]} is in the top {share}{formats.THIN}%"]
 
 
 def _company(given: str, suggested: str | None, neighbours: Sequence[str]) -> list[str]:
