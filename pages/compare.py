@@ -1,4 +1,4 @@
-"""Compare: do the signals agree, what would each one add, and which of them did this run trust?"""
+"""The Compare page: how far the signals agree, what each would add to the queue, and what the run trusted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def page() -> None:
 
 
 def errors(open_run: Chosen) -> tuple[pd.Series, str]:
-    """Which labels are wrong, as far as anybody knows, and how it is known."""
+    """The known wrong labels by sample id, and their source in words."""
     truth = cached.truth(open_run.run.id, open_run.run)
     if truth is not None:
         return overview_words.wrong(open_run.run, truth).astype(
@@ -55,7 +55,7 @@ def errors(open_run: Chosen) -> tuple[pd.Series, str]:
 
 
 def trusted(open_run: Chosen) -> None:
-    """What suspicion was made of in this run, and why."""
+    """The evidence behind suspicion in this run, and why it was trusted."""
     frame.section("What this run trusted, and why")
     results = open_run.run.description["results"]
     st.markdown(compare_words.headline(results))
@@ -84,7 +84,7 @@ def trusted(open_run: Chosen) -> None:
 def added(
     open_run: Chosen, table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str
 ) -> None:
-    """The next fifty by each signal that the queue of suspicion does not hold."""
+    """Errors among the next samples of each signal outside the queue."""
     with st.container(border=True):
         frame.section("What would each signal add to the queue?", how_to_read.YIELD)
         k = st.slider("Next samples by each signal", 10, 200, NEXT, 10, key="next_samples")
@@ -93,8 +93,8 @@ def added(
         yields = signals.marginal_yield(table, queue, wrong, k)
         if not any(y.known for y in yields):
             frame.nothing(
-                "Nobody has looked beyond the queue yet",
-                "Decide about some samples by another order, on Outliers, and this chart shows what each order adds.",
+                "No decisions outside the queue yet",
+                "Decide some samples in another order on Outliers; this chart then shows what each order adds.",
             )
             return
         st.markdown(compare_words.added(yields, titles, int(queue.sum())))
@@ -104,9 +104,9 @@ def added(
 
 
 def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
-    """Rank agreement over all samples, or overlap of the heads."""
+    """Rank agreement over all samples, or overlap of the first ones."""
     with st.container(border=True):
-        frame.section("Do they say the same?", how_to_read.AGREEMENT)
+        frame.section("Do they agree?", how_to_read.AGREEMENT)
         left, right = st.columns([2, 2], vertical_alignment="bottom")
         views = ("Agreement of all ranks", "Overlap of the first samples")
         view = left.segmented_control("Compare by", views, default=views[0], required=True, key="compare_by")
@@ -120,20 +120,20 @@ def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
 
 
 def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str) -> None:
-    """Precision against recall, where something is known."""
+    """Precision against recall, where errors are known."""
     with st.container(border=True):
-        frame.section("How many of those in front are errors?", how_to_read.PRECISION_RECALL)
+        frame.section("How many of the first samples are errors?", how_to_read.PRECISION_RECALL)
         curves = signals.curves(table, wrong)
         if not curves:
             frame.nothing(
                 "No error is known yet",
-                "Relabel or remove some samples in Review; the curves are then drawn over what was decided.",
+                "Relabel or remove some samples in Review; the curves are then drawn from these decisions.",
             )
             return
         others = [str(name) for name in table if name != "suspicion"]
         usual = [name for name in ("loss", "outlier_forest", "confident_learning") if name in others]
         names = st.multiselect(
-            "Signals beside suspicion",
+            "Signals to compare with suspicion",
             others,
             default=usual,
             format_func=lambda name: titles[str(name)],

@@ -1,4 +1,4 @@
-"""Dynamics: how was each sample learned, epoch by epoch, and which were never learned or forgotten again?"""
+"""The Dynamics page: how each sample was learned, epoch by epoch, in a recorded training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def page() -> None:
 
 
 def start(open_run: Chosen) -> None:
-    """A callback; what it refuses is shown on the page."""
+    """Start a recording; a refusal is shown on the page."""
     try:
         more_work.record(open_run.run)
     except InfluenceError as error:
@@ -57,15 +57,15 @@ def start(open_run: Chosen) -> None:
 def nothing_yet() -> None:
     frame.nothing(
         "Nothing is recorded yet",
-        "Finished weights do not tell how they came about. Record a training: the same network learns once more from "
-        "the same samples, in a process of its own, and every sample is followed through every epoch.",
+        "Finished weights do not show how they were learned. Record a training: the same network is trained again on "
+        "the same samples in a separate process, and every sample is followed through every epoch.",
     )
 
 
 def from_python(open_run: Chosen) -> None:
     with st.expander("Record your own training from Python", icon=":material/code:"):
         st.markdown(
-            "Any PyTorch loop; with `ic.OnlineValuation(..., out=...)` instead, every step is valued too."
+            "Works in any PyTorch training loop. `ic.OnlineValuation(..., out=...)` also values every step."
         )
         st.code(dynamics_words.FROM_PYTHON.format(folder=str(open_run.run.path)), language="python")
     with st.expander("Leave harmful samples out while training?", icon=":material/filter_alt_off:"):
@@ -73,7 +73,7 @@ def from_python(open_run: Chosen) -> None:
 
 
 def recorded(open_run: Chosen, folders: list[Path]) -> None:
-    """The newest recording, or the one asked for; its job while it is at work or when it stopped early."""
+    """The newest or the selected recording, with its job until that has finished."""
     folder = folders[0]
     if len(folders) > 1:
         named = {path.name: path for path in folders}
@@ -93,7 +93,7 @@ def recorded(open_run: Chosen, folders: list[Path]) -> None:
 
 
 def rerun_when_grown(folder: Path, epochs: int) -> None:
-    """Draw the page anew when the job has written another epoch."""
+    """Rerun the page when the job has written another epoch."""
     st.fragment(frame.framed(_rerun_if_grown), run_every=3.0 if jobs.status(folder).active else None)(
         folder, epochs
     )
@@ -106,11 +106,11 @@ def _rerun_if_grown(folder: Path, epochs: int) -> None:
 
 
 def waiting(recording: Recording | None, unfinished: bool) -> None:
-    """Not enough epochs yet to say anything."""
+    """A placeholder until there are enough epochs for curves."""
     done = 0 if recording is None else recording.epochs
     if unfinished:
         st.caption(
-            f"Curves appear after {FEWEST} epochs ({done} so far). You may close this window; the work goes on."
+            f"Curves appear after {FEWEST} epochs ({done} so far). You can close this window; the training continues."
         )
         left, right = st.columns(2, gap="medium")
         left.skeleton(height=420)
@@ -118,7 +118,7 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
     else:
         frame.nothing(
             "Too few epochs",
-            f"{formats.plural(done, 'epoch')} recorded; curves say something from {FEWEST} on. Record again.",
+            f"{formats.plural(done, 'epoch')} recorded; curves need at least {FEWEST}. Record again.",
         )
 
 
@@ -126,7 +126,7 @@ def show_recording(open_run: Chosen, recording: Recording, unfinished: bool) -> 
     table = cached.dynamics(str(recording.folder), recording.epochs, recording)
     st.title(dynamics_words.headline(table, recording.epochs), anchor=False)
     if unfinished:
-        st.caption("So far; the training goes on.")
+        st.caption("So far; the training continues.")
     facts = dynamics_words.facts(table, recording.epochs)
     for column, fact in zip(st.columns(len(facts), gap="small"), facts, strict=True):
         column.metric(
@@ -158,7 +158,7 @@ def show_recording(open_run: Chosen, recording: Recording, unfinished: bool) -> 
 
 
 def cartography(open_run: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
-    """The map of confidence and variability; returns the sample that was clicked."""
+    """Map of confidence and variability; returns the row position of the clicked sample."""
     frame.section("Confidence and variability", how_to_read.CARTOGRAPHY)
     whole_table = len(rows) == len(table)
     marked = rows[: max(1, len(rows) // 20)] if whole_table else rows
@@ -173,12 +173,12 @@ def cartography(open_run: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: s
     )
     event = frame.draw(
         figure,
-        alt=f"{len(table)} samples by confidence and variability; {len(marked)} stand out",
+        alt=f"{len(table)} samples by confidence and variability; {len(marked)} are highlighted",
         key=f"cartography_{open_run.name}_{kind}",
         on_select="rerun",
         selection_mode="points",
     )
-    st.caption("Click a point to see its own curve.")
+    st.caption("Click a point to see its curve.")
     points = event["selection"]["points"]
     return int(points[0]["customdata"][0]) if points else None
 

@@ -1,4 +1,4 @@
-"""Export: what was decided, and how does it leave this app?"""
+"""The Export page: decisions in numbers, downloads, and a preview of the tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = 3
 
 
 def page() -> None:
-    action = frame.header("Export", "What was decided, and how do I take it with me?")
+    action = frame.header("Export", "What was decided, and how do I download it?")
     open_run = state.require_run()
     offers = downloads.offers(open_run.run, open_run.name, open_run.log, state.address())
     with action:
@@ -38,12 +38,12 @@ def summary(counted: ExportCounts) -> None:
             anchor=False,
         )
     else:
-        st.title("Nothing is decided yet: the corrected labels are the given ones.", anchor=False)
+        st.title("No decisions yet: the corrected labels are the given labels.", anchor=False)
     facts = (
-        ("Kept", counted.kept, "Decided to be right as they are."),
-        ("Relabelled", counted.relabelled, "Carry another label from now on."),
-        ("Removed", counted.removed, "Not among the corrected samples."),
-        ("Undecided", counted.undecided, "Keep their given label."),
+        ("Kept", counted.kept, "Confirmed as they are."),
+        ("Relabelled", counted.relabelled, "Have a new label."),
+        ("Removed", counted.removed, "Left out of the corrected data."),
+        ("Undecided", counted.undecided, "Still have their given label."),
     )
     for column, (title, value, help) in zip(st.columns(4, gap="small"), facts, strict=True):
         column.metric(
@@ -58,7 +58,7 @@ def summary(counted: ExportCounts) -> None:
 
 
 def cards(offers: list[Offer], open_run: Chosen) -> None:
-    """One card an offer: what it is, how many rows it holds, and a button for each of its files."""
+    """One card per offer: what it is, how many rows it has, and a button for each file."""
     for first in range(0, len(offers), COLUMNS):
         row = st.columns(COLUMNS, gap="small")
         for column, offer in zip(row, offers[first : first + COLUMNS], strict=False):
@@ -77,7 +77,7 @@ def card(offer: Offer, open_run: Chosen) -> None:
 
 
 def button(offer: Offer, file: File, open_run: Chosen, *, label: str, primary: bool = False) -> None:
-    """The file is made when the button is pressed, off the page's own run."""
+    """A download button; its file is made when it is pressed, not when the page is drawn."""
     st.download_button(
         label,
         data=file.make,
@@ -113,7 +113,7 @@ def preview(open_run: Chosen) -> None:
     st.dataframe(table.head(PREVIEWED), hide_index=True, height=320)
     if len(table) > PREVIEWED:
         st.caption(
-            f"The first {PREVIEWED} of {formats.count(len(table))} rows; the downloads hold all of them."
+            f"The first {PREVIEWED} of {formats.count(len(table))} rows; the downloads contain all rows."
         )
 
 

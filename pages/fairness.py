@@ -1,4 +1,4 @@
-"""Fairness: does the model serve one group worse, and which training samples make it so?"""
+"""The Fairness page: the gap between groups, and the training samples that cause it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def page() -> None:
 
 
 def answer(open_run: Chosen, aim: Aim) -> None:
-    """The gap with its interval, in large type; then what the influence is about, and what was left out."""
+    """The gap with its interval in large type, then what influence is measured on, and what was left out."""
     st.title(formats.escaped(fairness_words.headline(aim)), anchor=False)
     st.markdown(formats.escaped(fairness_words.explained(aim)))
     if aim.facts["present"] is False:
@@ -87,7 +87,7 @@ def by_group(open_run: Chosen, aim: Aim) -> None:
         )
     classes = list(open_run.run.classes)
     counted = aim.positive or positive.selectbox(
-        "Class that is counted", classes, index=len(classes) - 1, key="fairness_class"
+        "Counted class", classes, index=len(classes) - 1, key="fairness_class"
     )
     table = cached.group_metrics(open_run.run.id, which, aim.column, counted, open_run.run)
     metric = fairness_words.METRICS.get(aim.kind or "", "accuracy")
@@ -110,7 +110,8 @@ def by_group(open_run: Chosen, aim: Aim) -> None:
         column_config={"Samples": st.column_config.NumberColumn("Samples", format="%d"), **shares},
     )
     st.caption(
-        f"On {which} samples. Positive means {formats.escaped(counted)}; intervals are 95 % for each group alone."
+        f"On {which} samples. Positive means {formats.escaped(counted)}; each group has its own 95 % "
+        "interval."
     )
 
 
@@ -118,9 +119,7 @@ def who_moves_it(open_run: Chosen, aim: Aim) -> None:
     frame.section("Which samples widen or narrow it?", how_to_read.CONTRIBUTIONS)
     table = fairness_words.cells(open_run.run, aim)
     if table.empty:
-        st.caption(
-            f"The training samples carry no column '{aim.column}', so they cannot be told apart by group."
-        )
+        st.caption(f"The training samples have no column '{aim.column}', so they cannot be split by group.")
         return
     shown = table.head(12)
     frame.draw(
@@ -130,9 +129,9 @@ def who_moves_it(open_run: Chosen, aim: Aim) -> None:
     )
     more = len(table) - len(shown)
     st.caption(
-        f"Orange, to the left: training on these samples widens {formats.escaped(str(aim.facts['title']))}. Blue, to the "
-        f"right: it narrows it. Unit: {aim.facts['unit']} per unit of learning rate. In brackets: samples."
-        + (f" {more} smaller cells are not shown." if more else "")
+        f"Orange, to the left: training on these samples widens {formats.escaped(str(aim.facts['title']))}. Blue, to "
+        f"the right: training on them narrows it. Unit: {aim.facts['unit']} per unit of learning rate. "
+        "In brackets: number of samples." + (f" {more} smaller cells are not shown." if more else "")
     )
 
 
@@ -143,7 +142,7 @@ def trade_off(open_run: Chosen, aim: Aim) -> None:
     if "influence_utility" not in open_run.run.samples:
         return
     with st.container(border=True):
-        frame.section("Fairness and accuracy: where do they part?", how_to_read.TRADE_OFF)
+        frame.section("Where do fairness and accuracy conflict?", how_to_read.TRADE_OFF)
         utility = open_run.run.samples["influence_utility"].to_numpy(dtype=float)
         fair = open_run.run.samples[aim.influence].to_numpy(dtype=float)
         frame.draw(
@@ -161,7 +160,7 @@ def trade_off(open_run: Chosen, aim: Aim) -> None:
         rho = formats.number(rank_correlation(utility, fair))
         st.caption(
             f"Each point is a training sample. Rank correlation of the two influences: {rho} (1: what helps accuracy "
-            "narrows the gap as well, -1: it widens it). The axes end where 99.5 % of the samples lie."
+            "also narrows the gap, -1: it widens it). The axes cover 99.5 % of the samples."
         )
 
 
@@ -181,11 +180,11 @@ def samples(open_run: Chosen, aim: Aim) -> None:
     given = label.selectbox("Given label", list(open_run.run.classes), None, key=LABEL, placeholder="All")
     positions = fairness_words.widening(open_run.run, aim, group_name, given, CORNERS[quarter])
     if not len(positions):
-        frame.nothing("No sample passes these filters", "Choose another group, class or corner.")
+        frame.nothing("No samples match these filters", "Choose another group, class or corner.")
         return
     st.caption(
-        f"{formats.count(min(SHOWN, len(positions)))} of {formats.count(len(positions))} samples that widen the gap, the "
-        "one that widens it most first. To widen a gap is not to be wrong: look before you decide."
+        f"{formats.count(min(SHOWN, len(positions)))} of {formats.count(len(positions))} samples that widen "
+        "the gap, strongest first. Widening a gap does not make a label wrong: look before you decide."
     )
     grid(
         open_run,
@@ -198,7 +197,7 @@ def samples(open_run: Chosen, aim: Aim) -> None:
 
 
 def explain(open_run: Chosen, positions: np.ndarray) -> None:
-    """One click to the page that explains a single sample, where there is one."""
+    """A link to the Influence page for one sample, where that page exists."""
     if not frame.page_file("influence").exists():
         return
     ids = [str(open_run.run.samples.index[position]) for position in positions[:SHOWN]]
@@ -213,25 +212,25 @@ def explain(open_run: Chosen, positions: np.ndarray) -> None:
 
 
 def not_measured(open_run: Chosen) -> None:
-    """The run measured no gap: say what that needs, and offer it where the dataset carries groups."""
+    """Say what measuring a gap needs, and offer it where the dataset has groups."""
     for note in open_run.run.description.get("notes", []):
         st.caption(formats.escaped(note))
     frame.nothing(
-        "This run measured no fairness",
-        "Fairness needs a column that says which group a sample is in, and an objective such as fairness:sex.",
+        "This run did not measure fairness",
+        "Fairness needs a column that names each sample's group, and an objective such as fairness:sex.",
     )
     with st.container(border=True):
         measure(open_run)
 
 
 def measure(open_run: Chosen) -> None:
-    """A new run of the same files with a fairness objective; the present run stays as it is."""
+    """Offer a new run of the same files with a fairness objective; the current run is kept."""
     columns = [
         str(name) for name in open_run.run.samples.columns if name not in open_run.run.description["columns"]
     ]
     if not columns:
         st.markdown(
-            "The training samples carry no group columns. Add them to **metadata.csv** (images) or to the table, and "
+            "The training samples have no group columns. Add them to **metadata.csv** (images) or to the table, and "
             "analyse again."
         )
         return
@@ -256,7 +255,7 @@ def submit(open_run: Chosen, objective: str) -> None:
     try:
         if (spec := more_work.spec_with(open_run.run, objective)) is None:
             raise RunError(
-                "This run was made in Python and does not say where its files are. Analyse again with "
+                "This run was made in Python and does not record where its files are. Analyse again with "
                 f'objectives=["utility", "{objective}"].'
             )
         name = more_work.analyse(spec)

@@ -1,4 +1,4 @@
-"""Influence: which training images made this prediction what it is, and whom does a training image help and hurt?"""
+"""The Influence page: the samples behind one prediction, or those that one training sample helps and hurts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def way_back(action) -> None:
 
 
 def subject() -> tuple[str, str]:
-    """Which sample is asked about; both answers stand in the address bar."""
+    """The split and the id of the sample to explain; both are kept in the address bar."""
     names = {title: split for split, title in frame.SPLITS.items()}
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom", gap="small")
     of = left.segmented_control(
@@ -66,7 +66,7 @@ def subject() -> tuple[str, str]:
         "Sample id",
         key=state.SAMPLE,
         bind="query-params",
-        placeholder="Empty: choose one of the most wrong",
+        placeholder="Empty: choose from the most wrong",
         disabled=of == UPLOAD,
     )
     with right.container(horizontal_alignment="right"):
@@ -78,7 +78,7 @@ def subject() -> tuple[str, str]:
 
 
 def choices(open_run: Chosen, split: str) -> None:
-    """The images on which the model is most wrong; a click on the small i explains one."""
+    """The samples on which the model is most wrong; the small i on a card explains it."""
     noun = explained.noun(open_run.run)
     if split == "train":
         frame.section(f"The training {noun}s that hurt the model most")
@@ -89,18 +89,16 @@ def choices(open_run: Chosen, split: str) -> None:
         frame.section(f"The {explained.KINDS[split]} {noun}s on which the model is most wrong")
         worst = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
         shown = explained.held_out_cards(open_run.run, open_run.name, split, worst.tolist())
-    st.caption(
-        "Given label, then → what the model says. Press the small i in a corner, or choose a card and press I."
-    )
+    st.caption("Given label → prediction. Press the small i in a corner, or select a card and press I.")
     if split == "test":
         st.caption(
-            "What is decided by looking at test samples can no longer be judged on them. Prefer validation samples."
+            "Decisions made by looking at test samples can no longer be judged on them. Prefer validation samples."
         )
     show(open_run, shown, key=f"choices_{split}", label="Images to explain")
 
 
 def show(open_run: Chosen, shown: list[Card], *, key: str, label: str, columns: int | None = None) -> None:
-    """A grid to look at."""
+    """A read-only grid."""
     gallery(
         shown,
         key=f"{key}_{open_run.name}",
@@ -118,7 +116,7 @@ def show(open_run: Chosen, shown: list[Card], *, key: str, label: str, columns: 
 
 
 def about(open_run: Chosen, split: str, sample: str) -> None:
-    """A sample that was named; a training sample is read the other way round."""
+    """Explain the named sample; for a training sample, show the validation samples it affects."""
     row = open_run.run.find(sample, split)
     if row is None:
         elsewhere = [name for name in frame.SPLITS if open_run.run.find(sample, name) is not None]
@@ -137,7 +135,7 @@ def about(open_run: Chosen, split: str, sample: str) -> None:
 
 
 def face(open_run: Chosen, split: str, row: int) -> tuple[bytes, str]:
-    """How a held-out sample looks: its picture, or the cells of its row in words."""
+    """What a held-out sample looks like: its picture, or the cells of its row as text."""
     if open_run.run.has_thumbnails:
         return open_run.run.thumbnail(row, split)[0], ""
     table = cached.held_out_cells(open_run.run.id, HELD_OUT[split], open_run.run)
@@ -146,16 +144,16 @@ def face(open_run: Chosen, split: str, row: int) -> tuple[bytes, str]:
 
 
 def objective(open_run: Chosen, predicted: str) -> tuple[str, str] | str:
-    """Loss, or the lead of the predicted class over another one."""
+    """The quantity to explain: the loss, or the lead of the predicted class over another one."""
     over = {f"its lead over {name}": name for name in open_run.run.classes if name != predicted}
     choice = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
     return LOSS if choice not in over else (predicted, over[choice])
 
 
 def uploaded(open_run: Chosen) -> None:
-    """A picture of one's own, read by the same careful reader as a dataset's."""
+    """Explain an uploaded picture, read by the same safe reader as a dataset's."""
     if not open_run.run.has_thumbnails:
-        frame.nothing("This run is not about pictures", "Choose a validation sample instead.")
+        frame.nothing("This run has no pictures", "Choose a validation sample instead.")
         return
     file = st.file_uploader(
         "A picture (PNG, JPEG, WebP or BMP, at most 20 MB)",
@@ -240,7 +238,7 @@ def one_side(
     else:
         plain = explained.held_out_cards(open_run.run, open_run.name, explanation.among, places)
     scored = explained.with_scores(plain, table, strongest)
-    wide = 2 if open_run.run.cells is not None else 5  # a row must be read, a picture only seen
+    wide = 2 if open_run.run.cells is not None else 5  # a row needs width to be read, a picture does not
     show(open_run, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
 
 
@@ -248,7 +246,7 @@ def one_side(
 
 
 def training(open_run: Chosen, sample: str) -> None:
-    """Whom does it help and hurt? And which label is wrong: its own, or that of the image it contradicts?"""
+    """The validation samples it helps and hurts, the image it contradicts, and what to do with it."""
     with st.spinner("Opening the model"):
         explanation = cached.affected(open_run.run.id, sample, open_run.run)
     st.subheader(explained.headline(explanation), anchor=False)

@@ -1,4 +1,4 @@
-"""Map: which samples push the model the same way, and what is inside an area drawn around them?"""
+"""The Map page: samples that push the model the same way lie together, and a lasso selects them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def explore(open_run: Chosen) -> None:
 
 
 def controls(open_run: Chosen) -> tuple[str, int | None]:
-    """What colours the points, and which sample to find."""
+    """The colour of the points, and the row position of the sample to find."""
     titles = [order.title for order in scores.orders(open_run.run.description["columns"])]
     colour, find, help_ = st.columns([3, 3, 2], vertical_alignment="bottom")
     colour_by = colour.selectbox("Colour by", [*LABELS, *titles], key=state.COLOUR, bind="query-params")
@@ -101,7 +101,7 @@ def colours(open_run: Chosen, colour_by: str) -> tuple[np.ndarray, tuple[str, ..
 
 
 def selection(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> None:
-    """The right third: how many, of which labels, and the images, most suspicious first."""
+    """The right third: count, labels and images of the selection, most suspicious first."""
     positions = selected(open_run, polygon, focus)
     with st.container(border=True, height=HEIGHT + 2):
         if not len(positions):
@@ -115,7 +115,7 @@ def selection(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> N
         if len(positions) > SHOWN:
             st.caption(
                 f"Showing the {SHOWN} most suspicious of {formats.count(len(positions))}; "
-                "a decision applies to what you mark."
+                "a decision applies to the images you select."
             )
         deciding(
             open_run,
@@ -128,7 +128,7 @@ def selection(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> N
 
 
 def selected(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> np.ndarray:
-    """Row positions inside the lasso, or the sample that was looked for; most suspicious first."""
+    """Row positions inside the lasso, or of the sample to find; most suspicious first."""
     if polygon is None:
         return np.array([] if focus is None else [focus], dtype=int)
     positions = inside(polygon, cached.coordinates(open_run.run.id, open_run.run))
@@ -139,7 +139,7 @@ def selected(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> np
 def nothing_selected() -> None:
     st.subheader("Nothing selected", anchor=False)
     st.markdown(
-        "Draw around some points to see them here and decide about them.\n\n"
+        "Draw around some points to see and decide them here.\n\n"
         "- drag: draw around points\n"
         "- Shift or Space and drag: move the map\n"
         "- wheel: zoom\n"

@@ -1,4 +1,4 @@
-"""Outliers: which training samples are unusual, by which score, and how do they look?"""
+"""The Outliers page: training samples ordered by one score, its distribution, and the images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def page() -> None:
 
 
 def controls(open_run: Chosen) -> tuple[Order, selection.Filters]:
-    """Sort and filters in one row, all of them kept in the address bar."""
+    """Order and filters in one row, all kept in the address bar."""
     columns = open_run.run.description["columns"]
     sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
     title = sort.selectbox(
@@ -61,7 +61,7 @@ def controls(open_run: Chosen) -> tuple[Order, selection.Filters]:
 
 
 def about_score(open_run: Chosen, order: Order) -> float:
-    """What the score means, and how much of the list is shown; returns that share."""
+    """The meaning of the score, and a slider for the share of the list to show; returns that share."""
     frame.section(order.title)
     st.markdown(scores.score_sentence(order.column, open_run.run.description["columns"]))
     st.space("stretch")
@@ -79,7 +79,7 @@ def about_score(open_run: Chosen, order: Order) -> float:
 
 
 def default_percentage(open_run: Chosen) -> float:
-    """As many as are in doubt, in steps of half a per cent."""
+    """The share in doubt, in steps of half a percent."""
     flagged = len(selection.queue(open_run.run, open_run.cut))
     return min(100.0, max(0.5, round(200 * flagged / len(open_run.run.samples)) / 2))
 
@@ -98,7 +98,7 @@ def distribution(open_run: Chosen, order: Order, share: float) -> None:
         suspicion_scale=order.column == "suspicion",
     )
     frame.draw(
-        figure, alt=f"Distribution of {order.title}; shown are scores of {side} {threshold:.3g}", key="scores"
+        figure, alt=f"Distribution of {order.title}; scores of {side} {threshold:.3g} are shown", key="scores"
     )
 
 
@@ -106,14 +106,14 @@ def images(open_run: Chosen, order: Order, share: float, filters: selection.Filt
     positions = selection.beyond(open_run.run, order, share, filters)
     about, sizes, pages = st.columns([2, 1, 1], vertical_alignment="bottom")
     size = sizes.segmented_control(
-        "Images a page", SIZES, default=SIZES[0], required=True, key=state.PAGE_SIZE, bind="query-params"
+        "Images per page", SIZES, default=SIZES[0], required=True, key=state.PAGE_SIZE, bind="query-params"
     )
     count = max(1, -(-len(positions) // size))
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(count, key=state.PAGE, bind="query-params")
     if not len(positions):
-        about.caption("No sample passes these filters.")
-        frame.nothing("No sample passes these filters", "Choose another class, or show more of the list.")
+        about.caption("No samples match these filters.")
+        frame.nothing("No samples match these filters", "Choose another class, or show more of the list.")
         return
     shown, kind = selection.span(number, size, len(positions)), f"{explained.noun(open_run.run)}s"
     about.markdown(f"**{shown} {kind}** {formats.escaped(filters.words)}")

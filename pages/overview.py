@@ -1,4 +1,4 @@
-"""Overview: what was found in this dataset, and what should be done first?"""
+"""The Overview page: how many labels are probably wrong, where, and what to do first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def page() -> None:
 
 
 def metrics(open_run: Chosen, findings: overview_words.Findings) -> None:
-    """Five numbers with their intervals, or with what they are a share of."""
+    """Five numbers, each with its interval or with what it is a share of."""
     facts = overview_words.facts(open_run.run.description["results"], findings)
     for column, fact in zip(st.columns(5, gap="small"), facts, strict=True):
         column.metric(
@@ -65,7 +65,7 @@ def metrics(open_run: Chosen, findings: overview_words.Findings) -> None:
 
 
 def widest_gap(open_run: Chosen) -> None:
-    """One line for the widest gap between groups, where the run measured any, and the way to its page."""
+    """One line for the widest gap between groups, where the run measured any, with a link to its page."""
     aims = [aim for aim in fairness_words.aims(open_run.run) if aim.kind is not None]
     if not aims:
         return
@@ -147,7 +147,7 @@ def what_next(findings: overview_words.Findings) -> None:
 
 
 def how_well(open_run: Chosen, truth: pd.Series) -> None:
-    """Only where the true labels are known: the demo."""
+    """How well each signal finds the wrong labels; only where the true labels are known."""
     table = cached.detection(open_run.run.id, open_run.run)
     with st.container(border=True):
         frame.section("How well did it do?", how_to_read.DETECTION)
@@ -180,7 +180,7 @@ def how_well(open_run: Chosen, truth: pd.Series) -> None:
                 },
             )
         st.caption(
-            "Shown because this dataset carries its true labels in truth.csv. No analysis reads that file."
+            "Shown because this dataset has its true labels in truth.csv. No analysis reads that file."
         )
 
 

@@ -1,4 +1,4 @@
-"""Review: which of the labels in doubt are wrong? One decision each, and how good the flags were so far."""
+"""The Review page: one decision for each label in doubt, with progress and the precision of the flags."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PAGE_SIZE = 100
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
-    "The list stays as you chose it, so that nothing jumps. This makes it from what is decided by now."
+    "The list stays fixed while you decide, so nothing jumps. This rebuilds it from decisions so far."
 )
 
 
 def page() -> None:
     action = frame.header(
-        "Review", "Which of the labels in doubt are really wrong? Decide one sample after the other."
+        "Review", "Which labels in doubt are really wrong? Decide one sample after another."
     )
     open_run = state.require_run()
     action.button(
@@ -34,7 +34,7 @@ def page() -> None:
 @st.fragment
 @frame.framed
 def desk(open_run: Chosen) -> None:
-    """Counts, controls and images in one fragment: a decision moves the numbers at once, and nothing else."""
+    """Counts, controls and images in one fragment: a decision updates the numbers at once, and nothing else."""
     counts = st.container(border=True)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     with row:
@@ -61,7 +61,7 @@ def desk(open_run: Chosen) -> None:
 
 
 def settings(open_run: Chosen) -> tuple[np.ndarray, str]:
-    """The queue above the cut, and the sample somebody looks for; rarely changed, so behind a button."""
+    """The queue above the cut, and the id of a sample to find; rarely changed, so behind a button."""
     with st.popover("Cut and search", icon=":material/tune:", width="content"):
         queue = selection.queue(open_run.run, state.cut_slider(open_run.cut))
         wanted = st.text_input(
@@ -70,12 +70,12 @@ def settings(open_run: Chosen) -> tuple[np.ndarray, str]:
             bind="query-params",
             placeholder="Sample id; empty shows the queue",
         )
-        st.button("Make the list anew", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
+        st.button("Rebuild the list", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
     return queue, wanted
 
 
 def turn_page(positions: np.ndarray) -> int:
-    """Which hundred of the list is on screen."""
+    """The number of the page on screen, with its pagination."""
     pages = max(1, -(-len(positions) // PAGE_SIZE))
     number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params")
     if len(positions):
@@ -84,7 +84,7 @@ def turn_page(positions: np.ndarray) -> int:
 
 
 def progress(numbers: Tally) -> None:
-    """How far, how good, how many are left: one line over a bar."""
+    """One line over a bar: how many are decided, how precise the flags were, how many errors are left."""
     if not numbers.queue:
         st.markdown("No label reaches the cut. Lower it to look at the most suspicious ones anyway.")
         return
@@ -108,7 +108,7 @@ def review_sentence(numbers: Tally) -> str:
 
 
 def conflicts(open_run: Chosen) -> None:
-    """Samples on which two people decided differently; deciding one again settles it."""
+    """Samples with two conflicting decisions; deciding one again settles it."""
     open_ones = open_run.log.conflicts(open_run.run.id)
     if open_ones.empty:
         return
@@ -117,7 +117,7 @@ def conflicts(open_run: Chosen) -> None:
         f"{formats.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
     ):
         st.markdown(
-            "Two decisions met on the same sample. The first one counts until someone decides it again here."
+            "Two decisions about the same sample conflict. The first one counts until someone decides again here."
         )
         st.dataframe(
             open_ones[
@@ -137,9 +137,9 @@ def conflicts(open_run: Chosen) -> None:
                 "action": "Counts",
                 "label_after": "Label",
                 "reviewer": "By",
-                "other_action": "Came later",
-                "other_label_after": "Its label",
-                "other_reviewer": "Its reviewer",
+                "other_action": "Later decision",
+                "other_label_after": "Later label",
+                "other_reviewer": "Later by",
             },
         )
         rows = cached.columns(open_run.run.id, open_run.run)["position"]
@@ -150,15 +150,15 @@ def conflicts(open_run: Chosen) -> None:
 
 
 def by_id(open_run: Chosen, wanted: str) -> np.ndarray:
-    """The one sample somebody asked for, by its id."""
+    """Row position of the sample with this id; empty when there is none."""
     row = cached.columns(open_run.run.id, open_run.run)["position"].get(wanted.strip())
     return np.array([] if row is None else [row], dtype=int)
 
 
 def shown(open_run: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
-    """The part of the queue to show, frozen when it was chosen: a decision must not make the next image jump.
+    """The part of the queue to show, frozen when the list was made: a decision must not make the next image jump.
 
-    Undecided therefore means "undecided when this list was made"; the button makes it anew.
+    "Undecided" therefore means undecided when the list was made; the button rebuilds it.
     """
     ids = cached.columns(open_run.run.id, open_run.run)["sample_id"]
     about = (open_run.run.id, len(queue), show)
@@ -176,7 +176,7 @@ def shown(open_run: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> 
 def images(positions: np.ndarray, number: int, open_run: Chosen) -> None:
     if not len(positions):
         frame.nothing(
-            "Nothing to show here", "Choose All to see the whole queue, or lower the cut to look further."
+            "Nothing to show here", "Select All to see the whole queue, or lower the cut to see more."
         )
         return
     visible = selection.one_page(positions, number, PAGE_SIZE)

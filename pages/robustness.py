@@ -1,4 +1,4 @@
-"""Robustness: how much must an input change before the model errs, and which training samples make it so?"""
+"""The Robustness page: accuracy under attack, and the training samples that make the model fragile."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def metrics(facts: dict[str, Any]) -> None:
 
 
 def not_measured(open_run: Chosen) -> None:
-    """What to do when the run did not look: the same analysis once more, as a job, or the call that does it."""
+    """Offer the same analysis with robustness as a job, or name the call that measures it."""
     spec = more_work.spec_with_robustness(open_run.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
@@ -94,8 +94,8 @@ def not_measured(open_run: Chosen) -> None:
             )
         else:
             st.markdown(
-                ":gray[The same analysis once more, with attacks on the validation samples. It takes about twice as "
-                "long and makes a new run; this one stays.]",
+                ":gray[The same analysis again, with attacks on the validation samples. It takes longer and makes a "
+                "new run; this one is kept.]",
                 text_alignment="center",
             )
             st.button(
@@ -112,7 +112,7 @@ def not_measured(open_run: Chosen) -> None:
 
 
 def measure(spec: JobSpec) -> None:
-    """Start the job and watch it here."""
+    """Start the job and open its run, so that this page shows its progress."""
     try:
         state.open_run_named(more_work.analyse(spec))
     except InfluenceError as error:
@@ -123,9 +123,9 @@ def measure(spec: JobSpec) -> None:
 
 
 def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
-    """Originals, what the attack made of them, and the change, amplified."""
+    """Original inputs, their attacked versions, and the amplified change."""
     with st.container(border=True):
-        frame.section("Changes nobody sees, and what they do")
+        frame.section("Small changes and their effect")
         if examples.original.ndim != 4:
             st.dataframe(attacked_inputs.moved_features(run, examples), hide_index=True)
             return
@@ -147,7 +147,8 @@ def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
             )
             column.caption(
                 f"{formats.escaped(before)} → **{formats.escaped(after)}**  \n"
-                f"{robustness_words.strength_words(facts, float(examples.strength[row]))}, change {times:.0f} times"
+                f"{robustness_words.strength_words(facts, float(examples.strength[row]))}, "
+                f"change amplified {times:.0f} times"
             )
 
 
@@ -202,7 +203,7 @@ def grid(open_run: Chosen, rows: np.ndarray, values: np.ndarray, column: str) ->
 
 
 def same(open_run: Chosen, robust: np.ndarray, column: str) -> None:
-    """Are they the ones that hurt accuracy?"""
+    """Whether the fragile samples are those that hurt accuracy: a chart and sentences."""
     with st.container(border=True):
         frame.section(f"Are they the {explained.noun(open_run.run)}s that hurt accuracy?")
         left, right = st.columns([3, 2], gap="medium")

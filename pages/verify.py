@@ -1,4 +1,4 @@
-"""Verify: does the repair make the model better, for whom, and was that predicted?"""
+"""The Verify page: what a repair does to the model, for whom, and whether that was predicted."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def page() -> None:
     else:
         st.title("Nothing has been verified yet.", anchor=False)
         st.markdown(
-            ":gray[Choose a repair below. The model is trained again with it and without, several times, beside a "
-            "random repair of the same size; test samples are looked at once.]"
+            ":gray[Choose a repair below. The model is retrained with and without it, several times, and compared with "
+            "a random repair of the same size. Test samples are used only once.]"
         )
     plan(open_run, action)
     if len(verifications) > 1:
@@ -47,7 +47,7 @@ def page() -> None:
 
 
 def running(open_run: Chosen) -> None:
-    """Jobs of this run that are at work, waiting, or were stopped before their first result."""
+    """Jobs of this run that are running, waiting, or stopped before their first result."""
     for path in sorted((open_run.run.path / FOLDER).glob("*/job.json"), key=lambda p: p.stat().st_mtime):
         folder = path.parent
         state_ = status(folder)
@@ -57,7 +57,7 @@ def running(open_run: Chosen) -> None:
 
 
 def selected(verifications: list[Verification]) -> Verification:
-    """The newest, or the one that was chosen in the address bar."""
+    """The newest verification, or the one in the address bar."""
     if len(verifications) == 1:
         return verifications[0]
     names = {
@@ -68,14 +68,14 @@ def selected(verifications: list[Verification]) -> Verification:
 
 
 def result(open_run: Chosen, verification: Verification) -> None:
-    """The sentence, who gains and pays, the table, predictions beside measurements, the next step."""
+    """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
     st.title(formats.escaped(verification.sentence()), anchor=False)
     if (control := verify_words.control_sentence(verification)) is not None:
         st.markdown(f":gray[{formats.escaped(control)}]")
     if verification.content["judged_by"] != "test":
         st.warning(
-            "There is no test split, so this was judged on the validation samples, which also decided what was "
-            "suspicious: the result is too good. Give the dataset a test split.",
+            "There is no test split, so this was judged on the validation samples, which also went into suspicion: the "
+            "result is too optimistic. Add a test split to the dataset.",
             icon=":material/warning:",
         )
     left, right = (c.container(border=True, height="stretch") for c in st.columns(2, gap="medium"))
@@ -98,10 +98,10 @@ def result(open_run: Chosen, verification: Verification) -> None:
 
 
 def agreement(verification: Verification) -> None:
-    """Predicted beside measured, shown also when it is bad."""
+    """Predictions and measurements, shown even where they disagree."""
     frame.section("Predicted and measured", verify_words.FIDELITY)
     if not verification.finished:
-        st.caption("The groups of samples are still being trained; the points appear when they are done.")
+        st.caption("The groups of samples are still being trained; the points appear when that is done.")
         st.skeleton(height=420)
         return
     st.caption(formats.escaped(verify_words.fidelity_sentence(verification)))
@@ -119,7 +119,7 @@ def method(verification: Verification) -> str:
     return (
         f"{content['seeds']} paired seeds, {recipe['epochs']} epochs of {recipe['optimizer']}, starting from "
         f"{'new' if recipe['start'] == 'scratch' else 'the given'} weights, last epoch; "
-        f"{formats.count(content['judged_samples'])} {content['judged_by']} samples, touched once; robust accuracy under "
+        f"{formats.count(content['judged_samples'])} {content['judged_by']} samples, used once; robust accuracy under "
         f"a fresh attack of {content['epsilon']} on every model. Data {content['repair']['parent'][:8]} became "
         f"{content['repair']['fingerprint'][:8]}."
     )
@@ -170,18 +170,23 @@ def plan(open_run: Chosen, action) -> None:
         disabled=not len(repair),
         on_click=start,
         args=(open_run, repair),
-        help="Trains with the chosen repair and without; runs in the background and survives a reload.",
+        help="Trains with and without the chosen repair. Runs in the background, also after a reload.",
     )
 
 
 def settings(open_run: Chosen) -> None:
-    """The recipe, editable, and how thorough to be; `asked` reads it."""
+    """The form for recipe, seeds and groups; `requested` reads it."""
     proposed = proposal(open_run)
-    with st.expander("Recipe of the training", icon=":material/tune:"):
+    with st.expander("Training recipe", icon=":material/tune:"):
         first, second, third, fourth = st.columns(4, gap="small")
         first.number_input("Seeds", 1, 20, 5, key="verify_seeds")
         second.number_input(
-            "Groups to remove", 0, 12, 8, key="verify_groups", help="For predicted beside measured."
+            "Groups to remove",
+            0,
+            12,
+            8,
+            key="verify_groups",
+            help="Each is left out of one training, to compare with the prediction.",
         )
         third.number_input("Epochs", 1, 200, proposed.epochs, key="verify_epochs")
         highest = proposed.learning_rate
@@ -200,8 +205,10 @@ def proposal(open_run: Chosen) -> Recipe:
 
 
 def requested(open_run: Chosen) -> tuple[Recipe, int, int]:
-    """The recipe, seeds and groups as they stand in the form now: a number typed a moment before the click counts,
-    also when the page has not been drawn with it yet."""
+    """The recipe, seeds and groups now in the form.
+
+    A number typed just before the click counts, even if the page was not yet redrawn with it.
+    """
     form, proposed = st.session_state, proposal(open_run)
     recipe = replace(
         proposed,
@@ -215,7 +222,7 @@ def requested(open_run: Chosen) -> tuple[Recipe, int, int]:
 
 
 def start(open_run: Chosen, repair: Repair) -> None:
-    """A callback: what cannot be trained on is said before any time is spent."""
+    """Start a verification; what cannot be trained on is refused before any time is spent."""
     try:
         recipe, seeds, groups = requested(open_run)
         more_work.verify(

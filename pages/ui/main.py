@@ -1,4 +1,4 @@
-"""Which page is open, of which run, for whom? The frame of every page: menu, run, reviewer, job at work."""
+"""The script of the app: the frame of every page, with menu, run, reviewer and running job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> None:
     summaries = state.summaries()
     with st.sidebar:
         _sidebar(summaries, page.title)
-        outbox.courier(page.url_path)  # brings decisions still on their way when another page was opened
+        outbox.courier(page.url_path)  # delivers decisions that were still waiting when the page changed
     with st.container(horizontal_alignment="center"), st.container(width=frame.CONTENT_WIDTH):
         _framed(page)
 
@@ -100,7 +100,7 @@ def _pages() -> dict[str, list]:
                 "verify",
                 "Verify",
                 "science",
-                "Retrain with the repair and without; predicted beside measured.",
+                "Retrain with and without the repair; compare prediction and measurement.",
             ),
             page(
                 "export",
@@ -129,7 +129,7 @@ def _about(summary: RunSummary) -> str:
 
 
 def _job_banner(summaries: list[RunSummary], page: str) -> None:
-    """The job at work or in line, wherever the person is; the pages of that very run show it themselves."""
+    """The running or waiting job, on every page except those of its own run, which show it themselves."""
     waiting = [runs_root() / summary.name for summary in summaries if summary.state in ("queued", "running")]
     busy = next((folder for folder in waiting if jobs.status(folder).active), None)
     if busy is None or (busy.name == state.run_name() and page != "Start"):
@@ -140,7 +140,7 @@ def _job_banner(summaries: list[RunSummary], page: str) -> None:
 
 
 def _repair_banner(summaries: list[RunSummary], page: str) -> None:
-    """A verification or prediction at work on a run this person sees; the Verify page of that run shows it itself."""
+    """A running verification or prediction of any visible run; the Verify page of that run shows it itself."""
     for summary in summaries:
         if summary.name == state.run_name() and page == "Verify":
             continue
@@ -152,7 +152,7 @@ def _repair_banner(summaries: list[RunSummary], page: str) -> None:
 
 
 def _framed(page) -> None:
-    """Every expected error of a page is a sentence; everything else is a fault of ours and must surface."""
+    """Run a page and show an expected error as a sentence; any other is a bug and must surface."""
     try:
         page.run()
     except InfluenceError as error:

@@ -37,13 +37,15 @@ def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, 
 def test_a_gap_that_is_not_there_is_said_to_be_not_there(open_app: Open, root: Path) -> None:
     make_small_run(root / "fair", n=120, gap=False)
     app = open_app("fairness", run="fair")
-    assert any("chance alone would not make" in title.value for title in app.title)
-    assert any("not there" in warning.value and "do not act" in warning.value for warning in app.warning)
+    assert any("beyond chance" in title.value for title in app.title)
+    assert any(
+        "no measurable gap" in warning.value and "do not act" in warning.value for warning in app.warning
+    )
 
 
 def test_a_run_without_fairness_says_what_that_needs(open_app: Open, run) -> None:
     app = open_app("fairness", run="small")
-    assert "measured no fairness" in texts(app) and "metadata.csv" in texts(app)
+    assert "did not measure fairness" in texts(app) and "metadata.csv" in texts(app)
     assert not any(button.label == "Measure it" for button in app.button), "nothing to measure it by"
 
 

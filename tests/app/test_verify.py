@@ -45,14 +45,14 @@ def test_the_answer_stands_in_large_type_with_the_control_and_the_next_step(run:
     assert any("raised test accuracy from" in title.value.replace("\\", "") for title in app.title)
     said = texts(app).replace("\\", "")
     assert "random repair of the same size" in said and "recovers" in said
-    assert "Take the repaired data" in said and verify_words.fidelity_sentence(found) in said
+    assert "Use the repaired data" in said and verify_words.fidelity_sentence(found) in said
     assert len(app.get("plotly_chart")) == 2
 
 
 def test_no_measurable_effect_is_said_as_such(run: Run, open_app):
     add_verification(run, effect=False)
     said = texts(open_app("verify", run="small")).replace("\\", "")
-    assert "had no measurable effect" in said and "Nothing could be measured" in said
+    assert "had no measurable effect" in said and "No effect could be measured" in said
 
 
 def test_several_repairs_are_compared_and_one_is_chosen_by_address(run: Run, open_app):
@@ -198,7 +198,7 @@ def test_advice_for_one_sample_names_every_action_its_effect_and_who_pays(run: R
     first = shown.iloc[0]
     assert first["Action"] == f"Relabel to {about['suggested_label']}" and first["Advice"] == "suggested"
     assert first["Validation loss"] == f"{verify_words.signed(-5.0)}, falls (better)"
-    assert first["Pays most"] == "class coat"
+    assert first["Hurts most"] == "class coat"
     by_action = shown.set_index("Action")["Validation loss"]
     assert by_action["Keep"] == "unchanged" and by_action["Remove"].endswith("falls (better)")
     assert "Relabel to" in sample_advice.sentence(shown)

@@ -93,7 +93,9 @@ def progress(question: ChildQuestion) -> tuple[str, int, int] | None:
     """What the process does, how much of it is done, and of how much; None when it has not said."""
     if question.found is not None:
         return None
-    handle = question.output.fileno()  # read at a place: seeking would move the end that the process writes to
+    handle = (
+        question.output.fileno()
+    )  # read at a place: seeking would move the end that the process writes to
     end = os.fstat(handle).st_size
     output = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
     for line in reversed(output):

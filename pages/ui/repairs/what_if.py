@@ -1,4 +1,4 @@
-"""The what-if bar: which samples would be changed, and what is predicted to follow, before anything is done."""
+"""The what-if bar: the samples that a repair would change, and its predicted effect, before anything is done."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def choose(open_run: Chosen) -> Repair:
 
 
 def _narrowing(open_run: Chosen, gaps: list[str]) -> Repair:
-    """Removing what widens a gap: which gap, and how many samples, or as many as validation samples ask for."""
+    """A repair that removes what widens a gap: the gap, and how many samples, or as many as validation suggests."""
     titles = {str(open_run.run.description["objectives"][name]["title"]): name for name in gaps}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     title = left.selectbox("Narrow", list(titles), key="verify_gap")
@@ -61,7 +61,7 @@ def _narrowing(open_run: Chosen, gaps: list[str]) -> Repair:
         value=True,
         key=SIZED,
         help=f"Trains {len(SIZES)} sizes first and takes the smallest that narrows the gap by "
-        f"{formats.percent(ENOUGH)} on validation samples, at no more than {100 * DEAREST:g} points of accuracy.",
+        f"{formats.percent(ENOUGH)} on validation samples and costs at most {100 * DEAREST:g} points of accuracy.",
     )
     most = round(max(SIZES) * len(open_run.run.samples))
     count = round(SIZE * len(open_run.run.samples))
@@ -79,19 +79,19 @@ def summary(repair: Repair) -> str:
     """'212 labels relabelled, 30 samples removed.'"""
     relabelled, removed = repair.count("relabel"), repair.count("remove")
     if not len(repair):
-        return "This changes nothing: no sample is chosen."
+        return "This changes nothing: no sample is selected."
     parts = [formats.plural(relabelled, "label") + " relabelled"] if relabelled else []
     parts += [formats.plural(removed, "sample") + " removed"] if removed else []
     if finds_its_size(repair):
         return (
             f"For example {', '.join(parts)}: samples that widen the gap and raise validation loss, the worst first. "
-            "How many it will be is found on validation samples; the original data stays as it is."
+            "Their final number is found on validation samples; the original data are not changed."
         )
-    return f"{', '.join(parts)}; the original data stays as it is."
+    return f"{', '.join(parts)}; the original data are not changed."
 
 
 def prediction(open_run: Chosen, repair: Repair) -> None:
-    """Predicted change for every objective, class and group, and who would pay; or the way to get it."""
+    """The predicted change of every objective, class and group, and who is hurt; or a button to compute it."""
     folder = open_run.run.path / "advice"
     if (folder / "job.json").exists() and status(folder).state != "finished":
         with st.container(border=True):
@@ -103,7 +103,7 @@ def prediction(open_run: Chosen, repair: Repair) -> None:
     )
     if advice is None or missing:
         text = (
-            f"{formats.plural(len(missing), 'sample')} of this choice are not prepared yet."
+            f"{formats.plural(len(missing), 'sample')} of this choice have no prediction yet."
             if missing
             else ""
         )
@@ -113,7 +113,7 @@ def prediction(open_run: Chosen, repair: Repair) -> None:
 
 
 def ask(open_run: Chosen, samples: tuple[str, ...], text: str) -> None:
-    """The button that starts a prediction which covers these samples too."""
+    """A button that starts a prediction which also covers these samples."""
     if problem := st.session_state.pop(ASKED, None):
         st.error(problem, icon=":material/error:")
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -146,15 +146,15 @@ def _show(open_run: Chosen, repair: Repair, advice: Advice) -> None:
     with st.expander("Predicted change of every objective, class and group"):
         st.dataframe(verify_words.effects_table(effects), hide_index=True, width="stretch")
         st.caption(
-            "First order: the sum of the influences that appear and disappear. Before a verification it has no scale "
-            "that retraining knows: read its sign, its order, and the share of random batches of the same size, "
-            "class mix and actions that are predicted to do worse. After one whose measurements confirm the order "
-            "of the predictions it is scaled to nats."
+            "First order: the sum of the influences that are added and removed. Without a verification its scale is "
+            "unknown: read its sign, its order, and the share of random batches of the same size, class mix and "
+            "actions that are predicted to do worse. A verification that confirms the order of the predictions "
+            "scales it to nats."
         )
 
 
 def _headline(effects: Effects) -> None:
-    """The first objective is the run's own: what the model loses on validation samples."""
+    """The predicted change of the first objective, the run's own: the loss on validation samples."""
     first = effects.table.iloc[0]
     direction = "fall" if first["first_order"] < 0 else "rise"
     share = formats.percent(float(first["better_than_random"]))

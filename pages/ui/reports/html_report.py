@@ -1,9 +1,9 @@
-"""The whole story of a run in one HTML file: opens offline, prints, and can be kept.
+"""The report of a run as one HTML file that opens offline and prints.
 
     python -m pages.ui.reports.html_report RUN FILE        (influence report RUN --out FILE)
 
-What was flagged, changed and undone, predicted and measured, by whom, with versions and fingerprints. plotly is in the
-file once; every text from data, reviewers and paths is escaped, and no word of it can become markup or code.
+It covers what was flagged, changed and undone, predicted and measured, by whom, with versions and fingerprints. plotly
+is in the file once. Every text from data, reviewers and paths is escaped, so none of it can become markup or code.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def write(run_folder: Path, target: Path) -> Path:
 
 def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
     yield "<h2>Flagged</h2>"
-    yield f"<p>{escape(findings.headline)} About {formats.count(findings.expected_errors)} errors are expected in all.</p>"
+    expected = formats.count(findings.expected_errors)
+    yield f"<p>{escape(findings.headline)} About {expected} errors are expected in all.</p>"
     rows = [
         (share.name, formats.count(share.flagged), formats.count(share.total), formats.percent(share.share))
         for share in findings.by_class
@@ -98,7 +99,8 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
     yield (
         f"<p>{formats.count(counted.relabelled)} relabelled, {formats.count(counted.removed)} removed, "
         f"{formats.count(counted.kept)} kept, {formats.count(counted.undecided)} undecided; "
-        f"{formats.plural(undone, 'decision')} undone. {formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
+        f"{formats.plural(undone, 'decision')} undone. "
+        f"{formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
     )
     if len(events):
         by = events[["reviewer", "action"]].value_counts().reset_index()
@@ -134,7 +136,7 @@ def _provenance(run: Run, verified: list[Verification]) -> Iterable[str]:
     facts, rows = run.description["inputs"], []
     for kind in ("dataset", "model"):
         rows += [
-            (kind, facts[kind].get("path") or "given from Python"),
+            (kind, facts[kind].get("path") or "passed in Python"),
             (f"{kind} sha256", facts[kind]["fingerprint"]),
         ]
     rows += [("run", run.id), ("run finished", run.description.get("finished") or "")]

@@ -1,6 +1,6 @@
-"""What does this app do, in three pictures? Find, understand, repair: drawn from a real run of the demo.
+"""The three pictures of the Start page, find, understand and repair, drawn from a real run of the demo.
 
-    python -m pages.ui.reports.story RUN      draws them anew from a finished run into pages/ui/reports/story/
+    python -m pages.ui.reports.story RUN      redraws them from a finished run into pages/ui/reports/story/
 
 They are files, not drawn on each visit: the Start page must look the same before anything was analysed.
 """
@@ -40,12 +40,12 @@ CHAPTERS = (
     Chapter(
         "find",
         "Find",
-        "Every training sample gets a score: how strongly it pulls on your model, and where to.",
+        "Every training sample gets scores: how strongly it pushes your model, and in which direction.",
     ),
     Chapter(
-        "understand", "Understand", "See what pulls the same way, why a label is in doubt, and what it does."
+        "understand", "Understand", "See what pushes the same way, why a label is in doubt, and what it does."
     ),
-    Chapter("repair", "Repair", "Keep, relabel or remove by keyboard; take the corrected data with you."),
+    Chapter("repair", "Repair", "Keep, relabel or remove by keyboard, then export the corrected data."),
 )
 
 
@@ -140,7 +140,7 @@ def _text(x: float, y: float, text: str, colour: str, decoration: str = "none") 
 
 
 def _svg(parts: list[str]) -> str:
-    """A picture inside <img> sees no web fonts, so it names those of the systems."""
+    """The SVG document. A picture inside <img> cannot load web fonts, so it names system fonts."""
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     fonts = "font-family=\"Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif\""
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {fonts}>{"".join(parts)}</svg>'

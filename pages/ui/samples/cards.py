@@ -1,4 +1,4 @@
-"""A sample as a card of the gallery."""
+"""Training samples as cards of the gallery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOP = 10
 
 
 def cards(run: Run, name: str, positions: Iterable[int], log: DecisionLog) -> list[Card]:
-    """One card per row position of `run.samples`, in this order, as decided by now.
+    """One card per row position of `run.samples`, in this order, with the decisions made so far.
 
     Args:
         run: The open run.
@@ -78,7 +78,7 @@ def _card(
 
 
 def _suggestion(row: int, columns: dict[str, Any]) -> str | None:
-    """The suggested label, when it says something else than the given one."""
+    """The suggested label, if it differs from the given one."""
     suggested = _or_none(columns["suggested_label"][row])
     return None if suggested == columns["label"][row] else suggested
 

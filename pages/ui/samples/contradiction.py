@@ -1,4 +1,4 @@
-"""Which of the two labels is wrong? A suspect beside the training image that most contradicts it, and whom it hurts."""
+"""A suspect beside the training image that most contradicts it, and the validation image it hurts most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def card(open_run: Chosen, suspect: str) -> None:
     """Two training images to decide about, and the validation image that the suspect hurts most.
 
     The contradicting image j has the most negative product <g_suspect, g_j>: a step on one raises the loss of the other
-    more than any other training image does.
+    more than a step on any further training image does.
     """
     against = cached.explanation(open_run.run.id, "train", suspect, "loss", open_run.run).harmful
     hurt = cached.affected(open_run.run.id, suspect, open_run.run).harmful
@@ -79,8 +79,9 @@ def sentence(open_run: Chosen, suspect: str, against, hurt) -> str:
     if len(against):
         other = formats.escaped(str(against["label"].iloc[0]))
         parts.append(
-            f"Learning that the first {noun} is **{label}** unlearns, more than anything else does, that the second is "
-            f"**{other}** ({explained.signed(float(against['influence'].iloc[0]))} on its loss)."
+            f"Learning that the first {noun} is **{label}** makes the model unlearn, more than any other training "
+            f"{noun} does, that the second is **{other}** "
+            f"({explained.signed(float(against['influence'].iloc[0]))} on its loss)."
         )
         if label == other:
             parts.append("Both carry the same label, so look at what else differs.")

@@ -1,4 +1,4 @@
-"""How does an explanation read? Cards of helpful and harmful samples, and sentences about their numbers."""
+"""Explanations on screen: cards of helpful and harmful samples, and sentences about their numbers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pages.ui.words import formats
 
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
 SIDE, CRISP = 240, 96
-"""Pixels: the longer side of an enlarged picture, and up to which size it is shown as it is."""
+"""Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
 
 
 def signed(value: float) -> str:
-    """Three significant digits, the sign always there: '+0.0123'."""
+    """Three significant digits with a sign: '+0.0123'."""
     return f"+{formats.number(value)}" if value > 0 else formats.number(value)
 
 
@@ -57,7 +57,7 @@ def share(value: float, strongest: float) -> float:
 
 
 def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) -> list[Card]:
-    """Validation or test samples: nothing can be decided about them, so they carry no suggestion and no decision."""
+    """Cards of validation or test samples, without suggestion and decision: they cannot be decided."""
     table, base = run.table(HELD_OUT[split]), thumbnail_base(run, name, split)
     cells = cached.held_out_cells(run.id, HELD_OUT[split], run)
     plain = [
@@ -80,7 +80,7 @@ def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) ->
 
 
 def noun(run: Run) -> str:
-    """What a sample of this run is."""
+    """The word for a sample of this run: 'row', 'image' or 'sample'."""
     return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
 
@@ -90,7 +90,7 @@ def verdict(predicted: str, confidence: float) -> str:
 
 
 def headline(found: Explanation) -> str:
-    """What the model says of this sample, and what its label says."""
+    """The model's prediction for this sample and its label, in one sentence."""
     sure = formats.percent(float(found.probabilities.max()))
     says = f"The model says **{formats.escaped(found.predicted)}** ({sure})"
     if found.sample_id is None and found.label == found.predicted:
@@ -120,15 +120,15 @@ def what_counts(found: Explanation) -> str:
 
 
 def how_found(found: Explanation) -> str:
-    """How many products were exact, and what the shortlist may have missed."""
+    """How many samples were scored exactly, and what the shortlist may have missed."""
     quality = found.quality
     kind, seconds = KINDS[found.among], formats.number(found.seconds)
     if quality.scored == quality.n:
         return f"All {formats.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
     missed = max(quality.missed_helpful, quality.missed_harmful)
     return (
-        f"{formats.count(quality.scored)} of {formats.count(quality.n)} {kind} samples were scored exactly in {seconds} s, "
-        f"chosen by their sketches. Expected to be missing from either top {TOP}: "
+        f"{formats.count(quality.scored)} of {formats.count(quality.n)} {kind} samples were scored exactly in "
+        f"{seconds} s, preselected by their sketches. Expected to be missing from either top {TOP}: "
         f"{formats.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
         f"exact scores agree with a rank correlation of {agreement(quality)}."
     )
@@ -139,7 +139,7 @@ def agreement(quality: Quality) -> str:
 
 
 def carried(found: Explanation) -> str:
-    """How concentrated the influence is: the sum of the top 50 as a share of the total."""
+    """The concentration of influence: the sum of the top 50 as a share of the total."""
     helps, hurts = of_total(found.quality.top_helpful), of_total(found.quality.top_harmful)
     top = min(TOP, found.quality.n)
     return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
@@ -152,7 +152,7 @@ def of_total(portion: Share) -> str:
 
 
 def enlarged(content: bytes) -> bytes:
-    """A picture at a size to look at, as PNG: small ones keep their pixels crisp, large ones are made smaller."""
+    """A picture resized for viewing, as PNG: small ones keep their pixels crisp."""
     picture, target = decode_picture(content), BytesIO()
     times = SIDE / max(picture.size)
     size = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))

@@ -1,6 +1,6 @@
-"""Which samples are shown, and in which order? Thresholds and filters as row positions; no Streamlit.
+"""Selections of samples as row positions: thresholds, filters, the queue and pages. Draws nothing.
 
-Row positions, not ids, because all arrays of a run share the order of its table; they never leave the page.
+They are row positions, not ids, because all arrays of a run share the order of its table. They never leave the page.
 """
 
 from __future__ import annotations

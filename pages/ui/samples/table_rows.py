@@ -1,4 +1,4 @@
-"""How does a row of a table become a face that can be read at a glance? Its most telling cells, unusual ones marked.
+"""Rows of a table as readable faces of cards: the most telling cells, with unusual ones marked.
 
 A cell is unusual when less than RARE of the training rows hold something as rare (influence_core/data/rarity.py).
 """
@@ -22,7 +22,7 @@ DIFFERENT = 4
 
 
 def with_cells(card: Card, run: Run, position: Mapping[str, int]) -> Card:
-    """The card of a sample that is a row: its cells, and of its neighbours those that differ."""
+    """The card of a table row: its cells, and for each neighbour the cells that differ."""
     row = position[card["id"]]
     near = run.neighbours[row].tolist()
     neighbours = [
@@ -54,7 +54,7 @@ def cells(run: Run, at: int) -> list[Cell]:
 
 
 def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
-    """Every cell of a held-out row; which are unusual is said of training rows only."""
+    """Every cell of a held-out row; unusual cells are marked for training rows only."""
     return [
         Cell(name=str(name), text=shown(value), odd=False)
         for name, value in zip(table.columns, table.iloc[at].tolist(), strict=True)
@@ -62,7 +62,7 @@ def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
 
 
 def shown(value: Any) -> str:
-    """A cell as it is read: whole numbers without a point, a missing one as words."""
+    """A cell as text: whole numbers without a point, a missing value as 'missing'."""
     if pd.isna(value):
         return "missing"
     if isinstance(value, bool | np.bool_ | str):

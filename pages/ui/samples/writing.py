@@ -1,4 +1,4 @@
-"""What a person decides in the gallery, on its way to the decision log."""
+"""Decisions made in the gallery, written into the decision log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pages.ui.shell import cached, state, visitor
 
 
 def writer(open_run: state.Chosen) -> Callable[[Event], object]:
-    """What the gallery hands every decision to; it returns when the decision is on disk."""
+    """The function that writes the gallery's events; it returns when the decision is on disk."""
 
     def write(event: Event) -> object:
         visitor.require("annotator", "decide")

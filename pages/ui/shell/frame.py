@@ -1,4 +1,4 @@
-"""What does every page share? Its first two lines, its way to other pages, its help, and its empty states."""
+"""The frame that every page shares: its first two lines, redirects to other pages, help, and empty states."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CONTENT_WIDTH = 1400
 _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
 _SHARED = ("sample", "of", "against")
-"""Parts of the address that widgets of several pages own: Streamlit refuses to set one that is bound, so they travel as
-the widget's value, which then writes them into the address."""
+"""Address parameters that widgets of several pages own. Streamlit refuses to set a bound parameter, so each travels as
+the value of its widget, which then writes it into the address."""
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
 
@@ -34,15 +34,15 @@ def page_file(name: str) -> Path:
 
 
 def redirect(name: str, **query: str) -> None:
-    """Open another page with the next run of main.py; for `on_click`. The open run stays in the address bar.
+    """Open another page at the next run of main.py; for `on_click`. The open run stays in the address bar.
 
-    Not switched here: a callback comes before st.navigation has said which pages there are.
+    The switch has to wait: a callback runs before st.navigation knows the pages.
     """
     st.session_state[_REDIRECT] = (name, query)
 
 
 def apply_redirect() -> None:
-    """Switch where `go` pointed, if it did.
+    """Switch to the page that `redirect` named, if any.
 
     Always with a mapping of parameters: `query_params=None` refuses to clear one that a widget owns, as `run` is.
     """
@@ -57,18 +57,18 @@ def apply_redirect() -> None:
 
 
 def rerun_if_redirected() -> None:
-    """End a fragment after a callback of it pointed elsewhere: its own rerun would never pass `follow`."""
+    """Rerun the app when a fragment's callback called `redirect`: its own rerun never reaches `apply_redirect`."""
     if _REDIRECT in st.session_state:
         st.rerun()
 
 
 def note_page(page: str) -> None:
-    """Remember which page is open, for the way back to it."""
+    """Remember the open page, for the way back to it."""
     st.session_state[_PAGE_NOW] = page or "start"
 
 
 def explain(sample: str, split: str = "train") -> None:
-    """Open the Influence page on a sample, from any page; `back` returns to this page as it was."""
+    """Open the Influence page on a sample, from any page; `back` then returns this page and its address."""
     page = st.session_state.get(_PAGE_NOW, "start")
     if page != "influence":
         query = {name: value for name, value in st.query_params.to_dict().items() if name != "run"}
@@ -82,7 +82,7 @@ def back() -> tuple[str, dict[str, str]] | None:
 
 
 def header(title: str, question: str) -> DeltaGenerator:
-    """Line 1: the title, the one sentence this page answers, and (returned) the place of its action."""
+    """Line 1: the title, the question this page answers, and (returned) the container of its action."""
     left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
     with left:
         st.title(title, anchor=False)
@@ -104,7 +104,7 @@ def run_chip(run: Run) -> None:
 
 
 def reproducibility_badge(run: Run) -> str:
-    """A badge in markdown: did a second computation of a small sample give the same scores?"""
+    """A badge in markdown: whether a second computation of a small sample gave the same scores."""
     record = run.description.get("reproducibility") or {}
     looks = {
         "agreed": ("green", "verified", "scores reproduced"),
@@ -125,7 +125,7 @@ def section(title: str, reading: Reading | None = None) -> None:
 
 
 def toned(title: str, tone: str, theme: base_charts.Theme) -> None:
-    """A heading in the colour of help or harm; `title` is ours, never a text from data."""
+    """A heading in the colour of help or harm; `title` must be a constant, never text from data."""
     colour = getattr(base_charts.COLOURS[theme], tone)
     st.html(f'<h3 style="color:{colour};margin:0;padding:0;font-size:1.25rem;font-weight:600">{title}</h3>')
 
@@ -143,7 +143,7 @@ def draw(figure: Any, *, alt: str, **options: Any) -> Any:
 
 
 def empty(title: str, sentence: str, *, action: str, page: str, icon: str) -> None:
-    """What stands where a result would be: what is missing, and one button to get it."""
+    """An empty state: what is missing, and one button to get it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
         st.markdown(f"## {icon}", text_alignment="center", width="content")
@@ -154,7 +154,7 @@ def empty(title: str, sentence: str, *, action: str, page: str, icon: str) -> No
 
 
 def nothing(title: str, sentence: str) -> None:
-    """What stands where a result would be when the filters leave none."""
+    """An empty state without a button, for example when no samples match the filters."""
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
         st.markdown(f"**{title}**", text_alignment="center")
@@ -163,7 +163,7 @@ def nothing(title: str, sentence: str) -> None:
 
 
 def framed(body: Callable[P, None]) -> Callable[P, None]:
-    """For fragments: their reruns do not pass main.py, and an expected error is a sentence here too."""
+    """Show an expected error of a fragment as a sentence: its reruns do not pass main.py, which does it for pages."""
 
     @wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""What did this run believe, and what would another order add? Words from a run's own record; no Streamlit."""
+"""Words of the Compare page: what a run trusted, by its own record, and what other orders add; no Streamlit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST = 0.005
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """Whether the model's loss can be believed, and how many samples were taken for copies of each other."""
+    """Whether the model's loss can be trusted, and how many samples have near-copies."""
     text = results.get("regime")
     if not text:
         return "This run was made by an older version, which recorded weights but no reasons."
@@ -43,13 +43,16 @@ def rows(results: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def added(found: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
-    """One sentence on the best order beyond the queue, beside chance."""
+    """One sentence on the best order outside the queue, compared with chance."""
     best = found[0]
     chance = formats.number(best.by_chance)
     if best.errors == 0:
-        return f"Beyond the {formats.plural(queue, 'sample')} of the queue no signal's next {best.looked} holds an error."
+        return (
+            f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} of no signal contain an "
+            "error."
+        )
     return (
-        f"Beyond the {formats.plural(queue, 'sample')} of the queue, the next {best.looked} by "
+        f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} by "
         f"**{formats.escaped(titles.get(best.signal, best.signal))}** add **{formats.plural(best.errors, 'error')}** "
         f"({best.known} of them judged); as many in random order would add about {chance}."
     )

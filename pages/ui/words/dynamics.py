@@ -1,4 +1,4 @@
-"""What does a recording say of the samples of a run? Groups of samples, a headline, numbers; no Streamlit."""
+"""Words of the Dynamics page: groups of samples, a headline and numbers of a recording; no Streamlit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pages.ui.words.overview import Fact
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A group of samples worth a look: which, worst first, from the table of training_dynamics."""
+    """A group of samples worth a look; `choose` takes them, worst first, from the table of training_dynamics."""
 
     title: str
     sentence: str
@@ -61,7 +61,7 @@ KINDS = (
     Kind(
         "Wavering", "All samples, the least steady first: the model changed its mind about them.", _wavering
     ),
-    Kind("Hurting", "Learning from them raised validation loss on average, most first.", _hurtful),
+    Kind("Hurting", "Learning from them raised validation loss on average, worst first.", _hurtful),
 )
 
 
@@ -83,13 +83,13 @@ CURVES = (
 
 
 def values(recording: Recording, curve: Curve) -> np.ndarray:
-    """(e, n); confidence is exp(-loss)."""
+    """The values of a curve, shape (e, n): epochs, samples. Confidence is exp(-loss)."""
     numbers = recording.column(curve.column)
     return np.exp(-numbers) if curve.column == "loss" else numbers
 
 
 def readable(folder: Path) -> Recording | None:
-    """The recording of a folder, once it has begun."""
+    """The recording in a folder; None before its first epoch is written."""
     return open_recording(folder) if (folder / "recording.json").exists() else None
 
 
@@ -128,13 +128,13 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
     learned = table["learned"].to_numpy()
     half = learned[learned > 0]
     numbers = [
-        _share("Never learned", table["never"].to_numpy(bool), "The given label never won, in no epoch."),
+        _share("Never learned", table["never"].to_numpy(bool), "The given label did not win in any epoch."),
         _share("Forgotten", table["forgotten"].to_numpy() > 0, "Right in one epoch, wrong in a later one."),
         Fact(
             "Typically learned in",
             f"epoch {int(np.median(half))}" if len(half) else "none",
             f"median, of {formats.plural(epochs, 'epoch')}",
-            "The first epoch from which the given label won to the end; median over those that were learned.",
+            "The first epoch from which the given label won until the end; median over the learned samples.",
         ),
     ]
     influence = table["influence"].to_numpy()
@@ -152,7 +152,7 @@ recorder = ic.Recorder(ic.recording_folder({folder!r}), run.samples.index, run.s
 for epoch in range(epochs):
     for rows, inputs, labels in loader:              # rows: positions in the dataset
         outputs = model(inputs)
-        ...                                          # loss, backward, step, as ever
+        ...                                          # loss, backward, step, as usual
         recorder.batch(rows, outputs, labels)
     recorder.end_epoch()
 recorder.close()
@@ -161,8 +161,8 @@ recorder.close()
 FILTER = """
 `ic.OnlineValuation` can also leave out of every step the samples whose influence is not above zero. **That helps a
 network that memorises wrong labels and hurts one that does not**, because right labels are left out as well:
-influence at one moment tells the two badly apart. The measurements are in `docs/online.md`.
+influence at a single moment separates the two poorly. The measurements are in `docs/online.md`.
 
-Watch the values, review what they point at, and repair it. Filter only where you have measured that it helps
+Watch the values, review the samples they point at, and repair them. Filter only where you have measured that it helps
 (`python -m benchmarks.online.filter`).
 """.strip()

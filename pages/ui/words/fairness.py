@@ -1,4 +1,4 @@
-"""How wide is a fairness gap, who pays, and which training samples make it so? In words and tables; no Streamlit."""
+"""Words and tables of the Fairness page: the gap, the worse-off group, the samples behind it; no Streamlit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUARTERS = ("helps both", "hurts accuracy, narrows the gap", "hurts both", "help
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """One fairness objective of a run, and what run.json says of it."""
+    """One fairness objective of a run, with its record in run.json."""
 
     name: str
     facts: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Aim:
 
     @property
     def title(self) -> str:
-        """What the selector says: 'sex: demographic parity'."""
+        """The text in the selector: 'sex: demographic parity'."""
         kind = KINDS[self.kind].lower() if self.kind else "loss of the worst group"
         return f"{self.column}: {kind}" + (f", class {self.positive}" if self.positive else "")
 
@@ -79,7 +79,7 @@ def aims(run: Run) -> list[Aim]:
 
 
 def notes(run: Run, aim: Aim) -> list[str]:
-    """What must be known to read this gap: its own notes and those of the run, without those of other objectives."""
+    """The notes needed to read this gap: its own and the run's, without those of other objectives."""
     of_others = {
         note
         for name, facts in run.description["objectives"].items()
@@ -98,7 +98,7 @@ def headline(aim: Aim) -> str:
         return f"{facts['highest']} fares worst: mean loss {size}"
     name = f"{KINDS[aim.kind]} gap"
     if not facts["present"]:
-        return f"No {name.lower()} that chance alone would not make: {size}"
+        return f"No {name.lower()} beyond chance: {size}"
     return f"{name} {size}, {lower(aim)} lower"
 
 
@@ -109,13 +109,13 @@ def lower(aim: Aim) -> str:
 
 
 ABSENT = (
-    "This gap is not there: its interval spans 0, or shuffled groups make one as large. What follows ranks samples by "
-    "chance; do not act on it."
+    "There is no measurable gap: its interval spans 0, or shuffled groups give one as large. The order of samples "
+    "below is random; do not act on it."
 )
 
 
 def explained(aim: Aim) -> str:
-    """What the influence below is about: the smooth form of the gap and its value."""
+    """The quantity on which influence is measured: the smooth form of the gap, with its value."""
     facts = aim.facts
     size = (
         f"{formats.number(facts['value'])} [{formats.number(facts['low'])}, {formats.number(facts['high'])}]"
@@ -125,7 +125,7 @@ def explained(aim: Aim) -> str:
 
 
 def cells(run: Run, aim: Aim) -> pd.DataFrame:
-    """Who moves the gap: per group and given label the sums of negative and of positive influence, and the count.
+    """Sums of negative and of positive influence on the gap, and the count, per group and given label.
 
     Columns group, label, n, widens (<= 0), narrows (>= 0); in the unit of the objective per unit of learning rate.
     """
@@ -149,7 +149,7 @@ def cells(run: Run, aim: Aim) -> pd.DataFrame:
 
 
 def quarter(run: Run, aim: Aim) -> np.ndarray:
-    """Which quarter of the trade-off each sample is in: a position in QUARTERS, shape (n,)."""
+    """The quarter of the trade-off that each sample is in: a position in QUARTERS, shape (n,)."""
     utility = run.samples["influence_utility"].to_numpy() >= 0
     fair = run.samples[aim.influence].to_numpy() >= 0
     return np.select([utility & fair, ~utility & fair, ~utility & ~fair], [0, 1, 2], default=3)
@@ -186,6 +186,6 @@ def share_of_worst(run: Run, aim: Aim, k: int) -> str:
 
 
 def metric_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Group metrics as they are shown: titles, shares in per cent, the group as a column."""
+    """Group metrics as shown: titles, shares in percent, the group as a column."""
     shares = {name: 100 * table[name] for name in table if name != "samples"}
     return table.assign(**shares).rename(columns=TITLES).rename_axis(index="Group").reset_index()

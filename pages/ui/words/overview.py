@@ -1,4 +1,4 @@
-"""What was found, in words and numbers a stakeholder reads in ten seconds? No Streamlit."""
+"""Words of the Overview page: findings, facts, next steps and provenance of a run; no Streamlit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Findings:
 
     `confusion` counts the samples in doubt: index = given label, columns = suggested label, in class order.
     `expected_errors` does not depend on the cut: it is the sum of all suspicions. `possible` is the share of labels
-    that may be wrong although nothing tells them from hard ones; 0 where the run can tell.
+    that may be wrong but cannot be told from hard ones; 0 where they can.
     """
 
     cut: float
@@ -54,8 +54,8 @@ class Findings:
             )
         if not self.flagged:
             return (
-                f"None of {formats.count(self.total)} training labels is probably wrong: nothing here is worth the time "
-                "of a review."
+                f"None of {formats.count(self.total)} training labels is probably wrong: nothing here is worth the "
+                "time of a review."
             )
         verb = "is" if self.flagged == 1 else "are"
         return f"{formats.count(self.flagged)} of {formats.count(self.total)} training labels {verb} probably wrong."
@@ -67,7 +67,7 @@ class Findings:
 
     @property
     def pair(self) -> tuple[str, str, int] | None:
-        """The given and suggested label that meet most often, with their number."""
+        """The most frequent pair of given and suggested label in doubt, with its count."""
         if not self.flagged:
             return None
         counts = self.confusion.to_numpy()
@@ -76,7 +76,7 @@ class Findings:
 
 
 def find(run: Run, cut: float) -> Findings:
-    """Everything the Overview says about one cut."""
+    """The findings at one cut."""
     samples, classes = run.samples, list(run.classes)
     suspicion, given = np.asarray(samples["suspicion"], dtype=float), np.asarray(samples["label"], dtype=str)
     doubtful = suspicion >= cut
@@ -147,14 +147,14 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
 def possible(results: Mapping[str, Any]) -> float:
     """Share of labels that may be wrong where the evidence cannot tell them from hard ones, else 0.
 
-    Runs of older versions never asked; below 0.5 % there is nothing to say.
+    Also 0 for runs of older versions, which did not estimate it, and below 0.5 %.
     """
     share = float(results.get("noise_possible", 0.0))
     return share if results.get("noise_support", 1.0) < 0.5 and share >= 0.005 else 0.0
 
 
 def hesitation(share: float) -> str:
-    """Why few labels are in doubt although a `share` of them may be wrong, in one sentence."""
+    """Why few labels are in doubt although a `share` of them may be wrong, in words."""
     return (
         "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
         f"cut. Up to {formats.percent(share)} of the labels may be wrong; the order of suspicion says where to look "
@@ -177,7 +177,7 @@ def _bracket(worst: ClassShare) -> str:
 
 
 def next_steps(found: Findings) -> list[str]:
-    """What to do, as sentences; the first is the page's primary action."""
+    """The next steps as sentences; the first is the page's primary action."""
     if found.pair is None:
         return [
             "Nothing reaches the cut. Lower it to look at the most suspicious samples"
@@ -198,7 +198,7 @@ def next_steps(found: Findings) -> list[str]:
 
 
 def wrong(run: Run, truth: pd.Series) -> pd.Series:
-    """Which given labels are wrong, by sample id. For judging only."""
+    """Whether each given label is wrong, by sample id; None where the truth is unknown. For judging only."""
     samples = run.samples
     true_labels = truth.reindex(samples.index)
     differs = np.asarray(samples["label"], dtype=str) != np.asarray(true_labels, dtype=str)
@@ -222,7 +222,7 @@ def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
 
 
 def detection_rows(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The table as shown: plain titles, shares as they are."""
+    """The table as shown: plain titles, shares unchanged."""
     return pd.DataFrame(
         {
             "Signal": [titles.get(str(name), str(name)) for name in table.index],
@@ -237,7 +237,7 @@ def detection_rows(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
 
 
 def reproducibility_sentence(run: Run) -> str:
-    """What the second computation of a small sample showed."""
+    """The result of computing a small sample a second time, in a sentence."""
     record = run.description.get("reproducibility") or {}
     return str(
         record.get("sentence") or record.get("message") or "No second computation was made for this run."
@@ -268,7 +268,7 @@ def provenance(run: Run) -> list[str]:
 
 
 def exactness_sentence(preflight: Mapping[str, Any]) -> str:
-    """How the gradients were found, and what was left out; runs of older versions counted no ways."""
+    """How the gradients were computed, and what was left out; older runs record only which layers are exact."""
     layers = preflight.get("layers") or ()
     exact = sum(str(layer.get("covered", "")).startswith("exact") for layer in layers)
     older = f"{formats.count(exact)} of {formats.plural(len(layers), 'layer')} exact." if layers else ""

@@ -1,8 +1,8 @@
-"""How far is the review, and how good were the flags? Numbers from decisions alone; no Streamlit.
+"""Progress of a review and precision of its flags, from decisions alone; no Streamlit.
 
-A flag is confirmed when its sample was relabelled or removed, and rejected when it was kept. The precision of
-the flags is confirmed / decided with a 95 % Wilson interval; the errors still to be found are expected from
-suspicion, which is an estimated probability: its sum over the undecided samples.
+A flag is confirmed when its sample was relabelled or removed, and rejected when it was kept. The precision of the flags
+is confirmed / decided with a 95 % Wilson interval. The errors still to be found are the sum of suspicion, an estimated
+probability, over the undecided samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Are the samples that make a model fragile the ones that hurt its accuracy? Numbers and words; no Streamlit."""
+"""Words of the Robustness page, and the overlap of fragile samples with those that hurt accuracy; no Streamlit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Relation:
 
     `rank` is Spearman's correlation with its 95 % bootstrap interval. `both`, `fragile`, `utility` and `neither` count
     the samples that hurt both, only robustness, only utility, or neither. `overlap` of the `k` worst of each are the
-    same; `by_chance` would be.
+    same samples; chance alone would give `by_chance`.
     """
 
     rank: float
@@ -64,7 +64,7 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
 
 
 def relation_sentences(found: Relation) -> list[str]:
-    """What the relation says, in words."""
+    """The relation in three sentences."""
     bracket = formats.escaped(f"[{found.low:.2f}, {found.high:.2f}]".replace("-", formats.MINUS))
     alike = (
         "mostly the same"

@@ -1,4 +1,4 @@
-"""Why is this sample in doubt? One sentence from its scores, neighbours and influence; no Streamlit."""
+"""One sentence on why a sample is in doubt, from its scores, neighbours and influence; no Streamlit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pages.ui.words import formats
 
 _NOTABLE = 0.90
-"""A score is worth a word when it lies beyond 90 % of all samples."""
+"""A score is mentioned when it exceeds that of 90 % of all samples."""
 
 _NAMED = {"grad_norm": "gradient norm", "loss": "loss", "outlier_forest": "isolation-forest score"}
 
