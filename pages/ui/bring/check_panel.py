@@ -1,7 +1,7 @@
-"""What would an analysis of this model and dataset do, and what would it cost? Asked before the run, shown in place.
+"""The check before a run: what an analysis of this model and dataset would do, and what it would cost.
 
-The question goes to a process of its own (`influence check --json`): the server never waits, never loads torch for it,
-and a model that needs too much memory takes nobody down. What one browser asked is known to that browser only.
+The question goes to a separate process (`influence check --json`), so the server never waits and never loads torch for
+it, and a model that needs too much memory ends only that process. What one browser asks is known to that browser only.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from pages.ui.words import formats
 
 COMMAND = (sys.executable, "-I", jobs.JAIL, sys.executable, "-P", "-m", "influence_core.cli", "check")
 LONGEST = 180.0
-"""Seconds after which a check is given up: an hour of waiting should not begin with minutes of waiting."""
+"""Seconds after which a check is given up: a long wait should not start with another one."""
 CHECK = "_check"
-ADVICE = (
-    "Run `influence check` with the same paths in a terminal to see more; is the machine short of memory?"
-)
+ADVICE = "Run `influence check` with the same paths in a terminal to see more, and check that memory is free."
 SKELETON = 300
 HEIGHT = 360
 TABLE_WIDTH = 760
-"""Wider than the column: the table lies above the page while it is read."""
+"""Wider than the column, because the table opens in a popover above the page."""
 FROZEN_SHOWN = 3
 
 
 def begin(title: str, model: str, dataset: str, options: Mapping[str, str | bool]) -> None:
-    """Start a check, and end the one before it. Options: architecture, classes, skip-unreadable; all may be missing."""
+    """Start a check, and end the one before it. Options: architecture, classes, skip-unreadable; each is optional."""
     forget()
     flags = [
         f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items() if value
@@ -43,14 +41,14 @@ def begin(title: str, model: str, dataset: str, options: Mapping[str, str | bool
 
 
 def forget() -> None:
-    """End a check that is still at work, and clear the panel."""
+    """End a check that is still running, and clear the panel."""
     question: ChildQuestion | None = st.session_state.pop(CHECK, None)
     if question is not None:
         child_question.end(question)
 
 
 def panel() -> None:
-    """The check that was asked for, if any; looks twice a second while it is at work."""
+    """The requested check, if any; polls twice a second while it is running."""
     question: ChildQuestion | None = st.session_state.get(CHECK)
     if question is None:
         return
@@ -61,7 +59,7 @@ def panel() -> None:
 def _live(question: ChildQuestion, was_at_work: bool) -> None:
     child_question.answer(question, LONGEST, ADVICE)
     if was_at_work and question.found is not None:
-        st.rerun()  # the page, once: that ends the looking
+        st.rerun()  # the whole page, once: this ends the polling
     st.markdown(f"**{formats.escaped(question.title)}** {_badge(question.found)}")
     if question.found is None:
         st.caption(f"Trying the first samples on the model: {formats.duration(question.seconds)}")
@@ -81,7 +79,7 @@ def _badge(answer: Mapping[str, Any] | None) -> str:
 
 
 def _facts(answer: Mapping[str, Any]) -> None:
-    """The answer first: exactness, time, memory; then what it rests on; then every layer."""
+    """Exactness, time and memory first, then the basis of these numbers, then every layer."""
     preflight = answer["preflight"]
     st.markdown(preflight["sentence"])
     time_, memory = st.columns(2, gap="small")
@@ -92,8 +90,8 @@ def _facts(answer: Mapping[str, Any]) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help="Scoring all training and validation samples was measured just now on the first batches. The rest of the "
-        "analysis (thumbnails, evidence, map, check) is a rule of thumb.",
+        help="Scoring of all training and validation samples, measured just now on the first batches. The rest of the "
+        "analysis (thumbnails, evidence, map, check) is estimated by a rule of thumb.",
     )
     extra = preflight["memory_expected_mb"]
     memory.metric(
@@ -103,7 +101,7 @@ def _facts(answer: Mapping[str, Any]) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help="Most that scoring takes on top of the loaded program and model, measured on the first batches.",
+        help="Peak memory of scoring on top of the loaded program and model, measured on the first batches.",
     )
     st.markdown("\n".join(f"- {line}" for line in _lines(answer)))
     layers = pd.DataFrame(preflight["layers"])
@@ -115,16 +113,16 @@ def _lines(answer: Mapping[str, Any]) -> list[str]:
     preflight = answer["preflight"]
     sizes = f"{formats.count(answer['train'])} training and {formats.count(answer['held_out'])} validation samples"
     lines = [
-        f"{formats.escaped(answer['model'])}: {_share(preflight['share_covered'])} {formats.count(preflight['parameters'])} trainable "
-        f"parameters count, in {preflight['dtype']} on {preflight['device']}",
+        f"{formats.escaped(answer['model'])}: {_share(preflight['share_covered'])} "
+        f"{formats.count(preflight['parameters'])} trainable parameters are used, in {preflight['dtype']} on "
+        f"{preflight['device']}",
         f"{formats.escaped(answer['dataset'])}: {sizes}",
     ]
     if preflight["batch_norm"] != "none":
         lines.append(f"BatchNorm: {preflight['batch_norm']}")
     if preflight["frozen"]:
-        lines.append(
-            f"Left out: {formats.plural(preflight['frozen_parameters'], 'frozen parameter')} in {_few(preflight['frozen'])}"
-        )
+        frozen = formats.plural(preflight["frozen_parameters"], "frozen parameter")
+        lines.append(f"Left out: {frozen} in {_few(preflight['frozen'])}")
     return lines + [formats.escaped(str(note)) for note in answer["notes"]]
 
 
@@ -155,5 +153,5 @@ def _table(layers: pd.DataFrame) -> None:
         width=TABLE_WIDTH,
         height="content" if len(shown) <= 12 else HEIGHT,
         column_config={"Parameters": st.column_config.NumberColumn("Parameters", format="localized")},
-        alt="Every layer with the operation that uses it and how its gradient is found",
+        alt="Every layer with the operation that uses it and how its gradient is computed",
     )

@@ -1,4 +1,4 @@
-"""Which column of this table holds the classes? Asked where more than one could be meant; never taken silently."""
+"""The question which column of a table holds the classes, asked where several could; never guessed silently."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def draw(upload: Upload, columns: Sequence[dict[str, Any]]) -> None:
         )
         if label and not facts[label]["classes"]:
             st.warning(
-                f"It holds {formats.plural(facts[label]['different'], 'different value')}. A column of classes has few.",
+                f"It holds {formats.plural(facts[label]['different'], 'different value')}. "
+                "A column of classes has few.",
                 icon=":material/warning:",
             )
         st.button(
@@ -64,7 +65,7 @@ def table(columns: Sequence[dict[str, Any]]) -> None:
         {
             "Column": [formats.visible(column["name"]) for column in columns],
             "Different values": [column["different"] for column in columns],
-            "Most common, with how often": [formats.visible(text) for text in listed],
+            "Most common values (count)": [formats.visible(text) for text in listed],
         }
     )
     st.dataframe(
@@ -77,9 +78,9 @@ def table(columns: Sequence[dict[str, Any]]) -> None:
 
 @plan.change
 def answered(name: str, columns: Sequence[str]) -> None:
-    """Look at the data again, with this label."""
+    """Set the label column and read the data again."""
     label = st.session_state.get(COLUMN)
-    if label not in columns:  # a list in a browser is no limit
+    if label not in columns:  # the browser is not trusted
         return
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "preview", "trial")

@@ -1,7 +1,7 @@
-"""What has this visitor brought so far, and which step comes next? A plan on disk, its id in the address.
+"""The plan of an upload: what the visitor has brought, on disk, and the open step, in the address.
 
-`?upload=...&step=...` opens the same place again in the same browser, after a reload or a restart; in another one it
-says that this upload is not theirs. Answers of the child that looked at the files lie beside the plan.
+`?upload=...&step=...` opens the same place again in the same browser, after a reload or a restart; another browser is
+told that this upload is not theirs. Answers of the child that read the files lie beside the plan.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def change(callback: Callable[Arguments, object]) -> Callable[Arguments, None]:
-    """A callback that changes what was brought: for owners only; what it refuses is shown on the page."""
+    """Restrict a callback that changes an upload to owners; a refusal is shown on the page."""
 
     @functools.wraps(callback)
     def checked(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
@@ -63,7 +63,7 @@ def ensure() -> Upload:
 
 
 def step() -> str:
-    """Which of the three steps is open; never one whose ground is missing."""
+    """The open step: the one in the address, or the first while that one cannot be reached."""
     requested = st.query_params.get(STEP, STEPS[0])
     return requested if requested in reachable() else STEPS[0]
 
@@ -77,7 +77,7 @@ def reachable() -> tuple[str, ...]:
 
 
 def settled(upload: Upload) -> bool:
-    """Whether the data can be used as they are: nothing refused, and what cannot be read may be left out."""
+    """Whether the data can be used: nothing is refused or asked, and unreadable files may be left out."""
     preview = answer(upload, "preview") or {}
     return not {"refused", "columns"} & set(preview) and (
         not preview.get("skipped") or bool(upload.plan.get("skip"))
@@ -103,7 +103,7 @@ def start_again() -> None:
 
 
 def answer(upload: Upload, question: str) -> dict[str, Any] | None:
-    """What the child said, from disk."""
+    """The child's answer, from disk; None when there is none."""
     try:
         return json.loads((upload.folder / f"{question}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,7 +111,7 @@ def answer(upload: Upload, question: str) -> dict[str, Any] | None:
 
 
 def drop(upload: Upload, *questions: str) -> None:
-    """Forget answers whose ground has changed."""
+    """Delete answers whose basis has changed."""
     for question in questions:
         (upload.folder / f"{question}.json").unlink(missing_ok=True)
 
@@ -119,13 +119,13 @@ def drop(upload: Upload, *questions: str) -> None:
 def wait_for(
     upload: Upload, question: str, options: dict[str, Any], sentence: str, height: int
 ) -> dict[str, Any] | None:
-    """The answer to a question about this upload; asks it when nobody has, and shows that it is being worked on.
+    """The answer to a question about this upload; without one, asks it and shows the progress.
 
     Args:
         upload: Whose files.
         question: A name of inspection.QUESTIONS; the answer is kept under it.
-        options: What the child is told.
-        sentence: What is going on, for the person.
+        options: The options for the child.
+        sentence: What is happening, as shown on screen.
         height: Pixels that the answer will take.
     """
     if (reply := answer(upload, question)) is not None:
@@ -150,7 +150,7 @@ def _waiting(running: ChildQuestion, upload: Upload, question: str, sentence: st
 
 
 def how_far(running: ChildQuestion, sentence: str) -> tuple[float, str]:
-    """The share that is done and a line of words; a part of known size begins anew with each kind of work."""
+    """The share done and a line of text; the share restarts with each kind of work."""
     progress = child_question.progress(running)
     if progress is None:
         return 0.0, f"{sentence} {formats.duration(running.seconds)}"
@@ -166,7 +166,7 @@ def forget_question() -> None:
 
 
 def options(upload: Upload) -> dict[str, Any]:
-    """Keywords of open_dataset that this visitor has said."""
+    """Keywords of open_dataset that this visitor has chosen."""
     keywords = {"skip_unreadable": bool(upload.plan.get("skip")), "label": upload.plan.get("label")}
     return {name: value for name, value in keywords.items() if value}
 

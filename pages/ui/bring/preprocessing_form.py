@@ -1,4 +1,4 @@
-"""What does the model expect of a picture? Chosen by name or by number, with what it then sees beside it."""
+"""The form for what the model expects of a picture, by name or by number, with a preview of what it sees."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST = 1024
 def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any] | None:
-    """Channels, size, mean and std, and of a table its columns; None for numbers that still lack a scale."""
+    """Channels, size, mean and std as chosen, and for a table its columns."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
     known = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
@@ -42,9 +42,9 @@ def choose(
 
 
 def show(how: dict[str, Any]) -> None:
-    """Let the form show this preprocessing, which was just tried; for callbacks.
+    """Set the form to this preprocessing, which was just tried; for callbacks.
 
-    Every widget is told its value: one that is only forgotten here keeps the old one in the browser.
+    Every widget gets its value: one whose state is only deleted keeps the old value in the browser.
     """
     st.session_state[SCALE] = FROM_FILE
     st.session_state[CHANNELS] = how["channels"]
@@ -60,13 +60,13 @@ def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, A
     mean, std = scales[scale]
     preprocessing = {"channels": found["features"], "size": None, "mean": mean, "std": std}
     source = known if scale == FROM_FILE and known is not None else found
-    if source.get("table"):  # which column is which of the numbers belongs to the scale
+    if source.get("table"):  # the scale also fixes which number is which column
         preprocessing |= {"table": source["table"], "channels": source.get("channels", found["features"])}
     return preprocessing
 
 
 def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
-    """The first layer of a convolutional network knows it; else the model.json, else the pictures."""
+    """Channels from model.json or the last trial, else from the first layer of the guess, else from the pictures."""
     read = (
         known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
     )
@@ -88,7 +88,7 @@ def picture_size(
     guess: dict[str, Any] | None,
     architecture: str | None,
 ) -> list[int]:
-    """Where nothing fixes it: the pictures' own size, and 224 for large ones, as most networks are trained."""
+    """Height and width; where nothing fixes them, those of the pictures, or 224 for large ones, as is usual."""
     height, width = found["size"]
     if max(height, width) > 160 and architecture not in ("small_cnn", "mlp", "logistic"):
         height = width = 224
@@ -107,7 +107,7 @@ def picture_size(
 def scale(
     found: dict[str, Any], known: dict[str, Any] | None, channels: int
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by name; the words say what the model then gets."""
+    """Mean and standard deviation, chosen by the name of the scale."""
     from_data = (found["mean"], found["std"])
     if len(from_data[0]) != channels:
         from_data = ([float(np.mean(from_data[0]))], [float(np.mean(from_data[1]))])
@@ -126,7 +126,7 @@ def scale(
 
 def typed(channels: int) -> tuple[list[float], list[float]]:
     left, right = st.columns(2, gap="small")
-    mean = left.text_input("Mean, one number or one a channel", "0.5", key=MEAN)
+    mean = left.text_input("Mean, one number or one per channel", "0.5", key=MEAN)
     std = right.text_input("Standard deviation", "0.5", key=STD)
     try:
         numbers = [[float(part) for part in text.replace(",", " ").split()] for text in (mean, std)]
@@ -155,6 +155,6 @@ def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None
         scaled = [(values - mean) / std for values in seen]
         low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
         st.caption(
-            f"{how['channels']} x {size[0]} x {size[1]} numbers a picture, here from {formats.number(low)} to "
+            f"{how['channels']} x {size[0]} x {size[1]} numbers per picture, here from {formats.number(low)} to "
             f"{formats.number(high)}, on average {formats.number(float(np.mean([v.mean() for v in scaled])))}."
         )

@@ -1,7 +1,7 @@
-"""How do a few samples look? A sheet of small pictures with labels, as the file holds them or a model sees them.
+"""A sheet of small pictures with labels, as the file holds them or as a model sees them.
 
-Pixels come raw from the child that opened the files; labels and ids are escaped, so that a class called <script> is
-three harmless words. Small pictures are shown in hard pixels: that is what a model sees, too.
+Pixels come raw from the child that opened the files. Labels and ids are escaped, so a class called <script> is harmless
+text. Small pictures are shown without smoothing, as a model sees them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def as_seen(
 
 
 def fitted(fact: Mapping[str, Any], data: bytes, channels: int, size: tuple[int, int] | None) -> np.ndarray:
-    """Pixels (channels, h, w) uint8 after the conversion that an analysis makes, too."""
+    """Pixels (channels, h, w) uint8 after the same conversion as in an analysis."""
     return picture_values(to_picture(raw(fact, data)), channels, size)
 
 
@@ -58,7 +58,7 @@ def _sheet(drawn: Sequence[tuple[Mapping[str, Any], bytes]]) -> None:
 
 
 def figure(fact: Mapping[str, Any], png: bytes) -> str:
-    """One sample as HTML: whatever its id and label say is text."""
+    """One sample as HTML; its id and label are always text."""
     name, label = (html.escape(formats.visible(str(fact[key]))) for key in ("id", "label"))
     source = base64.b64encode(png).decode()
     return (

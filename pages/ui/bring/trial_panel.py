@@ -1,4 +1,4 @@
-"""Does the model read these data rightly? Accuracy at once; at chance level, what may be wrong and how to change it."""
+"""The trial of a model on validation samples: its accuracy, and at chance level what may be wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TALL = 200
 
 
 def draw(upload: Upload, spec: dict[str, Any]) -> None:
-    """The trial of what is chosen now; a button while another choice, or none, was tried."""
+    """The trial of the current choice; a button until this choice has been tried."""
     with st.container(border=True):
         frame.section("Does it work?")
         lacking = [name for name in ("architecture", "classes", "preprocessing") if not spec[name]]
@@ -53,7 +53,7 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
 
 @plan.change
 def begin(name: str, spec: dict[str, Any]) -> None:
-    """Keep what was chosen as model.json beside the weights: from here on, everybody reads that."""
+    """Save the choice as model.json beside the weights, where every later step reads it."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "trial")
     atomic.write_json(upload.folder / "model" / "model.json", spec)
@@ -61,7 +61,7 @@ def begin(name: str, spec: dict[str, Any]) -> None:
 
 
 def result(upload: Upload, trial: dict[str, Any]) -> None:
-    """One number with its interval, beside chance; then the way on, or what to change."""
+    """Accuracy with its interval and chance, then the next step or what to change."""
     if "refused" in trial:
         st.error(formats.escaped(trial["refused"]), icon=":material/block:")
         return
@@ -74,12 +74,14 @@ def result(upload: Upload, trial: dict[str, Any]) -> None:
         delta_arrow="off",
     )
     if not trial["at_chance"] and not trial["alternatives"]:
-        st.success("The model reads these data. Go on to the check.", icon=":material/check_circle:")
+        st.success(
+            "The model reads these data correctly. Continue with the check.", icon=":material/check_circle:"
+        )
         return
     warning = (
         "This is chance level: something between data and model does not fit."
         if trial["at_chance"]
-        else "Another reading of the same files does clearly better:"
+        else "Another interpretation of the same files does clearly better:"
     )
     st.warning(warning, icon=":material/warning:")
     for index, way in enumerate(trial["alternatives"]):
@@ -89,14 +91,14 @@ def result(upload: Upload, trial: dict[str, Any]) -> None:
         st.button("Use this", key=f"way_{index}", on_click=use, args=(upload.id, way))
     if not trial["alternatives"]:
         st.caption(
-            "No other class order, scale or picture size that was tried does better. Is it the dataset this model was "
-            "trained on, and are these its weights, not those of another training?"
+            "No other class order, scale or picture size that was tried does better. Check that this is the dataset "
+            "the model was trained on, and that these are its weights."
         )
 
 
 @plan.change
 def use(name: str, way: dict[str, Any]) -> None:
-    """Take one alternative over into the choices, and try it."""
+    """Apply one alternative to the choices, and try it."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     spec = dict(upload.plan["spec"])
     if way["classes"]:

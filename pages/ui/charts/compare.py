@@ -1,4 +1,4 @@
-"""How do the signals stand to each other? Figures of the Compare page: tables in, plotly figures out; no Streamlit."""
+"""Charts of the Compare page, on how signals relate: tables in, plotly figures out; no Streamlit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pages.ui.charts.base import COLOURS, Theme, dressed, ink
 from pages.ui.words import formats
 
 POINTS = 200
-"""Points a precision curve is drawn with: more cannot be told apart at this size."""
+"""Points that a precision curve is drawn with: more cannot be distinguished at this size."""
 
 
 def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, share: bool) -> go.Figure:
@@ -63,14 +63,14 @@ def _short(value: float, share: bool) -> str:
 def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
     def text(value: float) -> str:
         if not np.isfinite(value):
-            return "one of them is the same for all samples"
+            return "one of them is constant"
         return f"{formats.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
 
     return [[text(value) for value in row] for row in values]
 
 
 def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
-    """Errors that each signal's next samples would add to the queue, and what chance would, as a dotted line."""
+    """Errors that each signal's next samples would add to the queue, with chance as a dotted line."""
     shown, colours = found[::-1], COLOURS[theme]
     names = [titles.get(y.signal, y.signal) for y in shown]
     figure = go.Figure(

@@ -1,4 +1,4 @@
-"""How is a gap drawn? Rates by group with intervals, and who moves it; plotly, no Streamlit."""
+"""Charts of a gap: rates by group with intervals, and the samples that move it; no Streamlit."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
 
 
 def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
-    """Who moves the gap: sums of influence by group and given label, harmful to the left, helpful to the right.
+    """Sums of influence on the gap by group and given label, harmful to the left, helpful to the right.
 
     Args:
-        table: as `gaps.cells` gives it, at most a dozen rows.
+        table: as `fairness_words.cells` returns it, at most a dozen rows.
     """
     colours = COLOURS[theme]
     shown = table[::-1]

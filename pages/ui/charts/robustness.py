@@ -1,4 +1,4 @@
-"""How does accuracy fall, and who makes it fall? Charts of the Robustness page, in the one look of the app."""
+"""Charts of the Robustness page: accuracy under attack and under natural changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
     """Accuracy against attack strength, from clean on; bands are 95 % Wilson intervals.
 
     Args:
-        facts: As `robustness` gives them.
+        facts: The record of robustness in run.json.
     """
     colours, figure = COLOURS[theme], go.Figure()
     scale = 100 if facts["pictures"] else 1
@@ -45,7 +45,7 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
         )
         position = len(points) // 2 + (kind == "fgsm")
         _label(figure, x[position], points[position]["value"], TITLES[kind], colour, above=kind == "fgsm")
-    unit = "per cent of the pixel range" if facts["pictures"] else facts["unit"]
+    unit = "percent of the pixel range" if facts["pictures"] else facts["unit"]
     figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
     return dressed(figure, height)

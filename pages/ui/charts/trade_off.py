@@ -1,4 +1,4 @@
-"""Who helps accuracy and hurts something else? Two influences of each training sample side by side; no Streamlit."""
+"""The trade-off of two influences of each training sample, on accuracy and on something else; no Streamlit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pages.ui.charts.base import COLOURS, Theme, dressed
 from pages.ui.words import formats
 
 DRAWN = 6000
-"""Points of the chart; of larger runs the ends are drawn and a share of the middle."""
+"""Points of the chart, roughly; of larger runs the extremes and an even share of the rest are drawn."""
 CORNERS = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 """Signs of the two influences, in the order in which the quarters are named."""
 
@@ -30,7 +30,7 @@ def trade_off(
 
     Args:
         utility, other: influence of each sample, shape (n,); positive = helpful.
-        quarters: what a sample does that helps both, hurts accuracy only, hurts both, helps accuracy only.
+        quarters: names for a sample that helps both, hurts accuracy only, hurts both, helps accuracy only.
         axis: title of the upward axis, from what is below to what is above.
         name: what the other influence is on, as the hover says it.
     """
@@ -70,7 +70,7 @@ def trade_off(
 
 
 def _reach(values: np.ndarray) -> float:
-    """Where the axis ends: 99.5 % of the samples lie inside; a few extreme ones would squeeze all others."""
+    """The end of an axis: 99.5 % of the samples lie inside; a few extreme ones would squeeze all others."""
     reach = float(np.quantile(np.abs(values), 0.995)) if len(values) else 1.0
     return reach if reach > 0 else 1.0
 

@@ -1,4 +1,4 @@
-"""How is a verification drawn? Dumbbells of before and after, and predictions beside measurements. No Streamlit."""
+"""Charts of a verification: dumbbells of before and after, and predictions against measurements. No Streamlit."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
 
 
 def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:
-    """Points that carry their name: the outermost first, and none whose name would lie on another's."""
+    """Positions of the points to label: the outermost first, and none whose name would lie on another's."""
     positions: list[int] = []
     for position in np.argsort(-np.hypot(x, y), kind="stable"):
         if all(
@@ -153,5 +153,5 @@ def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:
 
 
 def _inert(text: str) -> str:
-    """plotly reads a few tags in text; a name from data must not become one."""
+    """The text without tags: plotly reads a few of them, and a name from data must not become one."""
     return text.replace("<", "\u2039").replace(">", "\u203a")

@@ -1,7 +1,7 @@
-"""Was a decision written? What the browser sends is applied in order, at least once, and confirmed.
+"""Delivery of decisions from the browser: applied in order, at least once, and confirmed.
 
-A gallery sends its whole outbox until `drain` has confirmed it. When its page is left at the very moment of a
-key, Streamlit drops what was on its way; the courier, which is on every page, brings it after all.
+A gallery sends its whole outbox until `drain` has confirmed it. When its page is left at the very moment of a key,
+Streamlit drops what was on its way; the courier, which is on every page, delivers it later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EVENT_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 class SentVote(TypedDict):
     """One sample of an event: what the browser saw and, for a relabel, the new label.
 
-    That is a revision of the server's and, on top of it, the ids of events of its own (decisions/log.py says why).
+    It saw the server's `revision` and, on top of it, its `own` events by id (decisions/log.py says why).
     """
 
     id: str
@@ -37,7 +37,7 @@ class SentVote(TypedDict):
 
 
 class Event(TypedDict):
-    """One key or click. `target` names the event an undo takes back; None: the reviewer's newest."""
+    """One key press or click. `target` names the event an undo takes back; None: the reviewer's newest."""
 
     event_id: str
     action: Literal["keep", "relabel", "remove", "undo"]
