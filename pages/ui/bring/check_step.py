@@ -33,7 +33,7 @@ def draw(upload: Upload, found: dict[str, Any]) -> None:
                 check_panel.panel()
 
 
-def lines(upload: Upload, found: dict[str, Any]) -> list[str]:
+def lines(upload: Upload, preview: dict[str, Any]) -> list[str]:
     spec = upload.plan.get("spec")
     model = "A small model is trained first" if upload.plan.get("train") else ""
     if spec:
@@ -43,12 +43,14 @@ def lines(upload: Upload, found: dict[str, Any]) -> list[str]:
         f"Validation accuracy {formats.percent(tried['accuracy'])}" if tried and "accuracy" in tried else ""
     )
     private = (
-        "Only you see the run, until you share it" if own(upload) else "Everyone on this server sees the run"
+        "Only you see the run, until you share it"
+        if is_uploaded(upload)
+        else "Everyone on this server sees the run"
     )
-    return [line for line in (data_step.headline(found), model, accuracy, private) if line]
+    return [line for line in (data_step.headline(preview), model, accuracy, private) if line]
 
 
-def own(upload: Upload) -> bool:
+def is_uploaded(upload: Upload) -> bool:
     """Whether any of its files was uploaded; runs of paths on the server belong to everyone."""
     return bool(upload.plan.get("sent") or upload.plan.get("weights_sent"))
 
@@ -84,5 +86,5 @@ def job(upload: Upload) -> JobSpec:
         name=str(upload.plan["name"]),
         dataset_options=plan.options(upload),
         recipe={} if train else None,
-        upload=upload.id if own(upload) else None,
+        upload=upload.id if is_uploaded(upload) else None,
     )

@@ -1,4 +1,4 @@
-"""The question which column of a table holds the classes, asked where several could; never guessed silently."""
+"""The question of which column of a table holds the classes, asked where several could; never guessed."""
 
 from __future__ import annotations
 

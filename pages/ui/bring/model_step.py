@@ -32,7 +32,7 @@ def draw(upload: Upload, found: dict[str, Any]) -> None:
         ways_in(upload, found)
 
 
-def ways_in(upload: Upload, found: dict[str, Any]) -> None:
+def ways_in(upload: Upload, preview: dict[str, Any]) -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         frame.section("I have trained weights")
@@ -51,15 +51,15 @@ def ways_in(upload: Upload, found: dict[str, Any]) -> None:
         with st.form("own_weights", border=False):
             st.text_input("Or a path on the server", key=PATH, placeholder="data/flowers/model.safetensors")
             st.form_submit_button("Look at it", icon=":material/search:", on_click=take_path)
-        if found.get("model"):
+        if preview.get("model"):
             st.button(
                 "Use the model in the dataset's folder",
                 on_click=take_named,
-                args=(upload.id, found["model"]),
+                args=(upload.id, preview["model"]),
             )
     with right.container(border=True, height="stretch"):
         frame.section("I have no model yet")
-        size = "A network of about 95 000 parameters" if found["kind"] == "image" else "A small network"
+        size = "A network of about 95 000 parameters" if preview["kind"] == "image" else "A small network"
         st.markdown(
             f":gray[{size} is trained here on your training samples, with a fixed recipe and seed, before the "
             "analysis. What it learns from wrong labels is what the analysis finds.]"
@@ -140,7 +140,7 @@ def take_named(name: str, path: str) -> None:
     take(uploads.open_upload(runs_root(), name, visitor.owners()), Path(path), Path(path).name, sent=False)
 
 
-def weights(upload: Upload, found: dict[str, Any]) -> None:
+def weights(upload: Upload, preview: dict[str, Any]) -> None:
     """The content of the file, the three things that weights alone do not tell, and the trial."""
     file = Path(upload.plan["weights"])
     if file.is_dir():
@@ -164,7 +164,7 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
         return
     left, right = st.columns(2, gap="medium")
     with left:
-        spec = choices(upload, found, seen)
+        spec = choices(upload, preview, seen)
         if not complete(seen):
             with st.expander("I have a model.json that says all this"):
                 data_step.uploader("model", "The model.json of these weights", take_sent, several=True)
@@ -173,7 +173,7 @@ def weights(upload: Upload, found: dict[str, Any]) -> None:
             trial_panel.begin(upload.id, spec)  # nothing is left to choose
             st.rerun()
         trial_panel.draw(upload, spec)
-        preprocessing_form.preview(upload, found, spec)
+        preprocessing_form.preview(upload, preview, spec)
     other_model(upload)
 
 
@@ -182,7 +182,7 @@ def complete(seen: dict[str, Any]) -> bool:
     return all(seen[name] for name in ("architecture", "classes", "preprocessing"))
 
 
-def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+def choices(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Architecture, class order and preprocessing as chosen; None where a choice is missing."""
     with st.container(border=True):
         frame.section("What the weights are")
@@ -190,21 +190,21 @@ def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict
             f"**{formats.escaped(str(upload.plan['weights_name']))}**: {formats.plural(seen['tensors'], 'tensor')}, "
             f"{formats.count(seen['parameters'])} numbers"
         )
-        restore(upload, found, seen)
+        restore(upload, preview, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
-        classes = class_order.choose(found, seen)
+        classes = class_order.choose(preview, seen)
     with st.container(border=True):
         frame.section("What the model expects")
-        how = preprocessing_form.choose(upload, found, seen, architecture)
+        how = preprocessing_form.choose(upload, preview, seen, architecture)
     return {"architecture": architecture, "classes": classes, "preprocessing": how}
 
 
-def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None:
+def restore(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> None:
     """Select the class order again that was tried before a reload."""
     spec = upload.plan.get("spec")
     if spec is None or ORDER in st.session_state:
         return
-    offered = class_order.orders(found, seen)
+    offered = class_order.orders(preview, seen)
     st.session_state[ORDER] = next(
         (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
     )

@@ -28,7 +28,7 @@ STEPS = ("data", "model", "check")
 LONGEST = 1_800.0
 ADVICE = "Is the file very large, or the machine short of memory? Open large data by its path on the server."
 PROBLEM = "_plan_problem"
-_ASKED = "_plan_asked"
+_QUESTION = "_plan_asked"
 Arguments = ParamSpec("Arguments")
 
 
@@ -130,11 +130,11 @@ def wait_for(
     """
     if (reply := answer(upload, question)) is not None:
         return reply
-    running: ChildQuestion | None = st.session_state.get(_ASKED)
+    running: ChildQuestion | None = st.session_state.get(_QUESTION)
     if running is None or running.title != f"{upload.id} {question}":
         forget_question()
         running = child_question.ask(f"{upload.id} {question}", inspection.command(question, options))
-        st.session_state[_ASKED] = running
+        st.session_state[_QUESTION] = running
     st.fragment(frame.framed(_waiting), run_every=0.5)(running, upload, question, sentence, height)
     return None
 
@@ -143,7 +143,7 @@ def _waiting(running: ChildQuestion, upload: Upload, question: str, sentence: st
     reply = child_question.answer(running, LONGEST, ADVICE)
     if reply is not None:
         atomic.write_json(upload.folder / f"{question}.json", reply, durable=False)
-        st.session_state.pop(_ASKED, None)
+        st.session_state.pop(_QUESTION, None)
         st.rerun()
     st.progress(*how_far(running, sentence))
     st.skeleton(height=height)
@@ -160,7 +160,7 @@ def how_far(running: ChildQuestion, sentence: str) -> tuple[float, str]:
 
 
 def forget_question() -> None:
-    running: ChildQuestion | None = st.session_state.pop(_ASKED, None)
+    running: ChildQuestion | None = st.session_state.pop(_QUESTION, None)
     if running is not None:
         child_question.end(running)
 

@@ -31,13 +31,13 @@ def choose(
 ) -> dict[str, Any] | None:
     """Channels, size, mean and std as chosen, and for a table its columns."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
-    known = tried or seen["preprocessing"]
+    stated = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
     if found["kind"] != "image":
-        return features(found, known)
-    channels = channel_count(found, known, guess)
-    size = picture_size(found, known, guess, architecture)
-    mean, std = scale(found, known, channels)
+        return features(found, stated)
+    channels = channel_count(found, stated, guess)
+    size = picture_size(found, stated, guess, architecture)
+    mean, std = scale(found, stated, channels)
     return {"channels": channels, "size": size, "mean": mean, "std": std}
 
 
@@ -52,26 +52,28 @@ def show(how: dict[str, Any]) -> None:
         st.session_state[HEIGHT], st.session_state[WIDTH] = how["size"]
 
 
-def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
-    if known is not None:
-        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+def features(preview: dict[str, Any], stated: dict[str, Any] | None) -> dict[str, Any]:
+    scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (preview["mean"], preview["std"])}
+    if stated is not None:
+        scales = {FROM_FILE: (stated["mean"], stated["std"]), **scales}
     scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
     mean, std = scales[scale]
-    preprocessing = {"channels": found["features"], "size": None, "mean": mean, "std": std}
-    source = known if scale == FROM_FILE and known is not None else found
+    preprocessing = {"channels": preview["features"], "size": None, "mean": mean, "std": std}
+    source = stated if scale == FROM_FILE and stated is not None else preview
     if source.get("table"):  # the scale also fixes which number is which column
-        preprocessing |= {"table": source["table"], "channels": source.get("channels", found["features"])}
+        preprocessing |= {"table": source["table"], "channels": source.get("channels", preview["features"])}
     return preprocessing
 
 
-def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
+def channel_count(
+    preview: dict[str, Any], stated: dict[str, Any] | None, guess: dict[str, Any] | None
+) -> int:
     """Channels from model.json or the last trial, else from the first layer of the guess, else from the pictures."""
     read = (
-        known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
+        stated["channels"] if stated else guess["channels"] if guess and guess["channels"] in (1, 3) else None
     )
     names = {1: "Grey", 3: "Colour"}
-    st.session_state.setdefault(CHANNELS, read or found["channels"])
+    st.session_state.setdefault(CHANNELS, read or preview["channels"])
     choice = st.segmented_control(
         "Channels",
         [1, 3],
@@ -79,23 +81,23 @@ def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: di
         key=CHANNELS,
         required=True,
     )
-    return int(choice or read or found["channels"])
+    return int(choice or read or preview["channels"])
 
 
 def picture_size(
-    found: dict[str, Any],
-    known: dict[str, Any] | None,
+    preview: dict[str, Any],
+    stated: dict[str, Any] | None,
     guess: dict[str, Any] | None,
     architecture: str | None,
 ) -> list[int]:
     """Height and width; where nothing fixes them, those of the pictures, or 224 for large ones, as is usual."""
-    height, width = found["size"]
+    height, width = preview["size"]
     if max(height, width) > 160 and architecture not in ("small_cnn", "mlp", "logistic"):
         height = width = 224
     if guess and guess["size"]:
         height, width = guess["size"]
-    if known and known["size"]:
-        height, width = known["size"]
+    if stated and stated["size"]:
+        height, width = stated["size"]
     left, right = st.columns(2, gap="small")
     st.session_state.setdefault(WIDTH, min(LARGEST, width))
     st.session_state.setdefault(HEIGHT, min(LARGEST, height))
@@ -105,10 +107,10 @@ def picture_size(
 
 
 def scale(
-    found: dict[str, Any], known: dict[str, Any] | None, channels: int
+    preview: dict[str, Any], stated: dict[str, Any] | None, channels: int
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation, chosen by the name of the scale."""
-    from_data = (found["mean"], found["std"])
+    from_data = (preview["mean"], preview["std"])
     if len(from_data[0]) != channels:
         from_data = ([float(np.mean(from_data[0]))], [float(np.mean(from_data[1]))])
     scales = {
@@ -118,8 +120,8 @@ def scale(
         FROM_DATA: from_data,
         "Pixels from 0 to 255": ([0.0], [1 / 255]),
     }
-    if known is not None and len(known["mean"]) in (1, channels):
-        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+    if stated is not None and len(stated["mean"]) in (1, channels):
+        scales = {FROM_FILE: (stated["mean"], stated["std"]), **scales}
     name = st.selectbox("Scale of the pixels", [*scales, OWN], key=SCALE)
     return typed(channels) if name == OWN else scales[name]
 

@@ -282,11 +282,11 @@ def detection(
     """
     shown = table.sort_values("auroc")
     colours = COLOURS[theme]
-    ours = [name == "suspicion" for name in shown.index]
+    accented = [name == "suspicion" for name in shown.index]
     names = [titles.get(str(name), str(name)) for name in shown.index]
     figure = go.Figure()
-    for name, value, mine in zip(names, shown["auroc"], ours, strict=True):
-        colour = colours.accent if mine else colours.neutral
+    for name, value, is_accented in zip(names, shown["auroc"], accented, strict=True):
+        colour = colours.accent if is_accented else colours.neutral
         figure.add_scatter(
             x=[0.5, value], y=[name, name], mode="lines", line={"color": colour, "width": 2}, hoverinfo="skip"
         )
@@ -294,7 +294,10 @@ def detection(
         x=shown["auroc"],
         y=names,
         mode="markers+text",
-        marker={"size": 9, "color": [colours.accent if mine else colours.neutral for mine in ours]},
+        marker={
+            "size": 9,
+            "color": [colours.accent if is_accented else colours.neutral for is_accented in accented],
+        },
         text=[f"{value:.3f}" for value in shown["auroc"]],
         textposition=["middle right" if value >= 0.5 else "middle left" for value in shown["auroc"]],
         hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",

@@ -91,8 +91,8 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     return dressed(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
 
 
-def _change(found: Verification, name: str) -> str:
-    effect = found.difference(name)
+def _change(verification: Verification, name: str) -> str:
+    effect = verification.difference(name)
     assert effect is not None
     return f" {verify_words.points(effect.value)}"
 

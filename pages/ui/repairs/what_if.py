@@ -21,7 +21,7 @@ DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One 
 GAP = "A gap between groups"
 SCOPES = (DOUBT, TOP, CLASS, DECIDED)
 SIZED = "verify_sized"
-PROBLEM, ASKED = "_verify_problem", "_prediction_problem"
+PROBLEM, PREDICTION_PROBLEM = "_verify_problem", "_prediction_problem"
 
 
 def choose(open_run: Chosen) -> Repair:
@@ -114,7 +114,7 @@ def prediction(open_run: Chosen, repair: Repair) -> None:
 
 def ask(open_run: Chosen, samples: tuple[str, ...], text: str) -> None:
     """A button that starts a prediction which also covers these samples."""
-    if problem := st.session_state.pop(ASKED, None):
+    if problem := st.session_state.pop(PREDICTION_PROBLEM, None):
         st.error(problem, icon=":material/error:")
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
@@ -131,7 +131,7 @@ def _predict(open_run: Chosen, also: tuple[str, ...]) -> None:
     try:
         more_work.predict(open_run.run, also=also)
     except InfluenceError as error:
-        st.session_state[ASKED] = str(error)
+        st.session_state[PREDICTION_PROBLEM] = str(error)
 
 
 def _show(open_run: Chosen, repair: Repair, advice: Advice) -> None:

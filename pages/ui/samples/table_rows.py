@@ -32,14 +32,14 @@ def with_cells(card: Card, run: Run, position: Mapping[str, int]) -> Card:
     return Card(**{**card, "cells": telling(run, row), "all": cells(run, row), "neighbours": neighbours})
 
 
-def telling(run: Run, at: int) -> list[Cell]:
+def telling(run: Run, row: int) -> list[Cell]:
     """At most SHOWN cells, in the order of the columns: the unusual ones, then the first of the others."""
-    every = cells(run, at)
-    rare = _rarity(run)[at]
+    all_cells = cells(run, row)
+    rare = _rarity(run)[row]
     by_rarity = np.argsort(rare, kind="stable")
-    odd = [int(place) for place in by_rarity if every[place]["odd"]]
-    rest = [place for place in range(len(every)) if place not in odd]
-    return [every[place] for place in sorted([*odd, *rest][:SHOWN])]
+    odd = [int(place) for place in by_rarity if all_cells[place]["odd"]]
+    rest = [place for place in range(len(all_cells)) if place not in odd]
+    return [all_cells[place] for place in sorted([*odd, *rest][:SHOWN])]
 
 
 def cells(run: Run, at: int) -> list[Cell]:

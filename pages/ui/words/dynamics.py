@@ -95,12 +95,14 @@ def readable(folder: Path) -> Recording | None:
 
 def aligned(run: Run, recording: Recording) -> None:
     """Raise unless the recording is of the run's samples under the labels they had, in the same order."""
-    theirs = recording.samples
-    ours = run.samples
-    if list(theirs["sample_id"]) != list(ours.index) or list(theirs["label"]) != list(ours["label"]):
+    recorded = recording.samples
+    samples = run.samples
+    if list(recorded["sample_id"]) != list(samples.index) or list(recorded["label"]) != list(
+        samples["label"]
+    ):
         raise RunError(
-            f"The recording in {recording.folder} is of {len(theirs):,} samples with other ids, labels or order than "
-            f"the {len(ours):,} of this run, so its curves cannot be shown here. Record a training of this dataset."
+            f"The recording in {recording.folder} is of {len(recorded):,} samples with other ids, labels or order than "
+            f"the {len(samples):,} of this run, so its curves cannot be shown here. Record a training of this dataset."
         )
 
 

@@ -212,12 +212,12 @@ def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
         errors="ignore",
     )
     best = others["auroc"].idxmax()
-    ours = table.loc["suspicion"]
+    suspicion = table.loc["suspicion"]
     return (
         f"{formats.count(errors)} of the {formats.count(total)} labels really are wrong. Suspicion puts a wrong "
-        f"label before a right one in **{formats.percent(ours['auroc'])}** of all pairs (best single signal, "
+        f"label before a right one in **{formats.percent(suspicion['auroc'])}** of all pairs (best single signal, "
         f"{scores.title_of(str(best), {})}: {formats.percent(others.at[best, 'auroc'])}), and "
-        f"**{formats.percent(ours['precision_at_5'])}** of its first 5{formats.THIN}% are real errors."
+        f"**{formats.percent(suspicion['precision_at_5'])}** of its first 5{formats.THIN}% are real errors."
     )
 
 
