@@ -16,7 +16,7 @@ PAGE_SIZE = 100
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
-    "The list stays fixed while you decide, so nothing jumps. This rebuilds it from decisions so far."
+    "The list stays fixed while you decide, so nothing jumps. This rebuilds it from the decisions so far."
 )
 
 

@@ -89,7 +89,7 @@ def values(recording: Recording, curve: Curve) -> np.ndarray:
 
 
 def readable(folder: Path) -> Recording | None:
-    """The recording in a folder; None before its first epoch is written."""
+    """The recording in a folder; None before it has begun."""
     return open_recording(folder) if (folder / "recording.json").exists() else None
 
 
