@@ -1,10 +1,10 @@
-"""Serve Influence Explorer: the pages, and beside them the plain HTTP routes for thumbnails and map points.
+"""Serve Influence Explorer: the pages, and plain HTTP routes for thumbnails, map points and uploads.
 
     streamlit run app.py        the usual way; flags such as --server.port 8600 work
     uvicorn app:app             under any ASGI server, started in this folder
 
-The script lives in pages/ui/main.py and not here: Streamlit runs every file of a `pages` folder that lies
-beside the *script* as a page of its own, so that the first deep link would show a page without its frame.
+The script is pages/ui/main.py, not this file. Streamlit runs every file of a `pages` folder beside the *script* as a
+page of its own, so the first deep link would show a page without its frame.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 HERE = Path(__file__).resolve().parent
-# `pages` is a folder, never an installed package: this file may lie in a checkout or inside a wheel.
+# `pages` is a folder, never an installed package: this file is in a checkout or inside a wheel.
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 

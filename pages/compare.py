@@ -1,4 +1,4 @@
-"""Compare: do the signals agree, what would each one add, and which of them did this run trust?"""
+"""The Compare page: how far the signals agree, what each would add to the queue, and what the run trusted."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence_core.judging import signals as comparison
+from influence_core.judging import signals
 from influence_core.judging.detection import doubts
-from pages.ui.charts import compare as comparison_charts
+from pages.ui.charts import compare as compare_charts
 from pages.ui.samples import selection
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import compare as trust
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
-from pages.ui.words import overview as findings
-from pages.ui.words import scores
+from pages.ui.words import compare as compare_words
+from pages.ui.words import formats, how_to_read, scores
+from pages.ui.words import overview as overview_words
 
 NEXT = 50
 AT_MOST_CURVES = 4
@@ -24,44 +22,44 @@ AT_MOST_CURVES = 4
 
 def page() -> None:
     action = frame.header("Compare", "Do the signals agree, and what would each one add to the queue?")
-    chosen = state.require_run()
+    open_run = state.require_run()
     action.button(
         "Review labels in doubt",
         type="primary",
         icon=":material/checklist:",
-        on_click=frame.go,
+        on_click=frame.redirect,
         args=("review",),
     )
-    wrong, source = errors(chosen)
-    table = doubts(chosen.run.samples)
-    columns = chosen.run.description["columns"]
+    wrong, source = errors(open_run)
+    table = doubts(open_run.run.samples)
+    columns = open_run.run.description["columns"]
     titles = {name: scores.title_of(str(name), columns) for name in (*table, "random")}
-    trusted(chosen)
-    added(chosen, table, titles, wrong, source)
+    trusted(open_run)
+    added(open_run, table, titles, wrong, source)
     alike(table, titles)
     quality(table, titles, wrong, source)
-    meaning(chosen, table, titles)
+    meaning(open_run, table, titles)
 
 
-def errors(chosen: Chosen) -> tuple[pd.Series, str]:
-    """Which labels are wrong, as far as anybody knows, and how it is known."""
-    truth = cached.truth(chosen.run.id, chosen.run)
+def errors(open_run: Chosen) -> tuple[pd.Series, str]:
+    """The known wrong labels by sample id, and their source in words."""
+    truth = cached.truth(open_run.run.id, open_run.run)
     if truth is not None:
-        return findings.wrong(chosen.run, truth).astype(
+        return overview_words.wrong(open_run.run, truth).astype(
             "boolean"
         ), "the true labels of this dataset (truth.csv)"
-    current = chosen.log.current(chosen.run.id)
+    current = open_run.log.current(open_run.run.id)
     decided = dict(zip(current.index.astype(str), current["action"], strict=True))
-    found = comparison.decided_errors(decided, chosen.run.samples.index)
-    return found, f"the {words.plural(int(found.notna().sum()), 'decision')} made so far"
+    wrong = signals.decided_errors(decided, open_run.run.samples.index)
+    return wrong, f"the {formats.plural(int(wrong.notna().sum()), 'decision')} made so far"
 
 
-def trusted(chosen: Chosen) -> None:
-    """What suspicion was made of in this run, and why."""
+def trusted(open_run: Chosen) -> None:
+    """The evidence behind suspicion in this run, and why it was trusted."""
     frame.section("What this run trusted, and why")
-    results = chosen.run.description["results"]
-    st.markdown(trust.headline(results))
-    rows = trust.rows(results)
+    results = open_run.run.description["results"]
+    st.markdown(compare_words.headline(results))
+    rows = compare_words.rows(results)
     if len(rows):
         st.dataframe(
             rows,
@@ -83,30 +81,32 @@ def trusted(chosen: Chosen) -> None:
         )
 
 
-def added(chosen: Chosen, table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str) -> None:
-    """The next fifty by each signal that the queue of suspicion does not hold."""
+def added(
+    open_run: Chosen, table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str
+) -> None:
+    """Errors among the next samples of each signal outside the queue."""
     with st.container(border=True):
-        frame.section("What would each signal add to the queue?", reading.YIELD)
+        frame.section("What would each signal add to the queue?", how_to_read.YIELD)
         k = st.slider("Next samples by each signal", 10, 200, NEXT, 10, key="next_samples")
         queue = np.zeros(len(table), dtype=bool)
-        queue[selection.queue(chosen.run, chosen.cut)] = True
-        found = comparison.marginal_yield(table, queue, wrong, k)
-        if not any(y.known for y in found):
+        queue[selection.queue(open_run.run, open_run.cut)] = True
+        yields = signals.marginal_yield(table, queue, wrong, k)
+        if not any(y.known for y in yields):
             frame.nothing(
-                "Nobody has looked beyond the queue yet",
-                "Decide about some samples by another order, on Outliers, and this chart shows what each order adds.",
+                "No decisions outside the queue yet",
+                "Decide some samples in another order on Outliers; this chart then shows what each order adds.",
             )
             return
-        st.markdown(trust.added(found, titles, int(queue.sum())))
-        figure = comparison_charts.yields(found, titles, theme=state.theme())
+        st.markdown(compare_words.added(yields, titles, int(queue.sum())))
+        figure = compare_charts.yields(yields, titles, theme=state.theme())
         frame.draw(figure, alt="Errors added by each signal", key="yields")
         st.caption(f"Judged by {source}.")
 
 
 def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
-    """Rank agreement over all samples, or overlap of the heads."""
+    """Rank agreement over all samples, or overlap of the first ones."""
     with st.container(border=True):
-        frame.section("Do they say the same?", reading.AGREEMENT)
+        frame.section("Do they agree?", how_to_read.AGREEMENT)
         left, right = st.columns([2, 2], vertical_alignment="bottom")
         views = ("Agreement of all ranks", "Overlap of the first samples")
         view = left.segmented_control("Compare by", views, default=views[0], required=True, key="compare_by")
@@ -114,43 +114,43 @@ def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
         k = right.slider(
             "First samples", 10, max(20, len(table) // 2), min(100, len(table) // 4), 10, disabled=not share
         )
-        matrix = comparison.overlap(table, k) if share else comparison.agreement(table)
-        figure = comparison_charts.matrix(matrix, titles, theme=state.theme(), share=share)
+        matrix = signals.overlap(table, k) if share else signals.agreement(table)
+        figure = compare_charts.matrix(matrix, titles, theme=state.theme(), share=share)
         frame.draw(figure, alt=f"{view}, every signal against every other", key="matrix")
 
 
 def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str) -> None:
-    """Precision against recall, where something is known."""
+    """Precision against recall, where errors are known."""
     with st.container(border=True):
-        frame.section("How many of those in front are errors?", reading.PRECISION_RECALL)
-        found = comparison.curves(table, wrong)
-        if not found:
+        frame.section("How many of the first samples are errors?", how_to_read.PRECISION_RECALL)
+        curves = signals.curves(table, wrong)
+        if not curves:
             frame.nothing(
                 "No error is known yet",
-                "Relabel or remove some samples in Review; the curves are then drawn over what was decided.",
+                "Relabel or remove some samples in Review; the curves are then drawn from these decisions.",
             )
             return
         others = [str(name) for name in table if name != "suspicion"]
         usual = [name for name in ("loss", "outlier_forest", "confident_learning") if name in others]
         names = st.multiselect(
-            "Signals beside suspicion",
+            "Signals to compare with suspicion",
             others,
             default=usual,
             format_func=lambda name: titles[str(name)],
             max_selections=AT_MOST_CURVES,
             key="curves",
         )
-        figure = comparison_charts.precision_recall(found, titles, names, theme=state.theme())
+        figure = compare_charts.precision_recall(curves, titles, names, theme=state.theme())
         frame.draw(figure, alt="Precision against recall", key="precision_recall")
-        known = int(wrong.notna().sum())
+        judged = int(wrong.notna().sum())
         st.caption(
-            f"Over {words.plural(known, 'judged sample')}, by {source}; the dotted line is a random order."
+            f"Over {formats.plural(judged, 'judged sample')}, by {source}; the dotted line is a random order."
         )
 
 
-def meaning(chosen: Chosen, table: pd.DataFrame, titles: dict[str, str]) -> None:
+def meaning(open_run: Chosen, table: pd.DataFrame, titles: dict[str, str]) -> None:
     with st.expander("What each signal means", icon=":material/info:"):
-        columns = chosen.run.description["columns"]
+        columns = open_run.run.description["columns"]
         lines = [f"- **{titles[str(name)]}**: {scores.score_sentence(str(name), columns)}" for name in table]
         st.markdown("\n".join(lines))
 

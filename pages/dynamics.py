@@ -1,4 +1,4 @@
-"""Dynamics: how was each sample learned, epoch by epoch, and which were never learned or forgotten again?"""
+"""The Dynamics page: how each sample was learned, epoch by epoch, in a recorded training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
 from influence_core.training.dynamics import FEWEST
 from influence_core.training.recorder import Recording, recordings_of
-from pages.ui.charts import dynamics as learned_charts
+from pages.ui.charts import dynamics as dynamics_charts
 from pages.ui.samples import explained, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import cached, frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import dynamics as learned
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
+from pages.ui.words import dynamics as dynamics_words
+from pages.ui.words import formats, how_to_read
 
 PROBLEM = "_dynamics_problem"
 LINES = 8
@@ -30,27 +29,27 @@ def page() -> None:
     action = frame.header(
         "Dynamics", "How was each sample learned, epoch by epoch, and which were never learned?"
     )
-    chosen = state.require_run()
-    folders = recordings_of(chosen.run.path)
+    open_run = state.require_run()
+    folders = recordings_of(open_run.run.path)
     busy = next((f for f in folders if (f / "job.json").exists() and jobs.status(f).active), None)
     if busy is None:
         label = "Record again" if folders else "Record a training"
         kind = "secondary" if folders else "primary"
         icon = ":material/fiber_manual_record:"
-        action.button(label, type=kind, icon=icon, on_click=start, args=(chosen,))
+        action.button(label, type=kind, icon=icon, on_click=start, args=(open_run,))
     if problem := st.session_state.pop(PROBLEM, None):
         st.error(problem, icon=":material/error:")
     if folders:
-        recorded(chosen, folders)
+        recorded(open_run, folders)
     else:
         nothing_yet()
-    from_python(chosen)
+    from_python(open_run)
 
 
-def start(chosen: Chosen) -> None:
-    """A callback; what it refuses is shown on the page."""
+def start(open_run: Chosen) -> None:
+    """Start a recording; a refusal is shown on the page."""
     try:
-        more_work.record(chosen.run)
+        more_work.record(open_run.run)
     except InfluenceError as error:
         st.session_state[PROBLEM] = str(error)
 
@@ -58,23 +57,23 @@ def start(chosen: Chosen) -> None:
 def nothing_yet() -> None:
     frame.nothing(
         "Nothing is recorded yet",
-        "Finished weights do not tell how they came about. Record a training: the same network learns once more from "
-        "the same samples, in a process of its own, and every sample is followed through every epoch.",
+        "Finished weights do not show how they were learned. Record a training: the same network is trained again on "
+        "the same samples in a separate process, and every sample is followed through every epoch.",
     )
 
 
-def from_python(chosen: Chosen) -> None:
+def from_python(open_run: Chosen) -> None:
     with st.expander("Record your own training from Python", icon=":material/code:"):
         st.markdown(
-            "Any PyTorch loop; with `ic.OnlineValuation(..., out=...)` instead, every step is valued too."
+            "Works in any PyTorch training loop. `ic.OnlineValuation(..., out=...)` also values every step."
         )
-        st.code(learned.FROM_PYTHON.format(folder=str(chosen.run.path)), language="python")
+        st.code(dynamics_words.FROM_PYTHON.format(folder=str(open_run.run.path)), language="python")
     with st.expander("Leave harmful samples out while training?", icon=":material/filter_alt_off:"):
-        st.markdown(learned.FILTER)
+        st.markdown(dynamics_words.FILTER)
 
 
-def recorded(chosen: Chosen, folders: list[Path]) -> None:
-    """The newest recording, or the one asked for; its job while it is at work or when it stopped early."""
+def recorded(open_run: Chosen, folders: list[Path]) -> None:
+    """The newest or the selected recording, with its job until that has finished."""
     folder = folders[0]
     if len(folders) > 1:
         named = {path.name: path for path in folders}
@@ -83,33 +82,35 @@ def recorded(chosen: Chosen, folders: list[Path]) -> None:
     if unfinished:
         with st.container(border=True):
             job_panel.panel(folder, key="recording_job")
-    recording = learned.readable(folder)
+    recording = dynamics_words.readable(folder)
     if unfinished:
-        follow(folder, 0 if recording is None else recording.epochs)
+        rerun_when_grown(folder, 0 if recording is None else recording.epochs)
     if recording is None or recording.epochs < FEWEST:
         waiting(recording, unfinished)
         return
-    learned.aligned(chosen.run, recording)
-    found(chosen, recording, unfinished)
+    dynamics_words.aligned(open_run.run, recording)
+    show_recording(open_run, recording, unfinished)
 
 
-def follow(folder: Path, epochs: int) -> None:
-    """Draw the page anew when the job has written another epoch."""
-    st.fragment(frame.framed(_look), run_every=3.0 if jobs.status(folder).active else None)(folder, epochs)
+def rerun_when_grown(folder: Path, epochs: int) -> None:
+    """Rerun the page when the job has written another epoch."""
+    st.fragment(frame.framed(_rerun_if_grown), run_every=3.0 if jobs.status(folder).active else None)(
+        folder, epochs
+    )
 
 
-def _look(folder: Path, epochs: int) -> None:
-    now = learned.readable(folder)
+def _rerun_if_grown(folder: Path, epochs: int) -> None:
+    now = dynamics_words.readable(folder)
     if now is not None and now.epochs != epochs:
         st.rerun()
 
 
 def waiting(recording: Recording | None, unfinished: bool) -> None:
-    """Not enough epochs yet to say anything."""
+    """A placeholder until there are enough epochs for curves."""
     done = 0 if recording is None else recording.epochs
     if unfinished:
         st.caption(
-            f"Curves appear after {FEWEST} epochs ({done} so far). You may close this window; the work goes on."
+            f"Curves appear after {FEWEST} epochs ({done} so far). You can close this window; the training continues."
         )
         left, right = st.columns(2, gap="medium")
         left.skeleton(height=420)
@@ -117,16 +118,16 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
     else:
         frame.nothing(
             "Too few epochs",
-            f"{words.plural(done, 'epoch')} recorded; curves say something from {FEWEST} on. Record again.",
+            f"{formats.plural(done, 'epoch')} recorded; curves need at least {FEWEST}. Record again.",
         )
 
 
-def found(chosen: Chosen, recording: Recording, unfinished: bool) -> None:
+def show_recording(open_run: Chosen, recording: Recording, unfinished: bool) -> None:
     table = cached.dynamics(str(recording.folder), recording.epochs, recording)
-    st.title(learned.headline(table, recording.epochs), anchor=False)
+    st.title(dynamics_words.headline(table, recording.epochs), anchor=False)
     if unfinished:
-        st.caption("So far; the training goes on.")
-    facts = learned.facts(table, recording.epochs)
+        st.caption("So far; the training continues.")
+    facts = dynamics_words.facts(table, recording.epochs)
     for column, fact in zip(st.columns(len(facts), gap="small"), facts, strict=True):
         column.metric(
             fact.title,
@@ -137,7 +138,7 @@ def found(chosen: Chosen, recording: Recording, unfinished: bool) -> None:
             border=True,
             help=fact.help,
         )
-    groups = learned.groups(table)
+    groups = dynamics_words.groups(table)
     kind = st.segmented_control(
         "Which samples",
         list(groups),
@@ -147,22 +148,22 @@ def found(chosen: Chosen, recording: Recording, unfinished: bool) -> None:
         bind="query-params",
     )
     rows = groups[str(kind)]
-    st.caption(next(known.sentence for known in learned.KINDS if known.title == kind))
+    st.caption(next(group.sentence for group in dynamics_words.KINDS if group.title == kind))
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     with left:
-        clicked = cartography(chosen, table, rows, str(kind))
+        clicked = cartography(open_run, table, rows, str(kind))
     with right:
         curves(recording, table, rows if clicked is None else np.array([clicked]), str(kind), clicked)
-    images(chosen, rows, f"{recording.folder.name}:{recording.epochs}:{kind}")
+    images(open_run, rows, f"{recording.folder.name}:{recording.epochs}:{kind}")
 
 
-def cartography(chosen: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
-    """The map of confidence and variability; returns the sample that was clicked."""
-    frame.section("Confidence and variability", reading.CARTOGRAPHY)
-    everybody = len(rows) == len(table)
-    marked = rows[: max(1, len(rows) // 20)] if everybody else rows
-    name = f"{kind}: first 5 %" if everybody else kind
-    figure = learned_charts.cartography(
+def cartography(open_run: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
+    """Map of confidence and variability; returns the row position of the clicked sample."""
+    frame.section("Confidence and variability", how_to_read.CARTOGRAPHY)
+    whole_table = len(rows) == len(table)
+    marked = rows[: max(1, len(rows) // 20)] if whole_table else rows
+    name = f"{kind}: first 5 %" if whole_table else kind
+    figure = dynamics_charts.cartography(
         table["variability"].to_numpy(),
         table["confidence"].to_numpy(),
         list(table.index),
@@ -172,12 +173,12 @@ def cartography(chosen: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str
     )
     event = frame.draw(
         figure,
-        alt=f"{len(table)} samples by confidence and variability; {len(marked)} stand out",
-        key=f"cartography_{chosen.name}_{kind}",
+        alt=f"{len(table)} samples by confidence and variability; {len(marked)} are highlighted",
+        key=f"cartography_{open_run.name}_{kind}",
         on_select="rerun",
         selection_mode="points",
     )
-    st.caption("Click a point to see its own curve.")
+    st.caption("Click a point to see its curve.")
     points = event["selection"]["points"]
     return int(points[0]["customdata"][0]) if points else None
 
@@ -185,18 +186,18 @@ def cartography(chosen: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str
 def curves(
     recording: Recording, table: pd.DataFrame, rows: np.ndarray, kind: str, clicked: int | None
 ) -> None:
-    frame.section("Over the epochs", reading.TRAJECTORIES)
-    known = {curve.title: curve for curve in learned.CURVES}
+    frame.section("Over the epochs", how_to_read.TRAJECTORIES)
+    by_title = {curve.title: curve for curve in dynamics_words.CURVES}
     for column in ("Influence", "Kept"):  # not every recording has them
         if np.isnan(table[column.lower()].to_numpy()).all():
-            known.pop(column)
+            by_title.pop(column)
     title = st.segmented_control(
-        "Follow", list(known), default="Confidence", required=True, key=state.CURVE, bind="query-params"
+        "Follow", list(by_title), default="Confidence", required=True, key=state.CURVE, bind="query-params"
     )
-    curve = known[str(title)]
+    curve = by_title[str(title)]
     name = f"{kind}: the first {min(LINES, len(rows))}" if clicked is None else str(table.index[clicked])
-    figure = learned_charts.trajectories(
-        learned.values(recording, curve),
+    figure = dynamics_charts.trajectories(
+        dynamics_words.values(recording, curve),
         rows[:LINES],
         list(table.index),
         unit=curve.unit,
@@ -207,13 +208,13 @@ def curves(
     frame.draw(figure, alt=f"{curve.title} over {recording.epochs} epochs", key="trajectories")
 
 
-def images(chosen: Chosen, rows: np.ndarray, version: str) -> None:
+def images(open_run: Chosen, rows: np.ndarray, version: str) -> None:
     about, pages = st.columns([3, 1], vertical_alignment="bottom")
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(max(1, -(-len(rows) // IMAGES)), key=state.PAGE, bind="query-params")
-    about.markdown(f"**{selection.span(number, IMAGES, len(rows))} {explained.noun(chosen.run)}s**")
+    about.markdown(f"**{selection.span(number, IMAGES, len(rows))} {explained.noun(open_run.run)}s**")
     grid(
-        chosen,
+        open_run,
         selection.one_page(rows, number, IMAGES),
         key="dynamics",
         version=f"{version}:{number}",

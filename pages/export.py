@@ -1,4 +1,4 @@
-"""Export: what was decided, and how does it leave this app?"""
+"""The Export page: decisions in numbers, downloads, and a preview of the tables."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pages.ui.reports import downloads
 from pages.ui.reports.downloads import File, Offer
 from pages.ui.shell import frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PREVIEWED = 200
 COLUMNS = 3
 
 
 def page() -> None:
-    action = frame.header("Export", "What was decided, and how do I take it with me?")
-    chosen = state.require_run()
-    offers = downloads.offers(chosen.run, chosen.name, chosen.log, state.address())
+    action = frame.header("Export", "What was decided, and how do I download it?")
+    open_run = state.require_run()
+    offers = downloads.offers(open_run.run, open_run.name, open_run.log, state.address())
     with action:
-        button(offers[0], offers[0].files[0], chosen, label="Corrected labels", primary=True)
-    counted = downloads.counts(chosen.run, chosen.log)
+        button(offers[0], offers[0].files[0], open_run, label="Corrected labels", primary=True)
+    counted = downloads.counts(open_run.run, open_run.log)
     summary(counted)
     frame.section("Downloads")
-    cards(offers, chosen)
-    preview(chosen)
+    cards(offers, open_run)
+    preview(open_run)
 
 
 def summary(counted: ExportCounts) -> None:
@@ -33,23 +33,23 @@ def summary(counted: ExportCounts) -> None:
     decided = counted.total - counted.undecided
     if decided:
         st.title(
-            f"{words.count(decided)} of {words.count(counted.total)} labels decided, "
-            f"{words.count(counted.total - counted.removed)} samples remain for training.",
+            f"{formats.count(decided)} of {formats.count(counted.total)} labels decided, "
+            f"{formats.count(counted.total - counted.removed)} samples remain for training.",
             anchor=False,
         )
     else:
-        st.title("Nothing is decided yet: the corrected labels are the given ones.", anchor=False)
+        st.title("No decisions yet: the corrected labels are the given labels.", anchor=False)
     facts = (
-        ("Kept", counted.kept, "Decided to be right as they are."),
-        ("Relabelled", counted.relabelled, "Carry another label from now on."),
-        ("Removed", counted.removed, "Not among the corrected samples."),
-        ("Undecided", counted.undecided, "Keep their given label."),
+        ("Kept", counted.kept, "Confirmed as they are."),
+        ("Relabelled", counted.relabelled, "Have a new label."),
+        ("Removed", counted.removed, "Left out of the corrected data."),
+        ("Undecided", counted.undecided, "Still have their given label."),
     )
     for column, (title, value, help) in zip(st.columns(4, gap="small"), facts, strict=True):
         column.metric(
             title,
-            words.count(value),
-            words.percent(value / counted.total),
+            formats.count(value),
+            formats.percent(value / counted.total),
             delta_color="off",
             delta_arrow="off",
             border=True,
@@ -57,31 +57,31 @@ def summary(counted: ExportCounts) -> None:
         )
 
 
-def cards(offers: list[Offer], chosen: Chosen) -> None:
-    """One card an offer: what it is, how many rows it holds, and a button for each of its files."""
+def cards(offers: list[Offer], open_run: Chosen) -> None:
+    """One card per offer: what it is, how many rows it has, and a button for each file."""
     for first in range(0, len(offers), COLUMNS):
         row = st.columns(COLUMNS, gap="small")
         for column, offer in zip(row, offers[first : first + COLUMNS], strict=False):
             with column.container(border=True, height="stretch"):
-                card(offer, chosen)
+                card(offer, open_run)
 
 
-def card(offer: Offer, chosen: Chosen) -> None:
+def card(offer: Offer, open_run: Chosen) -> None:
     st.markdown(f"**{offer.title}**  \n:gray[{offer.meaning}]")
     st.space("stretch")
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    row.markdown(f"**{words.count(offer.rows)}** {offer.unit}", width="content")
+    row.markdown(f"**{formats.count(offer.rows)}** {offer.unit}", width="content")
     with row.container(horizontal=True, horizontal_alignment="right", gap="xsmall", width="content"):
         for file in offer.files:
-            button(offer, file, chosen, label=file.label)
+            button(offer, file, open_run, label=file.label)
 
 
-def button(offer: Offer, file: File, chosen: Chosen, *, label: str, primary: bool = False) -> None:
-    """The file is made when the button is pressed, off the page's own run."""
+def button(offer: Offer, file: File, open_run: Chosen, *, label: str, primary: bool = False) -> None:
+    """A download button; its file is made when it is pressed, not when the page is drawn."""
     st.download_button(
         label,
         data=file.make,
-        file_name=f"{chosen.name}-{file.name}",
+        file_name=f"{open_run.name}-{file.name}",
         mime=file.media_type,
         key=f"download_{file.name}{'_primary' if primary else ''}",
         type="primary" if primary else "secondary",
@@ -92,8 +92,8 @@ def button(offer: Offer, file: File, chosen: Chosen, *, label: str, primary: boo
     )
 
 
-def preview(chosen: Chosen) -> None:
-    tables = downloads.tables(chosen.run, chosen.log)
+def preview(open_run: Chosen) -> None:
+    tables = downloads.tables(open_run.run, open_run.log)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     row.subheader("Preview", anchor=False, width="content")
     with row:
@@ -113,7 +113,7 @@ def preview(chosen: Chosen) -> None:
     st.dataframe(table.head(PREVIEWED), hide_index=True, height=320)
     if len(table) > PREVIEWED:
         st.caption(
-            f"The first {PREVIEWED} of {words.count(len(table))} rows; the downloads hold all of them."
+            f"The first {PREVIEWED} of {formats.count(len(table))} rows; the downloads contain all rows."
         )
 
 

@@ -1,4 +1,4 @@
-"""Influence: which training images made this prediction what it is, and whom does a training image help and hurt?"""
+"""The Influence page: the samples behind one prediction, or those that one training sample helps and hurts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ import streamlit as st
 
 from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.explanations import Explanation
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.repairs import sample_advice
-from pages.ui.samples import cards, contradiction, explained
-from pages.ui.samples import table_rows as rows
+from pages.ui.samples import cards, contradiction, explained, table_rows
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
+from pages.ui.words import formats, how_to_read
 
 UPLOAD = "Upload"
 CHOICES = 24
@@ -27,15 +25,15 @@ LOSS, ITS_LOSS = "loss", "its loss"
 
 def page() -> None:
     action = frame.header("Influence", "Which training samples made this prediction what it is?")
-    chosen = state.require_run()
+    open_run = state.require_run()
     way_back(action)
-    split, wanted = subject()
+    split, sample = subject()
     if split == UPLOAD:
-        uploaded(chosen)
-    elif wanted:
-        about(chosen, split, wanted)
+        uploaded(open_run)
+    elif sample:
+        about(open_run, split, sample)
     else:
-        choices(chosen, split)
+        choices(open_run, split)
 
 
 def way_back(action) -> None:
@@ -45,14 +43,14 @@ def way_back(action) -> None:
             f"Back to {name.capitalize()}",
             icon=":material/arrow_back:",
             key="way_back",
-            on_click=frame.go,
+            on_click=frame.redirect,
             args=(name,),
             kwargs=query,
         )
 
 
 def subject() -> tuple[str, str]:
-    """Which sample is asked about; both answers stand in the address bar."""
+    """The split and the id of the sample to explain; both are kept in the address bar."""
     names = {title: split for split, title in frame.SPLITS.items()}
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom", gap="small")
     of = left.segmented_control(
@@ -64,50 +62,48 @@ def subject() -> tuple[str, str]:
         bind="query-params",
         on_change=state.forget_sample,
     )
-    wanted = middle.text_input(
+    sample = middle.text_input(
         "Sample id",
         key=state.SAMPLE,
         bind="query-params",
-        placeholder="Empty: choose one of the most wrong",
+        placeholder="Empty: choose from the most wrong",
         disabled=of == UPLOAD,
     )
     with right.container(horizontal_alignment="right"):
-        frame.how_to_read(reading.EXPLANATION)
-    return names.get(of, UPLOAD), wanted.strip()
+        frame.how_to_read(how_to_read.EXPLANATION)
+    return names.get(of, UPLOAD), sample.strip()
 
 
 # ---------------------------------------------------------------------------------------------- choosing
 
 
-def choices(chosen: Chosen, split: str) -> None:
-    """The images on which the model is most wrong; a click on the small i explains one."""
-    noun = explained.noun(chosen.run)
+def choices(open_run: Chosen, split: str) -> None:
+    """The samples on which the model is most wrong; the small i on a card explains it."""
+    noun = explained.noun(open_run.run)
     if split == "train":
         frame.section(f"The training {noun}s that hurt the model most")
-        worst = cached.order(chosen.run.id, "influence_utility", chosen.run)[:CHOICES]
-        shown = cards.cards(chosen.run, chosen.name, worst, chosen.log)
+        worst = cached.order(open_run.run.id, "influence_utility", open_run.run)[:CHOICES]
+        shown = cards.cards(open_run.run, open_run.name, worst, open_run.log)
     else:
-        table = chosen.run.table(HELD_OUT[split])
+        table = open_run.run.table(HELD_OUT[split])
         frame.section(f"The {explained.KINDS[split]} {noun}s on which the model is most wrong")
         worst = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
-        shown = explained.held_out_cards(chosen.run, chosen.name, split, worst.tolist())
-    st.caption(
-        "Given label, then → what the model says. Press the small i in a corner, or choose a card and press I."
-    )
+        shown = explained.held_out_cards(open_run.run, open_run.name, split, worst.tolist())
+    st.caption("Given label → prediction. Press the small i in a corner, or select a card and press I.")
     if split == "test":
         st.caption(
-            "What is decided by looking at test samples can no longer be judged on them. Prefer validation samples."
+            "Decisions made by looking at test samples can no longer be judged on them. Prefer validation samples."
         )
-    show(chosen, shown, key=f"choices_{split}", label="Images to explain")
+    show(open_run, shown, key=f"choices_{split}", label="Images to explain")
 
 
-def show(chosen: Chosen, shown: list[Card], *, key: str, label: str, columns: int | None = None) -> None:
-    """A grid to look at."""
+def show(open_run: Chosen, shown: list[Card], *, key: str, label: str, columns: int | None = None) -> None:
+    """A read-only grid."""
     gallery(
         shown,
-        key=f"{key}_{chosen.name}",
-        version=f"{chosen.run.id}:{[card['id'] for card in shown]}",
-        classes=chosen.run.classes,
+        key=f"{key}_{open_run.name}",
+        version=f"{open_run.run.id}:{[card['id'] for card in shown]}",
+        classes=open_run.run.classes,
         apply=lambda event: None,
         columns=columns,
         label=label,
@@ -119,43 +115,45 @@ def show(chosen: Chosen, shown: list[Card], *, key: str, label: str, columns: in
 # ---------------------------------------------------------------------------------------------- one sample
 
 
-def about(chosen: Chosen, split: str, wanted: str) -> None:
-    """A sample that was named; a training sample is read the other way round."""
-    row = chosen.run.find(wanted, split)
+def about(open_run: Chosen, split: str, sample: str) -> None:
+    """Explain the named sample; for a training sample, show the validation samples it affects."""
+    row = open_run.run.find(sample, split)
     if row is None:
-        elsewhere = [name for name in frame.SPLITS if chosen.run.find(wanted, name) is not None]
+        elsewhere = [name for name in frame.SPLITS if open_run.run.find(sample, name) is not None]
         hint = f" It is a {explained.KINDS[elsewhere[0]]} sample." if elsewhere else ""
-        frame.nothing(f"No {explained.KINDS[split]} sample is called '{words.escaped(wanted)}'", hint.strip())
+        frame.nothing(
+            f"No {explained.KINDS[split]} sample is called '{formats.escaped(sample)}'", hint.strip()
+        )
         return
     if split == "train":
-        training(chosen, wanted)
+        training(open_run, sample)
         return
-    against = objective(chosen, str(chosen.run.table(HELD_OUT[split])["predicted"].iloc[row]))
+    against = objective(open_run, str(open_run.run.table(HELD_OUT[split])["predicted"].iloc[row]))
     with st.spinner("Opening the model"):
-        found = cached.explanation(chosen.run.id, split, wanted, against, chosen.run)
-    answer(chosen, found, *face(chosen, split, row))
+        explanation = cached.explanation(open_run.run.id, split, sample, against, open_run.run)
+    answer(open_run, explanation, *face(open_run, split, row))
 
 
-def face(chosen: Chosen, split: str, row: int) -> tuple[bytes, str]:
-    """How a held-out sample looks: its picture, or the cells of its row in words."""
-    if chosen.run.has_thumbnails:
-        return chosen.run.thumbnail(row, split)[0], ""
-    table = cached.held_out_cells(chosen.run.id, HELD_OUT[split], chosen.run)
-    cells = [] if table is None else rows.plain_cells(table, row)
-    return b"", "  \n".join(f"{words.escaped(c['name'])}: **{words.escaped(c['text'])}**" for c in cells)
+def face(open_run: Chosen, split: str, row: int) -> tuple[bytes, str]:
+    """What a held-out sample looks like: its picture, or the cells of its row as text."""
+    if open_run.run.has_thumbnails:
+        return open_run.run.thumbnail(row, split)[0], ""
+    table = cached.held_out_cells(open_run.run.id, HELD_OUT[split], open_run.run)
+    cells = [] if table is None else table_rows.plain_cells(table, row)
+    return b"", "  \n".join(f"{formats.escaped(c['name'])}: **{formats.escaped(c['text'])}**" for c in cells)
 
 
-def objective(chosen: Chosen, predicted: str) -> tuple[str, str] | str:
-    """Loss, or the lead of the predicted class over another one."""
-    over = {f"its lead over {name}": name for name in chosen.run.classes if name != predicted}
-    asked = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
-    return LOSS if asked not in over else (predicted, over[asked])
+def objective(open_run: Chosen, predicted: str) -> tuple[str, str] | str:
+    """The quantity to explain: the loss, or the lead of the predicted class over another one."""
+    over = {f"its lead over {name}": name for name in open_run.run.classes if name != predicted}
+    choice = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
+    return LOSS if choice not in over else (predicted, over[choice])
 
 
-def uploaded(chosen: Chosen) -> None:
-    """A picture of one's own, read by the same careful reader as a dataset's."""
-    if not chosen.run.has_thumbnails:
-        frame.nothing("This run is not about pictures", "Choose a validation sample instead.")
+def uploaded(open_run: Chosen) -> None:
+    """Explain an uploaded picture, read by the same safe reader as a dataset's."""
+    if not open_run.run.has_thumbnails:
+        frame.nothing("This run has no pictures", "Choose a validation sample instead.")
         return
     file = st.file_uploader(
         "A picture (PNG, JPEG, WebP or BMP, at most 20 MB)",
@@ -168,85 +166,94 @@ def uploaded(chosen: Chosen) -> None:
     content = file.getvalue()
     given = st.selectbox(
         "Its label",
-        chosen.run.classes,
+        open_run.run.classes,
         None,
         placeholder="As the model predicts",
         width=420,
         key="upload_label",
     )
     with st.spinner("Opening the model"):
-        found = cached.explanation_of_picture(
-            chosen.run.id, hashlib.sha256(content).hexdigest(), given, chosen.run, content
+        explanation = cached.explanation_of_picture(
+            open_run.run.id, hashlib.sha256(content).hexdigest(), given, open_run.run, content
         )
-    answer(chosen, found, content)
+    answer(open_run, explanation, content)
 
 
-def answer(chosen: Chosen, found: Explanation, picture: bytes, cells: str = "") -> None:
+def answer(open_run: Chosen, explanation: Explanation, picture: bytes, cells: str = "") -> None:
     """The prediction, then what helped (left) and what hurt (right), then the contradiction behind it."""
     with st.container(border=True):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
         if picture:
             left.image(
-                explained.enlarged(picture), caption=words.escaped(found.sample_id or "Uploaded picture")
+                explained.enlarged(picture),
+                caption=formats.escaped(explanation.sample_id or "Uploaded picture"),
             )
         elif cells:
             left.markdown(cells)
         with middle:
-            st.subheader(explained.headline(found), anchor=False)
-            st.caption(explained.what_counts(found))
+            st.subheader(explained.headline(explanation), anchor=False)
+            st.caption(explained.what_counts(explanation))
         with right:
             frame.draw(
-                charts.probabilities(found.probabilities, chosen.run.classes, theme=state.theme()),
-                alt=f"The model says {found.predicted}",
+                base_charts.probabilities(
+                    explanation.probabilities, open_run.run.classes, theme=state.theme()
+                ),
+                alt=f"The model says {explanation.predicted}",
                 key="probabilities",
             )
-    two_sides(chosen, found)
-    if len(found.harmful):
-        contradiction.card(chosen, str(found.harmful.index[0]))
+    two_sides(open_run, explanation)
+    if len(explanation.harmful):
+        contradiction.card(open_run, str(explanation.harmful.index[0]))
 
 
-def two_sides(chosen: Chosen, found: Explanation) -> None:
+def two_sides(open_run: Chosen, explanation: Explanation) -> None:
     strongest = max(
-        (float(abs(table["influence"].iloc[0])) for table in (found.helpful, found.harmful) if len(table)),
+        (
+            float(abs(table["influence"].iloc[0]))
+            for table in (explanation.helpful, explanation.harmful)
+            if len(table)
+        ),
         default=0.0,
     )
-    sides = (("helpful", "Helps", found.helpful), ("harmful", "Hurts", found.harmful))
+    sides = (("helpful", "Helps", explanation.helpful), ("harmful", "Hurts", explanation.harmful))
     for column, (kind, title, table) in zip(st.columns(2, gap="medium"), sides, strict=True):
         with column.container(border=True):
             frame.toned(title, kind, state.theme())
-            one_side(chosen, found, table, kind, strongest)
-    st.caption(f"{explained.how_found(found)} {explained.carried(found)}")
+            one_side(open_run, explanation, table, kind, strongest)
+    st.caption(f"{explained.how_found(explanation)} {explained.carried(explanation)}")
 
 
-def one_side(chosen: Chosen, found: Explanation, table: pd.DataFrame, kind: str, strongest: float) -> None:
+def one_side(
+    open_run: Chosen, explanation: Explanation, table: pd.DataFrame, kind: str, strongest: float
+) -> None:
     if table.empty:
         frame.nothing(
             "Nothing here",
-            f"No {explained.KINDS[found.among]} {explained.noun(chosen.run)} is {kind} to this one.",
+            f"No {explained.KINDS[explanation.among]} {explained.noun(open_run.run)} is {kind} to this one.",
         )
         return
     places = table["position"].tolist()
-    if found.among == "train":
-        plain = cards.cards(chosen.run, chosen.name, places, chosen.log)
+    if explanation.among == "train":
+        plain = cards.cards(open_run.run, open_run.name, places, open_run.log)
     else:
-        plain = explained.held_out_cards(chosen.run, chosen.name, found.among, places)
+        plain = explained.held_out_cards(open_run.run, open_run.name, explanation.among, places)
     scored = explained.with_scores(plain, table, strongest)
-    wide = 2 if chosen.run.cells is not None else 5  # a row must be read, a picture only seen
-    show(chosen, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
+    wide = 2 if open_run.run.cells is not None else 5  # a row needs width to be read, a picture does not
+    show(open_run, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
 
 
 # ---------------------------------------------------------------------------------------------- a training sample
 
 
-def training(chosen: Chosen, wanted: str) -> None:
-    """Whom does it help and hurt? And which label is wrong: its own, or that of the image it contradicts?"""
+def training(open_run: Chosen, sample: str) -> None:
+    """The validation samples it helps and hurts, the image it contradicts, and what to do with it."""
     with st.spinner("Opening the model"):
-        found = cached.affected(chosen.run.id, wanted, chosen.run)
-    st.subheader(explained.headline(found), anchor=False)
-    st.caption(explained.what_counts(found))
-    contradiction.card(chosen, wanted)
-    sample_advice.card(chosen, wanted)
-    two_sides(chosen, found)
+        explanation = cached.affected(open_run.run.id, sample, open_run.run)
+    st.subheader(explained.headline(explanation), anchor=False)
+    st.caption(explained.what_counts(explanation))
+    contradiction.card(open_run, sample)
+    sample_advice.card(open_run, sample)
+    two_sides(open_run, explanation)
 
 
 page()

@@ -1,17 +1,15 @@
-"""Outliers: which training samples are unusual, by which score, and how do they look?"""
+"""The Outliers page: training samples ordered by one score, its distribution, and the images."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 from pages.ui.samples import explained, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
-from pages.ui.words import scores
+from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words.scores import Order
 
 SIZES = (60, 120, 200)
@@ -21,33 +19,33 @@ def page() -> None:
     action = frame.header(
         "Outliers", "Which training samples are unusual, by which score, and how do they look?"
     )
-    chosen = state.require_run()
+    open_run = state.require_run()
     action.button(
         "Review labels in doubt",
         type="primary",
         icon=":material/checklist:",
-        on_click=frame.go,
+        on_click=frame.redirect,
         args=("review",),
     )
-    order, filters = controls(chosen)
+    order, filters = controls(open_run)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([2, 1], gap="medium")
     )
     with right:
-        share = about_score(chosen, order)
+        share = about_score(open_run, order)
     with left:
-        distribution(chosen, order, share)
-    images(chosen, order, share, filters)
+        distribution(open_run, order, share)
+    images(open_run, order, share, filters)
 
 
-def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
-    """Sort and filters in one row, all of them kept in the address bar."""
-    columns = chosen.run.description["columns"]
+def controls(open_run: Chosen) -> tuple[Order, selection.Filters]:
+    """Order and filters in one row, all kept in the address bar."""
+    columns = open_run.run.description["columns"]
     sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
     title = sort.selectbox(
         "Sort by", [order.title for order in scores.orders(columns)], key=state.SORT, bind="query-params"
     )
-    classes = list(chosen.run.classes)
+    classes = list(open_run.run.classes)
     filters = selection.Filters(
         given=given.selectbox(
             "Given label", classes, None, key=state.GIVEN, bind="query-params", placeholder="All"
@@ -62,16 +60,16 @@ def controls(chosen: Chosen) -> tuple[Order, selection.Filters]:
     return scores.order_named(title, columns), filters
 
 
-def about_score(chosen: Chosen, order: Order) -> float:
-    """What the score means, and how much of the list is shown; returns that share."""
+def about_score(open_run: Chosen, order: Order) -> float:
+    """The meaning of the score, and a slider for the share of the list to show; returns that share."""
     frame.section(order.title)
-    st.markdown(scores.score_sentence(order.column, chosen.run.description["columns"]))
+    st.markdown(scores.score_sentence(order.column, open_run.run.description["columns"]))
     st.space("stretch")
     percentage = st.slider(
         "Show the most suspicious",
         min_value=0.5,
         max_value=100.0,
-        value=default_percentage(chosen),
+        value=default_percentage(open_run),
         step=0.5,
         format="%.1f %%",
         key=state.SHARE,
@@ -80,47 +78,47 @@ def about_score(chosen: Chosen, order: Order) -> float:
     return percentage / 100
 
 
-def default_percentage(chosen: Chosen) -> float:
-    """As many as are in doubt, in steps of half a per cent."""
-    flagged = len(selection.queue(chosen.run, chosen.cut))
-    return min(100.0, max(0.5, round(200 * flagged / len(chosen.run.samples)) / 2))
+def default_percentage(open_run: Chosen) -> float:
+    """The share in doubt, in steps of half a percent."""
+    flagged = len(selection.queue(open_run.run, open_run.cut))
+    return min(100.0, max(0.5, round(200 * flagged / len(open_run.run.samples)) / 2))
 
 
-def distribution(chosen: Chosen, order: Order, share: float) -> None:
-    frame.section("Distribution over all samples", reading.SCORE)
-    threshold = selection.threshold(chosen.run, order, share)
+def distribution(open_run: Chosen, order: Order, share: float) -> None:
+    frame.section("Distribution over all samples", how_to_read.SCORE)
+    threshold = selection.threshold(open_run.run, order, share)
     side = "at most" if order.lowest_first else "at least"
-    figure = charts.distribution(
-        chosen.run.samples[order.column].to_numpy(dtype=float),
+    figure = base_charts.distribution(
+        open_run.run.samples[order.column].to_numpy(dtype=float),
         cut=threshold,
         high_is_suspicious=not order.lowest_first,
-        title=scores.axis_title(order, chosen.run.description["columns"]),
-        cut_label=f"{words.percent(share)}: {side} {words.number(threshold)}",
+        title=scores.axis_title(order, open_run.run.description["columns"]),
+        cut_label=f"{formats.percent(share)}: {side} {formats.number(threshold)}",
         theme=state.theme(),
         suspicion_scale=order.column == "suspicion",
     )
     frame.draw(
-        figure, alt=f"Distribution of {order.title}; shown are scores of {side} {threshold:.3g}", key="scores"
+        figure, alt=f"Distribution of {order.title}; scores of {side} {threshold:.3g} are shown", key="scores"
     )
 
 
-def images(chosen: Chosen, order: Order, share: float, filters: selection.Filters) -> None:
-    positions = selection.beyond(chosen.run, order, share, filters)
+def images(open_run: Chosen, order: Order, share: float, filters: selection.Filters) -> None:
+    positions = selection.beyond(open_run.run, order, share, filters)
     about, sizes, pages = st.columns([2, 1, 1], vertical_alignment="bottom")
     size = sizes.segmented_control(
-        "Images a page", SIZES, default=SIZES[0], required=True, key=state.PAGE_SIZE, bind="query-params"
+        "Images per page", SIZES, default=SIZES[0], required=True, key=state.PAGE_SIZE, bind="query-params"
     )
     count = max(1, -(-len(positions) // size))
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(count, key=state.PAGE, bind="query-params")
     if not len(positions):
-        about.caption("No sample passes these filters.")
-        frame.nothing("No sample passes these filters", "Choose another class, or show more of the list.")
+        about.caption("No samples match these filters.")
+        frame.nothing("No samples match these filters", "Choose another class, or show more of the list.")
         return
-    shown, kind = selection.span(number, size, len(positions)), f"{explained.noun(chosen.run)}s"
-    about.markdown(f"**{shown} {kind}** {words.escaped(filters.words)}")
+    shown, kind = selection.span(number, size, len(positions)), f"{explained.noun(open_run.run)}s"
+    about.markdown(f"**{shown} {kind}** {formats.escaped(filters.words)}")
     grid(
-        chosen,
+        open_run,
         selection.one_page(positions, number, size),
         key="outliers",
         version=f"{order.column}:{share}:{filters}:{number}:{size}",

@@ -1,4 +1,4 @@
-"""Overview: what was found in this dataset, and what should be done first?"""
+"""The Overview page: how many labels are probably wrong, where, and what to do first."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.samples import cards, explained
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import fairness as gaps
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
-from pages.ui.words import overview as findings
-from pages.ui.words import scores
+from pages.ui.words import fairness as fairness_words
+from pages.ui.words import formats, how_to_read, scores
+from pages.ui.words import overview as overview_words
 
 STRIP = 12
 
@@ -25,35 +23,35 @@ def page() -> None:
     action = frame.header(
         "Overview", "How many training labels are probably wrong, where, and what comes first?"
     )
-    chosen = state.require_run()
+    open_run = state.require_run()
     action.button(
         "Review labels in doubt",
         type="primary",
         icon=":material/checklist:",
-        on_click=frame.go,
+        on_click=frame.redirect,
         args=("review",),
     )
     answer = st.container()  # drawn last: the slider below it decides the cut
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
-    found = suspicion(chosen, left)
+    findings = suspicion(open_run, left)
     with answer:
-        st.title(found.headline, anchor=False)
-        metrics(chosen, found)
-        if found.possible:
-            st.caption(findings.hesitation(found.possible))
-        widest_gap(chosen)
+        st.title(findings.headline, anchor=False)
+        metrics(open_run, findings)
+        if findings.possible:
+            st.caption(overview_words.hesitation(findings.possible))
+        widest_gap(open_run)
     with right:
-        confusion(chosen, found)
-    strip(chosen)
-    what_next(found)
-    if (truth := cached.truth(chosen.run.id, chosen.run)) is not None:
-        how_well(chosen, truth)
-    what_was_computed(chosen)
+        confusion(open_run, findings)
+    strip(open_run)
+    what_next(findings)
+    if (truth := cached.truth(open_run.run.id, open_run.run)) is not None:
+        how_well(open_run, truth)
+    what_was_computed(open_run)
 
 
-def metrics(chosen: Chosen, found: findings.Findings) -> None:
-    """Five numbers with their intervals, or with what they are a share of."""
-    facts = findings.facts(chosen.run.description["results"], found)
+def metrics(open_run: Chosen, findings: overview_words.Findings) -> None:
+    """Five numbers, each with its interval or with what it is a share of."""
+    facts = overview_words.facts(open_run.run.description["results"], findings)
     for column, fact in zip(st.columns(5, gap="small"), facts, strict=True):
         column.metric(
             fact.title,
@@ -66,71 +64,75 @@ def metrics(chosen: Chosen, found: findings.Findings) -> None:
         )
 
 
-def widest_gap(chosen: Chosen) -> None:
-    """One line for the widest gap between groups, where the run measured any, and the way to its page."""
-    known = [aim for aim in gaps.aims(chosen.run) if aim.kind is not None]
-    if not known:
+def widest_gap(open_run: Chosen) -> None:
+    """One line for the widest gap between groups, where the run measured any, with a link to its page."""
+    aims = [aim for aim in fairness_words.aims(open_run.run) if aim.kind is not None]
+    if not aims:
         return
-    widest = max(known, key=lambda aim: aim.facts["rate"]["value"] if aim.facts["rate"]["present"] else 0.0)
+    widest = max(aims, key=lambda aim: aim.facts["rate"]["value"] if aim.facts["rate"]["present"] else 0.0)
     row = st.container(horizontal=True, vertical_alignment="center")
     row.markdown(
-        f"**Between groups of {words.escaped(widest.column)}:** {words.escaped(gaps.headline(widest))}",
+        f"**Between groups of {formats.escaped(widest.column)}:** {formats.escaped(fairness_words.headline(widest))}",
         width="content",
     )
     row.button(
-        "Who widens it?", type="tertiary", icon=":material/balance:", on_click=frame.go, args=("fairness",)
+        "Who widens it?",
+        type="tertiary",
+        icon=":material/balance:",
+        on_click=frame.redirect,
+        args=("fairness",),
     )
 
 
-def suspicion(chosen: Chosen, place: DeltaGenerator) -> findings.Findings:
+def suspicion(open_run: Chosen, place: DeltaGenerator) -> overview_words.Findings:
     """The distribution with its cut; the slider is read before anything that depends on it is drawn."""
     with place:
-        frame.section("Suspicion of all samples", reading.SUSPICION)
+        frame.section("Suspicion of all samples", how_to_read.SUSPICION)
         chart = st.container()
-        found = findings.find(chosen.run, state.cut_slider(chosen.cut))
-    figure = charts.distribution(
-        chosen.run.samples["suspicion"].to_numpy(),
-        cut=found.cut,
+        findings = overview_words.find(open_run.run, state.cut_slider(open_run.cut))
+    figure = base_charts.distribution(
+        open_run.run.samples["suspicion"].to_numpy(),
+        cut=findings.cut,
         high_is_suspicious=True,
         title="suspicion",
-        cut_label=f"cut {found.cut:.2f}: {words.count(found.flagged)} in doubt",
+        cut_label=f"cut {findings.cut:.2f}: {formats.count(findings.flagged)} in doubt",
         theme=state.theme(),
         suspicion_scale=True,
         height=340,
     )
     with chart:
-        frame.draw(figure, alt=found.headline, key="suspicion_chart")
-    return found
+        frame.draw(figure, alt=findings.headline, key="suspicion_chart")
+    return findings
 
 
-def confusion(chosen: Chosen, found: findings.Findings) -> None:
-    frame.section("Given and suggested label", reading.CONFUSION)
-    if found.pair is None:
+def confusion(open_run: Chosen, findings: overview_words.Findings) -> None:
+    frame.section("Given and suggested label", how_to_read.CONFUSION)
+    if findings.pair is None:
         st.caption("No sample reaches the cut, so there is nothing to compare.")
         return
     event = frame.draw(
-        charts.confusion(found.confusion, theme=state.theme()),
-        alt=f"Most frequent pair: {found.pair[0]} that looks like {found.pair[1]}",
-        key=f"confusion_{chosen.name}",
+        base_charts.confusion(findings.confusion, theme=state.theme()),
+        alt=f"Most frequent pair: {findings.pair[0]} that looks like {findings.pair[1]}",
+        key=f"confusion_{open_run.name}",
         on_select="rerun",
         selection_mode="points",
     )
     st.caption("Click a cell to see its samples.")
     if points := event["selection"]["points"]:
         given, suggested = points[0]["customdata"][:2]
-        frame.go("outliers", **{state.GIVEN: given, state.SUGGESTED: suggested})
+        frame.redirect("outliers", **{state.GIVEN: given, state.SUGGESTED: suggested})
         st.rerun()
 
 
-def strip(chosen: Chosen) -> None:
-    frame.section(f"The {STRIP} most suspicious {explained.noun(chosen.run)}s")
-    positions = cached.order(chosen.run.id, "suspicion", chosen.run)[:STRIP]
-    shown = cards.cards(chosen.run, chosen.name, positions, chosen.log)
+def strip(open_run: Chosen) -> None:
+    frame.section(f"The {STRIP} most suspicious {explained.noun(open_run.run)}s")
+    positions = cached.order(open_run.run.id, "suspicion", open_run.run)[:STRIP]
+    shown = cards.cards(open_run.run, open_run.name, positions, open_run.log)
     gallery(
         [Card(**{**card, "bars": []}) for card in shown],
-        key=f"strip_{chosen.name}",
-        version=chosen.run.id,
-        classes=chosen.run.classes,
+        key=f"strip_{open_run.name}",
+        version=open_run.run.id,
+        classes=open_run.run.classes,
         apply=lambda event: None,
         columns=STRIP // 2,
         label="The most suspicious samples",
@@ -139,28 +141,30 @@ def strip(chosen: Chosen) -> None:
     )
 
 
-def what_next(found: findings.Findings) -> None:
+def what_next(findings: overview_words.Findings) -> None:
     frame.section("What to do next")
-    st.markdown("\n".join(findings.next_steps(found)))
+    st.markdown("\n".join(overview_words.next_steps(findings)))
 
 
-def how_well(chosen: Chosen, truth: pd.Series) -> None:
-    """Only where the true labels are known: the demo."""
-    table = cached.detection(chosen.run.id, chosen.run)
+def how_well(open_run: Chosen, truth: pd.Series) -> None:
+    """How well each signal finds the wrong labels; only where the true labels are known."""
+    table = cached.detection(open_run.run.id, open_run.run)
     with st.container(border=True):
-        frame.section("How well did it do?", reading.DETECTION)
-        st.markdown(findings.verdict(table, int(findings.wrong(chosen.run, truth).sum()), len(truth)))
+        frame.section("How well did it do?", how_to_read.DETECTION)
+        st.markdown(
+            overview_words.verdict(table, int(overview_words.wrong(open_run.run, truth).sum()), len(truth))
+        )
         left, right = st.columns(2, gap="medium")
-        titles = {name: scores.title_of(name, chosen.run.description["columns"]) for name in table.index}
+        titles = {name: scores.title_of(name, open_run.run.description["columns"]) for name in table.index}
         with left:
             frame.draw(
-                charts.detection(table, titles, theme=state.theme()),
+                base_charts.detection(table, titles, theme=state.theme()),
                 alt="AUROC of every signal",
                 key="detection",
             )
         with right:
             st.dataframe(
-                findings.detection_rows(table, titles),
+                overview_words.detection_rows(table, titles),
                 hide_index=True,
                 row_height=28,
                 height="content",
@@ -176,7 +180,7 @@ def how_well(chosen: Chosen, truth: pd.Series) -> None:
                 },
             )
         st.caption(
-            "Shown because this dataset carries its true labels in truth.csv. No analysis reads that file."
+            "Shown because this dataset has its true labels in truth.csv. No analysis reads that file."
         )
 
 
@@ -184,14 +188,14 @@ def _share(title: str, help: str) -> ColumnConfig:
     return st.column_config.NumberColumn(title, format="%.3f", width=62, help=help)
 
 
-def what_was_computed(chosen: Chosen) -> None:
+def what_was_computed(open_run: Chosen) -> None:
     with st.expander("What was computed, and can it be trusted?", icon=":material/verified:"):
         st.markdown(
-            f"{frame.reproducibility_badge(chosen.run)} {findings.reproducibility_sentence(chosen.run)}"
+            f"{frame.reproducibility_badge(open_run.run)} {overview_words.reproducibility_sentence(open_run.run)}"
         )
-        for line in findings.provenance(chosen.run):
+        for line in overview_words.provenance(open_run.run):
             st.markdown(line)
-        columns = chosen.run.description["columns"]
+        columns = open_run.run.description["columns"]
         st.markdown(
             "\n".join(
                 f"- **{order.title}**: {scores.score_sentence(order.column, columns)}"

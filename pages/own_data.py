@@ -1,4 +1,4 @@
-"""Use my own data: from a file or a path to a running analysis, in three steps, with nothing read before."""
+"""The page "Use my own data": from a file or a path to a running analysis in three steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from influence_core.intake import uploads
 from pages.ui.bring import check_step, data_step, model_step, plan
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 TITLES = {"data": "Data", "model": "Model", "check": "Check"}
 
@@ -19,21 +19,19 @@ def page() -> None:
         "Use my own data", "Bring a dataset and a model; see what is in them before anything runs."
     )
     if not visitor.may("owner"):
-        st.info(
-            "Your role on this server is to look and decide, not to bring data. Ask the person who runs it."
-        )
+        st.info("Your role on this server does not allow bringing data. Ask the person who runs it.")
         return
     clean_up()
     try:
         upload = plan.current()
     except UploadError as error:
         frame.nothing("Not your upload", str(error))
-        st.button("Begin with other data", type="primary", on_click=plan.start_again)
+        st.button("Start with other data", type="primary", on_click=plan.start_again)
         return
     step = plan.step()
     steps(step)
     if problem := st.session_state.pop(plan.PROBLEM, None):
-        st.error(words.escaped(problem), icon=":material/error:")
+        st.error(formats.escaped(problem), icon=":material/error:")
     if step == "data" or upload is None:
         data_step.draw(upload)
     elif step == "model":
@@ -45,7 +43,7 @@ def page() -> None:
 
 
 def steps(now: str) -> None:
-    """1 Data, 2 Model, 3 Check: where one is, and the way back."""
+    """The step bar: 1 Data, 2 Model, 3 Check; every step within reach can be opened."""
     reachable = plan.reachable()
     with st.container(horizontal=True, gap="small"):
         for number, (name, title) in enumerate(TITLES.items(), 1):
@@ -85,7 +83,7 @@ def _expired(root: str, day: str) -> int:
 
 
 def clean_up() -> None:
-    """What nobody used for long is deleted, looked for at most every ten minutes."""
+    """Delete expired uploads, checked at most every ten minutes."""
     _expired(str(runs_root()), str(uploads.keep_days()))
 
 

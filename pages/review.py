@@ -1,4 +1,4 @@
-"""Review: which of the labels in doubt are wrong? One decision each, and how good the flags were so far."""
+"""The Review page: one decision for each label in doubt, with progress and the precision of the flags."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from pages.ui.samples import selection
 from pages.ui.samples.grid import deciding
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
+from pages.ui.words import formats, how_to_read
 from pages.ui.words.review import Tally, tally
 
 PAGE_SIZE = 100
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
-    "The list stays as you chose it, so that nothing jumps. This makes it from what is decided by now."
+    "The list stays fixed while you decide, so nothing jumps. This rebuilds it from the decisions so far."
 )
 
 
 def page() -> None:
     action = frame.header(
-        "Review", "Which of the labels in doubt are really wrong? Decide one sample after the other."
+        "Review", "Which labels in doubt are really wrong? Decide one sample after another."
     )
-    chosen = state.require_run()
-    action.button("Export", type="primary", icon=":material/download:", on_click=frame.go, args=("export",))
-    desk(chosen)
+    open_run = state.require_run()
+    action.button(
+        "Export", type="primary", icon=":material/download:", on_click=frame.redirect, args=("export",)
+    )
+    desk(open_run)
 
 
 @st.fragment
 @frame.framed
-def desk(chosen: Chosen) -> None:
-    """Counts, controls and images in one fragment: a decision moves the numbers at once, and nothing else."""
+def desk(open_run: Chosen) -> None:
+    """Counts, controls and images in one fragment: a decision updates the numbers at once, and nothing else."""
     counts = st.container(border=True)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     with row:
@@ -46,35 +47,35 @@ def desk(chosen: Chosen) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-        queue, wanted = settings(chosen)
-    columns = cached.columns(chosen.run.id, chosen.run)
-    current = chosen.log.current(chosen.run.id)
+        queue, wanted = settings(open_run)
+    columns = cached.columns(open_run.run.id, open_run.run)
+    current = open_run.log.current(open_run.run.id)
     decided = dict(zip(map(str, current.index), map(str, current["action"]), strict=True))
     with counts:
         progress(tally(columns["suspicion"], [decided.get(sample) for sample in columns["sample_id"]], queue))
-    positions = found(chosen, wanted) if wanted else shown(chosen, queue, show, set(decided))
+    positions = by_id(open_run, wanted) if wanted else shown(open_run, queue, show, set(decided))
     with row:
         number = turn_page(positions)
-    conflicts(chosen)
-    images(positions, number, chosen)
+    conflicts(open_run)
+    images(positions, number, open_run)
 
 
-def settings(chosen: Chosen) -> tuple[np.ndarray, str]:
-    """The queue above the cut, and the sample somebody looks for; rarely changed, so behind a button."""
+def settings(open_run: Chosen) -> tuple[np.ndarray, str]:
+    """The queue above the cut, and the id of a sample to find; rarely changed, so behind a button."""
     with st.popover("Cut and search", icon=":material/tune:", width="content"):
-        queue = selection.queue(chosen.run, state.cut_slider(chosen.cut))
+        queue = selection.queue(open_run.run, state.cut_slider(open_run.cut))
         wanted = st.text_input(
             "Find a sample",
             key=state.SAMPLE,
             bind="query-params",
             placeholder="Sample id; empty shows the queue",
         )
-        st.button("Make the list anew", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
+        st.button("Rebuild the list", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
     return queue, wanted
 
 
 def turn_page(positions: np.ndarray) -> int:
-    """Which hundred of the list is on screen."""
+    """The number of the page on screen, with its pagination."""
     pages = max(1, -(-len(positions) // PAGE_SIZE))
     number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params")
     if len(positions):
@@ -83,40 +84,40 @@ def turn_page(positions: np.ndarray) -> int:
 
 
 def progress(numbers: Tally) -> None:
-    """How far, how good, how many are left: one line over a bar."""
+    """One line over a bar: how many are decided, how precise the flags were, how many errors are left."""
     if not numbers.queue:
         st.markdown("No label reaches the cut. Lower it to look at the most suspicious ones anyway.")
         return
     bar, help_ = st.columns([5, 1], vertical_alignment="center")
     bar.progress(numbers.share_decided, text=review_sentence(numbers))
     with help_.container(horizontal_alignment="right"):
-        frame.how_to_read(reading.REVIEW)
+        frame.how_to_read(how_to_read.REVIEW)
 
 
 def review_sentence(numbers: Tally) -> str:
     """'132 of 412 decided; 91.0 % of them were real errors [85.1, 95.0]; about 9 errors left ...'."""
-    decided = f"**{words.count(numbers.decided)} of {words.count(numbers.queue)}** decided"
+    decided = f"**{formats.count(numbers.decided)} of {formats.count(numbers.queue)}** decided"
     left = (
-        f"about **{words.count(numbers.expected_left_in_queue)}** errors left in this queue, "
-        f"{words.count(numbers.expected_left)} in all"
+        f"about **{formats.count(numbers.expected_left_in_queue)}** errors left in this queue, "
+        f"{formats.count(numbers.expected_left)} in all"
     )
     if numbers.precision is None:
         return f"{decided}; {left}, expected from suspicion"
-    bracket = words.escaped(words.interval(*numbers.precision_interval))
-    return f"{decided}; **{words.percent(numbers.precision)}** of them were real errors {bracket}; {left}"
+    bracket = formats.escaped(formats.interval(*numbers.precision_interval))
+    return f"{decided}; **{formats.percent(numbers.precision)}** of them were real errors {bracket}; {left}"
 
 
-def conflicts(chosen: Chosen) -> None:
-    """Samples on which two people decided differently; deciding one again settles it."""
-    open_ones = chosen.log.conflicts(chosen.run.id)
+def conflicts(open_run: Chosen) -> None:
+    """Samples with two conflicting decisions; deciding one again settles it."""
+    open_ones = open_run.log.conflicts(open_run.run.id)
     if open_ones.empty:
         return
     samples = list(dict.fromkeys(map(str, open_ones["sample_id"])))
     with st.expander(
-        f"{words.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
+        f"{formats.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
     ):
         st.markdown(
-            "Two decisions met on the same sample. The first one counts until someone decides it again here."
+            "Two decisions about the same sample conflict. The first one counts until someone decides again here."
         )
         st.dataframe(
             open_ones[
@@ -136,51 +137,51 @@ def conflicts(chosen: Chosen) -> None:
                 "action": "Counts",
                 "label_after": "Label",
                 "reviewer": "By",
-                "other_action": "Came later",
-                "other_label_after": "Its label",
-                "other_reviewer": "Its reviewer",
+                "other_action": "Later decision",
+                "other_label_after": "Later label",
+                "other_reviewer": "Later by",
             },
         )
-        rows = cached.columns(chosen.run.id, chosen.run)["position"]
+        rows = cached.columns(open_run.run.id, open_run.run)["position"]
         positions = np.array([rows[sample] for sample in samples if sample in rows], dtype=int)
         deciding(
-            chosen, positions, key="conflicts", version=str(positions.tolist()), view="grid", label=LABEL
+            open_run, positions, key="conflicts", version=str(positions.tolist()), view="grid", label=LABEL
         )
 
 
-def found(chosen: Chosen, wanted: str) -> np.ndarray:
-    """The one sample somebody asked for, by its id."""
-    at = cached.columns(chosen.run.id, chosen.run)["position"].get(wanted.strip())
-    return np.array([] if at is None else [at], dtype=int)
+def by_id(open_run: Chosen, wanted: str) -> np.ndarray:
+    """Row position of the sample with this id; empty when there is none."""
+    row = cached.columns(open_run.run.id, open_run.run)["position"].get(wanted.strip())
+    return np.array([] if row is None else [row], dtype=int)
 
 
-def shown(chosen: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
-    """The part of the queue to show, frozen when it was chosen: a decision must not make the next image jump.
+def shown(open_run: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
+    """The part of the queue to show, frozen when the list was made: a decision must not make the next image jump.
 
-    Undecided therefore means "undecided when this list was made"; the button makes it anew.
+    "Undecided" therefore means undecided when the list was made; the button rebuilds it.
     """
-    ids = cached.columns(chosen.run.id, chosen.run)["sample_id"]
-    about = (chosen.run.id, len(queue), show)
+    ids = cached.columns(open_run.run.id, open_run.run)["sample_id"]
+    about = (open_run.run.id, len(queue), show)
     frozen = st.session_state.get(state.FROZEN)
     if frozen is None or frozen[0] != about:
         keep = {
             UNDECIDED: lambda sample: sample not in decided,
             DECIDED: lambda sample: sample in decided,
         }.get(show)
-        frozen = (about, queue if keep is None else queue[[keep(ids[at]) for at in queue]])
+        frozen = (about, queue if keep is None else queue[[keep(ids[row]) for row in queue]])
         st.session_state[state.FROZEN] = frozen
     return frozen[1]
 
 
-def images(positions: np.ndarray, number: int, chosen: Chosen) -> None:
+def images(positions: np.ndarray, number: int, open_run: Chosen) -> None:
     if not len(positions):
         frame.nothing(
-            "Nothing to show here", "Choose All to see the whole queue, or lower the cut to look further."
+            "Nothing to show here", "Select All to see the whole queue, or lower the cut to see more."
         )
         return
     visible = selection.one_page(positions, number, PAGE_SIZE)
     version = f"{number}:{hash(tuple(visible.tolist()))}"
-    deciding(chosen, visible, key="review", version=version, view="card", label=LABEL)
+    deciding(open_run, visible, key="review", version=version, view="card", label=LABEL)
 
 
 def refresh() -> None:

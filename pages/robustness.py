@@ -1,4 +1,4 @@
-"""Robustness: how much must an input change before the model errs, and which training samples make it so?"""
+"""The Robustness page: accuracy under attack, and the training samples that make the model fragile."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs.submission import JobSpec
 from influence_core.runs.run import Run
 from pages.ui.charts import robustness as robustness_charts
-from pages.ui.charts import trade_off as trade_off_chart
+from pages.ui.charts import trade_off as trade_off_charts
 from pages.ui.components.gallery import gallery
-from pages.ui.samples import attacked_inputs as pixels
-from pages.ui.samples import cards, explained, writing
+from pages.ui.samples import attacked_inputs, cards, explained, writing
 from pages.ui.shell import cached, frame, more_work, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
-from pages.ui.words import robustness as fragility
-from pages.ui.words import scores
+from pages.ui.words import formats, how_to_read, scores
+from pages.ui.words import robustness as robustness_words
 
 PROBLEM = "_robustness_problem"
 SHOWN, WORST = 8, 24
@@ -32,31 +29,31 @@ def page() -> None:
         "Robustness",
         "How much must an input change before the model errs, and which training samples make it so?",
     )
-    chosen = state.require_run()
-    facts = chosen.run.description.get("robustness")
+    open_run = state.require_run()
+    facts = open_run.run.description.get("robustness")
     if facts is None:
-        not_measured(chosen)
+        not_measured(open_run)
         return
-    st.title(fragility.headline(facts), anchor=False)
+    st.title(robustness_words.headline(facts), anchor=False)
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")
     )
     with left:
-        frame.section("Accuracy under attack", reading.ATTACK)
+        frame.section("Accuracy under attack", how_to_read.ATTACK)
         figure = robustness_charts.accuracy_curve(facts, theme=state.theme())
-        frame.draw(figure, alt=fragility.headline(facts), key="curve")
+        frame.draw(figure, alt=robustness_words.headline(facts), key="curve")
         st.caption(
-            f"Measured on {words.count(facts['samples'])} validation samples; bands are 95 % intervals."
+            f"Measured on {formats.count(facts['samples'])} validation samples; bands are 95 % intervals."
         )
     with right:
         frame.section("Accuracy under natural changes")
         figure = robustness_charts.corruptions(facts, theme=state.theme())
         frame.draw(figure, alt="Accuracy under noise and other natural changes", key="corruptions")
         st.caption("One middle severity each; bars are 95 % intervals.")
-    if (examples := read_examples(chosen.run)) is not None and len(examples):
-        adversarial(chosen.run, examples, facts)
-    fragile(chosen)
+    if (examples := read_examples(open_run.run)) is not None and len(examples):
+        adversarial(open_run.run, examples, facts)
+    fragile(open_run)
 
 
 def metrics(facts: dict[str, Any]) -> None:
@@ -65,15 +62,15 @@ def metrics(facts: dict[str, Any]) -> None:
     worst = min(natural, key=lambda name: natural[name]["value"])
     shown = (
         ("Clean accuracy", facts["clean"]),
-        ("Under PGD", fragility.at_usual(facts, "pgd")),
-        ("Under FGSM", fragility.at_usual(facts, "fgsm")),
+        ("Under PGD", robustness_words.at_usual(facts, "pgd")),
+        ("Under FGSM", robustness_words.at_usual(facts, "fgsm")),
         (f"Worst natural change: {worst if worst != 'jpeg' else 'JPEG'}", natural[worst]),
     )
     for column, (title, share) in zip(st.columns(4, gap="small"), shown, strict=True):
         column.metric(
             title,
-            words.percent(share["value"]),
-            words.interval(share["low"], share["high"]),
+            formats.percent(share["value"]),
+            formats.interval(share["low"], share["high"]),
             delta_color="off",
             delta_arrow="off",
             border=True,
@@ -83,9 +80,9 @@ def metrics(facts: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------------------------- not measured
 
 
-def not_measured(chosen: Chosen) -> None:
-    """What to do when the run did not look: the same analysis once more, as a job, or the call that does it."""
-    spec = more_work.spec_with_robustness(chosen.run)
+def not_measured(open_run: Chosen) -> None:
+    """Offer the same analysis with robustness as a job, or name the call that measures it."""
+    spec = more_work.spec_with_robustness(open_run.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
         st.subheader("This run did not measure robustness", anchor=False, text_alignment="center")
@@ -97,8 +94,8 @@ def not_measured(chosen: Chosen) -> None:
             )
         else:
             st.markdown(
-                ":gray[The same analysis once more, with attacks on the validation samples. It takes about twice as "
-                "long and makes a new run; this one stays.]",
+                ":gray[The same analysis again, with attacks on the validation samples. It takes longer and makes a "
+                "new run; this one is kept.]",
                 text_alignment="center",
             )
             st.button(
@@ -115,7 +112,7 @@ def not_measured(chosen: Chosen) -> None:
 
 
 def measure(spec: JobSpec) -> None:
-    """Start the job and watch it here."""
+    """Start the job and open its run, so that this page shows its progress."""
     try:
         state.open_run_named(more_work.analyse(spec))
     except InfluenceError as error:
@@ -126,97 +123,104 @@ def measure(spec: JobSpec) -> None:
 
 
 def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
-    """Originals, what the attack made of them, and the change, amplified."""
+    """Original inputs, their attacked versions, and the amplified change."""
     with st.container(border=True):
-        frame.section("Changes nobody sees, and what they do")
+        frame.section("Small changes and their effect")
         if examples.original.ndim != 4:
-            st.dataframe(pixels.moved_features(run, examples), hide_index=True)
+            st.dataframe(attacked_inputs.moved_features(run, examples), hide_index=True)
             return
         st.caption("Top: the original. Middle: attacked. Bottom: the change, amplified (grey = none).")
-        for column, at in zip(st.columns(SHOWN, gap="small"), range(min(SHOWN, len(examples))), strict=False):
-            before, after = run.classes[examples.before[at]], run.classes[examples.after[at]]
-            original, attacked = examples.original[at], examples.attacked[at]
-            times = pixels.amplification(original, attacked)
-            column.image(pixels.shown(original), alt=f"Original, recognised as {before}", width="stretch")
-            column.image(pixels.shown(attacked), alt=f"Attacked, taken for {after}", width="stretch")
+        for column, row in zip(
+            st.columns(SHOWN, gap="small"), range(min(SHOWN, len(examples))), strict=False
+        ):
+            before, after = run.classes[examples.before[row]], run.classes[examples.after[row]]
+            original, attacked = examples.original[row], examples.attacked[row]
+            times = attacked_inputs.amplification(original, attacked)
             column.image(
-                pixels.shown(pixels.change(original, attacked, times)), alt="The change", width="stretch"
+                attacked_inputs.shown(original), alt=f"Original, recognised as {before}", width="stretch"
+            )
+            column.image(attacked_inputs.shown(attacked), alt=f"Attacked, taken for {after}", width="stretch")
+            column.image(
+                attacked_inputs.shown(attacked_inputs.change(original, attacked, times)),
+                alt="The change",
+                width="stretch",
             )
             column.caption(
-                f"{words.escaped(before)} → **{words.escaped(after)}**  \n"
-                f"{fragility.strength_words(facts, float(examples.strength[at]))}, change {times:.0f} times"
+                f"{formats.escaped(before)} → **{formats.escaped(after)}**  \n"
+                f"{robustness_words.strength_words(facts, float(examples.strength[row]))}, "
+                f"change amplified {times:.0f} times"
             )
 
 
 # ---------------------------------------------------------------------------------------------- who makes it fragile
 
 
-def fragile(chosen: Chosen) -> None:
-    names = fragility.columns(chosen.run)
+def fragile(open_run: Chosen) -> None:
+    names = robustness_words.columns(open_run.run)
     if not names:
         return
-    known = chosen.run.description["columns"]
+    columns = open_run.run.description["columns"]
     column = names[0]
     if len(names) > 1:
         column = st.selectbox(
             "Objective",
             names,
-            format_func=lambda name: scores.title_of(name, known),
+            format_func=lambda name: scores.title_of(name, columns),
             key=state.ROBUST,
             bind="query-params",
             width=420,
         )
-    values = chosen.run.samples[column].to_numpy(dtype=float)
+    values = open_run.run.samples[column].to_numpy(dtype=float)
     frame.section(
-        f"The training {explained.noun(chosen.run)}s that make the model most fragile", reading.FRAGILE
+        f"The training {explained.noun(open_run.run)}s that make the model most fragile", how_to_read.FRAGILE
     )
-    st.caption(scores.score_sentence(column, known))
-    rows = fragility.worst(chosen.run, column, WORST)
+    st.caption(scores.score_sentence(column, columns))
+    rows = robustness_words.worst(open_run.run, column, WORST)
     if not len(rows):
         frame.nothing(
             "No training sample makes the model fragile", "Every influence on robustness is positive."
         )
     else:
-        grid(chosen, rows, values, column)
-    if "influence_utility" in chosen.run.samples.columns:
-        same(chosen, values, column)
+        grid(open_run, rows, values, column)
+    if "influence_utility" in open_run.run.samples.columns:
+        same(open_run, values, column)
 
 
 @st.fragment
 @frame.framed
-def grid(chosen: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> None:
-    plain = cards.cards(chosen.run, chosen.name, rows, chosen.log)
-    table = chosen.run.samples.iloc[rows].assign(influence=values[rows])
+def grid(open_run: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> None:
+    plain = cards.cards(open_run.run, open_run.name, rows, open_run.log)
+    table = open_run.run.samples.iloc[rows].assign(influence=values[rows])
     gallery(
         explained.with_scores(plain, table, float(np.abs(values[rows]).max())),
-        key=f"fragile_{chosen.name}",
-        version=f"{chosen.run.id}:{column}",
-        classes=chosen.run.classes,
-        apply=writing.writer(chosen),
+        key=f"fragile_{open_run.name}",
+        version=f"{open_run.run.id}:{column}",
+        classes=open_run.run.classes,
+        apply=writing.writer(open_run),
         label="Images that make the model fragile",
         autofocus=False,
     )
 
 
-def same(chosen: Chosen, robust: np.ndarray, column: str) -> None:
-    """Are they the ones that hurt accuracy?"""
+def same(open_run: Chosen, robust: np.ndarray, column: str) -> None:
+    """Whether the fragile samples are those that hurt accuracy: a chart and sentences."""
     with st.container(border=True):
-        frame.section(f"Are they the {explained.noun(chosen.run)}s that hurt accuracy?")
+        frame.section(f"Are they the {explained.noun(open_run.run)}s that hurt accuracy?")
         left, right = st.columns([3, 2], gap="medium")
-        utility = chosen.run.samples["influence_utility"].to_numpy(dtype=float)
-        found = cached.relation(chosen.run.id, column, chosen.run)
+        utility = open_run.run.samples["influence_utility"].to_numpy(dtype=float)
+        relation = cached.relation(open_run.run.id, column, open_run.run)
         with left:
-            figure = trade_off_chart.trade_off(
+            figure = trade_off_charts.trade_off(
                 utility,
                 robust,
-                quarters=fragility.QUARTERS,
+                quarters=robustness_words.QUARTERS,
                 axis="fragile  |  influence on robustness  |  robust",
                 name="robustness",
                 theme=state.theme(),
             )
             frame.draw(figure, alt="Influence on validation loss and on robustness", key="trade_off")
         with right:
-            for sentence in fragility.relation_sentences(found):
+            for sentence in robustness_words.relation_sentences(relation):
                 st.markdown(sentence)
 
 

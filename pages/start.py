@@ -1,4 +1,4 @@
-"""Start: what does this do, and with which data? The demo, your own data, or an earlier run."""
+"""The Start page: what the app does, the demos, your own data, and earlier runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from influence_core.run_files.listing import RunSummary
 from pages.ui.reports import story
 from pages.ui.shell import frame, job_panel, more_work, places, state
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
@@ -51,7 +51,7 @@ def chapters() -> None:
 
 
 def demo_buttons(place, summaries: list[RunSummary]) -> None:
-    """One primary button: run the demo, or open it when it is there (then running it again stands beside)."""
+    """One primary button: run the demo, or open it when it exists, with a second button to run it again."""
     demo = [
         summary for summary in summaries if summary.dataset == DEMO_NAME or summary.name.startswith(DEMO_NAME)
     ]
@@ -71,7 +71,7 @@ def demo_buttons(place, summaries: list[RunSummary]) -> None:
 
 
 def run_demo() -> None:
-    """A second click, or a second tab, opens the demo that is already at work instead of starting another."""
+    """Start the demo; a second click or a second tab opens the running one instead."""
     busy = next((s for s in state.summaries() if s.name.startswith(DEMO_NAME) and _active(s.name)), None)
     if busy is not None:
         open_run(busy.name)
@@ -80,16 +80,16 @@ def run_demo() -> None:
 
 
 def fairness_demo() -> None:
-    """Open the newest run of Adult that is finished or at work, else start one."""
-    known = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
-    ready = next((s for s in known if s.state == "finished" or _active(s.name)), None)
+    """Open the newest run of Adult that is finished or running, else start one."""
+    runs = [s for s in state.summaries() if s.name.startswith(FAIRNESS_NAME)]
+    ready = next((s for s in runs if s.state == "finished" or _active(s.name)), None)
     if ready is None:
         path = str(places.FAIRNESS_DEMO)
         settings = {"objectives": FAIRNESS_OBJECTIVES}
         submit(JobSpec(dataset=path, model=path, name=FAIRNESS_NAME, settings=settings))
         return
     state.open_run_named(ready.name)
-    frame.go("fairness" if ready.state == "finished" else "overview")
+    frame.redirect("fairness" if ready.state == "finished" else "overview")
 
 
 def _active(name: str) -> bool:
@@ -98,11 +98,11 @@ def _active(name: str) -> bool:
 
 def open_run(name: str) -> None:
     state.open_run_named(name)
-    frame.go("overview")
+    frame.redirect("overview")
 
 
 def submit(spec: JobSpec) -> None:
-    """Start the work and go where it can be watched; what cannot start says so on this page."""
+    """Start an analysis and open its run; a refusal is shown on this page."""
     try:
         name = more_work.analyse(spec)
     except InfluenceError as error:
@@ -118,19 +118,19 @@ def earlier(summaries: list[RunSummary]) -> None:
     with st.container(border=True):
         frame.section("Earlier runs")
         if not summaries:
-            st.caption("None yet. The demo takes less than a minute; your own data stands beside.")
+            st.caption("None yet. Start with the demo or with your own data.")
         for summary in summaries[:20]:
             line(summary)
         if len(summaries) > 20:
-            st.caption(f"and {words.count(len(summaries) - 20)} more in the run selector at the left")
+            st.caption(f"and {formats.count(len(summaries) - 20)} more in the run selector at the left")
 
 
 def line(summary: RunSummary) -> None:
-    """One run: name, state, facts, and the one thing to do with it."""
+    """One run: name, state, facts, and its one action."""
     now = summary.state if summary.state == "damaged" else jobs.status(runs_root() / summary.name).state
     name, button = st.columns([4, 1], vertical_alignment="center")
     name.markdown(
-        f"**{words.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
+        f"**{formats.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
     )
     key = f"run_{summary.name}"
     if now in ("cancelled", "interrupted", "failed"):
@@ -141,14 +141,14 @@ def line(summary: RunSummary) -> None:
 
 def facts(summary: RunSummary) -> str:
     if summary.problem:
-        return words.escaped(summary.problem)
-    found = f"{words.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
-    size = words.plural(summary.n, "sample") if summary.n else ""
+        return formats.escaped(summary.problem)
+    flagged = f"{formats.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
+    size = formats.plural(summary.n, "sample") if summary.n else ""
     parts = (
-        words.escaped(summary.model),
+        formats.escaped(summary.model),
         size,
-        found,
-        words.moment(summary.created),
+        flagged,
+        formats.moment(summary.created),
     )
     return " · ".join(part for part in parts if part)
 
@@ -170,12 +170,12 @@ def own_data() -> None:
         frame.section("Use my own data")
         st.markdown(
             ":gray[Pictures in a zip, a folder on this server, a Parquet, CSV or NumPy file; with a trained model or "
-            "without. Three steps, and you see what is in it before anything runs.]"
+            "without. Three steps; you see what the data contain before anything runs.]"
         )
         st.button(
             "Use my own data",
             icon=":material/upload_file:",
-            on_click=frame.go,
+            on_click=frame.redirect,
             args=("own_data",),
             width="stretch",
         )
@@ -185,7 +185,7 @@ def second_demo() -> None:
     with st.container(border=True):
         frame.section("A second demo: fairness")
         st.markdown(
-            ':gray[10,000 rows of a census: which of them make a model say ">50K" less often of women?]'
+            ':gray[10,000 rows of a census: which of them make a model predict ">50K" less often for women?]'
         )
         st.button(
             "Explore the fairness demo",

@@ -1,4 +1,4 @@
-"""Verify: does the repair make the model better, for whom, and was that predicted?"""
+"""The Verify page: what a repair does to the model, for whom, and whether that was predicted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pages.ui.repairs import what_if
 from pages.ui.reports import downloads
 from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
 GROUPS = "Groups of samples that are left out, one training each, to see whether predictions come true."
@@ -29,26 +29,26 @@ def page() -> None:
     action = frame.header(
         "Verify", "Does the repair make the model better, for whom, and was that predicted?"
     )
-    chosen = state.require_run()
-    found = list_verifications(chosen.run)
-    running(chosen)
-    if found:
-        result(chosen, selected(found))
+    open_run = state.require_run()
+    verifications = list_verifications(open_run.run)
+    running(open_run)
+    if verifications:
+        result(open_run, selected(verifications))
     else:
         st.title("Nothing has been verified yet.", anchor=False)
         st.markdown(
-            ":gray[Choose a repair below. The model is trained again with it and without, several times, beside a "
-            "random repair of the same size; test samples are looked at once.]"
+            ":gray[Choose a repair below. The model is retrained with and without it, several times, and compared with "
+            "a random repair of the same size. Test samples are used only once.]"
         )
-    plan(chosen, action)
-    if len(found) > 1:
+    plan(open_run, action)
+    if len(verifications) > 1:
         frame.section("All verified repairs of this run")
-        st.dataframe(verify_words.comparison(found), hide_index=True, width="stretch")
+        st.dataframe(verify_words.comparison(verifications), hide_index=True, width="stretch")
 
 
-def running(chosen: Chosen) -> None:
-    """Jobs of this run that are at work, waiting, or were stopped before their first result."""
-    for path in sorted((chosen.run.path / FOLDER).glob("*/job.json"), key=lambda p: p.stat().st_mtime):
+def running(open_run: Chosen) -> None:
+    """Jobs of this run that are running, waiting, or stopped before their first result."""
+    for path in sorted((open_run.run.path / FOLDER).glob("*/job.json"), key=lambda p: p.stat().st_mtime):
         folder = path.parent
         state_ = status(folder)
         if state_.active or (state_.resumable and not (folder / RESULT).exists()):
@@ -56,86 +56,88 @@ def running(chosen: Chosen) -> None:
                 job_panel.panel(folder, key=f"verify_{folder.name}", title=repair_jobs.title_of(folder))
 
 
-def selected(found: list[Verification]) -> Verification:
-    """The newest, or the one that was chosen in the address bar."""
-    if len(found) == 1:
-        return found[0]
-    names = {f"{each.folder.name}: {each.name}": each for each in found}
-    chosen = st.selectbox("Verification", list(names), key=state.VERIFIED, bind="query-params")
-    return names[chosen]
+def selected(verifications: list[Verification]) -> Verification:
+    """The newest verification, or the one in the address bar."""
+    if len(verifications) == 1:
+        return verifications[0]
+    names = {
+        f"{verification.folder.name}: {verification.name}": verification for verification in verifications
+    }
+    choice = st.selectbox("Verification", list(names), key=state.VERIFIED, bind="query-params")
+    return names[choice]
 
 
-def result(chosen: Chosen, found: Verification) -> None:
-    """The sentence, who gains and pays, the table, predictions beside measurements, the next step."""
-    st.title(words.escaped(found.sentence()), anchor=False)
-    if (control := verify_words.control_sentence(found)) is not None:
-        st.markdown(f":gray[{words.escaped(control)}]")
-    if found.content["judged_by"] != "test":
+def result(open_run: Chosen, verification: Verification) -> None:
+    """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
+    st.title(formats.escaped(verification.sentence()), anchor=False)
+    if (control := verify_words.control_sentence(verification)) is not None:
+        st.markdown(f":gray[{formats.escaped(control)}]")
+    if verification.content["judged_by"] != "test":
         st.warning(
-            "There is no test split, so this was judged on the validation samples, which also decided what was "
-            "suspicious: the result is too good. Give the dataset a test split.",
+            "There is no test split, so this was judged on the validation samples, which also went into suspicion: the "
+            "result is too optimistic. Add a test split to the dataset.",
             icon=":material/warning:",
         )
     left, right = (c.container(border=True, height="stretch") for c in st.columns(2, gap="medium"))
     with left:
         frame.section("Before and after", verify_words.DUMBBELL)
         frame.draw(
-            verify_charts.dumbbell(found, theme=state.theme()),
-            alt=found.sentence(),
-            key=f"dumbbell_{found.folder.name}",
+            verify_charts.dumbbell(verification, theme=state.theme()),
+            alt=verification.sentence(),
+            key=f"dumbbell_{verification.folder.name}",
         )
     with right:
-        agreement(found)
+        agreement(verification)
     with st.expander("Every number", icon=":material/table:"):
-        st.dataframe(verify_words.arms_table(found), hide_index=True, width="stretch")
-        st.dataframe(verify_words.metrics_table(found), hide_index=True, width="stretch")
-        st.caption(method(found))
+        st.dataframe(verify_words.arms_table(verification), hide_index=True, width="stretch")
+        st.dataframe(verify_words.metrics_table(verification), hide_index=True, width="stretch")
+        st.caption(method(verification))
     frame.section("What to do next")
-    st.markdown(words.escaped(verify_words.next_step(found)))
-    offers(chosen, found)
+    st.markdown(formats.escaped(verify_words.next_step(verification)))
+    offers(open_run, verification)
 
 
-def agreement(found: Verification) -> None:
-    """Predicted beside measured, shown also when it is bad."""
+def agreement(verification: Verification) -> None:
+    """Predictions and measurements, shown even where they disagree."""
     frame.section("Predicted and measured", verify_words.FIDELITY)
-    if not found.finished:
-        st.caption("The groups of samples are still being trained; the points appear when they are done.")
+    if not verification.finished:
+        st.caption("The groups of samples are still being trained; the points appear when that is done.")
         st.skeleton(height=420)
         return
-    st.caption(words.escaped(verify_words.fidelity_sentence(found)))
-    if found.content["points"]:
+    st.caption(formats.escaped(verify_words.fidelity_sentence(verification)))
+    if verification.content["points"]:
         frame.draw(
-            verify_charts.fidelity(found, theme=state.theme()),
-            alt=verify_words.fidelity_sentence(found),
-            key=f"fidelity_{found.folder.name}",
+            verify_charts.fidelity(verification, theme=state.theme()),
+            alt=verify_words.fidelity_sentence(verification),
+            key=f"fidelity_{verification.folder.name}",
         )
 
 
-def method(found: Verification) -> str:
+def method(verification: Verification) -> str:
     """How it was measured, in one line."""
-    recipe, content = found.content["recipe"], found.content
+    recipe, content = verification.content["recipe"], verification.content
     return (
         f"{content['seeds']} paired seeds, {recipe['epochs']} epochs of {recipe['optimizer']}, starting from "
         f"{'new' if recipe['start'] == 'scratch' else 'the given'} weights, last epoch; "
-        f"{words.count(content['judged_samples'])} {content['judged_by']} samples, touched once; robust accuracy under "
+        f"{formats.count(content['judged_samples'])} {content['judged_by']} samples, used once; robust accuracy under "
         f"a fresh attack of {content['epsilon']} on every model. Data {content['repair']['parent'][:8]} became "
         f"{content['repair']['fingerprint'][:8]}."
     )
 
 
-def offers(chosen: Chosen, found: Verification) -> None:
+def offers(open_run: Chosen, verification: Verification) -> None:
     """The verified model, the repaired data, the report."""
     row = st.container(horizontal=True, gap="small")
-    weights, name = found.model_folder() / "model.safetensors", f"{chosen.name}-repaired"
+    weights, name = verification.model_folder() / "model.safetensors", f"{open_run.name}-repaired"
     if weights.exists():
         offer(
             row, "Verified model (safetensors)", f"{name}.safetensors", downloads.BINARY, weights.read_bytes
         )
-    make = partial(downloads.repaired, chosen.run, found)
+    make = partial(downloads.repaired, open_run.run, verification)
     offer(row, "Repaired dataset (Parquet)", f"{name}.parquet", downloads.PARQUET, make)
-    make = partial(downloads.report, chosen.run, chosen.log)
-    offer(row, "Report (HTML)", f"{chosen.name}-report.html", "text/html", make)
-    row.button("Review what is left", icon=":material/checklist:", on_click=frame.go, args=("review",))
+    make = partial(downloads.report, open_run.run, open_run.log)
+    offer(row, "Report (HTML)", f"{open_run.name}-report.html", "text/html", make)
+    row.button("Review what is left", icon=":material/checklist:", on_click=frame.redirect, args=("review",))
 
 
 def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], bytes]) -> None:
@@ -150,14 +152,14 @@ def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], b
     )
 
 
-def plan(chosen: Chosen, action) -> None:
+def plan(open_run: Chosen, action) -> None:
     """The what-if bar with its prediction and guard, the recipe, and the button that starts it."""
     frame.section("What if")
     with st.container(border=True):
-        repair = what_if.choose(chosen)
+        repair = what_if.choose(open_run)
         st.markdown(what_if.summary(repair))
-        what_if.prediction(chosen, repair)
-        settings(chosen)
+        what_if.prediction(open_run, repair)
+        settings(open_run)
     if problem := st.session_state.pop(what_if.PROBLEM, None):
         st.error(problem, icon=":material/error:")
     action.button(
@@ -167,19 +169,24 @@ def plan(chosen: Chosen, action) -> None:
         key="verify",
         disabled=not len(repair),
         on_click=start,
-        args=(chosen, repair),
-        help="Trains with the chosen repair and without; runs in the background and survives a reload.",
+        args=(open_run, repair),
+        help="Trains with and without the chosen repair. Runs in the background, also after a reload.",
     )
 
 
-def settings(chosen: Chosen) -> None:
-    """The recipe, editable, and how thorough to be; `asked` reads it."""
-    proposed = proposal(chosen)
-    with st.expander("Recipe of the training", icon=":material/tune:"):
+def settings(open_run: Chosen) -> None:
+    """The form for recipe, seeds and groups; `requested` reads it."""
+    proposed = proposal(open_run)
+    with st.expander("Training recipe", icon=":material/tune:"):
         first, second, third, fourth = st.columns(4, gap="small")
         first.number_input("Seeds", 1, 20, 5, key="verify_seeds")
         second.number_input(
-            "Groups to remove", 0, 12, 8, key="verify_groups", help="For predicted beside measured."
+            "Groups to remove",
+            0,
+            12,
+            8,
+            key="verify_groups",
+            help="Each is left out of one training, to compare with the prediction.",
         )
         third.number_input("Epochs", 1, 200, proposed.epochs, key="verify_epochs")
         highest = proposed.learning_rate
@@ -192,15 +199,17 @@ def settings(chosen: Chosen) -> None:
         third.checkbox("Mirror and shift", key="verify_augment")
 
 
-def proposal(chosen: Chosen) -> Recipe:
-    facts = chosen.run.description["inputs"]
+def proposal(open_run: Chosen) -> Recipe:
+    facts = open_run.run.description["inputs"]
     return suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
 
 
-def asked(chosen: Chosen) -> tuple[Recipe, int, int]:
-    """The recipe, seeds and groups as they stand in the form now: a number typed a moment before the click counts,
-    also when the page has not been drawn with it yet."""
-    form, proposed = st.session_state, proposal(chosen)
+def requested(open_run: Chosen) -> tuple[Recipe, int, int]:
+    """The recipe, seeds and groups now in the form.
+
+    A number typed just before the click counts, even if the page was not yet redrawn with it.
+    """
+    form, proposed = st.session_state, proposal(open_run)
     recipe = replace(
         proposed,
         epochs=int(form["verify_epochs"]),
@@ -212,12 +221,12 @@ def asked(chosen: Chosen) -> tuple[Recipe, int, int]:
     return recipe, int(form["verify_seeds"]), int(form["verify_groups"])
 
 
-def start(chosen: Chosen, repair: Repair) -> None:
-    """A callback: what cannot be trained on is said before any time is spent."""
+def start(open_run: Chosen, repair: Repair) -> None:
+    """Start a verification; what cannot be trained on is refused before any time is spent."""
     try:
-        recipe, seeds, groups = asked(chosen)
+        recipe, seeds, groups = requested(open_run)
         more_work.verify(
-            chosen.run,
+            open_run.run,
             repair,
             recipe=recipe.to_json(),
             seeds=seeds,

@@ -1,4 +1,4 @@
-"""Which page is open, of which run, for whom? The frame of every page: menu, run, reviewer, job at work."""
+"""The script of the app: the frame of every page, with menu, run, reviewer and running job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from influence_core.run_files.listing import RunSummary
 from pages.ui.components import outbox
 from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -29,13 +29,13 @@ def main() -> None:
     if not visitor.admit():
         st.stop()
     page = st.navigation(_pages(), expanded=True)
-    frame.follow()
-    frame.here(page.url_path)
+    frame.apply_redirect()
+    frame.note_page(page.url_path)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
         _sidebar(summaries, page.title)
-        outbox.courier(page.url_path)  # brings decisions still on their way when another page was opened
+        outbox.courier(page.url_path)  # delivers decisions that were still waiting when the page changed
     with st.container(horizontal_alignment="center"), st.container(width=frame.CONTENT_WIDTH):
         _framed(page)
 
@@ -100,7 +100,7 @@ def _pages() -> dict[str, list]:
                 "verify",
                 "Verify",
                 "science",
-                "Retrain with the repair and without; predicted beside measured.",
+                "Retrain with and without the repair; compare prediction and measurement.",
             ),
             page(
                 "export",
@@ -113,23 +113,23 @@ def _pages() -> dict[str, list]:
 
 
 def _sidebar(summaries: list[RunSummary], page: str) -> None:
-    chosen = state.choose_run(summaries)
-    about = next((summary for summary in summaries if summary.name == chosen), None)
-    if about is not None:
-        st.caption(_about(about))
+    name = state.choose_run(summaries)
+    open_summary = next((summary for summary in summaries if summary.name == name), None)
+    if open_summary is not None:
+        st.caption(_about(open_summary))
     reviewer.ask()
     visitor.recognise()
     _job_banner(summaries, page)
 
 
 def _about(summary: RunSummary) -> str:
-    size = words.plural(summary.n, "sample") if summary.n else ""
-    facts = " · ".join(fact for fact in (words.escaped(summary.dataset), size) if fact)
-    return f"{facts}  \n{words.moment(summary.created)}"
+    size = formats.plural(summary.n, "sample") if summary.n else ""
+    facts = " · ".join(fact for fact in (formats.escaped(summary.dataset), size) if fact)
+    return f"{facts}  \n{formats.moment(summary.created)}"
 
 
 def _job_banner(summaries: list[RunSummary], page: str) -> None:
-    """The job at work or in line, wherever the person is; the pages of that very run show it themselves."""
+    """The running or waiting job, on every page except those of its own run, which show it themselves."""
     waiting = [runs_root() / summary.name for summary in summaries if summary.state in ("queued", "running")]
     busy = next((folder for folder in waiting if jobs.status(folder).active), None)
     if busy is None or (busy.name == state.run_name() and page != "Start"):
@@ -140,7 +140,7 @@ def _job_banner(summaries: list[RunSummary], page: str) -> None:
 
 
 def _repair_banner(summaries: list[RunSummary], page: str) -> None:
-    """A verification or prediction at work on a run this person sees; the Verify page of that run shows it itself."""
+    """A running verification or prediction of any visible run; the Verify page of that run shows it itself."""
     for summary in summaries:
         if summary.name == state.run_name() and page == "Verify":
             continue
@@ -152,7 +152,7 @@ def _repair_banner(summaries: list[RunSummary], page: str) -> None:
 
 
 def _framed(page) -> None:
-    """Every expected error of a page is a sentence; everything else is a fault of ours and must surface."""
+    """Run a page and show an expected error as a sentence; any other is a bug and must surface."""
     try:
         page.run()
     except InfluenceError as error:

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import child_question as asking
-from pages.ui.bring.child_question import Asked
+from pages.ui.bring import child_question
+from pages.ui.bring.child_question import ChildQuestion
 from pages.ui.shell import places
 from tests.app.conftest import MAIN
 
@@ -63,14 +63,14 @@ TRIAL = {"accuracy": 0.93, "low": 0.9, "high": 0.95, "samples": 110, "chance": 0
 
 
 @contextmanager
-def nobody_left_behind(monkeypatch) -> Iterator[list[Asked]]:
+def nobody_left_behind(monkeypatch) -> Iterator[list[ChildQuestion]]:
     """Every child a page has asked is ended after the test; a browser that leaves lets it finish."""
-    asked, ask = [], asking.ask
-    monkeypatch.setattr(asking, "ask", lambda *given: asked.append(ask(*given)) or asked[-1])
+    asked, ask = [], child_question.ask
+    monkeypatch.setattr(child_question, "ask", lambda *given: asked.append(ask(*given)) or asked[-1])
     yield asked
     for one in asked:
         if one.process.returncode is None:
-            asking.end(one)
+            child_question.end(one)
 
 
 def bring(root: Path, *, answers: dict[str, dict] | None = None, **plan: object) -> Upload:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 
 CLASSES = ("coat", "dress", "sandal")
 COUNTS = pd.DataFrame([[0, 7, 1], [0, 0, 0], [3, 0, 0]], index=CLASSES, columns=CLASSES)
@@ -17,39 +17,41 @@ TABLE = pd.DataFrame(
 
 
 def distribution(values: np.ndarray, cut: float, high: bool = True, **options: object) -> go.Figure:
-    return charts.distribution(
+    return base_charts.distribution(
         values, cut=cut, high_is_suspicious=high, title="loss", cut_label="here", theme="light", **options
     )
 
 
-def every_chart(theme: charts.Theme) -> list[go.Figure]:
+def every_chart(theme: base_charts.Theme) -> list[go.Figure]:
     values = np.linspace(0, 1, 500)
     return [
-        charts.distribution(
+        base_charts.distribution(
             values, cut=0.5, high_is_suspicious=True, title="loss", cut_label="here", theme=theme
         ),
-        charts.confusion(COUNTS, theme=theme),
-        charts.class_mix(np.array([0, 0, 2]), CLASSES, theme=theme),
-        charts.detection(TABLE, {"loss": "Loss"}, theme=theme),
+        base_charts.confusion(COUNTS, theme=theme),
+        base_charts.class_mix(np.array([0, 0, 2]), CLASSES, theme=theme),
+        base_charts.detection(TABLE, {"loss": "Loss"}, theme=theme),
     ]
 
 
 def test_a_class_keeps_its_colour_whatever_is_selected() -> None:
-    everything = charts.class_mix(np.array([0, 1, 1, 2]), CLASSES, theme="light")
-    selection = charts.class_mix(np.array([2, 2, 2]), CLASSES, theme="dark")
+    everything = base_charts.class_mix(np.array([0, 1, 1, 2]), CLASSES, theme="light")
+    selection = base_charts.class_mix(np.array([2, 2, 2]), CLASSES, theme="dark")
     colour = dict(zip(everything.data[0].y, everything.data[0].marker.color, strict=True))
-    assert selection.data[0].marker.color[0] == colour["sandal"] == charts.class_colour(2)
+    assert selection.data[0].marker.color[0] == colour["sandal"] == base_charts.class_colour(2)
 
 
 def test_class_colours_are_distinct_and_begin_with_okabe_ito() -> None:
-    assert len(set(charts.CLASS_COLOURS)) == len(charts.CLASS_COLOURS) == 27
-    assert charts.CLASS_COLOURS[:3] == ("#E69F00", "#56B4E9", "#009E73")
-    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in charts.CLASS_COLOURS)
-    assert charts.class_colour(27) == charts.class_colour(0), "more classes than colours start again"
+    assert len(set(base_charts.CLASS_COLOURS)) == len(base_charts.CLASS_COLOURS) == 27
+    assert base_charts.CLASS_COLOURS[:3] == ("#E69F00", "#56B4E9", "#009E73")
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in base_charts.CLASS_COLOURS)
+    assert base_charts.class_colour(27) == base_charts.class_colour(0), (
+        "more classes than colours start again"
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_all_charts_share_one_look(theme: charts.Theme) -> None:
+def test_all_charts_share_one_look(theme: base_charts.Theme) -> None:
     for figure in every_chart(theme):
         layout = figure.layout
         assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0,0,0,0)", (
@@ -62,7 +64,7 @@ def test_all_charts_share_one_look(theme: charts.Theme) -> None:
 
 
 def test_charts_have_no_logo() -> None:
-    assert charts.CONFIG["displaylogo"] is False
+    assert base_charts.CONFIG["displaylogo"] is False
 
 
 @pytest.mark.parametrize("cut", [-1.0, 0.0, 0.123, 0.5, 1.0, 2.0])
@@ -85,7 +87,10 @@ def test_no_bar_lies_on_both_sides_of_the_cut() -> None:
 def test_the_doubtful_side_of_a_low_is_suspicious_score_is_the_left_one() -> None:
     figure = distribution(np.linspace(-1, 1, 100), 0.0, high=False)
     colours = figure.data[0].marker.color
-    assert (colours[0], colours[-1]) == (charts.COLOURS["light"].accent, charts.COLOURS["light"].neutral)
+    assert (colours[0], colours[-1]) == (
+        base_charts.COLOURS["light"].accent,
+        base_charts.COLOURS["light"].neutral,
+    )
 
 
 def test_a_constant_score_is_one_bar() -> None:
@@ -93,17 +98,17 @@ def test_a_constant_score_is_one_bar() -> None:
 
 
 def test_a_click_on_the_confusion_names_both_labels() -> None:
-    clicks = charts.confusion(COUNTS, theme="light").data[-1]
+    clicks = base_charts.confusion(COUNTS, theme="light").data[-1]
     assert clicks.customdata.tolist() == [["coat", "dress"], ["coat", "sandal"], ["sandal", "coat"]]
     assert list(clicks.text) == ["7", "1", "3"]
 
 
 def test_an_empty_confusion_draws() -> None:
-    charts.confusion(COUNTS * 0, theme="dark")
+    base_charts.confusion(COUNTS * 0, theme="dark")
 
 
 def test_suspicion_stands_out_among_the_signals() -> None:
-    dots = charts.detection(TABLE, {}, theme="light").data[-1]
+    dots = base_charts.detection(TABLE, {}, theme="light").data[-1]
     assert list(dots.y) == ["random", "loss", "suspicion"], "best on top"
     accent = [name for name, colour in zip(dots.y, dots.marker.color, strict=True) if colour == "#3B5BDB"]
     assert accent == ["suspicion"]

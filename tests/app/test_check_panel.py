@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from influence_core.engine.rules.dispatch import HOW
 from pages.ui.bring import check_panel
 from pages.ui.shell import places
-from pages.ui.words import overview as findings
+from pages.ui.words import overview as overview_words
 from tests.app.brought import SPEC, bring, nobody_left_behind, open_own, press
 from tests.app.conftest import texts
 
@@ -145,8 +145,8 @@ def test_the_real_check_answers_on_the_page(root: Path) -> None:
 
 
 def test_the_overview_says_how_the_gradients_were_found() -> None:
-    assert findings.exactness_sentence({}) == ""
+    assert overview_words.exactness_sentence({}) == ""
     older = {"layers": [{"covered": "exact"}, {"covered": "exact, by vmap (slower)"}], "share_covered": 1.0}
-    assert "2 of 2 layers exact" in findings.exactness_sentence(older)
-    assert "1 by vmap" in findings.exactness_sentence(FOUND["preflight"])
-    assert "5 frozen tensors left out" in findings.exactness_sentence(FOUND["preflight"])
+    assert "2 of 2 layers exact" in overview_words.exactness_sentence(older)
+    assert "1 by vmap" in overview_words.exactness_sentence(FOUND["preflight"])
+    assert "5 frozen tensors left out" in overview_words.exactness_sentence(FOUND["preflight"])

@@ -9,9 +9,9 @@ import pytest
 from influence_core.jobs import submission as jobs
 from influence_core.runs.run import Run
 from influence_core.training.recorder import Recorder, recording_folder
-from pages.ui.charts import dynamics as learned_charts
+from pages.ui.charts import dynamics as dynamics_charts
 from pages.ui.shell import more_work
-from pages.ui.words import dynamics as learned
+from pages.ui.words import dynamics as dynamics_words
 from tests.app.conftest import Open, texts
 
 
@@ -60,7 +60,7 @@ def test_every_kind_and_curve_opens_by_address(open_app: Open, run: Run, kind: s
     recorded(run)
     app = open_app("dynamics", run="small", kind=kind, curve=curve)
     assert not app.exception and not app.error, [e.value for e in app.error]
-    assert next(known.sentence for known in learned.KINDS if known.title == kind) in texts(app)
+    assert next(known.sentence for known in dynamics_words.KINDS if known.title == kind) in texts(app)
 
 
 def test_too_few_epochs_say_so(open_app: Open, run: Run) -> None:
@@ -110,7 +110,7 @@ def test_a_run_from_python_says_why_it_cannot_be_recorded_here(run: Run) -> None
 def test_charts_show_the_numbers_they_were_given() -> None:
     values = np.array([[0.1, 0.5, np.nan], [0.2, 0.6, 0.9], [0.3, 0.4, 0.8]])
     ids = ["a", "<b>", "c"]
-    figure = learned_charts.trajectories(values, np.array([1]), ids, unit="p", name="<i>", theme="light")
+    figure = dynamics_charts.trajectories(values, np.array([1]), ids, unit="p", name="<i>", theme="light")
     line = figure.data[-1]
     assert list(line.y) == [0.5, 0.6, 0.4] and list(line.x) == [1, 2, 3]
     assert "&lt;b&gt;" in line.hovertemplate and "<i>" not in str(figure.layout.annotations), (
@@ -121,7 +121,7 @@ def test_charts_show_the_numbers_they_were_given() -> None:
         np.allclose(median.y, np.nanmedian(values, axis=1))
         and (np.asarray(low.y) <= np.asarray(median.y)).all()
     )
-    cloud = learned_charts.cartography(
+    cloud = dynamics_charts.cartography(
         np.array([0.1, 0.2, 0.3]),
         np.array([0.9, 0.5, 0.1]),
         ids,
@@ -135,9 +135,9 @@ def test_charts_show_the_numbers_they_were_given() -> None:
 
 
 def test_a_large_map_keeps_every_chosen_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned_charts, "SHOWN", 10)
+    monkeypatch.setattr(dynamics_charts, "SHOWN", 10)
     chosen = np.arange(5)
-    cloud = learned_charts.cartography(
+    cloud = dynamics_charts.cartography(
         np.zeros(50), np.ones(50), [str(i) for i in range(50)], chosen, name="x", theme="light"
     )
     assert len(cloud.data[0].y) == 10 and len(cloud.data[1].y) == 5

@@ -9,12 +9,12 @@ import pytest
 
 from influence_core.data.rarity import RARE, rarity
 from influence_core.judging.group_rates import group_metrics, rate_intervals
-from pages.ui.charts import fairness as gap_charts
-from pages.ui.charts import trade_off as trade_off_chart
-from pages.ui.samples import table_rows as rows
+from pages.ui.charts import fairness as fairness_charts
+from pages.ui.charts import trade_off as trade_off_charts
+from pages.ui.samples import table_rows
 from pages.ui.shell import cached
-from pages.ui.words import fairness as gaps
-from pages.ui.words import formats as words
+from pages.ui.words import fairness as fairness_words
+from pages.ui.words import formats
 from tests.app.conftest import PAGES, Open, texts
 from tests.making.drawn_run import make_small_run
 
@@ -37,13 +37,15 @@ def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, 
 def test_a_gap_that_is_not_there_is_said_to_be_not_there(open_app: Open, root: Path) -> None:
     make_small_run(root / "fair", n=120, gap=False)
     app = open_app("fairness", run="fair")
-    assert any("chance alone would not make" in title.value for title in app.title)
-    assert any("not there" in warning.value and "do not act" in warning.value for warning in app.warning)
+    assert any("beyond chance" in title.value for title in app.title)
+    assert any(
+        "no measurable gap" in warning.value and "do not act" in warning.value for warning in app.warning
+    )
 
 
 def test_a_run_without_fairness_says_what_that_needs(open_app: Open, run) -> None:
     app = open_app("fairness", run="small")
-    assert "measured no fairness" in texts(app) and "metadata.csv" in texts(app)
+    assert "did not measure fairness" in texts(app) and "metadata.csv" in texts(app)
     assert not any(button.label == "Measure it" for button in app.button), "nothing to measure it by"
 
 
@@ -59,7 +61,7 @@ def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(
     open_app: Open, root: Path
 ) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = gaps.aims(run)
+    (aim,) = fairness_words.aims(run)
     title = run.description["columns"][aim.influence]["title"]
     app = open_app("outliers", run="fair", sort=title, share="100")
     assert not app.exception and app.selectbox(key="sort").value == title
@@ -69,22 +71,22 @@ def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(
 
 def test_filters_leave_what_they_say(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = gaps.aims(run)
-    everything = gaps.widening(run, aim, None, None, ())
+    (aim,) = fairness_words.aims(run)
+    everything = fairness_words.widening(run, aim, None, None, ())
     values = run.samples[aim.influence].to_numpy()
     assert (values[everything] < 0).all() and (np.diff(values[everything]) >= 0).all(), (
         "the worst comes first"
     )
-    men = gaps.widening(run, aim, "men", run.classes[0], ())
+    men = fairness_words.widening(run, aim, "men", run.classes[0], ())
     assert set(men) <= set(everything) and (run.samples.iloc[men]["sex"] == "men").all()
-    corner = gaps.widening(run, aim, None, None, (3,))
+    corner = fairness_words.widening(run, aim, None, None, (3,))
     assert (run.samples.iloc[corner]["influence_utility"] >= 0).all(), "helps accuracy, widens the gap"
 
 
 def test_sums_by_group_and_class_add_up_to_all_influence(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = gaps.aims(run)
-    table = gaps.cells(run, aim)
+    (aim,) = fairness_words.aims(run)
+    table = fairness_words.cells(run, aim)
     assert table["n"].sum() == 120
     assert table["widens"].sum() + table["narrows"].sum() == pytest.approx(run.samples[aim.influence].sum())
     worst = table.iloc[0]
@@ -124,9 +126,9 @@ def test_unusual_cells_are_the_rare_ones_on_either_side() -> None:
 def test_a_row_is_read_with_its_unusual_cells_first_of_all(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
     assert not run.has_thumbnails
-    cells = rows.cells(run, 119)
+    cells = table_rows.cells(run, 119)
     assert cells[0] == {"name": "job", "text": "<i>astronaut</i>", "odd": True}
-    assert [rows.shown(value) for value in (3.0, 0.25, None, True, "a")] == [
+    assert [table_rows.shown(value) for value in (3.0, 0.25, None, True, "a")] == [
         "3",
         "0.250",
         "missing",
@@ -139,17 +141,17 @@ def test_charts_of_a_gap_show_the_numbers_they_were_given(root: Path) -> None:
     table = pd.DataFrame(
         {"value": [0.4, 0.6], "low": [0.3, 0.5], "high": [0.5, 0.7], "n": [10, 20]}, index=["a", "b"]
     )
-    dots = gap_charts.rates(table, "rate", theme="light").data[0]
+    dots = fairness_charts.rates(table, "rate", theme="light").data[0]
     assert list(dots.x) == [0.4, 0.6] and list(dots.y) == ["a (n = 10)", "b (n = 20)"]
 
 
 def test_a_note_of_another_objective_is_not_on_this_page(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim, *_) = gaps.aims(run)
+    (aim, *_) = fairness_words.aims(run)
     run.description["objectives"]["robustness"] = {"notes": ["attacks with PGD"]}
     run.description["notes"] = ["attacks with PGD", "three samples were left out"]
     aim.facts["notes"].append("own")
-    assert gaps.notes(run, aim) == ["own", "three samples were left out"]
+    assert fairness_words.notes(run, aim) == ["own", "three samples were left out"]
 
 
 def test_the_trade_off_draws_a_part_and_counts_all() -> None:
@@ -157,12 +159,12 @@ def test_the_trade_off_draws_a_part_and_counts_all() -> None:
     x, y = rng.normal(size=20_000), rng.normal(size=20_000) - 0.3
 
     def chart(n: int) -> Any:
-        return trade_off_chart.trade_off(
+        return trade_off_charts.trade_off(
             x[:n], y[:n], quarters=("a", "b", "c", "d"), axis="down | up", name="the gap", theme="dark"
         )
 
     figure = chart(20_000)
-    assert len(figure.data[0].x) <= 2 * trade_off_chart.DRAWN, "a large run must not drown the browser"
+    assert len(figure.data[0].x) <= 2 * trade_off_charts.DRAWN, "a large run must not drown the browser"
     assert len(chart(500).data[0].x) == 500
     shown = {a.text.split(":")[0]: (a.x > 0, a.y > 0, a.text) for a in figure.layout.annotations}
     for name, right, above in (
@@ -171,7 +173,7 @@ def test_the_trade_off_draws_a_part_and_counts_all() -> None:
         ("c", False, False),
         ("d", True, False),
     ):
-        count = words.count(int((((x >= 0) == right) & ((y >= 0) == above)).sum()))
+        count = formats.count(int((((x >= 0) == right) & ((y >= 0) == above)).sum()))
         assert shown[name] == (right, above, f"{name}: <b>{count}</b>"), (
             "a quarter is named in the wrong corner or miscounted"
         )

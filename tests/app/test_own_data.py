@@ -18,16 +18,12 @@ from influence_core.intake import uploads
 from influence_core.jobs import submission as jobs
 from pages.ui.bring import (
     check_step,
+    child_question,
     data_step,
     model_step,
     plan,
     preprocessing_form,
-)
-from pages.ui.bring import (
-    child_question as asking,
-)
-from pages.ui.bring import (
-    sheet as sample_sheet,
+    sheet,
 )
 from pages.ui.server import receiving
 from pages.ui.shell import places
@@ -201,9 +197,9 @@ def test_how_far_the_work_is_stands_on_the_page(tmp_path: Path) -> None:
         "import json, sys, time; print(json.dumps({'progress': ['Unpacking', 500, 2000]}), flush=True); "
         "print('{\"progress\"', end='', flush=True); time.sleep(60)"
     )
-    asked = asking.ask("x", [sys.executable, "-c", code])
+    asked = child_question.ask("x", [sys.executable, "-c", code])
     end = time.monotonic() + 60
-    while (told := asking.progress(asked)) is None and time.monotonic() < end:
+    while (told := child_question.progress(asked)) is None and time.monotonic() < end:
         time.sleep(0.05)
     assert told == ("Unpacking", 500, 2000), "a line that is being written is no progress yet"
     share, words = plan.how_far(asked, "Reading.")
@@ -311,5 +307,5 @@ def test_what_is_shown_is_what_the_model_gets() -> None:
     """The same function as in an analysis: grey from colour, resized with antialiasing."""
     fact = {"shape": [3, 2, 2]}
     data = bytes([255] * 4 + [0] * 8)
-    assert sample_sheet.fitted(fact, data, 3, None).tolist() == [[[255, 255]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
-    assert sample_sheet.fitted(fact, data, 1, (1, 1)).tolist() == [[[76]]], "0.299 of red"
+    assert sheet.fitted(fact, data, 3, None).tolist() == [[[255, 255]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
+    assert sheet.fitted(fact, data, 1, (1, 1)).tolist() == [[[76]]], "0.299 of red"

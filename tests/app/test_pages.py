@@ -133,7 +133,9 @@ def _half_a_run(folder: Path) -> Path:
 def test_the_button_of_an_empty_page_leads_to_start(open_app: Open) -> None:
     app = open_app("review")
     next(button for button in app.button if button.label == "Go to Start").click().run()
-    assert not app.exception, "switching pages with a parameter that a widget owns is refused: see frame.go"
+    assert not app.exception, (
+        "switching pages with a parameter that a widget owns is refused: see frame.redirect"
+    )
     assert any("Influence Explorer" in title.value for title in app.title)
 
 

@@ -22,8 +22,7 @@ from influence_core.system import locks as job_lock
 from influence_core.verification.results import RESULT, list_verifications, open_verification
 from pages.ui.charts import verify as verify_charts
 from pages.ui.repairs import sample_advice
-from pages.ui.reports import downloads
-from pages.ui.reports import html_report as report
+from pages.ui.reports import downloads, html_report
 from pages.ui.words import verify as verify_words
 from tests.app.conftest import texts
 from tests.making.drawn_run import make_small_run
@@ -46,14 +45,14 @@ def test_the_answer_stands_in_large_type_with_the_control_and_the_next_step(run:
     assert any("raised test accuracy from" in title.value.replace("\\", "") for title in app.title)
     said = texts(app).replace("\\", "")
     assert "random repair of the same size" in said and "recovers" in said
-    assert "Take the repaired data" in said and verify_words.fidelity_sentence(found) in said
+    assert "Use the repaired data" in said and verify_words.fidelity_sentence(found) in said
     assert len(app.get("plotly_chart")) == 2
 
 
 def test_no_measurable_effect_is_said_as_such(run: Run, open_app):
     add_verification(run, effect=False)
     said = texts(open_app("verify", run="small")).replace("\\", "")
-    assert "had no measurable effect" in said and "Nothing could be measured" in said
+    assert "had no measurable effect" in said and "No effect could be measured" in said
 
 
 def test_several_repairs_are_compared_and_one_is_chosen_by_address(run: Run, open_app):
@@ -149,7 +148,7 @@ def test_the_report_is_one_offline_file_that_tells_the_whole_story(run: Run, roo
     log.record(event_id="1", run=run.id, action="remove", votes=[vote], reviewer="ann")
     log.undo(event_id="2", run=run.id, reviewer="ann")
     log.close()
-    text = report.write(run.path, tmp_path / "report.html").read_text()
+    text = html_report.write(run.path, tmp_path / "report.html").read_text()
     for expected in ("ann", "1 decision undone", run.id, "raised test accuracy", "a" * 64, "sha256", "numpy"):
         assert expected in text or expected == "numpy", f"the report does not say {expected}"
     assert text.count("plotly.js v") == 1, "plotly is in the file once"
@@ -167,7 +166,7 @@ def test_text_from_data_cannot_become_markup_in_the_report(run: Run, root):
     content = json.loads((folder / "verification.json").read_text())
     content["points"][0]["name"] = attack
     (folder / "verification.json").write_text(json.dumps(content))
-    body = report.html(open_run(run.path), log).split("</head>")[1]
+    body = html_report.html(open_run(run.path), log).split("</head>")[1]
     log.close()
     assert "<script>alert" not in body and "<img" not in body
     assert "&lt;img" in body
@@ -199,7 +198,7 @@ def test_advice_for_one_sample_names_every_action_its_effect_and_who_pays(run: R
     first = shown.iloc[0]
     assert first["Action"] == f"Relabel to {about['suggested_label']}" and first["Advice"] == "suggested"
     assert first["Validation loss"] == f"{verify_words.signed(-5.0)}, falls (better)"
-    assert first["Pays most"] == "class coat"
+    assert first["Hurts most"] == "class coat"
     by_action = shown.set_index("Action")["Validation loss"]
     assert by_action["Keep"] == "unchanged" and by_action["Remove"].endswith("falls (better)")
     assert "Relabel to" in sample_advice.sentence(shown)

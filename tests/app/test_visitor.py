@@ -60,7 +60,7 @@ def test_a_viewer_looks_and_decides_nothing(open_app: Open, run: Run, sign_in, m
     with pytest.raises(AccessError, match="takes the role annotator"):
         writing.writer(state.Chosen("small", run, None))({})  # type: ignore[arg-type]
     brought = open_app("own_data")
-    assert "not to bring data" in "\n".join(info.value for info in brought.info)
+    assert "does not allow bringing data" in "\n".join(info.value for info in brought.info)
 
 
 def test_an_annotator_decides_and_starts_nothing(open_app: Open, root, sign_in) -> None:

@@ -11,11 +11,8 @@ from influence_core.jobs.submission import JobStatus
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
 from pages.ui.shell import job_panel, places
-from pages.ui.words import formats as words
-from pages.ui.words import how_to_read as reading
-from pages.ui.words import overview as findings
-from pages.ui.words import scores
-from pages.ui.words import why_in_doubt as evidence
+from pages.ui.words import formats, how_to_read, scores, why_in_doubt
+from pages.ui.words import overview as overview_words
 from pages.ui.words.review import tally
 
 THIN = "\u202f"
@@ -36,27 +33,27 @@ THIN = "\u202f"
     ],
 )
 def test_a_number_has_three_significant_digits(value: float, shown: str) -> None:
-    assert words.number(value) == shown
+    assert formats.number(value) == shown
 
 
 def test_counts_percentages_and_intervals() -> None:
-    assert words.count(4000) == f"4{THIN}000"
-    assert words.percent(0.0995) == f"10.0{THIN}%"
-    assert words.interval(0.851, 0.95) == "[85.1, 95.0]"
-    assert words.plural(1, "sample") == "1 sample"
-    assert words.plural(2, "sample") == "2 samples"
+    assert formats.count(4000) == f"4{THIN}000"
+    assert formats.percent(0.0995) == f"10.0{THIN}%"
+    assert formats.interval(0.851, 0.95) == "[85.1, 95.0]"
+    assert formats.plural(1, "sample") == "1 sample"
+    assert formats.plural(2, "sample") == "2 samples"
 
 
 def test_times() -> None:
-    assert words.duration(80) == f"1{THIN}min 20{THIN}s"
-    assert words.moment("2026-11-22T08:30:00.000000Z") == "22 Nov 2026, 08:30 UTC"
-    assert words.moment("2026-11-22T10:30:00+02:00") == "22 Nov 2026, 08:30 UTC"
-    assert words.moment(None) == ""
+    assert formats.duration(80) == f"1{THIN}min 20{THIN}s"
+    assert formats.moment("2026-11-22T08:30:00.000000Z") == "22 Nov 2026, 08:30 UTC"
+    assert formats.moment("2026-11-22T10:30:00+02:00") == "22 Nov 2026, 08:30 UTC"
+    assert formats.moment(None) == ""
 
 
 @pytest.mark.parametrize("text", ["a_b*c", "[x](javascript:y)", ":red[x]", "<b>", "$x$", "`x`", "# x"])
 def test_text_of_a_dataset_is_never_markdown(text: str) -> None:
-    escaped = words.escaped(text)
+    escaped = formats.escaped(text)
     assert escaped.replace("\\", "") == text
     assert all(escaped[at - 1] == "\\" for at, letter in enumerate(escaped) if letter in "_*[]():<>$`#")
 
@@ -100,7 +97,7 @@ def test_a_tally_counts_only_the_queue() -> None:
 
 
 def test_findings_add_up(run: Run) -> None:
-    found = findings.find(run, 0.5)
+    found = overview_words.find(run, 0.5)
     assert found.flagged == run.description["results"]["flagged"]
     assert found.confusion.to_numpy().sum() == found.flagged == sum(entry.flagged for entry in found.by_class)
     assert sum(entry.total for entry in found.by_class) == found.total == 200
@@ -108,40 +105,40 @@ def test_findings_add_up(run: Run) -> None:
 
 
 def test_clean_data_is_told_honestly(run: Run) -> None:
-    found = findings.find(run, 1.5)
+    found = overview_words.find(run, 1.5)
     assert found.headline.startswith("None of 200 training labels is probably wrong")
     assert "nothing here is worth the time" in found.headline
     assert found.pair is None
-    assert len(findings.facts(run.description["results"], found)) == 5
-    assert findings.next_steps(found)
+    assert len(overview_words.facts(run.description["results"], found)) == 5
+    assert overview_words.next_steps(found)
 
 
 def test_hard_or_wrong_is_said_where_it_cannot_be_told() -> None:
-    assert findings.possible({"noise_support": 0.0, "noise_possible": 0.07}) == 0.07
-    assert words.percent(0.07) in findings.hesitation(0.07)
-    assert not findings.possible({"noise_support": 1.0, "noise_possible": 0.07})
-    assert not findings.possible({"noise_support": 0.0, "noise_possible": 0.001})
-    assert not findings.possible({}), "a run of an older version says nothing of it"
+    assert overview_words.possible({"noise_support": 0.0, "noise_possible": 0.07}) == 0.07
+    assert formats.percent(0.07) in overview_words.hesitation(0.07)
+    assert not overview_words.possible({"noise_support": 1.0, "noise_possible": 0.07})
+    assert not overview_words.possible({"noise_support": 0.0, "noise_possible": 0.001})
+    assert not overview_words.possible({}), "a run of an older version says nothing of it"
 
 
 def test_nothing_above_the_cut_is_no_all_clear_where_it_cannot_be_told(run: Run) -> None:
-    unsure = replace(findings.find(run, 1.5), possible=0.036)
-    assert f"up to {words.percent(0.036)}" in unsure.headline, (
+    unsure = replace(overview_words.find(run, 1.5), possible=0.036)
+    assert f"up to {formats.percent(0.036)}" in unsure.headline, (
         "a run that cannot tell says that nothing is wrong"
     )
-    assert "worth the time" not in unsure.headline and "may be wrong" in findings.next_steps(unsure)[0]
+    assert "worth the time" not in unsure.headline and "may be wrong" in overview_words.next_steps(unsure)[0]
 
 
 def test_evidence_names_only_what_speaks_against_the_label() -> None:
     common = {"given": "shirt", "suggested": "dress"}
-    strong = evidence.sentence(
+    strong = why_in_doubt.sentence(
         **common, ranks={"grad_norm": 0.995}, neighbours=["dress"] * 9 + ["shirt"], influence=-0.2
     )
     assert strong == (
         f"Its gradient norm is in the top 1{THIN}%; 9 of its 10 nearest neighbours are labelled dress; "
         "learning from it raises validation loss."
     )
-    weak = evidence.sentence(**common, ranks={"grad_norm": 0.4}, neighbours=["shirt"] * 10, influence=0.2)
+    weak = why_in_doubt.sentence(**common, ranks={"grad_norm": 0.4}, neighbours=["shirt"] * 10, influence=0.2)
     assert weak.startswith("Nothing stands out")
 
 
@@ -153,8 +150,8 @@ def test_the_banned_words_are_not_used() -> None:
 
 
 def test_every_reading_is_two_sentences_and_a_formula() -> None:
-    for name, entry in vars(reading).items():
-        if isinstance(entry, reading.Reading):
+    for name, entry in vars(how_to_read).items():
+        if isinstance(entry, how_to_read.Reading):
             assert entry.text.count(". ") == 1, name
             assert entry.text.endswith("."), name
             assert entry.formula, name
@@ -180,5 +177,5 @@ def test_paths_inside_are_found_and_missing_ones_named(tmp_path, monkeypatch) ->
 
 
 def test_small_numbers_never_lose_their_sign() -> None:
-    assert words.number(-1e-6).startswith("\u2212")
-    assert math.isfinite(float(words.number(123456789.0).replace(THIN, "")))
+    assert formats.number(-1e-6).startswith("\u2212")
+    assert math.isfinite(float(formats.number(123456789.0).replace(THIN, "")))

@@ -13,7 +13,7 @@ KEYS = ("x", "k", "x", "k")
 def test_what_an_order_adds_is_known_once_somebody_decided_by_it(page: Page, real_app: str, real: Run):
     page.set_default_timeout(60_000)
     page.goto(f"{real_app}/compare?run=real")
-    expect(page.get_by_text("Nobody has looked beyond the queue yet")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("No decisions outside the queue yet")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("No error is known yet")).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(1)  # agreement needs no decision
 

@@ -31,7 +31,7 @@ def test_from_a_choice_to_a_verified_model(page: Page, app: str, clouds: Run, tm
     page.set_default_timeout(60_000)
     page.goto(f"{app}/verify?run=clouds")
     expect(page.get_by_text("Nothing has been verified yet.")).to_be_visible(timeout=60_000)
-    page.get_by_text("Recipe of the training").click()
+    page.get_by_text("Training recipe").click()
     for label, value in (("Seeds", "2"), ("Groups to remove", "4"), ("Epochs", "4")):
         box = page.get_by_role("spinbutton", name=label)
         box.fill(value)

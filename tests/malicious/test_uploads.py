@@ -18,8 +18,8 @@ from influence_core.data.storage.pictures import decode_picture
 from influence_core.errors import DataError
 from influence_core.intake import inspection
 from influence_core.system.safe_tables import write_csv
-from pages.ui.bring import sheet as sample_sheet
-from pages.ui.words import formats as words
+from pages.ui.bring import sheet
+from pages.ui.words import formats
 from tests.making.pictures import encoded, pixels, write_split_folder, zip_folder
 from tests.malicious.caps import capped
 
@@ -114,16 +114,14 @@ def test_a_table_of_a_million_columns_is_refused_before_it_is_parsed(tmp_path):
 @pytest.mark.parametrize("text", NASTY)
 def test_texts_of_data_are_inert_wherever_they_are_shown(tmp_path, text):
     """In markdown every sign of its grammar is escaped, in HTML entities, in a spreadsheet no formula begins."""
-    shown = words.escaped(text)
+    shown = formats.escaped(text)
     for sign in "<[!:$`*_":
         assert f"\\{sign}" in shown or sign not in text
     assert not any(unicodedata.category(letter) == "Cf" for letter in shown), (
         "a mark that turns the text around"
     )
     fact = {"id": text, "label": text, "shape": [1, 1, 1]}
-    assert "<script" not in sample_sheet.figure(fact, b"") and '" onmouse' not in sample_sheet.figure(
-        fact, b""
-    )
+    assert "<script" not in sheet.figure(fact, b"") and '" onmouse' not in sheet.figure(fact, b"")
     write_csv(pd.DataFrame({"label": [text]}), tmp_path / "a.csv")
     cell = (tmp_path / "a.csv").read_text().splitlines()[1].lstrip('"')
     assert cell[0] not in "=+-@\t\r"

@@ -1,4 +1,4 @@
-"""Step 3 of bringing one's own data: what will be done and what it costs, then one button."""
+"""Step 3 of own data: what will be analysed, what it costs, and the button that starts it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from influence_core.intake.uploads import Upload
 from influence_core.jobs.submission import JobSpec
 from pages.ui.bring import check_panel, data_step, plan
 from pages.ui.shell import frame, more_work, state
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 
 def draw(upload: Upload, found: dict[str, Any]) -> None:
-    """The choices in a sentence each, the preflight where there is a model to look at, and the button."""
+    """The choices in a line each, and the check where there is a model to look at."""
     left, right = st.columns([2, 3], gap="medium")
     with left.container(border=True):
         frame.section("Ready")
@@ -23,7 +23,7 @@ def draw(upload: Upload, found: dict[str, Any]) -> None:
             st.button(
                 "Check first",
                 icon=":material/fact_check:",
-                help="Can this be analysed, how exactly, how long would it take? Takes some seconds.",
+                help="Shows whether this can be analysed, how exactly, and how long it would take.",
                 on_click=check,
                 args=(upload,),
             )
@@ -33,25 +33,25 @@ def draw(upload: Upload, found: dict[str, Any]) -> None:
                 check_panel.panel()
 
 
-def lines(upload: Upload, found: dict[str, Any]) -> list[str]:
+def lines(upload: Upload, preview: dict[str, Any]) -> list[str]:
     spec = upload.plan.get("spec")
     model = "A small model is trained first" if upload.plan.get("train") else ""
     if spec:
-        model = (
-            f"{words.escaped(spec['architecture'])}, {words.plural(len(spec['classes']), 'class', 'classes')}"
-        )
+        model = f"{formats.escaped(spec['architecture'])}, {formats.plural(len(spec['classes']), 'class', 'classes')}"
     tried = plan.answer(upload, "trial") if spec else None
     accuracy = (
-        f"Validation accuracy {words.percent(tried['accuracy'])}" if tried and "accuracy" in tried else ""
+        f"Validation accuracy {formats.percent(tried['accuracy'])}" if tried and "accuracy" in tried else ""
     )
     private = (
-        "Only you see the run, until you share it" if own(upload) else "Everybody on this server sees the run"
+        "Only you see the run, until you share it"
+        if is_uploaded(upload)
+        else "Everyone on this server sees the run"
     )
-    return [line for line in (data_step.headline(found), model, accuracy, private) if line]
+    return [line for line in (data_step.headline(preview), model, accuracy, private) if line]
 
 
-def own(upload: Upload) -> bool:
-    """Whether something of it was sent from a person's computer; runs of paths on the server are everybody's."""
+def is_uploaded(upload: Upload) -> bool:
+    """Whether any of its files was uploaded; runs of paths on the server belong to everyone."""
     return bool(upload.plan.get("sent") or upload.plan.get("weights_sent"))
 
 
@@ -70,15 +70,15 @@ def button(upload: Upload) -> None:
 
 @plan.change
 def analyse(upload: Upload) -> None:
-    """Start the work and go where it can be watched."""
+    """Start the analysis and open its run."""
     name = more_work.analyse(job(upload))
     check_panel.forget()
     state.open_run_named(name)
-    frame.go("overview")
+    frame.redirect("overview")
 
 
 def job(upload: Upload) -> JobSpec:
-    """What to analyse."""
+    """The job that analyses this upload."""
     train = bool(upload.plan.get("train"))
     return JobSpec(
         dataset=str(upload.plan["dataset"]),
@@ -86,5 +86,5 @@ def job(upload: Upload) -> JobSpec:
         name=str(upload.plan["name"]),
         dataset_options=plan.options(upload),
         recipe={} if train else None,
-        upload=upload.id if own(upload) else None,
+        upload=upload.id if is_uploaded(upload) else None,
     )

@@ -1,7 +1,7 @@
-"""What did a process say that was asked one question? Started, watched without waiting, ended when nobody waits.
+"""One question to a child process: started, polled without waiting, and ended when no one waits for it.
 
-The server opens no file of a stranger and loads no torch: it asks a child, which answers in one line of JSON, and a
-child that dies, babbles or takes too long is an answer too. What one browser asked is known to that browser only.
+The server opens no file of a stranger and loads no torch. It asks a child, which answers in one line of JSON; a child
+that dies, prints nonsense or takes too long is an answer too. What one browser asks is known to that browser only.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pages.ui.shell import more_work, places
 
 LONGEST_ANSWER = 8 * 1024**2
 LAST_WORDS = 512
-"""Bytes of what was said that are searched for progress."""
+"""Bytes at the end of the output that are searched for progress."""
 
 
 @dataclass
-class Asked:
-    """One question: about what, the process at work, and what it found."""
+class ChildQuestion:
+    """One question: its title, its process, and the answer once there is one."""
 
     title: str
     process: subprocess.Popen[bytes]
@@ -38,13 +38,13 @@ class Asked:
         return time.monotonic() - self.began
 
 
-def ask(title: str, command: Sequence[str]) -> Asked:
-    """Start the process, for an owner."""
+def ask(title: str, command: Sequence[str]) -> ChildQuestion:
+    """Start the process; raises AccessError unless the visitor is an owner."""
     return more_work.start(_ask, title, command)
 
 
-def _ask(title: str, command: Sequence[str]) -> Asked:
-    """The process reads nothing, and what it says goes to a file, for a pipe would fill up."""
+def _ask(title: str, command: Sequence[str]) -> ChildQuestion:
+    """Start the process without input; its output goes to a file, because a pipe would fill up."""
     output = tempfile.TemporaryFile()  # noqa: SIM115  read when the process has ended
     process = subprocess.Popen(
         list(command),
@@ -53,60 +53,64 @@ def _ask(title: str, command: Sequence[str]) -> Asked:
         stderr=subprocess.DEVNULL,
         env=_environment(),
     )
-    return Asked(title, process, output)
+    return ChildQuestion(title, process, output)
 
 
-def end(asked: Asked) -> None:
-    """End a process that may still be at work."""
-    asked.process.kill()
-    asked.process.wait()
-    asked.output.close()
+def end(question: ChildQuestion) -> None:
+    """Kill a process that may still be running."""
+    question.process.kill()
+    question.process.wait()
+    question.output.close()
 
 
-def answer(asked: Asked, longest: float, advice: str) -> dict[str, Any] | None:
-    """What the process said; None while it is at work.
+def answer(question: ChildQuestion, longest: float, advice: str) -> dict[str, Any] | None:
+    """The answer of the process; None while it is running.
 
     Args:
-        asked: The question.
+        question: The question.
         longest: Seconds after which it is given up.
         advice: What to do when there is no answer, as a sentence.
     """
-    if asked.found is not None:
-        return asked.found
-    late = asked.seconds > longest
-    if asked.process.poll() is None and not late:
+    if question.found is not None:
+        return question.found
+    late = question.seconds > longest
+    if question.process.poll() is None and not late:
         return None
-    asked.process.kill()
-    code = asked.process.wait()
-    asked.output.seek(0)
-    said = asked.output.read(LONGEST_ANSWER).decode("utf-8", "replace").strip().splitlines()
-    asked.output.close()
+    question.process.kill()
+    code = question.process.wait()
+    question.output.seek(0)
+    output = question.output.read(LONGEST_ANSWER).decode("utf-8", "replace").strip().splitlines()
+    question.output.close()
     try:
-        asked.found = dict(json.loads(said[-1]))
+        question.found = dict(json.loads(output[-1]))
     except (IndexError, ValueError, TypeError):
-        why = f"no answer within {longest:.0f} s" if late else f"it ended with code {code} and no answer"
-        asked.found = {"refused": f"Nothing can be said: {why}. {advice}"}
-    return asked.found
+        why = (
+            f"no answer within {longest:.0f} s"
+            if late
+            else f"the process ended with code {code} and no answer"
+        )
+        question.found = {"refused": f"There is no result: {why}. {advice}"}
+    return question.found
 
 
-def progress(asked: Asked) -> tuple[str, int, int] | None:
-    """What the process does, how much of it is done, and of how much; None when it has not said."""
-    if asked.found is not None:
+def progress(question: ChildQuestion) -> tuple[str, int, int] | None:
+    """The activity of the process, how much of it is done, and the total; None while unknown."""
+    if question.found is not None:
         return None
-    handle = asked.output.fileno()  # read at a place: seeking would move the end that the process writes to
+    handle = question.output.fileno()  # pread: seeking would move the place that the process writes to
     end = os.fstat(handle).st_size
-    said = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
-    for line in reversed(said):
+    output = os.pread(handle, LAST_WORDS, max(0, end - LAST_WORDS)).decode("utf-8", "replace").splitlines()
+    for line in reversed(output):
         try:
-            what, done, total = json.loads(line)["progress"]
-            return str(what), int(done), int(total)
+            step, done, total = json.loads(line)["progress"]
+            return str(step), int(done), int(total)
         except (ValueError, KeyError, TypeError):
-            continue  # the line that is being written, or was cut
+            continue  # an incomplete line
     return None
 
 
 def _environment() -> dict[str, str]:
-    """As a job gets it, so that a second means the same in both."""
+    """The environment of a job, so that measured times mean the same in both."""
     paths = [str(places.APP), *filter(None, [os.environ.get("PYTHONPATH")])]
     threads = max(1, (os.cpu_count() or 1) // jobs.limit())
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,4 +1,4 @@
-"""Step 1 of bringing one's own data: from a file or a path to a preview that says what is in it."""
+"""Step 1 of own data: from a file or a path to a preview that shows what is in it."""
 
 from __future__ import annotations
 
@@ -11,57 +11,56 @@ import streamlit as st
 
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import label_question, plan
-from pages.ui.bring import sheet as sample_sheet
+from pages.ui.bring import label_question, plan, sheet
 from pages.ui.components import sender
 from pages.ui.server import receiving
 from pages.ui.shell import frame, places, state, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PATH = "own_dataset"
 AGREED = "own_skip"
 HEIGHT = 620
 Take = Callable[[Upload, Sequence[tuple[Path, str]]], object]
 LAYOUTS = """
-**A zip or folder of pictures**, one folder a class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
+**A zip or folder of pictures**, one folder per class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
 have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
 
 **One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, `.csv` or
 `.parquet` with a label column.
 
-**On this server by its path**, all of these, and what torchvision leaves on a disk: MNIST, CIFAR (binary), ImageFolder.
+**On this server by its path**, all of these, and what torchvision downloads: MNIST, CIFAR (binary), ImageFolder.
 
-The order of the classes comes from `classes.txt` (one name a line) where there is one, else it is the alphabet's.
+The order of the classes comes from `classes.txt` (one name per line) if there is one, otherwise from the alphabet.
 """
 
 
 def draw(upload: Upload | None) -> None:
-    """The ways in, then what was found."""
+    """The ways to bring a dataset, then its preview."""
     if upload is None or "dataset" not in upload.plan:
         ways_in()
         return
-    found = plan.wait_for(upload, "preview", question(upload), "Reading every sample once.", HEIGHT)
-    if found is None:
+    preview = plan.wait_for(upload, "preview", question(upload), "Reading every sample once.", HEIGHT)
+    if preview is None:
         return
-    if found.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
-        upload = uploads.unpacked(upload, found["dataset"])
-    if "columns" in found:
-        label_question.draw(upload, found["columns"])
+    if preview.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
+        upload = uploads.unpacked(upload, preview["dataset"])
+    if "columns" in preview:
+        label_question.draw(upload, preview["columns"])
     else:
-        result(upload, found)
+        result(upload, preview)
 
 
 def question(upload: Upload) -> dict[str, Any]:
-    """What the child that looks at the data is told; a zip that was sent is unpacked for good."""
+    """The options for the child that reads the data; an uploaded zip is unpacked permanently."""
     dataset = str(upload.plan["dataset"])
-    told: dict[str, Any] = {"dataset": dataset, "pixels": str(upload.folder / "pixels.bin")}
+    options: dict[str, Any] = {"dataset": dataset, "pixels": str(upload.folder / "pixels.bin")}
     if upload.plan.get("label"):
-        told["label"] = upload.plan["label"]
+        options["label"] = upload.plan["label"]
     if upload.plan.get("sent") and dataset.endswith(".zip") and Path(dataset).is_file():
         left = uploads.left_for(runs_root(), upload, freed=Path(dataset).stat().st_size)
-        told |= {"store": str(upload.folder / "store"), "limit": max(0, left)}
-    return told
+        options |= {"store": str(upload.folder / "store"), "limit": max(0, left)}
+    return options
 
 
 def ways_in() -> None:
@@ -74,7 +73,7 @@ def ways_in() -> None:
                 "Or a path on the server",
                 key=PATH,
                 placeholder="data/flowers",
-                help="Best for data of more than some hundred MB: nothing has to be sent.",
+                help="Best for large data: nothing has to be uploaded.",
             )
             st.form_submit_button("Look at it", icon=":material/search:", on_click=take_path)
     with right.container(border=True):
@@ -84,13 +83,13 @@ def ways_in() -> None:
 
 
 def uploader(kind: str, label: str, take: Take, *, several: bool = False) -> None:
-    """A zone to drop files on, which go straight to disk; `take` gets the upload, and path and name of each."""
+    """A drop zone for files, which go straight to disk; `take` gets the upload, and path and name of each file."""
     upload = plan.current()
 
     @plan.change
     def arrived(sent: Sequence[tuple[str, str]]) -> None:
-        own = plan.ensure()
-        take(own, [(uploads.stored_file(own, stored), name) for stored, name in sent])
+        current = plan.ensure()
+        take(current, [(uploads.stored_file(current, stored), name) for stored, name in sent])
 
     sender.sender(
         f"send_{kind}",
@@ -105,13 +104,13 @@ def uploader(kind: str, label: str, take: Take, *, several: bool = False) -> Non
 
 
 def take_dataset(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
-    """A dataset is there."""
+    """Use an uploaded dataset."""
     path, name = files[-1]
     use(upload, path, Path(name).stem[:80], sent=True)
 
 
 def use(upload: Upload, path: Path, name: str, *, sent: bool) -> None:
-    """Look at this dataset next: everything that was known about another one is forgotten."""
+    """Make this the dataset of the upload; drops everything known about another one."""
     plan.drop(upload, "preview", "trial")
     forgotten = dict.fromkeys(("skip", "spec", "train", "label"))
     uploads.update_plan(upload, dataset=str(path), name=name, sent=sent or None, **forgotten)
@@ -119,30 +118,31 @@ def use(upload: Upload, path: Path, name: str, *, sent: bool) -> None:
 
 @plan.change
 def take_path() -> None:
-    """The path on the server, if this server may read it."""
+    """Use the typed path, if this server may read it."""
     path = places.permitted(str(st.session_state.get(PATH) or ""), "dataset")
     use(plan.ensure(), path, path.stem[:80], sent=False)
 
 
 def earlier() -> None:
-    """What this visitor brought before, to go on with or to delete."""
+    """Earlier uploads of this visitor, to open, share or delete."""
     kept = [
         upload for upload in uploads.uploads_of(runs_root(), visitor.owners()) if "dataset" in upload.plan
     ]
     if not kept:
         return
     with st.container(border=True):
-        frame.section("Brought earlier")
+        frame.section("Earlier uploads")
+        used = formats.number(uploads.used(runs_root(), visitor.owners()) / 1e6)
         st.caption(
-            f"Only you see these. {words.number(uploads.used(runs_root(), visitor.owners()) / 1e6)}{words.THIN}MB of "
-            f"{words.number(uploads.quota() / 1e6)}{words.THIN}MB are used. What is not opened for "
-            f"{words.number(uploads.keep_days())} days is deleted, with its runs."
+            f"Only you see these. {used}{formats.THIN}MB of "
+            f"{formats.number(uploads.quota() / 1e6)}{formats.THIN}MB are used. Uploads not opened for "
+            f"{formats.number(uploads.keep_days())} days are deleted with their runs."
         )
         for upload in reversed(kept[-10:]):
             name, shared, again, gone = st.columns([5, 3, 1, 1], vertical_alignment="center")
-            name.markdown(f"**{words.escaped(str(upload.plan['name']))}**")
+            name.markdown(f"**{formats.escaped(str(upload.plan['name']))}**")
             shared.toggle(
-                "Everybody here sees its runs",
+                "Everyone here sees its runs",
                 value=upload.shared,
                 key=f"share_{upload.id}",
                 on_change=share,
@@ -164,11 +164,11 @@ def share(name: str) -> None:
 
 
 def deletion(upload: Upload) -> None:
-    """Delete, after one more look at what goes with it."""
+    """A delete button inside a popover that says what is deleted."""
     with st.popover("Delete", width="stretch"):
         st.markdown(
             "This deletes the uploaded files and every run made from them, with thumbnails and scores. Decisions stay "
-            "in the log: they name samples and labels, no pictures. Data opened by a path stays where it is."
+            "in the log: they name samples and labels, no pictures. Data opened by a path are not deleted."
         )
         st.button(
             "Delete for good",
@@ -188,76 +188,76 @@ def delete(name: str) -> None:
         st.query_params.clear()
     if state.run_name() in gone.runs:
         st.session_state[state.RUN] = None
-    runs = f" and {words.plural(len(gone.runs), 'run')} ({', '.join(gone.runs)})" if gone.runs else ""
-    st.toast(f"Deleted {words.plural(gone.files, 'file')}, {words.number(gone.bytes / 1e6)} MB{runs}.")
+    runs = f" and {formats.plural(len(gone.runs), 'run')} ({', '.join(gone.runs)})" if gone.runs else ""
+    st.toast(f"Deleted {formats.plural(gone.files, 'file')}, {formats.number(gone.bytes / 1e6)} MB{runs}.")
 
 
 # ---------------------------------------------------------------------------------------------- the preview
 
 
-def result(upload: Upload, found: dict[str, Any]) -> None:
-    """The answer in one line, then problems, samples, counts."""
-    if "refused" in found:
-        st.error(words.escaped(found["refused"]), icon=":material/block:")
+def result(upload: Upload, preview: dict[str, Any]) -> None:
+    """The preview: sizes in one line, then problems, samples and counts."""
+    if "refused" in preview:
+        st.error(formats.escaped(preview["refused"]), icon=":material/block:")
         st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again)
         return
-    st.subheader(headline(found), anchor=False)
-    troubles(upload, found)
+    st.subheader(headline(preview), anchor=False)
+    troubles(upload, preview)
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True):
-        frame.section(f"{len(found['samples'])} of the training samples")
-        if found["kind"] == "image":
-            sample_sheet.pictures(found["samples"], plan.pixels(upload, found["samples"]))
+        frame.section(f"{len(preview['samples'])} of the training samples")
+        if preview["kind"] == "image":
+            sheet.pictures(preview["samples"], plan.pixels(upload, preview["samples"]))
         else:
-            sample_sheet.rows(found["samples"])
+            sheet.rows(preview["samples"])
     with right.container(border=True):
         frame.section("Classes and splits")
-        counts(found)
-        groups(found)
+        counts(preview)
+        groups(preview)
     st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again, type="tertiary")
 
 
 def headline(found: dict[str, Any]) -> str:
     sizes = {split: sum(numbers) for split, numbers in found["counts"].items()}
     names = {"train": "training", "val": "validation", "test": "test"}
-    parts = [f"{words.count(size)} {names[split]}" for split, size in sizes.items()]
-    return f"{', '.join(parts)} samples in {words.plural(len(found['classes']), 'class', 'classes')}"
+    parts = [f"{formats.count(size)} {names[split]}" for split, size in sizes.items()]
+    return f"{', '.join(parts)} samples in {formats.plural(len(found['classes']), 'class', 'classes')}"
 
 
-def shape(found: dict[str, Any]) -> str:
-    if found["kind"] != "image":
-        numbers = words.plural(found["features"], "number")
-        if not found.get("table"):
-            return f"{numbers} a sample"
-        columns = words.plural(len(found["table"]["columns"]), "column")
-        return f"{columns} to learn from, which become {numbers} a sample: words are one number each, 1 or 0"
-    height, width = found["size"]
-    mixed = "" if found["sizes"] == 1 else f" most often; {words.count(found['sizes'])} sizes in all"
-    return f"{'Grey' if found['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"
+def shape(preview: dict[str, Any]) -> str:
+    if preview["kind"] != "image":
+        numbers = formats.plural(preview["features"], "number")
+        if not preview.get("table"):
+            return f"{numbers} per sample"
+        columns = formats.plural(len(preview["table"]["columns"]), "column")
+        return f"{columns} to learn from, which become {numbers} per sample: each word is one number, 1 or 0"
+    height, width = preview["size"]
+    mixed = "" if preview["sizes"] == 1 else f" most often; {formats.count(preview['sizes'])} sizes in all"
+    return f"{'Grey' if preview['channels'] == 1 else 'Colour'} pictures of {width} x {height} pixels{mixed}"
 
 
-def troubles(upload: Upload, found: dict[str, Any]) -> None:
-    """What must be agreed to, what should be known, and what was decided on the way."""
-    for note in found["skipped"]:
-        st.warning(words.escaped(note), icon=":material/broken_image:")
+def troubles(upload: Upload, preview: dict[str, Any]) -> None:
+    """What needs consent, what should be known, and what the reader decided."""
+    for note in preview["skipped"]:
+        st.warning(formats.escaped(note), icon=":material/broken_image:")
         st.checkbox(
-            "Go on without them",
+            "Continue without them",
             key=AGREED,
             value=bool(upload.plan.get("skip")),
             on_change=agree,
             args=(upload.id,),
         )
-    for problem in found["problems"]:
-        st.warning(words.escaped(problem), icon=":material/warning:")
-    notes = [shape(found), *found["notes"]]
-    if found["doubtful_order"]:
+    for problem in preview["problems"]:
+        st.warning(formats.escaped(problem), icon=":material/warning:")
+    notes = [shape(preview), *preview["notes"]]
+    if preview["doubtful_order"]:
         notes.append(
-            "The classes are numbers in the order of text (10 before 2). Is that the order of your model's outputs? "
-            "You will be asked."
+            "The classes are numbers sorted as text (10 before 2). You will be asked whether your model's outputs have "
+            "that order."
         )
-    if not found["problems"] and not found["skipped"]:
-        notes.append("No sample is repeated, torn between labels, or in two splits.")
-    st.markdown("\n".join(f"- {words.escaped(note)}" for note in notes))
+    if not preview["problems"] and not preview["skipped"]:
+        notes.append("No sample is repeated, has two labels, or is in two splits.")
+    st.markdown("\n".join(f"- {formats.escaped(note)}" for note in notes))
 
 
 @plan.change
@@ -266,13 +266,13 @@ def agree(name: str) -> None:
     uploads.update_plan(upload, skip=True if st.session_state.get(AGREED) else None)
 
 
-def counts(found: dict[str, Any]) -> None:
-    """Samples by class and split, the order being that of the classes."""
+def counts(preview: dict[str, Any]) -> None:
+    """Samples per class and split, in class order."""
     names = {"train": "Training", "val": "Validation", "test": "Test"}
     table = pd.DataFrame(
-        {"Class": found["classes"], **{names[split]: n for split, n in found["counts"].items()}}
+        {"Class": preview["classes"], **{names[split]: n for split, n in preview["counts"].items()}}
     )
-    most = max(found["counts"]["train"])
+    most = max(preview["counts"]["train"])
     bar = st.column_config.ProgressColumn("Training", format="%d", min_value=0, max_value=most)
     st.dataframe(
         table,
@@ -283,10 +283,10 @@ def counts(found: dict[str, Any]) -> None:
     )
 
 
-def groups(found: dict[str, Any]) -> None:
-    if not found["groups"]:
+def groups(preview: dict[str, Any]) -> None:
+    if not preview["groups"]:
         return
     st.markdown("**Groups**")
-    for name, values in found["groups"].items():
-        listed = ", ".join(f"{words.escaped(str(value))} ({words.count(n)})" for value, n in values)
-        st.markdown(f"{words.escaped(name)}: :gray[{listed}]")
+    for name, values in preview["groups"].items():
+        listed = ", ".join(f"{formats.escaped(str(value))} ({formats.count(n)})" for value, n in values)
+        st.markdown(f"{formats.escaped(name)}: :gray[{listed}]")

@@ -1,4 +1,4 @@
-"""Which column of this table holds the classes? Asked where more than one could be meant; never taken silently."""
+"""The question of which column of a table holds the classes, asked where several could; never guessed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from influence_core.intake.uploads import Upload
 from pages.ui.bring import plan
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 COLUMN = "own_label"
 
@@ -28,24 +28,25 @@ def draw(upload: Upload, columns: Sequence[dict[str, Any]]) -> None:
             "only you can know.]"
         )
         facts = {column["name"]: column for column in columns}
-        chosen = st.selectbox(
+        label = st.selectbox(
             "Label column",
             list(facts),
             index=None,
             key=COLUMN,
-            format_func=lambda name: f"{words.visible(name)}{' (likely)' if facts[name]['likely'] else ''}",
+            format_func=lambda name: f"{formats.visible(name)}{' (likely)' if facts[name]['likely'] else ''}",
             placeholder="Choose a column",
         )
-        if chosen and not facts[chosen]["classes"]:
+        if label and not facts[label]["classes"]:
             st.warning(
-                f"It holds {words.plural(facts[chosen]['different'], 'different value')}. A column of classes has few.",
+                f"It holds {formats.plural(facts[label]['different'], 'different value')}. "
+                "A column of classes has few.",
                 icon=":material/warning:",
             )
         st.button(
             "Use this column",
             type="primary",
             icon=":material/label:",
-            disabled=chosen is None,
+            disabled=label is None,
             on_click=answered,
             args=(upload.id, [column["name"] for column in columns]),
         )
@@ -57,12 +58,14 @@ def draw(upload: Upload, columns: Sequence[dict[str, Any]]) -> None:
 
 def table(columns: Sequence[dict[str, Any]]) -> None:
     """Every column with its number of values and the most common ones."""
-    listed = [", ".join(f"{value} ({words.count(n)})" for value, n in column["common"]) for column in columns]
+    listed = [
+        ", ".join(f"{value} ({formats.count(n)})" for value, n in column["common"]) for column in columns
+    ]
     shown = pd.DataFrame(
         {
-            "Column": [words.visible(column["name"]) for column in columns],
+            "Column": [formats.visible(column["name"]) for column in columns],
             "Different values": [column["different"] for column in columns],
-            "Most common, with how often": [words.visible(text) for text in listed],
+            "Most common values (count)": [formats.visible(text) for text in listed],
         }
     )
     st.dataframe(
@@ -75,10 +78,10 @@ def table(columns: Sequence[dict[str, Any]]) -> None:
 
 @plan.change
 def answered(name: str, columns: Sequence[str]) -> None:
-    """Look at the data again, with this label."""
-    chosen = st.session_state.get(COLUMN)
-    if chosen not in columns:  # a list in a browser is no limit
+    """Set the label column and read the data again."""
+    label = st.session_state.get(COLUMN)
+    if label not in columns:  # the browser is not trusted
         return
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "preview", "trial")
-    uploads.update_plan(upload, label=chosen)
+    uploads.update_plan(upload, label=label)

@@ -1,4 +1,4 @@
-"""Step 2 of bringing one's own data: from weights, or from nothing, to a model that reads these data rightly."""
+"""Step 2 of own data: from weights, or without any, to a model that reads these data correctly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pages.ui.bring import class_order, data_step, plan, preprocessing_form, tri
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
 from pages.ui.shell import frame, places, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PATH = "own_model"
 ARCHITECTURE = "own_architecture"
@@ -23,22 +23,22 @@ BUILT_IN = "small_cnn", "mlp", "logistic"
 
 
 def draw(upload: Upload, found: dict[str, Any]) -> None:
-    """Two ways: weights that exist, or a small model trained here; `found` is the preview of the data."""
+    """Two ways: existing weights, or a small model trained here; `found` is the preview of the data."""
     if upload.plan.get("train"):
-        chosen_training(upload)
+        training_notice(upload)
     elif "weights" in upload.plan:
         weights(upload, found)
     else:
         ways_in(upload, found)
 
 
-def ways_in(upload: Upload, found: dict[str, Any]) -> None:
+def ways_in(upload: Upload, preview: dict[str, Any]) -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         frame.section("I have trained weights")
         st.markdown(
             ":gray[A state dict: `.safetensors`, or `.pt`, `.pth`. It is read in a process without network, rights or "
-            "files, and kept as safetensors. What could run code is refused.]"
+            "files, and kept as safetensors. Files that could run code are refused.]"
         )
         data_step.uploader(
             "model",
@@ -47,24 +47,22 @@ def ways_in(upload: Upload, found: dict[str, Any]) -> None:
             several=True,
         )
         if spec_file(upload).is_file():
-            st.caption(
-                "A model.json has arrived. It says what the model expects; send the weights it belongs to."
-            )
+            st.caption("A model.json has arrived. Now upload the weights that it describes.")
         with st.form("own_weights", border=False):
             st.text_input("Or a path on the server", key=PATH, placeholder="data/flowers/model.safetensors")
             st.form_submit_button("Look at it", icon=":material/search:", on_click=take_path)
-        if found.get("model"):
+        if preview.get("model"):
             st.button(
-                "Use the model that lies in the dataset's folder",
+                "Use the model in the dataset's folder",
                 on_click=take_named,
-                args=(upload.id, found["model"]),
+                args=(upload.id, preview["model"]),
             )
     with right.container(border=True, height="stretch"):
         frame.section("I have no model yet")
-        size = "A network of about 95 000 numbers" if found["kind"] == "image" else "A small network"
+        size = "A network of about 95 000 parameters" if preview["kind"] == "image" else "A small network"
         st.markdown(
             f":gray[{size} is trained here on your training samples, with a fixed recipe and seed, before the "
-            "analysis, in about the same time. What it learns from wrong labels is what the analysis finds.]"
+            "analysis. What it learns from wrong labels is what the analysis finds.]"
         )
         st.button(
             "Train a small one for me",
@@ -81,12 +79,12 @@ def train_one(name: str) -> None:
     plan.go("check")
 
 
-def chosen_training(upload: Upload) -> None:
+def training_notice(upload: Upload) -> None:
     with st.container(border=True):
         frame.section("A small model will be trained for you")
         st.markdown(
-            ":gray[It is trained at the beginning of the analysis and kept with the run. Its accuracy on your "
-            "validation samples stands on the Overview; the better it is, the more its findings mean.]"
+            ":gray[It is trained at the start of the analysis and kept with the run. Its accuracy on your "
+            "validation samples is shown on the Overview; the better it is, the more the findings mean.]"
         )
         other_model(upload)
 
@@ -110,12 +108,12 @@ def forget(name: str) -> None:
 
 
 def spec_file(upload: Upload) -> Path:
-    """Where a model.json lies that was sent: beside the weights that were."""
+    """The path of an uploaded model.json: beside the uploaded weights."""
     return upload.folder / "files" / uploads.SPEC
 
 
 def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
-    """Weights, or their model.json, or both have arrived; whichever comes last, the weights are looked at with it."""
+    """Use uploaded weights, their model.json, or both; in either order the weights are read with it."""
     sent = [(path, name) for path, name in files if path.name != uploads.SPEC]
     if sent:
         take(upload, *sent[-1])
@@ -125,7 +123,7 @@ def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
 
 
 def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
-    """Weights are there: everything that was known about others is forgotten."""
+    """Use these weights; drops everything known about others."""
     plan.drop(upload, "weights", "trial")
     named = {"weights": str(path), "weights_name": name[-80:], "weights_sent": sent or None}
     uploads.update_plan(upload, **named, train=None, spec=None)
@@ -142,40 +140,40 @@ def take_named(name: str, path: str) -> None:
     take(uploads.open_upload(runs_root(), name, visitor.owners()), Path(path), Path(path).name, sent=False)
 
 
-def weights(upload: Upload, found: dict[str, Any]) -> None:
-    """What the file is, then the three things that weights alone do not tell, then the trial."""
+def weights(upload: Upload, preview: dict[str, Any]) -> None:
+    """The content of the file, the three things that weights alone do not tell, and the trial."""
     file = Path(upload.plan["weights"])
     if file.is_dir():
         file = next((file / name for name in ("model.safetensors", "model.pt", "model.pth") if (file / name).is_file()),
                     file)  # fmt: skip
-    told = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
+    options = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
     if spec_file(upload).is_file():
-        told["spec"] = str(spec_file(upload))
+        options["spec"] = str(spec_file(upload))
     seen = plan.wait_for(
         upload,
         "weights",
-        told,
-        "Reading the weights in a process of their own.",
+        options,
+        "Reading the weights in a separate process.",
         HEIGHT,
     )
     if seen is None:
         return
     if "refused" in seen:
-        st.error(words.escaped(seen["refused"]), icon=":material/block:")
+        st.error(formats.escaped(seen["refused"]), icon=":material/block:")
         other_model(upload)
         return
     left, right = st.columns(2, gap="medium")
     with left:
-        spec = choices(upload, found, seen)
+        spec = choices(upload, preview, seen)
         if not complete(seen):
-            with st.expander("There is a model.json that says all this"):
+            with st.expander("I have a model.json that says all this"):
                 data_step.uploader("model", "The model.json of these weights", take_sent, several=True)
     with right:
         if complete(seen) and "spec" not in upload.plan:
-            trial_panel.begin(upload.id, spec)  # nothing is left to be said
+            trial_panel.begin(upload.id, spec)  # nothing is left to choose
             st.rerun()
         trial_panel.draw(upload, spec)
-        preprocessing_form.preview(upload, found, spec)
+        preprocessing_form.preview(upload, preview, spec)
     other_model(upload)
 
 
@@ -184,29 +182,29 @@ def complete(seen: dict[str, Any]) -> bool:
     return all(seen[name] for name in ("architecture", "classes", "preprocessing"))
 
 
-def choices(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
-    """Architecture, class order, preprocessing: as chosen; None where the person has still to say it."""
+def choices(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Architecture, class order and preprocessing as chosen; None where a choice is missing."""
     with st.container(border=True):
         frame.section("What the weights are")
         st.markdown(
-            f"**{words.escaped(str(upload.plan['weights_name']))}**: {words.plural(seen['tensors'], 'tensor')}, "
-            f"{words.count(seen['parameters'])} numbers"
+            f"**{formats.escaped(str(upload.plan['weights_name']))}**: {formats.plural(seen['tensors'], 'tensor')}, "
+            f"{formats.count(seen['parameters'])} numbers"
         )
-        restore(upload, found, seen)
+        restore(upload, preview, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
-        classes = class_order.choose(found, seen)
+        classes = class_order.choose(preview, seen)
     with st.container(border=True):
         frame.section("What the model expects")
-        how = preprocessing_form.choose(upload, found, seen, architecture)
+        how = preprocessing_form.choose(upload, preview, seen, architecture)
     return {"architecture": architecture, "classes": classes, "preprocessing": how}
 
 
-def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None:
-    """The class order that was tried before a reload is chosen again."""
+def restore(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> None:
+    """Select the class order again that was tried before a reload."""
     spec = upload.plan.get("spec")
     if spec is None or ORDER in st.session_state:
         return
-    offered = class_order.orders(found, seen)
+    offered = class_order.orders(preview, seen)
     st.session_state[ORDER] = next(
         (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
     )
@@ -214,22 +212,22 @@ def restore(upload: Upload, found: dict[str, Any], seen: dict[str, Any]) -> None
 
 
 def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | None:
-    """A list to search in; the guess stands first and is called one."""
+    """A searchable list of architectures; guesses come first and are marked as such."""
     guesses = {guess["architecture"]: guess for guess in seen["guesses"]}
-    known = seen["architecture"]
+    stated = seen["architecture"]
     names = [*guesses, *(name for name in all_architectures() if name not in guesses)]
-    if known and known not in names:
-        names = [known, *names]
-    first = tried.get("architecture") or known or next(iter(guesses), None)
+    if stated and stated not in names:
+        names = [stated, *names]
+    first = tried.get("architecture") or stated or next(iter(guesses), None)
 
     def shown(name: str) -> str:
-        if name == known:
+        if name == stated:
             return f"{name} (from model.json)"
         if (guess := guesses.get(name)) is None:
             return name
         return f"{name} (best guess: {guess['fitting']} of {guess['total']} tensors fit)"
 
-    chosen = st.selectbox(
+    choice = st.selectbox(
         "Architecture",
         names,
         index=None if first is None else names.index(first),
@@ -237,13 +235,13 @@ def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | No
         format_func=shown,
         placeholder="No known architecture looks like these weights; type to search",
     )
-    guess = guesses.get(chosen) if chosen else None
-    if guess and not known and guess["fitting"] < guess["total"]:
+    guess = guesses.get(choice) if choice else None
+    if guess and not stated and guess["fitting"] < guess["total"]:
         st.caption(
-            f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose it; a network of "
-            "your own can be analysed from Python."
+            f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose that one; your own "
+            "network can be analysed from Python."
         )
-    return chosen
+    return choice
 
 
 @st.cache_resource(show_spinner=False)
@@ -260,7 +258,7 @@ def torchvision_names() -> list[str]:
         return []
     folder = Path(spec.origin).parent / "models"
     return sorted(
-        found for file in folder.glob("*.py") for found in registered(file.read_text(encoding="utf-8"))
+        name for file in folder.glob("*.py") for name in registered(file.read_text(encoding="utf-8"))
     )
 
 

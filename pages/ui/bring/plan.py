@@ -1,7 +1,7 @@
-"""What has this visitor brought so far, and which step comes next? A plan on disk, its id in the address.
+"""The plan of an upload: what the visitor has brought, on disk, and the open step, in the address.
 
-`?upload=...&step=...` opens the same place again in the same browser, after a reload or a restart; in another one it
-says that this upload is not theirs. Answers of the child that looked at the files lie beside the plan.
+`?upload=...&step=...` opens the same place again in the same browser, after a reload or a restart; another browser is
+told that this upload is not theirs. Answers of the child that read the files lie beside the plan.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from influence_core.errors import InfluenceError, UploadError
 from influence_core.intake import inspection, uploads
 from influence_core.intake.uploads import Upload
 from influence_core.system import atomic
-from pages.ui.bring import child_question as asking
-from pages.ui.bring.child_question import Asked
+from pages.ui.bring import child_question
+from pages.ui.bring.child_question import ChildQuestion
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 UPLOAD, STEP = "upload", "step"
 STEPS = ("data", "model", "check")
 LONGEST = 1_800.0
 ADVICE = "Is the file very large, or the machine short of memory? Open large data by its path on the server."
 PROBLEM = "_plan_problem"
-_ASKED = "_plan_asked"
+_QUESTION = "_plan_asked"
 Arguments = ParamSpec("Arguments")
 
 
 def change(callback: Callable[Arguments, object]) -> Callable[Arguments, None]:
-    """A callback that changes what was brought: for owners only; what it refuses is shown on the page."""
+    """Restrict a callback that changes an upload to owners; a refusal is shown on the page."""
 
     @functools.wraps(callback)
     def checked(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
@@ -55,17 +55,17 @@ def current() -> Upload | None:
 def ensure() -> Upload:
     """The current upload, or a new one; for callbacks."""
     visitor.require("owner", "bring data")
-    if (found := current()) is not None:
-        return found
-    made = uploads.begin(runs_root(), visitor.owners()[0])
-    st.query_params[UPLOAD] = made.id
-    return made
+    if (existing := current()) is not None:
+        return existing
+    upload = uploads.begin(runs_root(), visitor.owners()[0])
+    st.query_params[UPLOAD] = upload.id
+    return upload
 
 
 def step() -> str:
-    """Which of the three steps is open; never one whose ground is missing."""
-    asked = st.query_params.get(STEP, STEPS[0])
-    return asked if asked in reachable() else STEPS[0]
+    """The open step: the one in the address, or the first while that one cannot be reached."""
+    requested = st.query_params.get(STEP, STEPS[0])
+    return requested if requested in reachable() else STEPS[0]
 
 
 def reachable() -> tuple[str, ...]:
@@ -77,10 +77,10 @@ def reachable() -> tuple[str, ...]:
 
 
 def settled(upload: Upload) -> bool:
-    """Whether the data can be used as they are: nothing refused, and what cannot be read may be left out."""
-    found = answer(upload, "preview") or {}
-    return not {"refused", "columns"} & set(found) and (
-        not found.get("skipped") or bool(upload.plan.get("skip"))
+    """Whether the data can be used: nothing is refused or asked, and unreadable files may be left out."""
+    preview = answer(upload, "preview") or {}
+    return not {"refused", "columns"} & set(preview) and (
+        not preview.get("skipped") or bool(upload.plan.get("skip"))
     )
 
 
@@ -103,7 +103,7 @@ def start_again() -> None:
 
 
 def answer(upload: Upload, question: str) -> dict[str, Any] | None:
-    """What the child said, from disk."""
+    """The child's answer, from disk; None when there is none."""
     try:
         return json.loads((upload.folder / f"{question}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,7 +111,7 @@ def answer(upload: Upload, question: str) -> dict[str, Any] | None:
 
 
 def drop(upload: Upload, *questions: str) -> None:
-    """Forget answers whose ground has changed."""
+    """Delete answers whose basis has changed."""
     for question in questions:
         (upload.folder / f"{question}.json").unlink(missing_ok=True)
 
@@ -119,56 +119,56 @@ def drop(upload: Upload, *questions: str) -> None:
 def wait_for(
     upload: Upload, question: str, options: dict[str, Any], sentence: str, height: int
 ) -> dict[str, Any] | None:
-    """The answer to a question about this upload; asks it when nobody has, and shows that it is being worked on.
+    """The answer to a question about this upload; without one, asks it and shows the progress.
 
     Args:
         upload: Whose files.
         question: A name of inspection.QUESTIONS; the answer is kept under it.
-        options: What the child is told.
-        sentence: What is going on, for the person.
+        options: The options for the child.
+        sentence: What is happening, as shown on screen.
         height: Pixels that the answer will take.
     """
-    if (found := answer(upload, question)) is not None:
-        return found
-    asked: Asked | None = st.session_state.get(_ASKED)
-    if asked is None or asked.title != f"{upload.id} {question}":
+    if (reply := answer(upload, question)) is not None:
+        return reply
+    running: ChildQuestion | None = st.session_state.get(_QUESTION)
+    if running is None or running.title != f"{upload.id} {question}":
         forget_question()
-        asked = asking.ask(f"{upload.id} {question}", inspection.command(question, options))
-        st.session_state[_ASKED] = asked
-    st.fragment(frame.framed(_waiting), run_every=0.5)(asked, upload, question, sentence, height)
+        running = child_question.ask(f"{upload.id} {question}", inspection.command(question, options))
+        st.session_state[_QUESTION] = running
+    st.fragment(frame.framed(_waiting), run_every=0.5)(running, upload, question, sentence, height)
     return None
 
 
-def _waiting(asked: Asked, upload: Upload, question: str, sentence: str, height: int) -> None:
-    found = asking.answer(asked, LONGEST, ADVICE)
-    if found is not None:
-        atomic.write_json(upload.folder / f"{question}.json", found, durable=False)
-        st.session_state.pop(_ASKED, None)
+def _waiting(running: ChildQuestion, upload: Upload, question: str, sentence: str, height: int) -> None:
+    reply = child_question.answer(running, LONGEST, ADVICE)
+    if reply is not None:
+        atomic.write_json(upload.folder / f"{question}.json", reply, durable=False)
+        st.session_state.pop(_QUESTION, None)
         st.rerun()
-    st.progress(*how_far(asked, sentence))
+    st.progress(*how_far(running, sentence))
     st.skeleton(height=height)
 
 
-def how_far(asked: Asked, sentence: str) -> tuple[float, str]:
-    """The share that is done and a line of words; a part of known size begins anew with each kind of work."""
-    told = asking.progress(asked)
-    if told is None:
-        return 0.0, f"{sentence} {words.duration(asked.seconds)}"
-    what, done, total = told
-    of = f"{words.count(done)} of {words.count(total)}"
-    return min(1.0, done / max(1, total)), f"{what}: {of} files. {words.duration(asked.seconds)}"
+def how_far(running: ChildQuestion, sentence: str) -> tuple[float, str]:
+    """The share done and a line of text; the share restarts with each kind of work."""
+    progress = child_question.progress(running)
+    if progress is None:
+        return 0.0, f"{sentence} {formats.duration(running.seconds)}"
+    activity, done, total = progress
+    of = f"{formats.count(done)} of {formats.count(total)}"
+    return min(1.0, done / max(1, total)), f"{activity}: {of} files. {formats.duration(running.seconds)}"
 
 
 def forget_question() -> None:
-    asked: Asked | None = st.session_state.pop(_ASKED, None)
-    if asked is not None:
-        asking.end(asked)
+    running: ChildQuestion | None = st.session_state.pop(_QUESTION, None)
+    if running is not None:
+        child_question.end(running)
 
 
 def options(upload: Upload) -> dict[str, Any]:
-    """Keywords of open_dataset that this visitor has said."""
-    given = {"skip_unreadable": bool(upload.plan.get("skip")), "label": upload.plan.get("label")}
-    return {name: value for name, value in given.items() if value}
+    """Keywords of open_dataset that this visitor has chosen."""
+    keywords = {"skip_unreadable": bool(upload.plan.get("skip")), "label": upload.plan.get("label")}
+    return {name: value for name, value in keywords.items() if value}
 
 
 def pixels(upload: Upload, samples: Sequence[dict[str, Any]]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What does the model expect of a picture? Chosen by name or by number, with what it then sees beside it."""
+"""The form for what the model expects of a picture, by name or by number, with a preview of what it sees."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 import streamlit as st
 
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import plan
-from pages.ui.bring import sheet as sample_sheet
+from pages.ui.bring import plan, sheet
 from pages.ui.shell import frame
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 SCALE, MEAN, STD, WIDTH, HEIGHT, CHANNELS = (
     "own_scale", "own_mean", "own_std", "own_width", "own_height", "own_channels",
@@ -30,22 +29,22 @@ LARGEST = 1024
 def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any] | None:
-    """Channels, size, mean and std, and of a table its columns; None for numbers that still lack a scale."""
+    """Channels, size, mean and std as chosen, and for a table its columns."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
-    known = tried or seen["preprocessing"]
+    stated = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
     if found["kind"] != "image":
-        return features(found, known)
-    channels = channel_count(found, known, guess)
-    size = picture_size(found, known, guess, architecture)
-    mean, std = scale(found, known, channels)
+        return features(found, stated)
+    channels = channel_count(found, stated, guess)
+    size = picture_size(found, stated, guess, architecture)
+    mean, std = scale(found, stated, channels)
     return {"channels": channels, "size": size, "mean": mean, "std": std}
 
 
 def show(how: dict[str, Any]) -> None:
-    """Let the form show this preprocessing, which was just tried; for callbacks.
+    """Set the form to this preprocessing, which was just tried; for callbacks.
 
-    Every widget is told its value: one that is only forgotten here keeps the old one in the browser.
+    Every widget gets its value: one whose state is only deleted keeps the old value in the browser.
     """
     st.session_state[SCALE] = FROM_FILE
     st.session_state[CHANNELS] = how["channels"]
@@ -53,50 +52,52 @@ def show(how: dict[str, Any]) -> None:
         st.session_state[HEIGHT], st.session_state[WIDTH] = how["size"]
 
 
-def features(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (found["mean"], found["std"])}
-    if known is not None:
-        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+def features(preview: dict[str, Any], stated: dict[str, Any] | None) -> dict[str, Any]:
+    scales = {"As they are": ([0.0], [1.0]), FROM_DATA: (preview["mean"], preview["std"])}
+    if stated is not None:
+        scales = {FROM_FILE: (stated["mean"], stated["std"]), **scales}
     scale = st.selectbox("Scale of the numbers", list(scales), key=SCALE)
     mean, std = scales[scale]
-    chosen = {"channels": found["features"], "size": None, "mean": mean, "std": std}
-    source = known if scale == FROM_FILE and known is not None else found
-    if source.get("table"):  # which column is which of the numbers belongs to the scale
-        chosen |= {"table": source["table"], "channels": source.get("channels", found["features"])}
-    return chosen
+    preprocessing = {"channels": preview["features"], "size": None, "mean": mean, "std": std}
+    source = stated if scale == FROM_FILE and stated is not None else preview
+    if source.get("table"):  # the scale also fixes which number is which column
+        preprocessing |= {"table": source["table"], "channels": source.get("channels", preview["features"])}
+    return preprocessing
 
 
-def channel_count(found: dict[str, Any], known: dict[str, Any] | None, guess: dict[str, Any] | None) -> int:
-    """The first layer of a convolutional network knows it; else the model.json, else the pictures."""
+def channel_count(
+    preview: dict[str, Any], stated: dict[str, Any] | None, guess: dict[str, Any] | None
+) -> int:
+    """Channels from model.json or the last trial, else from the first layer of the guess, else from the pictures."""
     read = (
-        known["channels"] if known else guess["channels"] if guess and guess["channels"] in (1, 3) else None
+        stated["channels"] if stated else guess["channels"] if guess and guess["channels"] in (1, 3) else None
     )
     names = {1: "Grey", 3: "Colour"}
-    st.session_state.setdefault(CHANNELS, read or found["channels"])
-    chosen = st.segmented_control(
+    st.session_state.setdefault(CHANNELS, read or preview["channels"])
+    choice = st.segmented_control(
         "Channels",
         [1, 3],
         format_func=names.__getitem__,
         key=CHANNELS,
         required=True,
     )
-    return int(chosen or read or found["channels"])
+    return int(choice or read or preview["channels"])
 
 
 def picture_size(
-    found: dict[str, Any],
-    known: dict[str, Any] | None,
+    preview: dict[str, Any],
+    stated: dict[str, Any] | None,
     guess: dict[str, Any] | None,
     architecture: str | None,
 ) -> list[int]:
-    """Where nothing fixes it: the pictures' own size, and 224 for large ones, as most networks are trained."""
-    height, width = found["size"]
+    """Height and width; where nothing fixes them, those of the pictures, or 224 for large ones, as is usual."""
+    height, width = preview["size"]
     if max(height, width) > 160 and architecture not in ("small_cnn", "mlp", "logistic"):
         height = width = 224
     if guess and guess["size"]:
         height, width = guess["size"]
-    if known and known["size"]:
-        height, width = known["size"]
+    if stated and stated["size"]:
+        height, width = stated["size"]
     left, right = st.columns(2, gap="small")
     st.session_state.setdefault(WIDTH, min(LARGEST, width))
     st.session_state.setdefault(HEIGHT, min(LARGEST, height))
@@ -106,28 +107,28 @@ def picture_size(
 
 
 def scale(
-    found: dict[str, Any], known: dict[str, Any] | None, channels: int
+    preview: dict[str, Any], stated: dict[str, Any] | None, channels: int
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation by name; the words say what the model then gets."""
-    own = (found["mean"], found["std"])
-    if len(own[0]) != channels:
-        own = ([float(np.mean(own[0]))], [float(np.mean(own[1]))])
+    """Mean and standard deviation, chosen by the name of the scale."""
+    from_data = (preview["mean"], preview["std"])
+    if len(from_data[0]) != channels:
+        from_data = ([float(np.mean(from_data[0]))], [float(np.mean(from_data[1]))])
     scales = {
         "Pixels from 0 to 1": ([0.0], [1.0]),
         "ImageNet mean and std": IMAGENET if channels == 3 else GREY_IMAGENET,
         "Pixels from -1 to 1": ([0.5], [0.5]),
-        FROM_DATA: own,
+        FROM_DATA: from_data,
         "Pixels from 0 to 255": ([0.0], [1 / 255]),
     }
-    if known is not None and len(known["mean"]) in (1, channels):
-        scales = {FROM_FILE: (known["mean"], known["std"]), **scales}
+    if stated is not None and len(stated["mean"]) in (1, channels):
+        scales = {FROM_FILE: (stated["mean"], stated["std"]), **scales}
     name = st.selectbox("Scale of the pixels", [*scales, OWN], key=SCALE)
     return typed(channels) if name == OWN else scales[name]
 
 
 def typed(channels: int) -> tuple[list[float], list[float]]:
     left, right = st.columns(2, gap="small")
-    mean = left.text_input("Mean, one number or one a channel", "0.5", key=MEAN)
+    mean = left.text_input("Mean, one number or one per channel", "0.5", key=MEAN)
     std = right.text_input("Standard deviation", "0.5", key=STD)
     try:
         numbers = [[float(part) for part in text.replace(",", " ").split()] for text in (mean, std)]
@@ -149,13 +150,13 @@ def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None
     size = (how["size"][0], how["size"][1])
     with st.container(border=True):
         frame.section("What the model will see")
-        sample_sheet.as_seen(samples, pixels, how["channels"], size)
-        seen = [sample_sheet.fitted(fact, data, how["channels"], size) / 255
+        sheet.as_seen(samples, pixels, how["channels"], size)
+        seen = [sheet.fitted(fact, data, how["channels"], size) / 255
                 for fact, data in zip(samples, pixels, strict=True)]  # fmt: skip
         mean, std = (np.array(how[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
         scaled = [(values - mean) / std for values in seen]
         low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
         st.caption(
-            f"{how['channels']} x {size[0]} x {size[1]} numbers a picture, here from {words.number(low)} to "
-            f"{words.number(high)}, on average {words.number(float(np.mean([v.mean() for v in scaled])))}."
+            f"{how['channels']} x {size[0]} x {size[1]} numbers per picture, here from {formats.number(low)} to "
+            f"{formats.number(high)}, on average {formats.number(float(np.mean([v.mean() for v in scaled])))}."
         )

@@ -1,7 +1,7 @@
-"""How do a few samples look? A sheet of small pictures with labels, as the file holds them or a model sees them.
+"""A sheet of small pictures with labels, as the file holds them or as a model sees them.
 
-Pixels come raw from the child that opened the files; labels and ids are escaped, so that a class called <script> is
-three harmless words. Small pictures are shown in hard pixels: that is what a model sees, too.
+Pixels come raw from the child that opened the files. Labels and ids are escaped, so a class called <script> is harmless
+text. Small pictures are shown without smoothing, as a model sees them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 
 from influence_core.data.storage.pictures import encode_png, picture_values, to_picture
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 STYLE = """
 <style>
@@ -44,7 +44,7 @@ def as_seen(
 
 
 def fitted(fact: Mapping[str, Any], data: bytes, channels: int, size: tuple[int, int] | None) -> np.ndarray:
-    """Pixels (channels, h, w) uint8 after the conversion that an analysis makes, too."""
+    """Pixels (channels, h, w) uint8 after the same conversion as in an analysis."""
     return picture_values(to_picture(raw(fact, data)), channels, size)
 
 
@@ -52,14 +52,14 @@ def raw(fact: Mapping[str, Any], data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(fact["shape"])
 
 
-def _sheet(found: Sequence[tuple[Mapping[str, Any], bytes]]) -> None:
-    figures = "".join(figure(fact, png) for fact, png in found)
+def _sheet(drawn: Sequence[tuple[Mapping[str, Any], bytes]]) -> None:
+    figures = "".join(figure(fact, png) for fact, png in drawn)
     st.html(f'{STYLE}<div class="sheet">{figures}</div>')
 
 
 def figure(fact: Mapping[str, Any], png: bytes) -> str:
-    """One sample as HTML: whatever its id and label say is text."""
-    name, label = (html.escape(words.visible(str(fact[key]))) for key in ("id", "label"))
+    """One sample as HTML; its id and label are always text."""
+    name, label = (html.escape(formats.visible(str(fact[key]))) for key in ("id", "label"))
     source = base64.b64encode(png).decode()
     return (
         f'<figure title="{name}"><div class="frame"><img alt="{label}" src="data:image/png;base64,{source}"></div>'
@@ -69,7 +69,7 @@ def figure(fact: Mapping[str, Any], png: bytes) -> str:
 
 def rows(samples: Sequence[Mapping[str, Any]]) -> None:
     """Samples that are rows of a table, or of an array of numbers, with their label first."""
-    table = [{"label": words.visible(str(fact["label"])), **cells(fact)} for fact in samples[:ROWS_SHOWN]]
+    table = [{"label": formats.visible(str(fact["label"])), **cells(fact)} for fact in samples[:ROWS_SHOWN]]
     st.dataframe(
         table, hide_index=True, height=420, alt="Some of the training samples, one a row, label first"
     )
@@ -78,5 +78,5 @@ def rows(samples: Sequence[Mapping[str, Any]]) -> None:
 def cells(fact: Mapping[str, Any]) -> dict[str, Any]:
     """The cells of one row by the names of their columns; an array's columns are numbered."""
     if "cells" in fact:
-        return {words.visible(name): words.visible(cell) for name, cell in fact["cells"].items()}
-    return {f"x{at}": value for at, value in enumerate(fact["values"])}
+        return {formats.visible(name): formats.visible(cell) for name, cell in fact["cells"].items()}
+    return {f"x{position}": value for position, value in enumerate(fact["values"])}

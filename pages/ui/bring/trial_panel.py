@@ -1,4 +1,4 @@
-"""Does the model read these data rightly? Accuracy at once; at chance level, what may be wrong and how to change it."""
+"""The trial of a model on validation samples: its accuracy, and at chance level what may be wrong."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from influence_core.system import atomic
 from pages.ui.bring import plan, preprocessing_form
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 ORDER, NAMES, OTHER_ORDER = "own_order", "own_names", "In another order"
 TALL = 200
 
 
 def draw(upload: Upload, spec: dict[str, Any]) -> None:
-    """The trial of what is chosen now; a button while another choice, or none, was tried."""
+    """The trial of the current choice; a button until this choice has been tried."""
     with st.container(border=True):
         frame.section("Does it work?")
         lacking = [name for name in ("architecture", "classes", "preprocessing") if not spec[name]]
@@ -36,7 +36,7 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
                 args=(upload.id, spec),
             )
             return
-        found = plan.wait_for(
+        trial = plan.wait_for(
             upload,
             "trial",
             {
@@ -47,56 +47,58 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
             "Trying the model on validation samples.",
             TALL,
         )
-        if found is not None:
-            result(upload, found)
+        if trial is not None:
+            result(upload, trial)
 
 
 @plan.change
 def begin(name: str, spec: dict[str, Any]) -> None:
-    """Keep what was chosen as model.json beside the weights: from here on, everybody reads that."""
+    """Save the choice as model.json beside the weights, where every later step reads it."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     plan.drop(upload, "trial")
     atomic.write_json(upload.folder / "model" / "model.json", spec)
     uploads.update_plan(upload, spec=spec)
 
 
-def result(upload: Upload, found: dict[str, Any]) -> None:
-    """One number with its interval, beside chance; then the way on, or what to change."""
-    if "refused" in found:
-        st.error(words.escaped(found["refused"]), icon=":material/block:")
+def result(upload: Upload, trial: dict[str, Any]) -> None:
+    """Accuracy with its interval and chance, then the next step or what to change."""
+    if "refused" in trial:
+        st.error(formats.escaped(trial["refused"]), icon=":material/block:")
         return
     st.metric(
         "Validation accuracy",
-        words.percent(found["accuracy"]),
-        f"{words.interval(found['low'], found['high'])} on {words.plural(found['samples'], 'sample')}; chance is "
-        f"{words.percent(found['chance'])}",
+        formats.percent(trial["accuracy"]),
+        f"{formats.interval(trial['low'], trial['high'])} on {formats.plural(trial['samples'], 'sample')}; chance is "
+        f"{formats.percent(trial['chance'])}",
         delta_color="off",
         delta_arrow="off",
     )
-    if not found["at_chance"] and not found["alternatives"]:
-        st.success("The model reads these data. Go on to the check.", icon=":material/check_circle:")
+    if not trial["at_chance"] and not trial["alternatives"]:
+        st.success(
+            "The model reads these data correctly. Continue with the check.", icon=":material/check_circle:"
+        )
         return
-    said = (
+    warning = (
         "This is chance level: something between data and model does not fit."
-        if found["at_chance"]
-        else "Another reading of the same files does clearly better:"
+        if trial["at_chance"]
+        else "Another interpretation of the same files does clearly better:"
     )
-    st.warning(said, icon=":material/warning:")
-    for index, way in enumerate(found["alternatives"]):
-        st.markdown(f"**{words.escaped(way['words'])}**: {words.percent(way['accuracy'])}")
+    st.warning(warning, icon=":material/warning:")
+    for index, way in enumerate(trial["alternatives"]):
+        st.markdown(f"**{formats.escaped(way['words'])}**: {formats.percent(way['accuracy'])}")
         if way["classes"]:
-            st.caption(words.escaped(", ".join(way["classes"][:20])))
+            st.caption(formats.escaped(", ".join(way["classes"][:20])))
         st.button("Use this", key=f"way_{index}", on_click=use, args=(upload.id, way))
-    if not found["alternatives"]:
+    if not trial["alternatives"]:
         st.caption(
-            "No other class order, scale or picture size that was tried does better. Is it the dataset this model was "
-            "trained on, and are these its weights, not those of another training?"
+            "No other class order, scale or picture size that was tried does better. Check that this is the dataset "
+            "the model was trained on, and that these are its weights."
         )
 
 
 @plan.change
 def use(name: str, way: dict[str, Any]) -> None:
-    """Take one alternative over into the choices, and try it."""
+    """Apply one alternative to the choices, and try it."""
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     spec = dict(upload.plan["spec"])
     if way["classes"]:

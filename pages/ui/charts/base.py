@@ -1,8 +1,7 @@
-"""How is a result drawn? Pure functions: arrays and tables in, plotly figures out. No Streamlit.
+"""Charts of results as pure functions: arrays and tables in, plotly figures out. No Streamlit.
 
-One look for all of them, set in `dressed`: quiet axes, 8 px margins, direct labels, a thin space between
-thousands. Text and grid colours follow the app's light or dark theme in the browser; data colours are chosen
-here.
+All share one look, set in `dressed`: quiet axes, 8 px margins, direct labels, a thin space between thousands. Text and
+grid colours follow the app's light or dark theme in the browser; data colours are chosen here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 Theme = Literal["light", "dark"]
 
@@ -76,7 +75,7 @@ def distribution(
     suspicion_scale: bool = False,
     height: int = 260,
 ) -> go.Figure:
-    """How many samples have which score; the bars beyond the cut stand out, and the cut has its own label.
+    """A histogram of one score; the bars beyond the cut stand out, and the cut has its own label.
 
     Args:
         values: One score per sample, shape (n,).
@@ -111,7 +110,7 @@ def distribution(
 
 
 def _bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
-    """Forty bins; one of their edges is the cut itself, so that no bar is half in doubt."""
+    """Edges of forty bins; one of them is the cut itself, so that no bar is half in doubt."""
     low, high = (0.0, 1.0) if suspicion_scale else (float(np.min(values)), float(np.max(values)))
     if high <= low:
         return np.array([low - 0.5, low + 0.5])
@@ -145,12 +144,12 @@ def _mark_cut(figure: go.Figure, cut: float, label: str, low: float, high: float
 
 
 def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
-    """Which given labels are in doubt, and what the model suggests instead; a click on a cell selects it.
+    """Given against suggested labels of the samples in doubt; a click on a cell selects it.
 
     Args:
         table: Counts, index = given label, columns = suggested label, both in class order, shape (c, c).
 
-    The heat map only paints: plotly's cannot be selected, so an invisible marker a cell takes the click.
+    A plotly heat map cannot be selected, so an invisible marker on each cell takes the click.
     """
     counts, colours = table.to_numpy(), COLOURS[theme]
     most = max(1, int(counts.max()))
@@ -179,10 +178,10 @@ def _tiles(
 
 
 def ink(colours: Colours, share: float) -> str:
-    """The ink that reads best on a tile this far from faint to accent: the one of more contrast (WCAG luminance)."""
+    """The text colour with more contrast (WCAG luminance) on a tile that is `share` of the way from faint to accent."""
 
     def light(colour: str) -> np.ndarray:
-        return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
 
     def luminance(channels: np.ndarray) -> float:
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -198,17 +197,17 @@ def ink(colours: Colours, share: float) -> str:
 
 
 def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
-    """The numbers, and on each an invisible square that knows both labels."""
+    """The counts, and on each an invisible square that carries both labels."""
     counts = table.to_numpy()
-    at = np.argwhere(counts > 0)
-    given, suggested = table.index.to_numpy()[at[:, 0]], table.columns.to_numpy()[at[:, 1]]
-    amounts = counts[at[:, 0], at[:, 1]]
+    cells = np.argwhere(counts > 0)
+    given, suggested = table.index.to_numpy()[cells[:, 0]], table.columns.to_numpy()[cells[:, 1]]
+    amounts = counts[cells[:, 0], cells[:, 1]]
     inks = [ink(colours, amount / most) for amount in amounts]
     return go.Scatter(
         x=suggested,
         y=given,
         mode="markers+text",
-        text=[words.count(amount) for amount in amounts],
+        text=[formats.count(amount) for amount in amounts],
         textfont={"size": 12, "color": inks},
         marker={"size": 26, "symbol": "square", "opacity": 0},
         customdata=np.column_stack([given, suggested]),
@@ -218,10 +217,10 @@ def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
 
 
 def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.Figure:
-    """How many of the chosen samples carry each given label, most on top, in the colours of the classes.
+    """How many of the selected samples have each given label, most on top, in the colours of the classes.
 
     Args:
-        codes: Class positions of the chosen samples.
+        codes: Class positions of the selected samples.
         classes: All class names, in the run's order.
     """
     counts = np.bincount(codes, minlength=len(classes))
@@ -232,7 +231,7 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
             y=[classes[code] for code in shown],
             orientation="h",
             marker={"color": [class_colour(code) for code in shown], "line_width": 0},
-            text=[words.count(counts[code]) for code in shown],
+            text=[formats.count(counts[code]) for code in shown],
             textposition="outside",
             textfont={"color": COLOURS[theme].text},
             cliponaxis=False,
@@ -257,7 +256,7 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
             y=[classes[code] for code in shown],
             orientation="h",
             marker={"color": [class_colour(code) for code in shown], "line_width": 0},
-            text=[words.percent(float(values[code])) for code in shown],
+            text=[formats.percent(float(values[code])) for code in shown],
             textposition="outside",
             textfont={"color": COLOURS[theme].text},
             cliponaxis=False,
@@ -283,11 +282,11 @@ def detection(
     """
     shown = table.sort_values("auroc")
     colours = COLOURS[theme]
-    ours = [name == "suspicion" for name in shown.index]
+    accented = [name == "suspicion" for name in shown.index]
     names = [titles.get(str(name), str(name)) for name in shown.index]
     figure = go.Figure()
-    for name, value, mine in zip(names, shown["auroc"], ours, strict=True):
-        colour = colours.accent if mine else colours.neutral
+    for name, value, is_accented in zip(names, shown["auroc"], accented, strict=True):
+        colour = colours.accent if is_accented else colours.neutral
         figure.add_scatter(
             x=[0.5, value], y=[name, name], mode="lines", line={"color": colour, "width": 2}, hoverinfo="skip"
         )
@@ -295,7 +294,10 @@ def detection(
         x=shown["auroc"],
         y=names,
         mode="markers+text",
-        marker={"size": 9, "color": [colours.accent if mine else colours.neutral for mine in ours]},
+        marker={
+            "size": 9,
+            "color": [colours.accent if is_accented else colours.neutral for is_accented in accented],
+        },
         text=[f"{value:.3f}" for value in shown["auroc"]],
         textposition=["middle right" if value >= 0.5 else "middle left" for value in shown["auroc"]],
         hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",
@@ -312,14 +314,14 @@ def detection(
 
 
 def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """The one look of all charts, set on the figure itself: the browser overlays its theme on templates."""
+    """Give a figure the one look of all charts: on the figure, because the browser overlays templates."""
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8, "pad": 4},
         showlegend=False,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        separators=f".{words.THIN}",
+        separators=f".{formats.THIN}",
         hoverlabel={"align": "left"},
         dragmode=False,
         font={"size": 13},

@@ -1,4 +1,4 @@
-"""How do the signals stand to each other? Figures of the Compare page: tables in, plotly figures out; no Streamlit."""
+"""Charts of the Compare page, on how signals relate: tables in, plotly figures out; no Streamlit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from influence_core.judging.signals import Curve, Yield
 from pages.ui.charts.base import COLOURS, Theme, dressed, ink
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 POINTS = 200
-"""Points a precision curve is drawn with: more cannot be told apart at this size."""
+"""Points that a precision curve is drawn with: more cannot be distinguished at this size."""
 
 
 def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, share: bool) -> go.Figure:
@@ -37,7 +37,7 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
             showscale=False,
             xgap=2,
             ygap=2,
-            customdata=_said(values, share),
+            customdata=_hover_texts(values, share),
             hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
         )
     )
@@ -57,20 +57,20 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
 def _short(value: float, share: bool) -> str:
     if not np.isfinite(value):
         return "none"
-    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", words.MINUS)
+    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", formats.MINUS)
 
 
-def _said(values: np.ndarray, share: bool) -> list[list[str]]:
-    def said(value: float) -> str:
+def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
+    def text(value: float) -> str:
         if not np.isfinite(value):
-            return "one of them is the same for all samples"
-        return f"{words.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
+            return "one of them is constant"
+        return f"{formats.percent(value)} in common" if share else f"rank correlation {_short(value, share)}"
 
-    return [[said(value) for value in row] for row in values]
+    return [[text(value) for value in row] for row in values]
 
 
 def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
-    """Errors that each signal's next samples would add to the queue, and what chance would, as a dotted line."""
+    """Errors that each signal's next samples would add to the queue, with chance as a dotted line."""
     shown, colours = found[::-1], COLOURS[theme]
     names = [titles.get(y.signal, y.signal) for y in shown]
     figure = go.Figure(
@@ -82,7 +82,7 @@ def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -
                 "color": [colours.accent if y.signal == "suspicion" else colours.neutral for y in shown],
                 "line_width": 0,
             },
-            text=[words.count(y.errors) for y in shown],
+            text=[formats.count(y.errors) for y in shown],
             textposition="outside",
             textfont={"color": colours.text},
             customdata=[[y.looked, y.known] for y in shown],

@@ -1,4 +1,4 @@
-"""How is the way of a sample through a training drawn? Pure functions, in the look of base.py."""
+"""Charts of how samples are learned over a training: pure functions, in the look of base.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from pages.ui.charts.base import COLOURS, Theme, dressed
 
 SHOWN = 20_000
-"""Points of the map: more would be slow to draw, so that many are drawn at random, the chosen ones always."""
+"""Most points of each kind on the map, for speed; of larger runs a random part of the rest is drawn."""
 
 
 def cartography(
@@ -24,7 +24,7 @@ def cartography(
     theme: Theme,
     height: int = 420,
 ) -> go.Figure:
-    """Every sample as a point: how sure the model was of its given label on average, and how much that changed.
+    """Every sample as a point: the mean probability of its given label, and how much that changed.
 
     Args:
         variability, confidence: (n,). chosen: row positions that stand out, called `name`.
@@ -101,9 +101,12 @@ def trajectories(
             marker={"size": 5}, opacity=0.8 if len(chosen) > 1 else 1.0,
             hovertemplate=f"{escape(str(ids[row]))}<br>epoch %{{x}}: %{{y:.3~g}}<extra></extra>",
         )  # fmt: skip
-    for at, text, colour in ((32, name, colours.harmful), (14, "all: median, 10 to 90 %", colours.neutral)):
+    for shift, text, colour in (
+        (32, name, colours.harmful),
+        (14, "all: median, 10 to 90 %", colours.neutral),
+    ):
         figure.add_annotation(
-            x=0, y=1, xref="paper", yref="paper", yshift=at, text=escape(text), showarrow=False, xanchor="left",
+            x=0, y=1, xref="paper", yref="paper", yshift=shift, text=escape(text), showarrow=False, xanchor="left",
             yanchor="middle", font={"size": 13, "color": colour},
         )  # fmt: skip
     drawn = np.concatenate([values[:, chosen].ravel(), low, high])

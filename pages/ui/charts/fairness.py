@@ -1,4 +1,4 @@
-"""How is a gap drawn? Rates by group with intervals, and who moves it; plotly, no Streamlit."""
+"""Charts of a gap: rates by group with intervals, and the samples that move it; no Streamlit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, dressed
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 
 def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
@@ -16,7 +16,7 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
         table: index = group; columns value, low, high, n (shares of one).
     """
     shown, colours = table.sort_values("value"), COLOURS[theme]
-    names = [f"{group} (n = {words.count(n)})" for group, n in zip(shown.index, shown["n"], strict=True)]
+    names = [f"{group} (n = {formats.count(n)})" for group, n in zip(shown.index, shown["n"], strict=True)]
     figure = go.Figure()
     if len(shown) > 1:
         figure.add_vrect(
@@ -40,7 +40,7 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
             "thickness": 1.5,
             "width": 4,
         },
-        text=[words.percent(value) for value in shown["value"]],
+        text=[formats.percent(value) for value in shown["value"]],
         textposition="top center",
         textfont={"color": colours.text},
         cliponaxis=False,
@@ -52,19 +52,19 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
 
 
 def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
-    """Who moves the gap: sums of influence by group and given label, harmful to the left, helpful to the right.
+    """Sums of influence on the gap by group and given label, harmful to the left, helpful to the right.
 
     Args:
-        table: as `gaps.cells` gives it, at most a dozen rows.
+        table: as `fairness_words.cells` returns it, at most a dozen rows.
     """
     colours = COLOURS[theme]
     shown = table[::-1]
     names = [
-        f"{group} · {label} ({words.count(n)})"
+        f"{group} · {label} ({formats.count(n)})"
         for group, label, n in zip(shown["group"], shown["label"], shown["n"], strict=True)
     ]
     figure = go.Figure()
-    for column, colour, said in (
+    for column, colour, meaning in (
         ("widens", colours.harmful, "samples that widen the gap"),
         ("narrows", colours.helpful, "samples that narrow it"),
     ):
@@ -72,10 +72,10 @@ def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
             x=shown[column],
             y=names,
             orientation="h",
-            name=said,
+            name=meaning,
             marker={"color": colour, "line_width": 0},
-            customdata=[words.number(value) for value in shown[column]],
-            hovertemplate=f"%{{y}}<br>{said}: %{{customdata}}<extra></extra>",
+            customdata=[formats.number(value) for value in shown[column]],
+            hovertemplate=f"%{{y}}<br>{meaning}: %{{customdata}}<extra></extra>",
         )
     figure.add_vline(x=0, line={"color": colours.neutral, "width": 1})
     figure.update_xaxes(title_text="widens  |  sum of influence  |  narrows")

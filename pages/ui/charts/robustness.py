@@ -1,4 +1,4 @@
-"""How does accuracy fall, and who makes it fall? Charts of the Robustness page, in the one look of the app."""
+"""Charts of the Robustness page: accuracy under attack and under natural changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
     """Accuracy against attack strength, from clean on; bands are 95 % Wilson intervals.
 
     Args:
-        facts: As `robustness` gives them.
+        facts: The record of robustness in run.json.
     """
     colours, figure = COLOURS[theme], go.Figure()
     scale = 100 if facts["pictures"] else 1
@@ -43,9 +43,9 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
             hovertemplate=f"{TITLES[kind]}<br>strength %{{x:.3~g}}<br>accuracy %{{y:.1%}} "
             "[%{customdata[0]:.1%}, %{customdata[1]:.1%}]<extra></extra>",
         )
-        at = len(points) // 2 + (kind == "fgsm")
-        _label(figure, x[at], points[at]["value"], TITLES[kind], colour, above=kind == "fgsm")
-    unit = "per cent of the pixel range" if facts["pictures"] else facts["unit"]
+        position = len(points) // 2 + (kind == "fgsm")
+        _label(figure, x[position], points[position]["value"], TITLES[kind], colour, above=kind == "fgsm")
+    unit = "percent of the pixel range" if facts["pictures"] else facts["unit"]
     figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
     return dressed(figure, height)
@@ -67,19 +67,19 @@ def _label(figure: go.Figure, x: float, y: float, text: str, colour: str, *, abo
 
 def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
     """Accuracy under each natural corruption as a dot with its interval, the clean accuracy dotted."""
-    colours, found = COLOURS[theme], facts["corruptions"]
-    names = sorted(found, key=lambda name: -found[name]["value"])[::-1]
+    colours, by_name = COLOURS[theme], facts["corruptions"]
+    names = sorted(by_name, key=lambda name: -by_name[name]["value"])[::-1]
     figure = go.Figure(
         go.Scatter(
-            x=[found[name]["value"] for name in names],
+            x=[by_name[name]["value"] for name in names],
             y=[name if name != "jpeg" else "JPEG" for name in names],
             mode="markers",
             marker={"size": 9, "color": colours.accent},
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [found[name]["high"] - found[name]["value"] for name in names],
-                "arrayminus": [found[name]["value"] - found[name]["low"] for name in names],
+                "array": [by_name[name]["high"] - by_name[name]["value"] for name in names],
+                "arrayminus": [by_name[name]["value"] - by_name[name]["low"] for name in names],
                 "color": colours.accent,
                 "thickness": 1.5,
             },

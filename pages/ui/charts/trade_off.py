@@ -1,4 +1,4 @@
-"""Who helps accuracy and hurts something else? Two influences of each training sample side by side; no Streamlit."""
+"""The trade-off of two influences of each training sample, on accuracy and on something else; no Streamlit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, dressed
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 DRAWN = 6000
-"""Points of the chart; of larger runs the ends are drawn and a share of the middle."""
+"""Points of the chart, roughly; of larger runs the extremes and an even share of the rest are drawn."""
 CORNERS = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 """Signs of the two influences, in the order in which the quarters are named."""
 
@@ -30,12 +30,12 @@ def trade_off(
 
     Args:
         utility, other: influence of each sample, shape (n,); positive = helpful.
-        quarters: what a sample does that helps both, hurts accuracy only, hurts both, helps accuracy only.
+        quarters: names for a sample that helps both, hurts accuracy only, hurts both, helps accuracy only.
         axis: title of the upward axis, from what is below to what is above.
         name: what the other influence is on, as the hover says it.
     """
-    colours, chosen = COLOURS[theme], _drawn(utility, other)
-    x, y = utility[chosen], other[chosen]
+    colours, drawn = COLOURS[theme], _drawn(utility, other)
+    x, y = utility[drawn], other[drawn]
     hue = np.where(y >= 0, colours.helpful, colours.harmful)
     figure = go.Figure(
         go.Scattergl(
@@ -43,7 +43,7 @@ def trade_off(
             y=y,
             mode="markers",
             marker={"size": 5, "color": hue, "opacity": 0.55, "line_width": 0},
-            customdata=chosen,
+            customdata=drawn,
             hovertemplate=f"influence on validation loss %{{x:.3~g}}<br>on {name} %{{y:.3~g}}<extra></extra>",
         )
     )
@@ -55,7 +55,7 @@ def trade_off(
         figure.add_annotation(
             x=sign_x * across,
             y=sign_y * up,
-            text=f"{meaning}: <b>{words.count(int(inside.sum()))}</b>",
+            text=f"{meaning}: <b>{formats.count(int(inside.sum()))}</b>",
             showarrow=False,
             xanchor="right" if sign_x > 0 else "left",
             yanchor="top" if sign_y > 0 else "bottom",
@@ -70,7 +70,7 @@ def trade_off(
 
 
 def _reach(values: np.ndarray) -> float:
-    """Where the axis ends: 99.5 % of the samples lie inside; a few extreme ones would squeeze all others."""
+    """The end of an axis: 99.5 % of the samples lie inside; a few extreme ones would squeeze all others."""
     reach = float(np.quantile(np.abs(values), 0.995)) if len(values) else 1.0
     return reach if reach > 0 else 1.0
 

@@ -1,4 +1,4 @@
-"""How is a verification drawn? Dumbbells of before and after, and predictions beside measurements. No Streamlit."""
+"""Charts of a verification: dumbbells of before and after, and predictions against measurements. No Streamlit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from influence_core.verification.results import Verification
-from pages.ui.charts.base import COLOURS, Theme
-from pages.ui.charts.base import dressed as dress
-from pages.ui.words import formats as words
+from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
 MOST_ROWS = 24
@@ -89,11 +88,11 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     figure.update_yaxes(
         showgrid=False, ticks="", tickvals=rows, ticktext=titles, range=[-0.6, len(names) - 0.4]
     )
-    return dress(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
+    return dressed(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
 
 
-def _change(found: Verification, name: str) -> str:
-    effect = found.difference(name)
+def _change(verification: Verification, name: str) -> str:
+    effect = verification.difference(name)
     assert effect is not None
     return f" {verify_words.points(effect.value)}"
 
@@ -125,12 +124,12 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
                 colours.accent if row["name"] in verify_words.ARMS else colours.neutral for row in rows
             ],
         },
-        customdata=[[name, words.count(row["size"])] for name, row in zip(names, rows, strict=True)],
+        customdata=[[name, formats.count(row["size"])] for name, row in zip(names, rows, strict=True)],
         hovertemplate="%{customdata[0]}, %{customdata[1]} samples<br>predicted %{x:.3f}, measured %{y:.3f} nats"
         "<extra></extra>",
     )
-    for at in _labelled(predicted / reach, measured / reach):
-        name, x, y = names[at], predicted[at], measured[at]
+    for position in _labelled(predicted / reach, measured / reach):
+        name, x, y = names[position], predicted[position], measured[position]
         side = "right" if x > 0.2 * reach else "left"
         figure.add_annotation(
             x=x, y=y, text=_inert(name), showarrow=False, xanchor=side, xshift=10 if side == "left" else -10,
@@ -139,18 +138,20 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
     title = "change of test loss, nats (negative = better)"
     figure.update_xaxes(title_text=f"predicted {title}", range=[-reach, reach])
     figure.update_yaxes(title_text=f"measured {title}", range=[-reach, reach])
-    return dress(figure, height)
+    return dressed(figure, height)
 
 
 def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:
-    """Points that carry their name: the outermost first, and none whose name would lie on another's."""
-    chosen: list[int] = []
-    for at in np.argsort(-np.hypot(x, y), kind="stable"):
-        if all(abs(y[at] - y[other]) > 0.07 or abs(x[at] - x[other]) > 0.9 for other in chosen):
-            chosen.append(int(at))
-    return chosen
+    """Positions of the points to label: the outermost first, and none whose name would lie on another's."""
+    positions: list[int] = []
+    for position in np.argsort(-np.hypot(x, y), kind="stable"):
+        if all(
+            abs(y[position] - y[other]) > 0.07 or abs(x[position] - x[other]) > 0.9 for other in positions
+        ):
+            positions.append(int(position))
+    return positions
 
 
 def _inert(text: str) -> str:
-    """plotly reads a few tags in text; a name from data must not become one."""
+    """The text without tags: plotly reads a few of them, and a name from data must not become one."""
     return text.replace("<", "\u2039").replace(">", "\u203a")

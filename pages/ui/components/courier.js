@@ -1,5 +1,5 @@
-// Brings to Python what a gallery had no time to send before its page was left; outbox.js stands in front of this file.
-// It looks after no outbox whose gallery is on screen: that one delivers itself.
+// Delivers to Python what a gallery could not send before its page was left; outbox.js is loaded before this file.
+// It skips every outbox whose gallery is on screen: that one delivers itself.
 
 const couriers = new WeakMap();
 

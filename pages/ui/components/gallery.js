@@ -1,5 +1,5 @@
-// A grid or a card of samples to keep, relabel or remove; the other files of the gallery stand in front of this one.
-// The browser draws every mark at once; Python hears of it through the outbox and may answer later.
+// A grid or a card of samples to keep, relabel or remove; the other files of the gallery are loaded before this one.
+// The browser draws every mark at once; Python receives it through the outbox and may answer later.
 
 const instances = new WeakMap();
 const HURRY = ['pointerdown', 'pagehide', 'blur'];
@@ -17,7 +17,7 @@ class Gallery {
     this.anchor = 0;
     this.selected = new Set();
     this.history = [];          // what `undo` takes back, newest last: [{ events: [{event_id, before}], at }]
-    this.blindUndo = null;      // an undo whose effect only the server knows: then its changes are ours, not a stranger's
+    this.blindUndo = null;      // an undo whose effect only the server knows: then its changes are ours, not someone else's
     this.focusedAt = performance.now();
     this.view = data.view;
     this.place = `${data.outbox}:place`;
@@ -30,8 +30,8 @@ class Gallery {
   listen() {
     const { root, parts } = this;
     root.addEventListener('keydown', e => this.onKey(e));
-    // The focus can fall to nowhere (a click beside the cards, a redraw of the page) in the middle of a burst: its keys
-    // still belong to the gallery that had them last.
+    // The focus can be lost (a click beside the cards, a redraw of the page) in the middle of a burst of keys: they still
+    // belong to the gallery that had the focus last.
     root.addEventListener('focusin', () => (window.influenceKeys = this.outbox.name));
     this.stray = e => {
       const nowhere = !document.activeElement || document.activeElement === document.body;
@@ -49,7 +49,7 @@ class Gallery {
     this.ticker = setInterval(() => this.paintStatus(), 500);
     this.leaving = e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault();
     addEventListener('beforeunload', this.leaving);
-    // A press outside may be a link to another page: what waits for its turn goes first.
+    // A press outside may follow a link to another page: waiting decisions are sent first.
     this.hurry = () => this.outbox.hurry();
     for (const sign of HURRY) addEventListener(sign, this.hurry, true);
   }
@@ -62,7 +62,7 @@ class Gallery {
     this.outbox.close();
   }
 
-  // ---- what Python says ----
+  // ---- data from Python ----
 
   update(data, deliver, leave) {
     this.data = data;
@@ -277,7 +277,7 @@ class Gallery {
     this.focusList();
   }
 
-  // Leads to the page that says whom this sample helps and hurts; what waits to be saved goes first.
+  // Opens the Influence page on this sample; waiting decisions are sent first.
   explain() {
     if (!this.current || !this.data.explains) return;
     this.outbox.hurry();
@@ -297,7 +297,7 @@ class Gallery {
     const chosen = this.targets();
     const wanted = i => (action === 'relabel' ? label ?? items[i].suggested ?? null : null);
     const able = chosen.filter(i => action !== 'relabel' || wanted(i) !== null);
-    // Relabelling to the label it already has is keeping it; the log would otherwise hold a change that changes nothing.
+    // Relabelling to the given label is keeping it; otherwise the log would hold a change without effect.
     const kept = able.filter(i => action === 'relabel' && wanted(i) === items[i].given);
     const rest = able.filter(i => !kept.includes(i));
     const group = { at: this.at, events: [] };
@@ -330,7 +330,7 @@ class Gallery {
     const verb = { keep: 'Kept', relabel: 'Relabelled', remove: 'Removed' }[action];
     let text = one ? `${verb}${one.decision.label ? ` to ${one.decision.label}` : ''}` : `${verb} ${able.length}`;
     if (one && action === 'relabel' && !one.decision.label) text = `Kept as ${one.given}`;
-    if (skipped && able.length) text += `; ${skipped} without a suggestion left as they were`;
+    if (skipped && able.length) text += `; ${skipped} without a suggestion unchanged`;
     if (!able.length) text = 'No suggested label here: press / to choose one';
     this.say(text);
   }
@@ -341,7 +341,7 @@ class Gallery {
     if (!group) {
       this.blindUndo = uuid();
       this.outbox.push({ event_id: this.blindUndo, action: 'undo', votes: [], seconds: null, target: null, before: {} });
-      this.say('Taking back the last saved decision');
+      this.say('Undoing the last saved decision');
       return;
     }
     for (const { event_id, before } of group.events.reverse()) this.takeBack(event_id, before);
@@ -448,7 +448,7 @@ class Gallery {
     else if (what === 'discard') this.discard();
     this.paint();
     if (what === 'pick' && this.items.length) this.picker.open();
-    // A mouse click gives the keys back to the images; so does a button of the card, which was just redrawn.
+    // A mouse click returns the keys to the images; so does a button of the card, which was just redrawn.
     else if (what !== 'help' && (e.detail > 0 || button.closest('.stage'))) this.focusList();
   }
 

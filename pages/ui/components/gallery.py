@@ -1,9 +1,8 @@
-"""Which of these images have a wrong label, and what should it be? A grid or a card, driven by keys.
+"""The gallery: a grid or a card of samples to keep, relabel or remove, driven by keys.
 
-Every mark is drawn by the browser at once. What was decided waits in an outbox there (component state plus
-the tab's sessionStorage) until `apply` has written it, so no keystroke is lost: not to a slow rerun, not to a
-page left right after the key, not to a server that was killed. An event may therefore arrive twice; its
-`event_id` lets `apply` recognise it.
+The browser draws every mark at once. A decision waits in an outbox there (component state plus the tab's
+sessionStorage) until `apply` has written it, so no keystroke is lost to a slow rerun, to a page left right after the
+key, or to a killed server. An event may therefore arrive twice; its `event_id` lets `apply` recognise it.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import Any, Literal, NotRequired, TypedDict
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui.components.outbox import PREFIX, Apply, Event, Vote, drain, register
+from pages.ui.components.outbox import PREFIX, Apply, Event, SentVote, drain, register
 from pages.ui.shell import frame
 
-__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "Vote", "gallery"]
+__all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "SentVote", "gallery"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
@@ -63,10 +62,9 @@ class Card(TypedDict):
     """One sample. Only the first three keys are needed; the rest is shown when it is there.
 
     `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
-    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. Rows of a table
-    are read instead of seen: `cells` are the most telling ones, `all` every one of them. `note` is a line of its own
-    below the labels, in the colour of `tone` ("helpful", "harmful"); `split` is where the sample stands when it is no
-    training sample.
+    decision log has accepted for this sample; `conflict` says that reviewers disagree about it. A row of a
+    table has `cells`, the most telling ones, and `all` of them. `note` is a line below the labels, in the colour of
+    `tone` ("helpful", "harmful"); `split` names the split of a sample that is not a training sample.
     """
 
     id: str
@@ -119,22 +117,22 @@ def gallery(
         key: must contain the run, because the browser's outbox is named after it.
         version: changes when other samples (or another order) are shown; the same version only updates marks.
         apply: writes one event before it returns. An InfluenceError keeps the event in the browser and shows
-            its text there; the person may try again or discard it.
-        view: the view to start in; the person switches with Enter.
+            its text there, to try again or to discard.
+        view: the view to start in; Enter switches it.
         columns: number of columns of the grid, None for as many as fit.
         read_only: a grid to look at, without marks and toolbar.
         autofocus: take the keyboard when nothing else has it; None: only in the card view.
         explains: the key i and the small i of a card lead to the Influence page.
     """
-    frame.leave()
+    frame.rerun_if_redirected()
 
     def write() -> None:
         drain(st.session_state[key].get("queue"), _ack(key), apply)
 
     def explain() -> None:
-        asked = st.session_state[key].get("explain")
-        if isinstance(asked, dict) and isinstance(asked.get("id"), str):
-            frame.explain(asked["id"], str(asked.get("split")))
+        request = st.session_state[key].get("explain")
+        if isinstance(request, dict) and isinstance(request.get("id"), str):
+            frame.explain(request["id"], str(request.get("split")))
 
     register(f"{PREFIX}{key}", apply)
     _mount(

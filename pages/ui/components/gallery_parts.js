@@ -1,4 +1,4 @@
-// What the gallery is made of. Names and labels come from data, so every text goes in as textContent.
+// The parts of the gallery. Names and labels come from data, so every text is set as textContent.
 
 const LETTER = { keep: 'K', relabel: 'L', remove: 'X' };
 const SAID = { keep: 'kept', relabel: 'relabelled', remove: 'removed' };
@@ -29,7 +29,7 @@ function isDark(node) {
   return r + g + b < 384;
 }
 
-// How much of the scrolled area Streamlit's header covers: nothing when the gallery scrolls in a box of its own.
+// How much of the scrolled area Streamlit's header covers: 0 when the gallery scrolls in its own box.
 function headerOver(root) {
   let above = root.getRootNode().host ?? root.parentElement;
   while (above && !/auto|scroll/.test(getComputedStyle(above).overflowY)) above = above.parentElement;
@@ -51,7 +51,7 @@ function picture(src, alt) {
   return image;
 }
 
-// A sample's face: its picture, or the cells of its row where it is one of a table.
+// The face of a sample: its picture, or the cells of its row.
 function face(item, alt) {
   return item.cells?.length ? rowFace(item.cells) : picture(item.src, alt);
 }
@@ -89,7 +89,7 @@ function buildBar() {
     command('pick', 'Label…', '/', 'Relabel to any class'));
   const all = command('all', 'Select all', 'A', 'Select every image on this page');
   const clear = command('clear', 'Clear', 'Esc', 'Clear the selection');
-  const edits = within(el('div', 'group edits'), command('undo', 'Undo', 'U', 'Take back the last decision (also Ctrl+Z)'), all, clear);
+  const edits = within(el('div', 'group edits'), command('undo', 'Undo', 'U', 'Undo the last decision (also Ctrl+Z)'), all, clear);
   const status = el('span', 'status', '');
   const views = within(el('div', 'group views', null, { role: 'group', 'aria-label': 'View' }),
     viewButton('grid', 'Grid', 'M1 1h5v5H1zM8 1h5v5H8zM1 8h5v5H1zM8 8h5v5H8z'),
@@ -136,7 +136,7 @@ function buildHelp() {
     ['K', 'keep the given label'], ['L', 'relabel to the suggestion'], ['X', 'remove from the training data'],
     ['1 … 9, 0', 'relabel to that class'], ['/', 'relabel to any class, by typing'], ['U or Ctrl+Z', 'undo'],
     ['Space', 'select or unselect'], ['Shift + arrows or click', 'select a range'], ['A', 'select all or none'],
-    ['I', 'whom it helps and hurts (Influence page)'], ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
+    ['I', 'what it helps and hurts (Influence page)'], ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
   ];
   const sheet = el('dl', 'keys');
   for (const [keys, meaning] of rows) within(sheet, within(el('dt'), ...keys.split(' or ').flatMap(orKey)), el('dd', '', meaning));
@@ -161,7 +161,7 @@ function cardShell(className, item, i) {
 function gridCard(item, i) {
   const card = cardShell('card', item, i);
   card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }),
-    el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'Whom it helps and hurts (I)' }));
+    el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'What it helps and hurts (I)' }));
   const names = el('div', 'names');
   const bars = el('div', 'bars');
   for (const bar of item.bars || []) {
@@ -174,7 +174,7 @@ function gridCard(item, i) {
   return card;
 }
 
-// A row is too much for a frame of the film: its place and its label are enough to find it again.
+// A row does not fit into a frame of the film: its number and its label are enough to find it again.
 function filmCard(item, i) {
   const short = [{ name: String(i + 1), text: item.given, odd: false }];
   return cardShell('frame', item.cells?.length ? { ...item, cells: short } : item, i);

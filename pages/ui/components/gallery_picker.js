@@ -1,4 +1,4 @@
-// Any class for the images in hand, found by typing. Opens below the toolbar and gives the focus back when it closes.
+// Picks any class for the selected images, by typing. It opens below the toolbar and returns the focus when it closes.
 
 class ClassPicker {
   constructor(gallery) {

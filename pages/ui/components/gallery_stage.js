@@ -1,4 +1,5 @@
-// One sample in full: picture, both labels, why it is in doubt, every class, what is near. gallery_parts.js stands in front.
+// One sample in full: picture, both labels, why it is in doubt, every class, its neighbours.
+// gallery_parts.js is loaded before this file.
 
 function fillStage(stage, gallery) {
   const { items, at, data, strangers } = gallery;
@@ -35,7 +36,7 @@ function headline(item, data, at, n, stranger) {
     item.rank ? el('span', 'small pill', `rank ${item.rank}`) : null,
     item.suspicion !== null && item.suspicion !== undefined ? el('span', 'small pill', `suspicion ${item.suspicion.toFixed(2)}`) : null,
     el('span', 'small id', item.id, { title: item.id }),
-    data.explains ? command('explain', 'Influence', 'I', 'Whom it helps and hurts') : null);
+    data.explains ? command('explain', 'Influence', 'I', 'What it helps and hurts') : null);
   return within(line, stranger ? el('span', 'other shown', 'changed by someone else') : null);
 }
 

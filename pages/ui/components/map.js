@@ -1,5 +1,5 @@
-// A map of samples: lasso, pan, zoom, hover. map_points.js stands in front of this file.
-// Python hears one thing only: the outline of the selection in data coordinates, or that there is none.
+// A map of samples: lasso, pan, zoom, hover. map_points.js is loaded before this file.
+// Python receives one thing only: the outline of the selection in data coordinates, or that there is none.
 
 const maps = new WeakMap();
 const REACH = 12;   // CSS pixels around the pointer in which a point is hovered
@@ -46,7 +46,7 @@ class SampleMap {
     this.view = null;
     this.message.hidden = Boolean(this.points.gl);
     if (!this.points.gl) {
-      this.message.textContent = 'This browser cannot draw the map because WebGL is switched off. The filters and tables beside it reach every sample as well.';
+      this.message.textContent = 'This browser cannot draw the map because WebGL is off. The Outliers page shows every sample as well.';
       return;
     }
     this.listen();
@@ -93,7 +93,7 @@ class SampleMap {
     this.points.close();
   }
 
-  // ---- what Python says ----
+  // ---- data from Python ----
 
   update(bytes, tell) {
     this.tell = tell;
@@ -147,7 +147,7 @@ class SampleMap {
     this.recall();
   }
 
-  // The selection outlives a reload and a visit to another page, in this tab.
+  // The selection survives a reload and a visit to another page, in this tab.
   recall() {
     let kept = null;
     try {
@@ -433,7 +433,7 @@ class SampleMap {
     tip.style.top = `${Math.max(4, Math.min(y - tip.offsetHeight / 2, this.stage.clientHeight - tip.offsetHeight - 4))}px`;
   }
 
-  // Fetched once the pointer rests, or a sweep across the map would ask for a hundred pictures.
+  // Fetched once the pointer rests; otherwise a sweep across the map would request a hundred pictures.
   thumbnail(i) {
     const image = node('img', 'picture', null, { alt: '' });
     image.onload = () => image.classList.toggle('crisp', image.naturalWidth < 96);

@@ -1,8 +1,8 @@
-"""Which samples lie together? A WebGL scatter that hands back the outline someone drew, in data coordinates.
+"""The map: a WebGL scatter of samples that returns the outline of a lasso in data coordinates.
 
-Coordinates, colours and hover values go down as packed bytes; each is uploaded to the graphics card only when
-it changed, so that recolouring keeps selection and zoom. Only the polygon of a lasso comes back; `inside`
-says which samples lie in it, by the rule with which the browser greys out the rest.
+Coordinates, colours and hover values are sent as packed bytes. Each is uploaded to the graphics card only when it
+changed, so recolouring keeps selection and zoom. Only the polygon of a lasso comes back; `inside` finds the samples in
+it, by the rule with which the browser greys out the rest.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def scatter_map(
     height: int = 560,
     label: str = "Map of the training samples",
 ) -> Polygon | None:
-    """Draw the map; return the polygon someone drew around points, or None when nothing is selected.
+    """Draw the map; return the polygon of the lasso, or None when nothing is selected.
 
     Args:
         key: must contain the run: the selection belongs to it.
@@ -81,7 +81,7 @@ def scatter_map(
         palette: up to 256 colours as "#rrggbb".
         hover: the lines of the tooltip, e.g. given label, predicted label, suspicion.
         size: (n,) uint8, 0 the smallest and 255 the largest dot; None: all the same.
-        thumbnails: what a position is appended to for the address of its picture (`routes.thumbnail_base`).
+        thumbnails: the address to which a position is appended for its picture (`routes.thumbnail_base`).
         points_url: where a browser fetches `xy` of more than 100,000 points (`routes.points_url`).
         focus: position of one sample to mark and to bring into view.
     """
@@ -155,8 +155,8 @@ def shade(
 def _ramp(stops: Sequence[str], n: int = 256) -> tuple[str, ...]:
     """`n` colours interpolated between `stops`."""
     rgb = np.array([[int(stop[i : i + 2], 16) for i in (0, 2, 4)] for stop in stops], float)
-    at, where = np.linspace(0, 1, n), np.linspace(0, 1, len(stops))
-    channels = np.stack([np.interp(at, where, rgb[:, c]) for c in range(3)], 1).round().astype(int)
+    targets, sources = np.linspace(0, 1, n), np.linspace(0, 1, len(stops))
+    channels = np.stack([np.interp(targets, sources, rgb[:, c]) for c in range(3)], 1).round().astype(int)
     return tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in channels)
 
 

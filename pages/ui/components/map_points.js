@@ -1,4 +1,4 @@
-// Points on a WebGL canvas. Knows buffers, colours and the view; nothing of lassos, tooltips or Python.
+// Points on a WebGL canvas: buffers, colours and the view, without lassos, tooltips or Python.
 
 const VERTEX = `
 attribute vec2 position;

@@ -1,4 +1,4 @@
-// What this tab has decided and the server has not confirmed yet.
+// Decisions of this tab that the server has not confirmed yet.
 //
 // The whole list is component state, sent at once and then at most every 100 ms, and again every 5 s until the
 // server answers with the number it has written (`ack`). Triggers would be lost in a slow fragment; state is not.
@@ -14,8 +14,8 @@ function mounted() {
   return (window.influenceOutboxes ??= new Set());
 }
 
-// After a click elsewhere the page may be about to change, and until the server says so a message from here still names
-// the old one: Streamlit would run that last, and the click is lost or the new page stays blank. So nothing is sent then.
+// After a click elsewhere the page may be about to change. Until the server says so, a message from here still names the
+// old page: Streamlit would run that one last, and the click would be lost or the new page stay blank. So nothing is sent.
 function heldUntil() {
   return window.influenceHold?.until ?? 0;
 }
@@ -35,7 +35,7 @@ function pageOf(link) {
   return link.pathname.split('/').pop();
 }
 
-// The server draws `page`: when that is where the last click led, messages from here name it, and nothing is held any more.
+// The server draws `page`: when that is where the last click led, messages from here name it, and nothing is held back any more.
 function arrived(page) {
   const hold = window.influenceHold;
   if (hold.page === page) window.influenceHold = { until: 0, page: null };
@@ -55,7 +55,7 @@ function store(name, events) {
   else sessionStorage.removeItem(name);
 }
 
-// crypto.randomUUID exists only on https and localhost; annotators also come through plain http in a lab network.
+// crypto.randomUUID exists only on https and localhost; annotators also use plain http in a lab network.
 function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const b = crypto.getRandomValues(new Uint8Array(16));
@@ -75,7 +75,7 @@ class Outbox {
     this.sentAt = 0;
     this.sentUpTo = 0;
     this.timer = null;
-    this.problem = null;       // the server's own words on why it could not write
+    this.problem = null;       // the server's message on why it could not write
     this.since = null;         // when the oldest unconfirmed event was made
     this.deliver = () => {};
     this.waiting = stored(name).map(event => ({ ...event, seq: ++this.sequence }));
@@ -98,7 +98,7 @@ class Outbox {
     if (written.length) store(this.name, this.waiting);
     if (!this.waiting.length) this.since = null;
     else if (written.length) this.since = Date.now();
-    // After a failure only the slow timer tries again, or answer and question would chase each other.
+    // After a failure only the slow timer tries again; otherwise requests and answers would chase each other.
     if (!this.waiting.length) clearTimeout(this.timer);
     else if (!this.problem) this.send();
     return written;
@@ -141,7 +141,7 @@ class Outbox {
   }
 }
 
-// The cards as they will be once everything that waits is written: the server's state with the waiting events on top.
+// The cards as they will be once every waiting event is written: the server's state with the waiting events on top.
 // `revision` stays the server's; `own` names what this tab did since. After a reload some of it may be written already, by
 // the session before, so it cannot be counted, only named.
 function replay(cards, waiting) {

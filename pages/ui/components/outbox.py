@@ -1,7 +1,7 @@
-"""Was a decision written? What the browser sends is applied in order, at least once, and confirmed.
+"""Delivery of decisions from the browser: applied in order, at least once, and confirmed.
 
-A gallery sends its whole outbox until `drain` has confirmed it. When its page is left at the very moment of a
-key, Streamlit drops what was on its way; the courier, which is on every page, brings it after all.
+A gallery sends its whole outbox until `drain` has confirmed it. When its page is left at the very moment of a key,
+Streamlit drops what was on its way; the courier, which is on every page, delivers it later.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _HERE = Path(__file__).parent
 _EVENT_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 
 
-class Vote(TypedDict):
+class SentVote(TypedDict):
     """One sample of an event: what the browser saw and, for a relabel, the new label.
 
-    That is a revision of the server's and, on top of it, the ids of events of its own (decisions/log.py says why).
+    It saw the server's `revision` and, on top of it, its `own` events by id (decisions/log.py says why).
     """
 
     id: str
@@ -37,11 +37,11 @@ class Vote(TypedDict):
 
 
 class Event(TypedDict):
-    """One key or click. `target` names the event an undo takes back; None: the reviewer's newest."""
+    """One key press or click. `target` names the event an undo takes back; None: the reviewer's newest."""
 
     event_id: str
     action: Literal["keep", "relabel", "remove", "undo"]
-    votes: list[Vote]
+    votes: list[SentVote]
     seconds: float | None
     target: str | None
 
@@ -90,9 +90,9 @@ def deliver(mail: Any) -> None:
 
 
 def _remember(written: list[str]) -> None:
-    known = st.session_state.setdefault(_WRITTEN, [])
-    known.extend(written)
-    del known[:-_REMEMBERED]
+    event_ids = st.session_state.setdefault(_WRITTEN, [])
+    event_ids.extend(written)
+    del event_ids[:-_REMEMBERED]
 
 
 def drain(queue: Any, ack: dict[str, Any], apply: Apply) -> list[str]:
@@ -141,7 +141,7 @@ def read_event(raw: dict[str, Any]) -> Event | None:
         event_id=raw["event_id"],
         action=raw["action"],
         votes=[
-            Vote(id=vote["id"], revision=vote["revision"], own=vote.get("own", []), label=vote["label"])
+            SentVote(id=vote["id"], revision=vote["revision"], own=vote.get("own", []), label=vote["label"])
             for vote in votes
         ],
         seconds=float(seconds) if isinstance(seconds, int | float) else None,

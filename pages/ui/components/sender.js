@@ -1,4 +1,4 @@
-// Sends files, one after the other, straight to the disk of the server, in the background, with progress. Every text is set as text.
+// Sends files one after another to the server's disk, in the background, with progress. Every text is set as textContent.
 
 const senders = new WeakMap();
 
@@ -42,7 +42,7 @@ class Sender {
     const size = files.reduce((sum, file) => sum + file.size, 0);
     if (size > this.data.limit) {
       const names = files.map(file => file.name).join(', ');
-      this.fail(`${names}: ${megabytes(size)}, but ${megabytes(this.data.limit)} are left. ${this.data.advice}`);
+      this.fail(`${names}: ${megabytes(size)}, but only ${megabytes(this.data.limit)} are left. ${this.data.advice}`);
       return;
     }
     this.sent = [];
@@ -52,7 +52,7 @@ class Sender {
 
   next() {
     this.file = this.waiting.shift();
-    this.say(`${this.file.name}: beginning`);
+    this.say(`${this.file.name}: starting`);
     if (this.data.url) this.send();
     else { this.wanted = true; this.tell('wanted', String(Date.now())); }
   }

@@ -1,7 +1,7 @@
-"""How does a file get from a browser to the server's disk without passing through its memory?
+"""The upload zone: a file goes from the browser to the server's disk without passing through its memory.
 
-Streamlit's own uploader holds a file in memory about twice until the page has read it. This one sends it by PUT to a
-route of ours (receiving.py), which writes pieces of a megabyte as they come; progress is drawn in the browser.
+Streamlit's own uploader holds a file in memory about twice until the page has read it. This one sends it by PUT to our
+route (receiving.py), which writes pieces of a megabyte as they arrive; progress is drawn in the browser.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 _HERE = Path(__file__).parent
 HTML = """
@@ -54,7 +54,7 @@ def sender(
         label: What is expected, above the zone.
         accept: Suffixes; the browser's filter only, the route checks again.
         limit: Bytes that may be sent.
-        url: Where to send to, relative to the page; None until somebody wants to send something.
+        url: Where to send to, relative to the page; None until a file is chosen.
         on_wanted: Called when a file is chosen and there is no url yet; the next run is expected to give one.
         on_sent: Called with each file's name on disk, as the route said it, and its name on the person's computer.
         several: Whether files that are chosen together are sent one after the other; else only the first is.
@@ -64,11 +64,13 @@ def sender(
         on_wanted()
 
     def arrived() -> None:
-        told: Any = st.session_state[key].get("sent")
-        if isinstance(told, list):
-            on_sent([(str(one.get("stored")), str(one.get("name"))) for one in told if isinstance(one, dict)])
+        sent: Any = st.session_state[key].get("sent")
+        if isinstance(sent, list):
+            on_sent(
+                [(str(file.get("stored")), str(file.get("name"))) for file in sent if isinstance(file, dict)]
+            )
 
-    hint = f"or drop it here · up to {words.count(limit / 1e6)}{words.THIN}MB · {', '.join(accept)}"
+    hint = f"or drop it here · up to {formats.count(limit / 1e6)}{formats.THIN}MB · {', '.join(accept)}"
     _mount(
         key=key,
         data={

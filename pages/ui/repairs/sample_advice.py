@@ -1,4 +1,4 @@
-"""What should be done with one training sample: keep, relabel, remove or weigh less, and what would each do?"""
+"""Advice on one training sample: keep, relabel, remove or weigh less, each with its predicted effect."""
 
 from __future__ import annotations
 
@@ -16,57 +16,61 @@ from influence_core.verification.results import calibration_of
 from pages.ui.repairs import what_if
 from pages.ui.shell import frame, job_panel
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 from pages.ui.words.how_to_read import Reading
 
 ADVICE = Reading(
-    "Each action changes the labels the model learns from; the number is what that does to its loss on validation "
-    "samples, to first order. Negative is better. The marked action is the one the tool would take by suspicion.",
+    "The number is the predicted change of validation loss by each action, to first order; negative is better. "
+    "The marked action is the one that suspicion suggests.",
     r"\Delta f \approx s \left( \langle g_i^{\text{given}}, \nabla f \rangle - "
     r"w\, \langle g_i^{\text{new}}, \nabla f \rangle \right)",
 )
 MOST = 6
 
 
-def card(chosen: Chosen, sample: str) -> None:
-    """The actions for one training sample with their predicted effects; or the way to get them."""
+def card(open_run: Chosen, sample: str) -> None:
+    """The actions for one training sample with their predicted effects, or a button to compute them."""
     with st.container(border=True):
         frame.section("What should be done with it?", ADVICE)
-        folder = chosen.run.path / "advice"
+        folder = open_run.run.path / "advice"
         if (folder / "job.json").exists() and status(folder).active:
             job_panel.panel(folder, key="sample_advice_job", title="Trying every candidate label")
             return
-        advice = read_advice(chosen.run)
+        advice = read_advice(open_run.run)
         if advice is None or advice.row(sample) is None:
-            what_if.ask(chosen, (sample,), "Not predicted yet for this sample.")
+            what_if.ask(open_run, (sample,), "Not predicted yet for this sample.")
             return
-        scale = (calibration_of(chosen.run) or {}).get("loss")
-        shown, others = rows(chosen, sample, advice, scale)
+        scale = (calibration_of(open_run.run) or {}).get("loss")
+        shown, others = rows(open_run, sample, advice, scale)
         st.markdown(sentence(shown))
         st.dataframe(shown, hide_index=True, width="stretch")
-        unit = "nats, scaled by a verification" if scale else "loss per unit of learning rate; no scale yet"
-        more = f" {words.plural(others, 'other label')} would do worse and are not shown." if others else ""
+        unit = (
+            "nats, scaled by a verification"
+            if scale
+            else "loss per unit of learning rate, not calibrated yet"
+        )
+        more = f" {formats.plural(others, 'other label')} would do worse and are not shown." if others else ""
         st.caption(f"Change of the objective in {unit}. Negative: it falls, which is better.{more}")
 
 
-def rows(chosen: Chosen, sample: str, advice: Advice, scale: float | None) -> tuple[pd.DataFrame, int]:
-    """One row an action, the marked one first, then by predicted effect; and how many labels are left out."""
-    found: Any = sample_advice(chosen.run, sample, advice)
+def rows(open_run: Chosen, sample: str, advice: Advice, scale: float | None) -> tuple[pd.DataFrame, int]:
+    """One row per action, the marked one first, then by predicted effect; and the number of labels left out."""
+    actions: Any = sample_advice(open_run.run, sample, advice)
     first = advice.aims[0].name
-    found = found.sort_values(["suggested", first], ascending=[False, True], kind="stable")
-    labels = found["action"] == "relabel"
+    actions = actions.sort_values(["suggested", first], ascending=[False, True], kind="stable")
+    labels = actions["action"] == "relabel"
     left_out = int(max(0, labels.sum() - (MOST - 3)))
-    found = found[~labels | (labels.cumsum() <= MOST - 3)]
+    actions = actions[~labels | (labels.cumsum() <= MOST - 3)]
     factor = 1.0 if scale is None else scale
     table = [
         {
             "Action": action_title(row.action, row.label, row.weight),
             "Advice": "suggested" if row.suggested else "",
             advice.aims[0].title.capitalize(): change(factor * float(values[first])),
-            "Pays most": payer(advice, values),
+            "Hurts most": payer(advice, values),
         }
-        for row, values in zip(each(found), found.to_dict("records"), strict=True)
+        for row, values in zip(each(actions), actions.to_dict("records"), strict=True)
     ]
     return pd.DataFrame(table), left_out
 
@@ -93,15 +97,17 @@ def payer(advice: Advice, values: dict[str, Any]) -> str:
         if aim.kind in ("class", "group") and math.isfinite(values[aim.name]) and values[aim.name] > 0
     }
     if not rising:
-        return "nobody"
+        return "none"
     return max(rising, key=lambda title: rising[title]).removeprefix("loss on ").removeprefix("loss where ")
 
 
 def sentence(shown: pd.DataFrame) -> str:
-    """What the tool would do, and what that is predicted to do."""
+    """The suggested action and its predicted effect."""
     suggested = shown[shown["Advice"] == "suggested"]
     row = (suggested if len(suggested) else shown).iloc[0]
     objective = shown.columns[2]
     effect = str(row[objective])
-    said = "changes nothing" if effect == "unchanged" else f"predicted for {objective.lower()}: {effect}"
-    return f"**{words.escaped(str(row['Action']))}**: {words.escaped(said)}."
+    prediction = (
+        "changes nothing" if effect == "unchanged" else f"predicted for {objective.lower()}: {effect}"
+    )
+    return f"**{formats.escaped(str(row['Action']))}**: {formats.escaped(prediction)}."

@@ -1,4 +1,4 @@
-"""The what-if bar: which samples would be changed, and what is predicted to follow, before anything is done."""
+"""The what-if bar: the samples that a repair would change, and its predicted effect, before anything is done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from influence_core.errors import InfluenceError
 from influence_core.jobs.submission import status
-from influence_core.repair import repairs as repairs
+from influence_core.repair import repairs
 from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
 from influence_core.repair.label_influence import FLOOR, Advice, read_advice
 from influence_core.repair.predicted_effects import Effects, predicted_effects
@@ -14,19 +14,19 @@ from influence_core.repair.repairs import Repair
 from influence_core.verification.results import calibration_of
 from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import Chosen
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
 DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One class", "Everything decided"
 GAP = "A gap between groups"
 SCOPES = (DOUBT, TOP, CLASS, DECIDED)
 SIZED = "verify_sized"
-PROBLEM, ASKED = "_verify_problem", "_prediction_problem"
+PROBLEM, PREDICTION_PROBLEM = "_verify_problem", "_prediction_problem"
 
 
-def choose(chosen: Chosen) -> Repair:
+def choose(open_run: Chosen) -> Repair:
     """The controls of the bar; returns the repair they describe."""
-    gaps = fairness_objectives(chosen.run)
+    gaps = fairness_objectives(open_run.run)
     scope = st.segmented_control(
         "What if I changed",
         (*SCOPES, GAP) if gaps else SCOPES,
@@ -36,38 +36,38 @@ def choose(chosen: Chosen) -> Repair:
         bind="query-params",
     )
     if scope == GAP:
-        return _narrowing(chosen, gaps)
+        return _narrowing(open_run, gaps)
     if scope == TOP:
-        most = min(2000, len(chosen.run.samples))
+        most = min(2000, len(open_run.run.samples))
         k = st.number_input("How many", 1, most, min(50, most), key=state.TOP, bind="query-params")
-        return repairs.most_suspicious(chosen.run, int(k))
+        return repairs.most_suspicious(open_run.run, int(k))
     if scope == DECIDED:
-        return repairs.decided(chosen.run, chosen.log)
+        return repairs.decided(open_run.run, open_run.log)
     label = None
     if scope == CLASS:
-        label = st.selectbox("Given label", chosen.run.classes, key=state.CLASS, bind="query-params")
-    proposed = min(0.99, max(FLOOR, round(chosen.cut, 2)))
+        label = st.selectbox("Given label", open_run.run.classes, key=state.CLASS, bind="query-params")
+    proposed = min(0.99, max(FLOOR, round(open_run.cut, 2)))
     cut = st.slider("From suspicion", FLOOR, 0.99, proposed, 0.01, key=state.FROM, bind="query-params")
-    return repairs.above(chosen.run, cut, label=label)
+    return repairs.above(open_run.run, cut, label=label)
 
 
-def _narrowing(chosen: Chosen, gaps: list[str]) -> Repair:
-    """Removing what widens a gap: which gap, and how many samples, or as many as validation samples ask for."""
-    titles = {str(chosen.run.description["objectives"][name]["title"]): name for name in gaps}
+def _narrowing(open_run: Chosen, gaps: list[str]) -> Repair:
+    """A repair that removes what widens a gap: the gap, and how many samples, or as many as validation suggests."""
+    titles = {str(open_run.run.description["objectives"][name]["title"]): name for name in gaps}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
     title = left.selectbox("Narrow", list(titles), key="verify_gap")
-    itself = right.checkbox(
+    find_size = right.checkbox(
         "Find the number on validation samples",
         value=True,
         key=SIZED,
         help=f"Trains {len(SIZES)} sizes first and takes the smallest that narrows the gap by "
-        f"{words.percent(ENOUGH)} on validation samples, at no more than {100 * DEAREST:g} points of accuracy.",
+        f"{formats.percent(ENOUGH)} on validation samples and costs at most {100 * DEAREST:g} points of accuracy.",
     )
-    most = round(max(SIZES) * len(chosen.run.samples))
-    count = round(SIZE * len(chosen.run.samples))
-    if not itself:
+    most = round(max(SIZES) * len(open_run.run.samples))
+    count = round(SIZE * len(open_run.run.samples))
+    if not find_size:
         count = right.number_input("How many samples", 1, max(1, most), max(1, count), key="verify_gap_size")
-    return narrowing(chosen.run, titles[title], size=count / len(chosen.run.samples))
+    return narrowing(open_run.run, titles[title], size=count / len(open_run.run.samples))
 
 
 def finds_its_size(repair: Repair) -> bool:
@@ -79,40 +79,42 @@ def summary(repair: Repair) -> str:
     """'212 labels relabelled, 30 samples removed.'"""
     relabelled, removed = repair.count("relabel"), repair.count("remove")
     if not len(repair):
-        return "This changes nothing: no sample is chosen."
-    parts = [words.plural(relabelled, "label") + " relabelled"] if relabelled else []
-    parts += [words.plural(removed, "sample") + " removed"] if removed else []
+        return "This changes nothing: no sample is selected."
+    parts = [formats.plural(relabelled, "label") + " relabelled"] if relabelled else []
+    parts += [formats.plural(removed, "sample") + " removed"] if removed else []
     if finds_its_size(repair):
         return (
             f"For example {', '.join(parts)}: samples that widen the gap and raise validation loss, the worst first. "
-            "How many it will be is found on validation samples; the original data stays as it is."
+            "Their final number is found on validation samples; the original data are not changed."
         )
-    return f"{', '.join(parts)}; the original data stays as it is."
+    return f"{', '.join(parts)}; the original data are not changed."
 
 
-def prediction(chosen: Chosen, repair: Repair) -> None:
-    """Predicted change for every objective, class and group, and who would pay; or the way to get it."""
-    folder = chosen.run.path / "advice"
+def prediction(open_run: Chosen, repair: Repair) -> None:
+    """The predicted change of every objective, class and group, and who is hurt; or a button to compute it."""
+    folder = open_run.run.path / "advice"
     if (folder / "job.json").exists() and status(folder).state != "finished":
         with st.container(border=True):
             job_panel.panel(folder, key="advice_job", title="Trying every candidate label")
         return
-    advice = read_advice(chosen.run)
+    advice = read_advice(open_run.run)
     missing = (
         () if advice is None else tuple(i for i in map(str, repair.changes.index) if advice.row(i) is None)
     )
     if advice is None or missing:
         text = (
-            f"{words.plural(len(missing), 'sample')} of this choice are not prepared yet." if missing else ""
+            f"{formats.plural(len(missing), 'sample')} of this choice have no prediction yet."
+            if missing
+            else ""
         )
-        ask(chosen, tuple(map(str, repair.changes.index)), text)
+        ask(open_run, tuple(map(str, repair.changes.index)), text)
     if advice is not None and len(repair):
-        _show(chosen, repair, advice)
+        _show(open_run, repair, advice)
 
 
-def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
-    """The button that starts a prediction which covers these samples too."""
-    if problem := st.session_state.pop(ASKED, None):
+def ask(open_run: Chosen, samples: tuple[str, ...], text: str) -> None:
+    """A button that starts a prediction which also covers these samples."""
+    if problem := st.session_state.pop(PREDICTION_PROBLEM, None):
         st.error(problem, icon=":material/error:")
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
@@ -120,46 +122,46 @@ def ask(chosen: Chosen, samples: tuple[str, ...], text: str) -> None:
         icon=":material/query_stats:",
         key="predict",
         on_click=_predict,
-        args=(chosen, samples),
+        args=(open_run, samples),
     )
     row.caption(f"{text} Tries every candidate label of the samples in doubt.")
 
 
-def _predict(chosen: Chosen, also: tuple[str, ...]) -> None:
+def _predict(open_run: Chosen, also: tuple[str, ...]) -> None:
     try:
-        more_work.predict(chosen.run, also=also)
+        more_work.predict(open_run.run, also=also)
     except InfluenceError as error:
-        st.session_state[ASKED] = str(error)
+        st.session_state[PREDICTION_PROBLEM] = str(error)
 
 
-def _show(chosen: Chosen, repair: Repair, advice: Advice) -> None:
-    effects = predicted_effects(chosen.run, repair, advice, calibration=calibration_of(chosen.run))
+def _show(open_run: Chosen, repair: Repair, advice: Advice) -> None:
+    effects = predicted_effects(open_run.run, repair, advice, calibration=calibration_of(open_run.run))
     _headline(effects)
-    if (said := verify_words.guard(effects)) is not None:
-        st.warning(words.escaped(said), icon=":material/group_remove:")
+    if (warning := verify_words.guard(effects)) is not None:
+        st.warning(formats.escaped(warning), icon=":material/group_remove:")
     if effects.covered < effects.asked:
         st.caption(
-            f"The prediction covers {words.count(effects.covered)} of {words.count(effects.asked)} changes."
+            f"The prediction covers {formats.count(effects.covered)} of {formats.count(effects.asked)} changes."
         )
     with st.expander("Predicted change of every objective, class and group"):
         st.dataframe(verify_words.effects_table(effects), hide_index=True, width="stretch")
         st.caption(
-            "First order: the sum of the influences that appear and disappear. Before a verification it has no scale "
-            "that retraining knows: read its sign, its order, and the share of random batches of the same size, "
-            "class mix and actions that are predicted to do worse. After one whose measurements confirm the order "
-            "of the predictions it is scaled to nats."
+            "First order: the sum of the influences that are added and removed. Without a verification its scale is "
+            "unknown: read its sign, its order, and the share of random batches of the same size, class mix and "
+            "actions that are predicted to do worse. A verification that confirms the order of the predictions "
+            "scales it to nats."
         )
 
 
 def _headline(effects: Effects) -> None:
-    """The first objective is the run's own: what the model loses on validation samples."""
+    """The predicted change of the first objective, the run's own: the loss on validation samples."""
     first = effects.table.iloc[0]
     direction = "fall" if first["first_order"] < 0 else "rise"
-    share = words.percent(float(first["better_than_random"]))
-    text = f"Predicted: **{words.escaped(str(first['title']))} will {direction}**"
+    share = formats.percent(float(first["better_than_random"]))
+    text = f"Predicted: **{formats.escaped(str(first['title']))} will {direction}**"
     if effects.accuracy_change is not None:
         text += (
-            f" by {words.number(abs(float(first['loss_change'])))} nats, accuracy "
+            f" by {formats.number(abs(float(first['loss_change'])))} nats, accuracy "
             f"{verify_words.points(effects.accuracy_change)} points"
         )
     st.markdown(f"{text}. Better than {share} of random batches of the same size and class mix.")

@@ -1,7 +1,7 @@
-"""Which files can be taken away, what is in each, and how is it made? No Streamlit.
+"""The downloads of a run: what each file contains, how many rows it has, and how it is made. No Streamlit.
 
-Every file is made by a function at the moment of the click, from what is decided then; the number of rows
-beside its button is counted from the same log when the page is drawn.
+Every file is made at the moment of the click, from the decisions at that time. The number of rows beside its button is
+counted from the same log when the page is drawn.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What can be taken away: what it says, how many `unit` it holds, its files, and what is in the way."""
+    """One download: title, meaning, how many `unit` it has, its files, and the obstacle if it cannot be made."""
 
     title: str
     meaning: str
@@ -51,12 +51,12 @@ class Offer:
 
 
 def counts(run: Run, log: DecisionLog) -> ExportCounts:
-    """How many samples were kept, relabelled, removed, and left."""
+    """How many samples were kept, relabelled or removed, and how many are undecided."""
     return exports.counts(run, log)
 
 
 def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
-    """What the preview shows, by its title."""
+    """The tables of the preview, by title."""
     return {
         "Decisions": exports.corrections(run, log),
         "Corrected labels": exports.corrected_labels(run, log),
@@ -65,7 +65,7 @@ def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
 
 
 def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
-    """Everything that can be taken from this run, the most wanted first.
+    """Every download of this run, the most wanted first.
 
     Args:
         run: The open run.
@@ -103,7 +103,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
         ),
         Offer(
             "Decision log",
-            "Every event in order, with what was undone or came too late.",
+            "Every event in order, including undone and late ones.",
             events,
             "events",
             (_csv_file("decision-log", lambda: log.events(run.id)),),
@@ -126,17 +126,17 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
 
 
 def repaired(run: Run, found: Verification) -> bytes:
-    """The training data as it was verified, with validation and test samples, as Parquet."""
+    """The training data as verified, with validation and test samples, as Parquet."""
     from influence_core.exports.version_file import version_bytes
-    from influence_core.inputs.reopened import reopen  # brings torch: only this download pays for it
-    from influence_core.repair.repairs import repaired as version_of
+    from influence_core.inputs.reopened import reopen  # imports torch: only this download needs it
+    from influence_core.repair import repairs
 
     inputs = reopen(run)
-    return version_bytes(version_of(inputs.train, found.repair()), inputs.val, inputs.test)
+    return version_bytes(repairs.repaired(inputs.train, found.repair()), inputs.val, inputs.test)
 
 
 def report(run: Run, log: DecisionLog) -> bytes:
-    """The whole story of the run as one HTML file."""
+    """The report of the run as one HTML file."""
     from pages.ui.reports.html_report import html
 
     return html(run, log).encode()
@@ -147,7 +147,7 @@ def _csv_file(stem: str, table: Callable[[], pd.DataFrame]) -> File:
 
 
 def _missing_images(run: Run) -> str | None:
-    """Why the image folder cannot be made, if so."""
+    """Why the image folder cannot be made; None when it can."""
     dataset = _dataset_path(run)
     return (
         None
@@ -173,8 +173,8 @@ def _parquet(run: Run, log: DecisionLog) -> bytes:
 
 
 def _images(run: Run, log: DecisionLog) -> bytes:
-    """The dataset as the run saw it."""
-    from influence_core.inputs.reopened import reopen_dataset  # brings torch: only this download pays for it
+    """The corrected image folder as a zip, from the dataset as the run opened it."""
+    from influence_core.inputs.reopened import reopen_dataset  # imports torch: only this download needs it
 
     target = BytesIO()
     write_image_folder(run, log, reopen_dataset(run), target)

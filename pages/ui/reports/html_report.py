@@ -1,9 +1,9 @@
-"""The whole story of a run in one HTML file: opens offline, prints, and can be kept.
+"""The report of a run as one HTML file that opens offline and prints.
 
     python -m pages.ui.reports.html_report RUN FILE        (influence report RUN --out FILE)
 
-What was flagged, changed and undone, predicted and measured, by whom, with versions and fingerprints. plotly is in the
-file once; every text from data, reviewers and paths is escaped, and no word of it can become markup or code.
+It covers what was flagged, changed and undone, predicted and measured, by whom, with versions and fingerprints. plotly
+is in the file once. Every text from data, reviewers and paths is escaped, so none of it can become markup or code.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
 from influence_core.verification.results import Verification, list_verifications
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 from pages.ui.charts import verify as verify_charts
-from pages.ui.words import formats as words
-from pages.ui.words import overview as findings
+from pages.ui.words import formats
+from pages.ui.words import overview as overview_words
 from pages.ui.words import verify as verify_words
 
 LISTED = 200  # changed samples in the table; the rest is in the downloads
@@ -47,14 +47,14 @@ overflow-wrap:anywhere}code{font-size:12px;overflow-wrap:anywhere}
 def html(run: Run, log: DecisionLog) -> str:
     """The report as one self-contained HTML document."""
     verified = list_verifications(run)
-    found = findings.find(run, float(run.description["results"]["cut"]))
+    findings = overview_words.find(run, float(run.description["results"]["cut"]))
     parts = [
         f"<h1>{escape(run.name)}: labels in doubt, what was changed, and what it did</h1>",
-        f'<p class="grey">Influence Explorer, {escape(words.moment(utc_now()))}</p>',
-        f'<p class="lead">{escape(verified[0].sentence() if verified else found.headline)}</p>',
-        *_flagged(run, found),
+        f'<p class="grey">Influence Explorer, {escape(formats.moment(utc_now()))}</p>',
+        f'<p class="lead">{escape(verified[0].sentence() if verified else findings.headline)}</p>',
+        *_flagged(run, findings),
         *_decided(run, log),
-        *(part for each in verified for part in _verified(each)),
+        *(part for verification in verified for part in _verified(verification)),
         *([] if verified else ["<h2>Verified</h2><p>No repair has been verified yet.</p>"]),
         *_provenance(run, verified),
     ]
@@ -76,17 +76,18 @@ def write(run_folder: Path, target: Path) -> Path:
     return target
 
 
-def _flagged(run: Run, found: findings.Findings) -> Iterable[str]:
+def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
     yield "<h2>Flagged</h2>"
-    yield f"<p>{escape(found.headline)} About {words.count(found.expected_errors)} errors are expected in all.</p>"
+    expected = formats.count(findings.expected_errors)
+    yield f"<p>{escape(findings.headline)} About {expected} errors are expected in all.</p>"
     rows = [
-        (share.name, words.count(share.flagged), words.count(share.total), words.percent(share.share))
-        for share in found.by_class
+        (share.name, formats.count(share.flagged), formats.count(share.total), formats.percent(share.share))
+        for share in findings.by_class
     ]
     yield table(pd.DataFrame(rows, columns=["Given label", "In doubt", "Samples", "Share"]))
-    figure = charts.distribution(
-        run.samples["suspicion"].to_numpy(), cut=found.cut, high_is_suspicious=True, title="suspicion",
-        cut_label=f"cut {found.cut:.2f}", theme="light", suspicion_scale=True,
+    figure = base_charts.distribution(
+        run.samples["suspicion"].to_numpy(), cut=findings.cut, high_is_suspicious=True, title="suspicion",
+        cut_label=f"cut {findings.cut:.2f}", theme="light", suspicion_scale=True,
     )  # fmt: skip
     yield chart(figure, "suspicion")
 
@@ -96,9 +97,10 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
     undone = events["action"].tolist().count("undo")
     yield "<h2>Decided by people</h2>"
     yield (
-        f"<p>{words.count(counted.relabelled)} relabelled, {words.count(counted.removed)} removed, "
-        f"{words.count(counted.kept)} kept, {words.count(counted.undecided)} undecided; "
-        f"{words.plural(undone, 'decision')} undone. {words.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
+        f"<p>{formats.count(counted.relabelled)} relabelled, {formats.count(counted.removed)} removed, "
+        f"{formats.count(counted.kept)} kept, {formats.count(counted.undecided)} undecided; "
+        f"{formats.plural(undone, 'decision')} undone. "
+        f"{formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
     )
     if len(events):
         by = events[["reviewer", "action"]].value_counts().reset_index()
@@ -110,38 +112,38 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
         yield _rest(len(decided), "decisions")
 
 
-def _verified(each: Verification) -> Iterable[str]:
-    key = each.folder.name
-    yield f"<h2>Verified: {escape(each.name)}</h2>"
-    yield f'<p class="lead">{escape(each.sentence())}</p>'
-    if (control := verify_words.control_sentence(each)) is not None:
+def _verified(verification: Verification) -> Iterable[str]:
+    key = verification.folder.name
+    yield f"<h2>Verified: {escape(verification.name)}</h2>"
+    yield f'<p class="lead">{escape(verification.sentence())}</p>'
+    if (control := verify_words.control_sentence(verification)) is not None:
         yield f"<p>{escape(control)}</p>"
-    yield table(verify_words.arms_table(each))
-    yield chart(verify_charts.dumbbell(each, theme="light"), f"dumbbell-{key}")
-    yield table(verify_words.metrics_table(each))
-    if each.finished and each.content["points"]:
-        yield f"<p>{escape(verify_words.fidelity_sentence(each))}</p>"
-        yield chart(verify_charts.fidelity(each, theme="light"), f"fidelity-{key}")
-    changes = each.repair().changes
-    yield f"<p>{words.plural(len(changes), 'change')}, by {escape(', '.join(map(str, changes['by'].unique())))}:</p>"
+    yield table(verify_words.arms_table(verification))
+    yield chart(verify_charts.dumbbell(verification, theme="light"), f"dumbbell-{key}")
+    yield table(verify_words.metrics_table(verification))
+    if verification.finished and verification.content["points"]:
+        yield f"<p>{escape(verify_words.fidelity_sentence(verification))}</p>"
+        yield chart(verify_charts.fidelity(verification, theme="light"), f"fidelity-{key}")
+    changes = verification.repair().changes
+    yield f"<p>{formats.plural(len(changes), 'change')}, by {escape(', '.join(map(str, changes['by'].unique())))}:</p>"
     yield table(changes.reset_index().head(LISTED).astype(object).fillna(""))
     yield _rest(len(changes), "changes")
-    recipe = ", ".join(f"{name} {value}" for name, value in each.content["recipe"].items())
-    yield f"<p class=grey>Recipe: {escape(recipe)}; {each.content['seeds']} paired seeds.</p>"
+    recipe = ", ".join(f"{name} {value}" for name, value in verification.content["recipe"].items())
+    yield f"<p class=grey>Recipe: {escape(recipe)}; {verification.content['seeds']} paired seeds.</p>"
 
 
 def _provenance(run: Run, verified: list[Verification]) -> Iterable[str]:
     facts, rows = run.description["inputs"], []
-    for what in ("dataset", "model"):
+    for kind in ("dataset", "model"):
         rows += [
-            (what, facts[what].get("path") or "given from Python"),
-            (f"{what} sha256", facts[what]["fingerprint"]),
+            (kind, facts[kind].get("path") or "passed in Python"),
+            (f"{kind} sha256", facts[kind]["fingerprint"]),
         ]
     rows += [("run", run.id), ("run finished", run.description.get("finished") or "")]
     rows += [(f"sha256 of {name}", seal["sha256"]) for name, seal in run.description["files"].items()]
     rows += [(name, value) for name, value in run.description.get("versions", {}).items()]
-    for each in verified:
-        repair = each.content["repair"]
+    for verification in verified:
+        repair = verification.content["repair"]
         rows += [(f"repaired data, {repair['name']}", f"{repair['fingerprint']} from {repair['parent']}")]
     yield "<h2>Versions and fingerprints</h2>"
     yield table(pd.DataFrame(rows, columns=["What", "Value"]))
@@ -169,8 +171,8 @@ def chart(figure: go.Figure, key: str) -> str:
     return f'<div class="chart" id="{name}"></div><script>{{{call}}}</script>'
 
 
-def _rest(total: int, what: str) -> str:
-    return f"<p class=grey>The first {LISTED} of {words.count(total)} {what}.</p>" if total > LISTED else ""
+def _rest(total: int, noun: str) -> str:
+    return f"<p class=grey>The first {LISTED} of {formats.count(total)} {noun}.</p>" if total > LISTED else ""
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
-"""What does this app do, in three pictures? Find, understand, repair: drawn from a real run of the demo.
+"""The three pictures of the Start page, find, understand and repair, drawn from a real run of the demo.
 
-    python -m pages.ui.reports.story RUN      draws them anew from a finished run into pages/ui/reports/story/
+    python -m pages.ui.reports.story RUN      redraws them from a finished run into pages/ui/reports/story/
 
 They are files, not drawn on each visit: the Start page must look the same before anything was analysed.
 """
@@ -40,12 +40,12 @@ CHAPTERS = (
     Chapter(
         "find",
         "Find",
-        "Every training sample gets a score: how strongly it pulls on your model, and where to.",
+        "Every training sample gets scores: how strongly it pushes your model, and in which direction.",
     ),
     Chapter(
-        "understand", "Understand", "See what pulls the same way, why a label is in doubt, and what it does."
+        "understand", "Understand", "See what pushes the same way, why a label is in doubt, and what it does."
     ),
-    Chapter("repair", "Repair", "Keep, relabel or remove by keyboard; take the corrected data with you."),
+    Chapter("repair", "Repair", "Keep, relabel or remove by keyboard, then export the corrected data."),
 )
 
 
@@ -63,8 +63,8 @@ def _find(run: Run, order: np.ndarray) -> str:
     left = (WIDTH - 8 * side - 7 * gap) / 2
     for place in range(24):
         x, y = left + place % 8 * (side + gap), 18 + place // 8 * (side + gap)
-        at = marked[place] if place in marked else quiet[place % 21]
-        parts.append(_thumbnail(run, int(at), x, y, side, opacity=1.0 if place in marked else 0.45))
+        row = marked[place] if place in marked else quiet[place % 21]
+        parts.append(_thumbnail(run, int(row), x, y, side, opacity=1.0 if place in marked else 0.45))
         if place in marked:
             parts.append(_ring(x, y, side))
     return _svg(parts)
@@ -77,14 +77,14 @@ def _understand(run: Run, order: np.ndarray) -> str:
     low, high = xy.min(axis=0), xy.max(axis=0)
     place = (xy - low) / (high - low) * [WIDTH - 40, HEIGHT - 20] + [20, 10]
     place[:, 1] = HEIGHT - place[:, 1]
-    codes = {name: at for at, name in enumerate(run.classes)}
+    codes = {name: code for code, name in enumerate(run.classes)}
     some = np.random.default_rng(0).choice(len(table), min(700, len(table)), replace=False)
     labels = table["label"].to_numpy()
-    parts = [_dot(place[at], class_colour(codes[str(labels[at])]), 2.0, 0.8) for at in some]
+    parts = [_dot(place[row], class_colour(codes[str(labels[row])]), 2.0, 0.8) for row in some]
     return _svg(
         [
             *parts,
-            *(_dot(place[at], MARK, 3.2, 1.0, 'stroke="#FFFFFF" stroke-width="0.8"') for at in order[:40]),
+            *(_dot(place[row], MARK, 3.2, 1.0, 'stroke="#FFFFFF" stroke-width="0.8"') for row in order[:40]),
         ]
     )
 
@@ -92,11 +92,11 @@ def _understand(run: Run, order: np.ndarray) -> str:
 def _repair(run: Run, order: np.ndarray) -> str:
     """Three decisions: the image, the letter of the decision, the label before and after."""
     table, parts = run.samples, []
-    for place, (letter, at) in enumerate(zip("LXL", order[[0, 9, 4]], strict=True)):
-        x, row = 22 + place * 98, table.iloc[int(at)]
+    for place, (letter, position) in enumerate(zip("LXL", order[[0, 9, 4]], strict=True)):
+        x, row = 22 + place * 98, table.iloc[int(position)]
         given, suggested = str(row["label"]), str(row["suggested_label"])
         parts += [
-            _thumbnail(run, int(at), x, 14, 80, opacity=0.4 if letter == "X" else 1.0),
+            _thumbnail(run, int(position), x, 14, 80, opacity=0.4 if letter == "X" else 1.0),
             _badge(x + 62, 8, letter),
             _text(x + 40, 112, given, GREY, "line-through"),
             _text(x + 40, 130, "removed" if letter == "X" else suggested, ACCENT if letter == "L" else GREY),
@@ -104,8 +104,8 @@ def _repair(run: Run, order: np.ndarray) -> str:
     return _svg(parts)
 
 
-def _thumbnail(run: Run, at: int, x: float, y: float, side: float, opacity: float) -> str:
-    content, media_type = run.thumbnail(at)
+def _thumbnail(run: Run, position: int, x: float, y: float, side: float, opacity: float) -> str:
+    content, media_type = run.thumbnail(position)
     data = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
     place = f'x="{x:g}" y="{y:g}" width="{side:g}" height="{side:g}"'
     return f'<image href="{data}" {place} opacity="{opacity}" style="image-rendering:pixelated"/>'
@@ -140,7 +140,7 @@ def _text(x: float, y: float, text: str, colour: str, decoration: str = "none") 
 
 
 def _svg(parts: list[str]) -> str:
-    """A picture inside <img> sees no web fonts, so it names those of the systems."""
+    """The SVG document. A picture inside <img> cannot load web fonts, so it names system fonts."""
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     fonts = "font-family=\"Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif\""
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {fonts}>{"".join(parts)}</svg>'

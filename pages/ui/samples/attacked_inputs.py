@@ -1,4 +1,4 @@
-"""How are attacked inputs shown? As pictures beside their originals, the change amplified; features as a table."""
+"""Attacked inputs on screen: pictures beside their originals with the amplified change, features as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from influence_core.analysis.adversarial_examples import Examples
 from influence_core.runs.run import Run
 
 SIDE = 160
-"""Pixels of the longer side at least: small pictures are enlarged without blurring."""
+"""Pixels that the longer side has at least: small pictures are enlarged without blurring."""
 
 
 def shown(values: np.ndarray) -> np.ndarray:
@@ -22,27 +22,33 @@ def shown(values: np.ndarray) -> np.ndarray:
 
 
 def amplification(original: np.ndarray, attacked: np.ndarray) -> float:
-    """How many times the change fits into half of the range."""
+    """The factor that stretches the largest change to half of the range [0, 1]."""
     most = float(np.abs(attacked - original).max())
     return 0.5 / most if most > 0 else 1.0
 
 
 def change(original: np.ndarray, attacked: np.ndarray, times: float) -> np.ndarray:
-    """The change times this much, around grey."""
+    """The change times `times` around grey (0.5), clipped to [0, 1]."""
     return np.clip(0.5 + times * (attacked - original), 0, 1)
 
 
 def feature_names(run: Run, count: int) -> list[str]:
-    """Names of the features of a table's model, in the order the model reads them; numbers where nobody named them."""
-    from influence_core.models.model_json import read_preprocessing  # brings torch
+    """Names of the features of a table's model, in the order the model reads them; numbered where unnamed."""
+    from influence_core.models.model_json import read_preprocessing  # imports torch
 
-    found = read_preprocessing(run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json")
-    named = list(found.table.features) if found is not None and found.table is not None else []
-    return named if len(named) == count else [f"feature {at}" for at in range(count)]
+    preprocessing = read_preprocessing(
+        run.description["inputs"]["model"].get("preprocessing"), run.path / "run.json"
+    )
+    named = (
+        list(preprocessing.table.features)
+        if preprocessing is not None and preprocessing.table is not None
+        else []
+    )
+    return named if len(named) == count else [f"feature {index}" for index in range(count)]
 
 
 def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
-    """For inputs that are no pictures: both predictions, and the features that moved most, in their own units."""
+    """For inputs that are not pictures: both predictions, and the features that moved most, in their own units."""
     flat = (examples.attacked - examples.original).reshape(len(examples), -1)
     names, classes = feature_names(run, flat.shape[1]), run.classes
     return pd.DataFrame(
@@ -51,7 +57,7 @@ def moved_features(run: Run, examples: Examples, most: int = 3) -> pd.DataFrame:
             "Predicted": [classes[code] for code in examples.before],
             "After attack": [classes[code] for code in examples.after],
             "Moved most": [
-                ", ".join(f"{names[at]}: {row[at]:+.3g}" for at in np.argsort(-np.abs(row))[:most])
+                ", ".join(f"{names[index]}: {row[index]:+.3g}" for index in np.argsort(-np.abs(row))[:most])
                 for row in flat
             ],
         }

@@ -1,4 +1,4 @@
-"""How does an explanation read? Cards of helpful and harmful samples, and sentences about their numbers."""
+"""Explanations on screen: cards of helpful and harmful samples, and sentences about their numbers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from influence_core.runs.explanations import TOP, Explanation
 from influence_core.runs.run import Run
 from influence_core.runs.shortlist import Quality, Share
 from pages.ui.components.gallery import Bar, Card
-from pages.ui.samples import table_rows as rows
+from pages.ui.samples import table_rows
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
 SIDE, CRISP = 240, 96
-"""Pixels: the longer side of an enlarged picture, and up to which size it is shown as it is."""
+"""Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
 
 
 def signed(value: float) -> str:
-    """Three significant digits, the sign always there: '+0.0123'."""
-    return f"+{words.number(value)}" if value > 0 else words.number(value)
+    """Three significant digits with a sign: '+0.0123'."""
+    return f"+{formats.number(value)}" if value > 0 else formats.number(value)
 
 
 def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) -> list[Card]:
@@ -57,7 +57,7 @@ def share(value: float, strongest: float) -> float:
 
 
 def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) -> list[Card]:
-    """Validation or test samples: nothing can be decided about them, so they carry no suggestion and no decision."""
+    """Cards of validation or test samples, without suggestion and decision: they cannot be decided."""
     table, base = run.table(HELD_OUT[split]), thumbnail_base(run, name, split)
     cells = cached.held_out_cells(run.id, HELD_OUT[split], run)
     plain = [
@@ -72,31 +72,31 @@ def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) ->
     ]
     if cells is None:
         return plain
-    faces = [rows.plain_cells(cells, int(row)) for row in positions]
+    faces = [table_rows.plain_cells(cells, int(row)) for row in positions]
     return [
-        Card(**{**card, "cells": face[: rows.SHOWN], "all": face})
+        Card(**{**card, "cells": face[: table_rows.SHOWN], "all": face})
         for card, face in zip(plain, faces, strict=True)
     ]
 
 
 def noun(run: Run) -> str:
-    """What a sample of this run is."""
+    """The word for a sample of this run: 'row', 'image' or 'sample'."""
     return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
 
 def verdict(predicted: str, confidence: float) -> str:
     """'→ Coat 97.5 %'."""
-    return f"→ {predicted} {words.percent(confidence)}"
+    return f"→ {predicted} {formats.percent(confidence)}"
 
 
 def headline(found: Explanation) -> str:
-    """What the model says of this sample, and what its label says."""
-    sure = words.percent(float(found.probabilities.max()))
-    says = f"The model says **{words.escaped(found.predicted)}** ({sure})"
+    """The model's prediction for this sample and its label, in one sentence."""
+    sure = formats.percent(float(found.probabilities.max()))
+    says = f"The model says **{formats.escaped(found.predicted)}** ({sure})"
     if found.sample_id is None and found.label == found.predicted:
         return f"{says}."
     agrees = "and so does the label" if found.predicted == found.label else "the label says"
-    named = "" if found.predicted == found.label else f" **{words.escaped(found.label)}**"
+    named = "" if found.predicted == found.label else f" **{formats.escaped(found.label)}**"
     return f"{says}, {agrees}{named}."
 
 
@@ -108,7 +108,7 @@ def what_counts(found: Explanation) -> str:
             "per unit of learning rate; negative: it raises it."
         )
     if found.title.startswith("lead of "):
-        lead = words.escaped(found.title)
+        lead = formats.escaped(found.title)
         return (
             f"Exact. Positive: one training step on the sample raises the {lead} (difference of the two outputs), by "
             "this much per unit of learning rate; negative: it lowers it."
@@ -120,42 +120,42 @@ def what_counts(found: Explanation) -> str:
 
 
 def how_found(found: Explanation) -> str:
-    """How many products were exact, and what the shortlist may have missed."""
+    """How many samples were scored exactly, and what the shortlist may have missed."""
     quality = found.quality
-    kind, seconds = KINDS[found.among], words.number(found.seconds)
+    kind, seconds = KINDS[found.among], formats.number(found.seconds)
     if quality.scored == quality.n:
-        return f"All {words.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
+        return f"All {formats.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
     missed = max(quality.missed_helpful, quality.missed_harmful)
     return (
-        f"{words.count(quality.scored)} of {words.count(quality.n)} {kind} samples were scored exactly in {seconds} s, "
-        f"chosen by their sketches. Expected to be missing from either top {TOP}: "
-        f"{words.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
+        f"{formats.count(quality.scored)} of {formats.count(quality.n)} {kind} samples were scored exactly in "
+        f"{seconds} s, preselected by their sketches. Expected to be missing from either top {TOP}: "
+        f"{formats.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
         f"exact scores agree with a rank correlation of {agreement(quality)}."
     )
 
 
 def agreement(quality: Quality) -> str:
-    return words.number(quality.rank_agreement)
+    return formats.number(quality.rank_agreement)
 
 
 def carried(found: Explanation) -> str:
-    """How concentrated the influence is: the sum of the top 50 as a share of the total."""
+    """The concentration of influence: the sum of the top 50 as a share of the total."""
     helps, hurts = of_total(found.quality.top_helpful), of_total(found.quality.top_harmful)
     top = min(TOP, found.quality.n)
     return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
 
 
-def of_total(found: Share) -> str:
-    if found.low == found.high:
-        return words.percent(found.value)
-    return f"{words.percent(found.value)} {words.escaped(words.interval(found.low, found.high))}"
+def of_total(portion: Share) -> str:
+    if portion.low == portion.high:
+        return formats.percent(portion.value)
+    return f"{formats.percent(portion.value)} {formats.escaped(formats.interval(portion.low, portion.high))}"
 
 
 def enlarged(content: bytes) -> bytes:
-    """A picture at a size to look at, as PNG: small ones keep their pixels crisp, large ones are made smaller."""
+    """A picture resized for viewing, as PNG: small ones keep their pixels crisp."""
     picture, target = decode_picture(content), BytesIO()
     times = SIDE / max(picture.size)
     size = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))
-    way = Image.Resampling.NEAREST if max(picture.size) < CRISP else Image.Resampling.LANCZOS
-    picture.resize(size, way).save(target, "PNG")
+    resampling = Image.Resampling.NEAREST if max(picture.size) < CRISP else Image.Resampling.LANCZOS
+    picture.resize(size, resampling).save(target, "PNG")
     return target.getvalue()

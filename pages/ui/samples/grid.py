@@ -1,4 +1,4 @@
-"""How are training samples shown where a person may decide about them? One gallery, the same on every page."""
+"""The gallery in which training samples are decided, the same on every page."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pages.ui.shell.state import Chosen
 
 
 def deciding(
-    chosen: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
+    open_run: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
 ) -> None:
-    """Cards that take decisions.
+    """Show cards that take decisions.
 
     Args:
-        chosen: The run on screen, its log and reviewer.
+        open_run: The run on screen, with its decision log.
         positions: Rows of `run.samples`, in the order of the cards.
         key: Name of the gallery on its page.
-        version: What was chosen to come to these rows; another version begins at the first card.
+        version: Names the selection of these rows; another version starts at the first card.
         label: What a screen reader calls it.
-        look: More for `gallery`, such as view or columns.
+        look: Further options of `gallery`, such as view or columns.
     """
     gallery(
-        cards.cards(chosen.run, chosen.name, positions, chosen.log),
-        key=f"{key}_{chosen.name}",
-        version=f"{chosen.run.id}:{version}",
-        classes=chosen.run.classes,
-        apply=writing.writer(chosen),
+        cards.cards(open_run.run, open_run.name, positions, open_run.log),
+        key=f"{key}_{open_run.name}",
+        version=f"{open_run.run.id}:{version}",
+        classes=open_run.run.classes,
+        apply=writing.writer(open_run),
         label=label,
         **look,
     )
 
 
 grid = st.fragment(frame.framed(deciding))
-"""The same as a fragment of its own: a decision redraws marks, not the page."""
+"""`deciding` as a fragment: a decision redraws marks, not the page."""

@@ -1,6 +1,6 @@
-"""Which samples are shown, and in which order? Thresholds and filters as row positions; no Streamlit.
+"""Selections of samples as row positions: thresholds, filters, the queue and pages. Draws nothing.
 
-Row positions, not ids, because all arrays of a run share the order of its table; they never leave the page.
+They are row positions, not ids, because all arrays of a run share the order of its table. They never leave the page.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from influence_core.runs.run import Run
 from pages.ui.shell import cached
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.scores import Order
 
 
@@ -27,7 +27,7 @@ class Filters:
     def words(self) -> str:
         """'given label coat, suggested label dress'; empty when nothing is filtered."""
         named = zip(("given label", "predicted label", "suggested label"), astuple(self), strict=True)
-        return ", ".join(f"{what} {name}" for what, name in named if name)
+        return ", ".join(f"{kind} {name}" for kind, name in named if name)
 
 
 def threshold(run: Run, order: Order, share: float) -> float:
@@ -52,7 +52,7 @@ def kept(run: Run, positions: np.ndarray, filters: Filters) -> np.ndarray:
         ("suggested_label", filters.suggested),
     ):
         if wanted is not None:
-            positions = positions[[columns[column][at] == wanted for at in positions]]
+            positions = positions[[columns[column][position] == wanted for position in positions]]
     return positions
 
 
@@ -71,4 +71,4 @@ def one_page(positions: np.ndarray, page: int, size: int) -> np.ndarray:
 def span(page: int, size: int, total: int) -> str:
     """'1 to 60 of 400'."""
     first = (page - 1) * size + 1
-    return f"{words.count(first)} to {words.count(min(page * size, total))} of {words.count(total)}"
+    return f"{formats.count(first)} to {formats.count(min(page * size, total))} of {formats.count(total)}"

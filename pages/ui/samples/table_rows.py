@@ -1,4 +1,4 @@
-"""How does a row of a table become a face that can be read at a glance? Its most telling cells, unusual ones marked.
+"""Rows of a table as readable faces of cards: the most telling cells, with unusual ones marked.
 
 A cell is unusual when less than RARE of the training rows hold something as rare (influence_core/data/rarity.py).
 """
@@ -15,31 +15,31 @@ from influence_core.data.rarity import RARE
 from influence_core.runs.run import Run
 from pages.ui.components.gallery import Card, Cell
 from pages.ui.shell import cached
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 SHOWN = 6
 DIFFERENT = 4
 
 
 def with_cells(card: Card, run: Run, position: Mapping[str, int]) -> Card:
-    """The card of a sample that is a row: its cells, and of its neighbours those that differ."""
-    at = position[card["id"]]
-    near = run.neighbours[at].tolist()
-    beside = [
-        {**known, "cells": _different(run, at, other)}
-        for known, other in zip(card.get("neighbours", []), near, strict=True)
+    """The card of a table row: its cells, and for each neighbour the cells that differ."""
+    row = position[card["id"]]
+    near = run.neighbours[row].tolist()
+    neighbours = [
+        {**neighbour, "cells": _different(run, row, other)}
+        for neighbour, other in zip(card.get("neighbours", []), near, strict=True)
     ]
-    return Card(**{**card, "cells": telling(run, at), "all": cells(run, at), "neighbours": beside})
+    return Card(**{**card, "cells": telling(run, row), "all": cells(run, row), "neighbours": neighbours})
 
 
-def telling(run: Run, at: int) -> list[Cell]:
+def telling(run: Run, row: int) -> list[Cell]:
     """At most SHOWN cells, in the order of the columns: the unusual ones, then the first of the others."""
-    every = cells(run, at)
-    rare = _rarity(run)[at]
+    all_cells = cells(run, row)
+    rare = _rarity(run)[row]
     by_rarity = np.argsort(rare, kind="stable")
-    odd = [int(place) for place in by_rarity if every[place]["odd"]]
-    rest = [place for place in range(len(every)) if place not in odd]
-    return [every[place] for place in sorted([*odd, *rest][:SHOWN])]
+    odd = [int(place) for place in by_rarity if all_cells[place]["odd"]]
+    rest = [place for place in range(len(all_cells)) if place not in odd]
+    return [all_cells[place] for place in sorted([*odd, *rest][:SHOWN])]
 
 
 def cells(run: Run, at: int) -> list[Cell]:
@@ -54,7 +54,7 @@ def cells(run: Run, at: int) -> list[Cell]:
 
 
 def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
-    """Every cell of a held-out row; which are unusual is said of training rows only."""
+    """Every cell of a held-out row; unusual cells are marked for training rows only."""
     return [
         Cell(name=str(name), text=shown(value), odd=False)
         for name, value in zip(table.columns, table.iloc[at].tolist(), strict=True)
@@ -62,20 +62,20 @@ def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
 
 
 def shown(value: Any) -> str:
-    """A cell as it is read: whole numbers without a point, a missing one as words."""
+    """A cell as text: whole numbers without a point, a missing value as 'missing'."""
     if pd.isna(value):
         return "missing"
     if isinstance(value, bool | np.bool_ | str):
         return str(value)
-    return words.count(value) if float(value).is_integer() else words.number(float(value))
+    return formats.count(value) if float(value).is_integer() else formats.number(float(value))
 
 
-def _different(run: Run, at: int, other: int) -> list[Cell]:
-    ours, theirs = cells(run, at), cells(run, other)
+def _different(run: Run, row: int, other: int) -> list[Cell]:
+    ours, theirs = cells(run, row), cells(run, other)
     return [b for a, b in zip(ours, theirs, strict=True) if a["text"] != b["text"]][:DIFFERENT]
 
 
 def _rarity(run: Run) -> np.ndarray:
-    found = cached.rarity(run.id, run)
-    assert found is not None, "rows are for runs of tables"
-    return found
+    rarity = cached.rarity(run.id, run)
+    assert rarity is not None, "rows are for runs of tables"
+    return rarity

@@ -1,4 +1,4 @@
-"""What a person decides in the gallery, on its way to the decision log."""
+"""Decisions made in the gallery, written into the decision log."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import pandas as pd
 from influence_core.decisions.log import DecisionLog, Vote
 from influence_core.errors import DecisionError
 from influence_core.runs.run import Run
-from pages.ui.components.gallery import Event
-from pages.ui.components.gallery import Vote as SentVote
+from pages.ui.components.gallery import Event, SentVote
 from pages.ui.shell import cached, state, visitor
 
 
-def writer(chosen: state.Chosen) -> Callable[[Event], object]:
-    """What the gallery hands every decision to; it returns when the decision is on disk."""
+def writer(open_run: state.Chosen) -> Callable[[Event], object]:
+    """The function that writes the gallery's events; it returns when the decision is on disk."""
 
     def write(event: Event) -> object:
         visitor.require("annotator", "decide")
-        return apply(event, run=chosen.run, log=chosen.log, reviewer=state.reviewer())
+        return apply(event, run=open_run.run, log=open_run.log, reviewer=state.reviewer())
 
     return write
 
@@ -44,8 +43,8 @@ def apply(event: Event, *, run: Run, log: DecisionLog, reviewer: str) -> None:
 
 def _vote(vote: SentVote, action: str, run: Run) -> Vote:
     sample, label, columns = vote["id"], vote["label"], cached.columns(run.id, run)
-    at = columns["position"].get(sample)
-    if at is None:
+    row = columns["position"].get(sample)
+    if row is None:
         raise DecisionError(
             f"There is no training sample '{sample[:80]}' in this run, so nothing can be decided about it. "
             f"Reload the page."
@@ -55,14 +54,14 @@ def _vote(vote: SentVote, action: str, run: Run) -> Vote:
             f"'{str(label)[:80]}' is not a class of this run; its classes are {', '.join(run.classes)}. "
             f"Choose one of them."
         )
-    suggested = columns["suggested_label"][at]
+    suggested = columns["suggested_label"][row]
     return Vote(
         sample_id=sample,
         revision=vote["revision"],
         own=tuple(vote["own"]),
-        label_before=columns["label"][at],
+        label_before=columns["label"][row],
         label_after=label if action == "relabel" else None,
         suggested_label=None if pd.isna(suggested) else suggested,
-        suspicion=float(columns["suspicion"][at]),
-        rank=int(columns["rank"][at]),
+        suspicion=float(columns["suspicion"][row]),
+        rank=int(columns["rank"][row]),
     )

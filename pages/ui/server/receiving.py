@@ -1,10 +1,10 @@
-"""May this browser send a file, and where does it go? A PUT that writes to disk piece by piece.
+"""The upload route: a PUT that writes a file to disk piece by piece.
 
     PUT /uploads/{upload}/{token}/{kind}?name=...     the file as the body; answers {"stored": name on disk}
 
-The token is an HMAC of the upload's id, which only a page of its owner hands out, so that no other site can make a
-browser send anything: no cookie is read. Bytes are counted against the quota as they come, and a broken or refused
-file leaves nothing. Whatever does not fit is the same 404.
+The token is an HMAC of the upload's id that only a page of its owner hands out, so no other site can make a browser
+send anything; no cookie is read. Bytes are counted against the quota as they arrive. A broken or refused file leaves
+nothing behind. Anything that does not fit is the same 404.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def routes() -> list[Route]:
 
 
 def address(upload: Upload, kind: str) -> str:
-    """Where the owner's page may send a file to, relative to the page."""
+    """The address to which the owner's page may send a file, relative to the page."""
     return f"uploads/{upload.id}/{_token(upload.id)}/{kind}"
 
 
@@ -42,15 +42,15 @@ def _token(name: str) -> str:
 
 
 async def receive(request: Request) -> Response:
-    """Write the body to the upload's folder; nothing of it is ever held but the piece at hand."""
+    """Write the body to the upload's folder; only the current piece is in memory."""
     name, kind = request.path_params["upload"], request.path_params["kind"]
     fits = hmac.compare_digest(_token(name).encode(), request.path_params["token"].encode())
     folder = runs_root() / uploads.FOLDER / name
     if not (fits and uploads.ID.fullmatch(name) and kind in uploads.SUFFIXES and folder.is_dir()):
         raise HTTPException(404)
-    upload, called = Upload(folder, {}, False), request.query_params.get("name", "")
+    upload, file_name = Upload(folder, {}, False), request.query_params.get("name", "")
     try:
-        with uploads.receiving(runs_root(), upload, kind, called) as file:
+        with uploads.receiving(runs_root(), upload, kind, file_name) as file:
             piece = bytearray()
             async for chunk in request.stream():
                 piece += chunk
@@ -62,4 +62,4 @@ async def receive(request: Request) -> Response:
     except UploadError as error:
         return JSONResponse({"problem": str(error)}, status_code=413)
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody is there to read it; what had come is gone
+        return Response(status_code=400)  # no one reads this answer; what had arrived is deleted

@@ -1,12 +1,12 @@
-"""Which pictures and points may a browser fetch? Those of a run whose address it was given by a page.
+"""Routes for the thumbnails and map points of a run, at addresses that only its pages hand out.
 
     GET /thumbnails/{run}/{token}/{position}     one thumbnail of a training sample, image/png or image/jpeg
     GET /thumbnails/{run}/{token}/{split}/{position}    the same of a validation or test sample ("val", "test")
     GET /points/{run}/{token}/xy.bin             map coordinates, little-endian float32, x0 y0 x1 y1 ...
 
-Streamlit's sign-in does not guard plain routes, so an address carries a token nobody can guess: HMAC-SHA256
-of the run's id under a secret of this installation. Anything that does not fit (token, run, position) is the
-same 404. A finished run never changes and its id is never used twice: browsers may keep the answers for ever.
+Streamlit's sign-in does not guard plain routes, so an address carries an unguessable token: HMAC-SHA256 of the run's
+id under a secret of this installation. Anything that does not fit (token, run, position) is the same 404. A finished
+run never changes and its id is never used twice, so browsers may cache the answers forever.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def routes() -> list[Route]:
 
 
 def prefix() -> str:
-    """What stands before every path of this server."""
+    """The base path of this server, without its last slash; empty when none is set."""
     base = (config.get_option("server.baseUrlPath") or "").strip("/")
     return f"/{base}" if base else ""
 
@@ -57,7 +57,7 @@ def thumbnail_url(run: Run, folder: str, position: int) -> str:
 
 
 def thumbnail_base(run: Run, folder: str, split: str = "train") -> str:
-    """What a position is appended to; for components that show any of thousands of pictures."""
+    """The address to which a position is appended, for components that show any of thousands of pictures."""
     return f"thumbnails/{folder}/{token(run.id)}/{'' if split == 'train' else f'{split}/'}"
 
 
@@ -92,7 +92,7 @@ def token(run_id: str) -> str:
 
 
 def _trusted_run(request: Request) -> Run:
-    """The run an address names, or 404: which part was wrong is nobody's business."""
+    """The run that an address names, or the same 404 whichever part is wrong."""
     folder = _folder_inside_root(request.path_params["run"])
     try:
         run = opened(folder)
@@ -104,7 +104,7 @@ def _trusted_run(request: Request) -> Run:
 
 
 def _folder_inside_root(name: str) -> Path:
-    """A plain name, resolved: neither `..` nor a link can name a folder elsewhere."""
+    """The folder of a plain name, resolved: neither `..` nor a link can lead elsewhere."""
     if not FOLDER_NAME.fullmatch(name):
         raise HTTPException(404)
     root = runs_root()
@@ -121,8 +121,8 @@ def _packed_points(run: Run) -> bytes:
 @lru_cache(maxsize=4)
 def _secret(root: Path) -> bytes:
     """INFLUENCE_SECRET, or 32 random bytes kept beside the runs so that addresses outlive a restart."""
-    if given := os.environ.get("INFLUENCE_SECRET"):
-        return given.encode()
+    if configured := os.environ.get("INFLUENCE_SECRET"):
+        return configured.encode()
     path = root / ".secret"
     if not path.exists():
         _write_secret(path)
@@ -130,7 +130,7 @@ def _secret(root: Path) -> bytes:
 
 
 def _write_secret(path: Path) -> None:
-    """Linked into place complete: two servers starting together end up with the same secret."""
+    """Write a secret and link it into place complete, so that two servers starting together share one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -140,6 +140,6 @@ def _write_secret(path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass  # another server was first; its secret is the one
+        pass  # another server was first; its secret is used
     finally:
         draft.unlink()

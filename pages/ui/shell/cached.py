@@ -1,8 +1,8 @@
-"""What is kept in memory between reruns? Keyed by run id and column name, never by an array; bounded.
+"""Bounded caches between reruns, keyed by run id and column name, never by an array.
 
-Streamlit hashes large arrays from a sample of their values, so two runs could be taken for one another: the
-run id (never reused) stands for the content, and the run itself travels as `_run`, outside the key.
-Everything here is shared by all sessions and must not be changed by its readers.
+Streamlit hashes only a sample of a large array, so two runs could be confused. The run id (never reused) stands for the
+content, and the run itself travels as `_run`, outside the key. All sessions share these values: readers must not change
+them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.runs.run import Run
 from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
-from pages.ui.words import overview as findings
-from pages.ui.words import robustness as fragility
+from pages.ui.words import overview as overview_words
+from pages.ui.words import robustness as robustness_words
 from pages.ui.words import scores
 
 if TYPE_CHECKING:
     from influence_core.runs.explanations import (
-        Explanation,  # brings torch: only a page that explains pays for it
+        Explanation,  # imports torch: only pages that explain need it
     )
 
 SHOWN = 10
@@ -35,7 +35,7 @@ SHOWN = 10
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def warm_up() -> threading.Thread:
-    """Load scikit-learn beside the first visit: it takes a second, and the first Overview would wait for it."""
+    """Load scikit-learn in the background: it takes a second, and the first Overview would wait for it."""
     thread = threading.Thread(target=import_module, args=("influence_core.judging.detection",), daemon=True)
     thread.start()
     return thread
@@ -87,7 +87,7 @@ def codes(run_id: str, column: str, _run: Run) -> np.ndarray:
 def order(run_id: str, column: str, _run: Run) -> np.ndarray:
     """Row positions, most suspicious first by this score; ties keep the order of the table. Shape (n,)."""
     lowest_first = any(
-        known.lowest_first for known in scores.orders(_run.description["columns"]) if known.column == column
+        score.lowest_first for score in scores.orders(_run.description["columns"]) if score.column == column
     )
     values = _run.samples[column].to_numpy(dtype=float)
     return np.argsort(values if lowest_first else -values, kind="stable")
@@ -96,19 +96,19 @@ def order(run_id: str, column: str, _run: Run) -> np.ndarray:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def ranks(run_id: str, _run: Run) -> dict[str, np.ndarray]:
     """For each score, the share of samples below each sample: 0.99 = in the top 1 %. Shape (n,) each."""
-    present = [known.column for known in scores.orders(_run.description["columns"])]
+    present = [score.column for score in scores.orders(_run.description["columns"])]
     return {name: _run.samples[name].rank(pct=True).to_numpy() for name in present}
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def dynamics(folder: str, epochs: int, _recording: Recording) -> pd.DataFrame:
-    """How each sample was learned, by training_dynamics; again after each epoch of a recording that still grows."""
+    """How each sample was learned, by training_dynamics; recomputed after each epoch of a growing recording."""
     return training_dynamics(_recording)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def truth(run_id: str, _run: Run) -> pd.Series | None:
-    """True label by sample id where the dataset carries them (the demo), else None."""
+    """True label by sample id where the dataset has them (the demo), else None."""
     return _run.truth()
 
 
@@ -116,12 +116,12 @@ def truth(run_id: str, _run: Run) -> pd.Series | None:
 def detection(run_id: str, _run: Run) -> pd.DataFrame:
     """How well every signal finds the wrong labels; only for runs with a truth."""
     from influence_core.judging.detection import (
-        detection_table,  # brings scikit-learn: only the demo pays for it
+        detection_table,  # imports scikit-learn: only runs with a truth need it
     )
 
-    known = truth(run_id, _run)
-    assert known is not None, "detection() is for runs whose truth is known"
-    return detection_table(_run.samples, findings.wrong(_run, known))
+    true_labels = truth(run_id, _run)
+    assert true_labels is not None, "detection() is for runs whose truth is known"
+    return detection_table(_run.samples, overview_words.wrong(_run, true_labels))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -136,7 +136,7 @@ def explanation(
 def explanation_of_picture(
     run_id: str, digest: str, label: str | None, _run: Run, _content: bytes
 ) -> Explanation:
-    """The same for a picture that was uploaded; its digest stands for its content."""
+    """The training samples behind the prediction for an uploaded picture; its digest stands for its content."""
     return _run.explain(_content, k=SHOWN, label=label)
 
 
@@ -147,18 +147,18 @@ def affected(run_id: str, sample: str, _run: Run) -> Explanation:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def relation(run_id: str, column: str, _run: Run) -> fragility.Relation:
-    """Influence on robustness beside that on utility."""
+def relation(run_id: str, column: str, _run: Run) -> robustness_words.Relation:
+    """Influence on robustness compared with influence on utility."""
     table = _run.samples
     robust, utility = (table[name].to_numpy(dtype=float) for name in (column, "influence_utility"))
-    return fragility.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
+    return robustness_words.relation(robust, utility, k=max(1, min(100, len(table) // 10)))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def group_metrics(run_id: str, split: str, column: str, positive: str, _run: Run) -> pd.DataFrame:
     """How well each group of a column is served, on "validation" or "test" samples."""
     from influence_core.judging.group_rates import (
-        group_metrics,  # brings fairlearn: only the Fairness page pays for it
+        group_metrics,  # imports fairlearn: only the Fairness page needs it
     )
 
     return group_metrics(_run.table(split), column, positive)
@@ -174,7 +174,7 @@ def group_rates(run_id: str, split: str, column: str, positive: str, metric: str
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def rarity(run_id: str, _run: Run) -> np.ndarray | None:
-    """How unusual each cell of a table is, shape (n, columns); None when the samples are no rows of a table."""
+    """How unusual each cell of a table is, shape (n, columns); None when the samples are not rows of a table."""
     from influence_core.data.rarity import rarity
 
     return None if _run.cells is None else rarity(_run.cells)
@@ -182,5 +182,5 @@ def rarity(run_id: str, _run: Run) -> np.ndarray | None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def held_out_cells(run_id: str, split: str, _run: Run) -> pd.DataFrame | None:
-    """The rows of a held-out split of a table as they stand in the source."""
+    """The rows of a held-out split of a table as in the source."""
     return _run.held_out_cells(split)

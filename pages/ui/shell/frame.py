@@ -1,4 +1,4 @@
-"""What does every page share? Its first two lines, its way to other pages, its help, and its empty states."""
+"""The frame that every page shares: its first two lines, redirects to other pages, help, and empty states."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from streamlit.delta_generator import DeltaGenerator
 
 from influence_core.errors import InfluenceError
 from influence_core.runs.run import Run
-from pages.ui.charts import base as charts
+from pages.ui.charts import base as base_charts
 from pages.ui.shell import places
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.how_to_read import Reading
 
 P = ParamSpec("P")
 CONTENT_WIDTH = 1400
-_GO = "_go_to_page"
-_HERE, _BACK = "_page_now", "_page_before"
+_REDIRECT = "_go_to_page"
+_PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
 _SHARED = ("sample", "of", "against")
-"""Parts of the address that widgets of several pages own: Streamlit refuses to set one that is bound, so they travel as
-the widget's value, which then writes them into the address."""
+"""Address parameters that widgets of several pages own. Streamlit refuses to set a bound parameter, so each travels as
+the value of its widget, which then writes it into the address."""
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
 
@@ -33,56 +33,56 @@ def page_file(name: str) -> Path:
     return places.APP / "pages" / f"{name}.py"
 
 
-def go(name: str, **query: str) -> None:
-    """Open another page with the next run of main.py; for `on_click`. The open run stays in the address bar.
+def redirect(name: str, **query: str) -> None:
+    """Open another page at the next run of main.py; for `on_click`. The open run stays in the address bar.
 
-    Not switched here: a callback comes before st.navigation has said which pages there are.
+    The switch has to wait: a callback runs before st.navigation knows the pages.
     """
-    st.session_state[_GO] = (name, query)
+    st.session_state[_REDIRECT] = (name, query)
 
 
-def follow() -> None:
-    """Switch where `go` pointed, if it did.
+def apply_redirect() -> None:
+    """Switch to the page that `redirect` named, if any.
 
     Always with a mapping of parameters: `query_params=None` refuses to clear one that a widget owns, as `run` is.
     """
-    if (target := st.session_state.pop(_GO, None)) is not None:
+    if (target := st.session_state.pop(_REDIRECT, None)) is not None:
         name, query = target
-        own = {key: value for key, value in query.items() if key not in _SHARED}
+        address = {key: value for key, value in query.items() if key not in _SHARED}
         for key in _SHARED:
             st.session_state.pop(key, None)
             if key in query:
                 st.session_state[key] = query[key]
-        st.switch_page(page_file(name), query_params=own)
+        st.switch_page(page_file(name), query_params=address)
 
 
-def leave() -> None:
-    """End a fragment after a callback of it pointed elsewhere: its own rerun would never pass `follow`."""
-    if _GO in st.session_state:
+def rerun_if_redirected() -> None:
+    """Rerun the app when a fragment's callback called `redirect`: its own rerun never reaches `apply_redirect`."""
+    if _REDIRECT in st.session_state:
         st.rerun()
 
 
-def here(page: str) -> None:
-    """Remember which page is open, for the way back to it."""
-    st.session_state[_HERE] = page or "start"
+def note_page(page: str) -> None:
+    """Remember the open page, for the way back to it."""
+    st.session_state[_PAGE_NOW] = page or "start"
 
 
 def explain(sample: str, split: str = "train") -> None:
-    """Open the Influence page on a sample, from any page; `back` returns to this page as it was."""
-    page = st.session_state.get(_HERE, "start")
+    """Open the Influence page on a sample, from any page; `back` then returns this page and its address."""
+    page = st.session_state.get(_PAGE_NOW, "start")
     if page != "influence":
         query = {name: value for name, value in st.query_params.to_dict().items() if name != "run"}
-        st.session_state[_BACK] = (page, query)
-    go("influence", sample=sample, of=SPLITS.get(split, SPLITS["train"]))
+        st.session_state[_PAGE_BEFORE] = (page, query)
+    redirect("influence", sample=sample, of=SPLITS.get(split, SPLITS["train"]))
 
 
 def back() -> tuple[str, dict[str, str]] | None:
     """The page this browser came from and its address, when it came from one to the Influence page."""
-    return st.session_state.get(_BACK)
+    return st.session_state.get(_PAGE_BEFORE)
 
 
 def header(title: str, question: str) -> DeltaGenerator:
-    """Line 1: the title, the one sentence this page answers, and (returned) the place of its action."""
+    """Line 1: the title, the question this page answers, and (returned) the container of its action."""
     left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
     with left:
         st.title(title, anchor=False)
@@ -96,15 +96,15 @@ def run_chip(run: Run) -> None:
     facts = [
         (":material/database:", run.description["name"]),
         (":material/network_node:", inputs["model"]["architecture"]),
-        (":material/photo_library:", f"{words.count(inputs['dataset']['n_train'])} training samples"),
-        (":material/event:", words.moment(run.description.get("created"))),
+        (":material/photo_library:", f"{formats.count(inputs['dataset']['n_train'])} training samples"),
+        (":material/event:", formats.moment(run.description.get("created"))),
     ]
-    badges = [f":gray-badge[{icon} {words.escaped(str(text))}]" for icon, text in facts]
+    badges = [f":gray-badge[{icon} {formats.escaped(str(text))}]" for icon, text in facts]
     st.markdown(" ".join([*badges, reproducibility_badge(run)]))
 
 
 def reproducibility_badge(run: Run) -> str:
-    """A badge in markdown: did a second computation of a small sample give the same scores?"""
+    """A badge in markdown: whether a second computation of a small sample gave the same scores."""
     record = run.description.get("reproducibility") or {}
     looks = {
         "agreed": ("green", "verified", "scores reproduced"),
@@ -124,9 +124,9 @@ def section(title: str, reading: Reading | None = None) -> None:
             how_to_read(reading)
 
 
-def toned(title: str, tone: str, theme: charts.Theme) -> None:
-    """A heading in the colour of help or harm; `title` is ours, never a text from data."""
-    colour = getattr(charts.COLOURS[theme], tone)
+def toned(title: str, tone: str, theme: base_charts.Theme) -> None:
+    """A heading in the colour of help or harm; `title` must be a constant, never text from data."""
+    colour = getattr(base_charts.COLOURS[theme], tone)
     st.html(f'<h3 style="color:{colour};margin:0;padding:0;font-size:1.25rem;font-weight:600">{title}</h3>')
 
 
@@ -139,22 +139,22 @@ def how_to_read(reading: Reading) -> None:
 
 def draw(figure: Any, *, alt: str, **options: Any) -> Any:
     """A plotly figure in the one look of this app."""
-    return st.plotly_chart(figure, config=charts.CONFIG, alt=alt, **options)
+    return st.plotly_chart(figure, config=base_charts.CONFIG, alt=alt, **options)
 
 
 def empty(title: str, sentence: str, *, action: str, page: str, icon: str) -> None:
-    """What stands where a result would be: what is missing, and one button to get it."""
+    """An empty state: what is missing, and one button to get it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
         st.markdown(f"## {icon}", text_alignment="center", width="content")
         st.subheader(title, anchor=False, text_alignment="center")
         st.markdown(f":gray[{sentence}]", text_alignment="center")
-        st.button(action, type="primary", key=f"empty_{page}", on_click=go, args=(page,))
+        st.button(action, type="primary", key=f"empty_{page}", on_click=redirect, args=(page,))
         st.space("medium")
 
 
 def nothing(title: str, sentence: str) -> None:
-    """What stands where a result would be when the filters leave none."""
+    """An empty state without a button, for example when no samples match the filters."""
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
         st.markdown(f"**{title}**", text_alignment="center")
@@ -163,7 +163,7 @@ def nothing(title: str, sentence: str) -> None:
 
 
 def framed(body: Callable[P, None]) -> Callable[P, None]:
-    """For fragments: their reruns do not pass main.py, and an expected error is a sentence here too."""
+    """Show an expected error of a fragment as a sentence: its reruns do not pass main.py, which does it for pages."""
 
     @wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""How far is the work, how long will it take, how is it stopped or resumed? Polls only while it works."""
+"""The panel of a job: state, progress, time left, cancel and resume. It polls only while the job is active."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.submission import JobStatus
 from pages.ui.shell import frame, more_work
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 PROBLEM = "_job_problem"
 LOOKS = {
@@ -31,9 +31,9 @@ def state_badge(state: str) -> str:
 
 
 def panel(folder: Path, *, key: str, compact: bool = False, title: str | None = None) -> None:
-    """State, progress and buttons of one job; reruns the page once when the work begins or ends.
+    """State, progress and buttons of one job; reruns the page once when the job starts or ends.
 
-    `compact` is for the sidebar: the bar, the time left and the button. `title`: what is at work, else the folder.
+    `compact` is for the sidebar and leaves out messages and log. `title` names the job, by default its folder.
     """
     active = jobs.status(folder).active
     live = st.fragment(frame.framed(_live), run_every=1.0 if active else None)
@@ -44,7 +44,7 @@ def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -
     status = jobs.status(folder)
     if status.active != was_active:
         st.rerun()
-    st.markdown(f"**{words.escaped(title)}** {state_badge(status.state)}")
+    st.markdown(f"**{formats.escaped(title)}** {state_badge(status.state)}")
     st.progress(min(1.0, status.fraction), text=step_text(status))
     st.caption(detail_text(status))
     if problem := st.session_state.pop(PROBLEM, None):
@@ -55,9 +55,9 @@ def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -
 
 
 def _buttons(folder: Path, key: str, status: JobStatus) -> None:
-    """Cancel asks; a job that does not listen can be ended at once. What stopped early can be resumed."""
+    """Cancel, then kill for a job that does not react; resume for one that stopped early."""
     if status.cancelling:
-        _button("Stop at once", "stop_circle", f"{key}_kill", more_work.stop_at_once, folder)
+        _button("Stop now", "stop_circle", f"{key}_kill", more_work.stop_at_once, folder)
     elif status.active:
         _button("Cancel", "stop", f"{key}_cancel", more_work.cancel, folder)
     elif status.resumable and (folder / "job.json").exists():
@@ -69,7 +69,7 @@ def _button(label: str, icon: str, key: str, action, folder: Path) -> None:
 
 
 def _attempt(action, folder: Path) -> None:
-    """A callback of a button; what it refuses is shown in the panel."""
+    """Run the action of a button; a refusal is shown in the panel."""
     try:
         action(folder)
     except InfluenceError as error:
@@ -77,7 +77,7 @@ def _attempt(action, folder: Path) -> None:
 
 
 def _troubles(status: JobStatus) -> None:
-    """Why it stopped, and the last lines of its log."""
+    """Why the job stopped, and the last lines of its log."""
     if status.message and status.state in ("failed", "interrupted"):
         st.error(status.message, icon=":material/error:")
     if status.log:
@@ -86,7 +86,7 @@ def _troubles(status: JobStatus) -> None:
 
 
 def step_text(status: JobStatus) -> str:
-    """'Step 2 of 6: gradients', or what else is going on."""
+    """'Step 2 of 6: gradients', or the state in words."""
     if status.cancelling:
         return "Stopping; finished parts are kept"
     if status.state == "queued":
@@ -108,18 +108,18 @@ def step_text(status: JobStatus) -> str:
 
 def _queue_text(position: int | None) -> str:
     if position is None or position == 1:
-        return "Starting as soon as no other run is at work"
-    return f"Waiting, number {position} in line"
+        return "Starts when no other job is running"
+    return f"Waiting, number {position} in the queue"
 
 
 def detail_text(status: JobStatus) -> str:
     """'1 200 of 4 000 · 950 a second · about 12 s left'."""
     if status.state != "running":
-        return f"{words.percent(status.fraction)} done"
-    parts = [f"{words.count(status.done)} of {words.count(status.total)}"] if status.total else []
+        return f"{formats.percent(status.fraction)} done"
+    parts = [f"{formats.count(status.done)} of {formats.count(status.total)}"] if status.total else []
     if status.rate:
-        parts.append(f"{words.number(status.rate)} a second")
+        parts.append(f"{formats.number(status.rate)} a second")
     parts.append(
-        "estimating the time left" if status.eta is None else f"about {words.duration(status.eta)} left"
+        "estimating the time left" if status.eta is None else f"about {formats.duration(status.eta)} left"
     )
     return " · ".join(parts)

@@ -1,7 +1,7 @@
 """The one door for long work: it checks the visitor's role, then starts, resumes or stops a job.
 
-No other file of the pages may call what starts or stops work; a test reads their source. A button that anybody can
-draw, or a click that arrives after a role was taken away, is refused here (visitor.py).
+No other file of the pages may call what starts or stops work; a test reads their source. A click without the role is
+refused here, also one that arrives after the role was taken away (visitor.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def analyse(spec: JobSpec) -> str:
 
 
 def resume(folder: Path) -> None:
-    """Go on with a job that stopped early."""
+    """Resume a job that stopped early."""
     start(jobs.launch, folder)
 
 
@@ -50,12 +50,12 @@ def cancel(folder: Path) -> None:
 
 
 def stop_at_once(folder: Path) -> None:
-    """End the process of a job that does not listen."""
+    """Kill the process of a job that does not react to `cancel`."""
     start(jobs.kill, folder)
 
 
 def record(run: Run) -> None:
-    """Start recording a training of the run's model, unless one is at work already."""
+    """Start recording a training of the run's model, unless a recording is running."""
     spec = record_spec(run)
     if not any(
         (folder / "job.json").exists() and jobs.status(folder).active for folder in recordings_of(run.path)
@@ -64,7 +64,7 @@ def record(run: Run) -> None:
 
 
 def predict(run: Run, *, also: tuple[str, ...] = ()) -> None:
-    """Start a prediction for the samples in doubt and those in `also`."""
+    """Start a prediction for the samples in doubt and for those in `also`."""
     start(repair_jobs.submit_prediction, run, also=also)
 
 
@@ -73,7 +73,7 @@ def verify(run: Run, repair: Repair, **settings: Any) -> None:
     start(repair_jobs.submit_verification, run, repair, **settings)
 
 
-# ---------------------------------------------------------------------------------------------- what is asked for
+# ---------------------------------------------------------------------------------------------- specifications of jobs
 
 
 def spec_of(run: Run) -> JobSpec | None:
@@ -95,7 +95,7 @@ def spec_of(run: Run) -> JobSpec | None:
 
 
 def spec_with(run: Run, objective: str) -> JobSpec | None:
-    """The run's analysis with one objective more; None when the run cannot find its files."""
+    """The run's analysis with one more objective; None when the run does not record its files."""
     if (spec := spec_of(run)) is None:
         return None
     objectives = dict.fromkeys([*spec.settings.get("objectives", ["utility"]), objective])
@@ -103,16 +103,16 @@ def spec_with(run: Run, objective: str) -> JobSpec | None:
 
 
 def spec_with_robustness(run: Run) -> JobSpec | None:
-    """The run's analysis with robustness among its objectives; None when the run cannot find its files."""
+    """The run's analysis with robustness among its objectives; None when the run does not record its files."""
     spec = spec_with(run, "robustness")
     return None if spec is None else replace(spec, name=f"{run.path.name}-robustness")
 
 
 def record_spec(run: Run) -> JobSpec:
-    """The job that trains the run's model again and records it; raises RunError where no file is known."""
+    """The job that retrains the run's model and records it; raises RunError when the run does not record its files."""
     if (spec := spec_of(run)) is None:
         raise RunError(
-            "This run was made in Python and does not say where its files are. Record its training from Python."
+            "This run was made in Python and does not record where its files are. Record its training from Python."
         )
     inputs = run.description["inputs"]
     recipe = recording_recipe(inputs["model"]["parameters"], inputs["dataset"]["n_train"])

@@ -1,4 +1,4 @@
-"""The finished runs this server holds open: one for all its pages and for the addresses of their pictures."""
+"""The finished runs that this server keeps open, shared by its pages and the routes of their pictures."""
 
 import threading
 from functools import lru_cache
@@ -10,7 +10,7 @@ _opening = threading.Lock()
 
 
 def opened(folder: Path) -> Run:
-    """The run in this folder; opened and checked once, again when its run.json changes.
+    """The run in this folder; opened and checked once, and again when its run.json changes.
 
     Raises:
         RunError, OSError: it cannot be opened.

@@ -1,7 +1,7 @@
-"""Where do runs, datasets and the demo live on this server? And may this path be opened? No Streamlit.
+"""The folders of runs, datasets and demos on this server, and the check of a typed path. No Streamlit.
 
 INFLUENCE_RUNS   folder of the run folders; default ./runs
-INFLUENCE_DATA   folders a person may open datasets and models from, separated like PATH; default: the folder
+INFLUENCE_DATA   folders from which datasets and models may be opened, separated like PATH; default: the folder
                  the server was started in
 """
 
@@ -25,16 +25,19 @@ def runs_root() -> Path:
 
 
 def data_roots() -> tuple[Path, ...]:
-    """The folders datasets and models may be opened from. The bundled samples are always among them."""
+    """The folders from which datasets and models may be opened. The bundled samples are always among them."""
     named = os.environ.get("INFLUENCE_DATA")
     roots = [Path(part) for part in named.split(os.pathsep) if part] if named else [Path.cwd()]
     return (*(root.resolve() for root in roots), APP / "sample_data")
 
 
 def permitted(text: str, what: str) -> Path:
-    """The path a person typed, resolved, if it exists inside one of the data roots.
+    """A typed path, resolved, if it exists inside one of the data roots.
 
     Links are followed before the check, so that a link inside a root cannot lead outside.
+
+    Raises:
+        DataError: the path lies outside the data roots, or does not exist.
     """
     typed = Path(text.strip()).expanduser()
     bases = [typed] if typed.is_absolute() else [root / typed for root in data_roots()]
@@ -44,17 +47,17 @@ def permitted(text: str, what: str) -> Path:
             f"The {what} '{text}' lies outside the folders this server may read: {_listed()}. "
             f"Copy it there, or start the server with INFLUENCE_DATA set to its folder."
         )
-    found = next((path for path in inside if path.exists()), None)
-    if found is None:
+    existing = next((path for path in inside if path.exists()), None)
+    if existing is None:
         raise DataError(
             f"There is no {what} at '{text}'. It was looked for in {_listed()}. "
             f"Check the spelling; the path is one on the server, not on your own computer."
         )
-    return found
+    return existing
 
 
 def _is_inside(path: Path) -> bool:
-    """In a data root, and not among the runs: they, and the uploads beneath them, are somebody's."""
+    """Whether a path is in a data root and not among the runs, which have owners, like the uploads beneath them."""
     return any(path.is_relative_to(root) for root in data_roots()) and not path.is_relative_to(runs_root())
 
 

@@ -1,4 +1,4 @@
-"""Who is deciding? A name asked once per browser, or the signed-in person."""
+"""The reviewer's name: asked once per browser, or that of the signed-in person."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import streamlit as st
 import streamlit.components.v2 as components
 
 from pages.ui.shell import state
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
-# The name outlives a reload and a restart because the browser keeps it. In the address bar it would travel
-# with every link someone shares, and the next person would decide in that name.
+# The name survives a reload and a restart because the browser keeps it. In the address bar it would travel with every
+# shared link, and the next person would decide in that name.
 _keep = components.component(
     "influence_reviewer",
     html="<span></span>",
@@ -28,22 +28,22 @@ _KEPT = "_reviewer_kept"
 
 
 def ask() -> None:
-    """The name field of the sidebar; nothing when someone is signed in."""
+    """The name field of the sidebar; only a caption when someone is signed in."""
     if (name := state.signed_in()) is not None:
-        st.caption(f"Reviewing as {words.escaped(name)}")
+        st.caption(f"Reviewing as {formats.escaped(name)}")
         return
     st.text_input(
         "Reviewer",
         key=state.REVIEWER,
         max_chars=80,
         placeholder="Your name",
-        help="Written beside each of your decisions, so that two people can work on one run.",
+        help="Saved with each of your decisions, so that several people can review one run.",
     )
     _keep(key=_KEPT, data={"name": st.session_state.get(state.REVIEWER) or ""}, on_name_change=_restore)
 
 
 def _restore() -> None:
-    """The browser remembered a name from an earlier visit."""
+    """Take over the name that the browser kept from an earlier visit."""
     name = st.session_state[_KEPT].get("name")
     if isinstance(name, str) and name.strip() and not st.session_state.get(state.REVIEWER):
         st.session_state[state.REVIEWER] = name.strip()[:80]

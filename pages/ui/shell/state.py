@@ -1,6 +1,6 @@
-"""What is this browser looking at? The only file that knows the keys of the session and of the address bar.
+"""The state of one browser: keys of the session and of the address bar, the open run, and the reviewer.
 
-Nothing a person would miss lives here: runs are on disk, decisions in the log, filters in the address bar.
+Nothing lives here that would be missed: runs are on disk, decisions in the log, filters in the address bar.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Chosen:
 
 
 def theme() -> Theme:
-    """The colours to draw with. Unknown on the very first visit of a session: light."""
+    """The theme to draw with; light while it is unknown, on the first run of a session."""
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def address() -> str:
-    """Where this browser reaches the server, ending in '/': the page's address without the page."""
+    """The server's address as this browser reaches it, ending in '/': the page's address without the page."""
     url = st.context.url or ""
     return url[: url.rfind("/") + 1]
 
@@ -69,30 +69,28 @@ signed_in = visitor.signed_in
 
 
 def reviewer() -> str:
-    """Who decides here: the signed-in person, else the name asked for in the sidebar."""
+    """The reviewer: the signed-in person, else the name in the sidebar, else 'anonymous'."""
     if (name := signed_in()) is not None:
         return name
     return str(st.session_state.get(REVIEWER) or "").strip() or "anonymous"
 
 
 def choose_run(summaries: list[RunSummary]) -> str | None:
-    """The run selector. The address bar wins; without one, the newest finished run is open."""
+    """The run selector. The address bar wins; without a run there, the newest finished run is open."""
     names = [summary.name for summary in summaries]
-    asked = st.query_params.get(RUN)
-    if asked and asked not in names:
-        st.session_state[_UNKNOWN] = asked
-    elif RUN not in st.session_state and not asked:
+    requested = st.query_params.get(RUN)
+    if requested and requested not in names:
+        st.session_state[_UNKNOWN] = requested
+    elif RUN not in st.session_state and not requested:
         _open_newest(summaries)
-    chosen = st.selectbox(
-        "Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open"
-    )
-    if chosen:
+    name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
+    if name:
         st.session_state.pop(_UNKNOWN, None)
-    return chosen
+    return name
 
 
 def _open_newest(summaries: list[RunSummary]) -> None:
-    """Into the address bar too, before the selector owns that part of it: every address can be shared."""
+    """Open the newest finished run, also in the address bar before the selector owns it: addresses can be shared."""
     newest = next((summary.name for summary in summaries if summary.state == "finished"), None)
     if newest is not None:
         st.query_params[RUN] = st.session_state[RUN] = newest
@@ -114,13 +112,13 @@ def run_folder(name: str) -> Path:
 
 
 def summaries() -> list[RunSummary]:
-    """Every run this visitor may see, newest first: those of other people's uploads are not among them."""
+    """Every run this visitor may see, newest first, without those of other people's uploads."""
     root, owners = runs_root(), visitor.owners()
     return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
 
 
 def require_run() -> Chosen:
-    """The open, finished run; draws its chip. Without one, says what to do and ends the page."""
+    """The open, finished run, with its chip drawn; without one, shows what to do and ends the page."""
     name = run_name()
     if name is None:
         _without_run()
@@ -139,12 +137,12 @@ def _without_run() -> Never:
     if unknown:
         title, text = (
             "This run is not here",
-            f"The address asks for the run '{unknown}', which this server does not have.",
+            f"The address names the run '{unknown}', which is not on this server.",
         )
     else:
         title, text = (
             "No run yet",
-            "A run is one look at a dataset with its model. The demo takes less than a minute.",
+            "A run is one analysis of a dataset with its model. Start with the demo.",
         )
     frame.empty(title, text, action="Go to Start", page="start", icon=":material/folder_off:")
     st.stop()
@@ -154,13 +152,13 @@ def _unfinished(folder: Path) -> Never:
     with st.container(border=True):
         job_panel.panel(folder, key="page_job")
     if jobs.status(folder).active:
-        st.caption("What was found appears here. You may close this window; the work goes on.")
+        st.caption("Results appear here. You can close this window; the analysis continues.")
         _outline()
     st.stop()
 
 
 def _outline() -> None:
-    """Where the answer will stand: five numbers, two charts."""
+    """Skeletons in place of the answer: five numbers, two charts."""
     for column in st.columns(5, gap="small"):
         column.skeleton(height=112)
     for column in st.columns(2, gap="medium"):
@@ -170,7 +168,7 @@ def _outline() -> None:
 def cut_slider(proposed: float) -> float:
     """The cut above which a label is in doubt; one value for Overview and Review, kept in the address bar."""
     return st.slider(
-        "Cut: in doubt from this suspicion on",
+        "Cut: lowest suspicion that is in doubt",
         min_value=0.01,
         max_value=0.99,
         value=min(0.99, max(0.01, round(proposed, 2))),
@@ -181,5 +179,5 @@ def cut_slider(proposed: float) -> float:
 
 
 def forget_sample() -> None:
-    """Another split has other ids: an id of the last one would only not be found."""
+    """Clear the sample id: another split has other ids."""
     st.session_state[SAMPLE] = ""

@@ -1,8 +1,8 @@
-"""Who is at this browser, and what may they do? The signed-in person with a role, or just this browser with a key.
+"""The visitor and their role: a signed-in person, or a browser that keeps a key.
 
-Without sign-in each browser holds a random key, kept by itself, which opens its own uploads after a reload and nobody
-else's. With sign-in (`st.login`, section [auth] of secrets.toml) uploads belong to the person, and an allow-list gives
-each a role; who is not on it is not let in:
+Without sign-in each browser keeps a random key, which opens its own uploads after a reload and no one else's. With
+sign-in (`st.login`, section [auth] of secrets.toml) uploads belong to the person, and an allow-list gives each person a
+role. People who are not on it are not admitted:
 
     viewer      sees runs and scores          annotator   decides as well
     owner       uploads, starts and stops work, deletes, as well
@@ -47,7 +47,7 @@ export default function (component) {
 
 
 def recognise() -> None:
-    """Let the browser show the key it kept from an earlier visit; once on every page."""
+    """Let the browser send the key it kept from an earlier visit; once on every page."""
     if sign_in_configured():
         return
     keys = _keys()
@@ -61,19 +61,19 @@ def _recognised() -> None:
 
 
 def _keys() -> list[str]:
-    """The keys of this browser, the kept one first; the last is of this session."""
+    """The keys of this browser, the kept one first; the last one is new in this session."""
     return st.session_state.setdefault(_KEYS, [secrets.token_hex(16)])
 
 
 def owners() -> tuple[str, ...]:
-    """Every key under which uploads of this visitor may lie; new ones go under the first."""
+    """Every key under which uploads of this visitor may be stored; new ones go under the first."""
     if (name := signed_in()) is not None:
         return (f"person {name}",)
     return tuple(f"browser {key}" for key in _keys())
 
 
 def signed_in() -> str | None:
-    """The name of the signed-in person; None when nobody is, or when no sign-in is configured."""
+    """The name of the signed-in person; None when no one is signed in or sign-in is not configured."""
     user = _user()
     if not user.get("is_logged_in"):
         return None
@@ -97,9 +97,9 @@ def _secrets() -> Mapping:
 
 
 def role() -> Role | None:
-    """What this visitor may do; None when sign-in is configured and they are not on the list.
+    """The visitor's role; None when sign-in is configured and they are not on the list.
 
-    Without sign-in everybody who reaches the server is an owner: it then listens to this machine only.
+    Without sign-in everyone who reaches the server is an owner: it then listens to this machine only.
     """
     if not sign_in_configured():
         return "owner"
@@ -108,23 +108,23 @@ def role() -> Role | None:
     if not user.get("is_logged_in") or not email or user.get("email_verified") is False:
         return None
     lists = allow_list()
-    held: list[Role] = [
+    roles: list[Role] = [
         role for role in ROLES if any(_matches(email, pattern) for pattern in lists.get(role, ()))
     ]
-    return held[-1] if held else None
+    return roles[-1] if roles else None
 
 
 def allow_list() -> dict[str, tuple[str, ...]]:
-    """Addresses by role; `*@lab.org` stands for everybody of a domain."""
+    """Addresses by role; `*@lab.org` stands for everyone in a domain."""
     if text := os.environ.get("INFLUENCE_ROLES"):
         pairs = [part.partition(":") for part in text.split(";") if part.strip()]
-        found = {name.strip(): people.split(",") for name, _, people in pairs}
+        by_role = {name.strip(): people.split(",") for name, _, people in pairs}
     else:
-        found = {str(name): list(people) for name, people in dict(_secrets().get("roles", {})).items()}
-    unknown = sorted(set(found) - set(ROLES))
+        by_role = {str(name): list(people) for name, people in dict(_secrets().get("roles", {})).items()}
+    unknown = sorted(set(by_role) - set(ROLES))
     if unknown:
         raise AccessError(f"The list of roles names {unknown}; expected {', '.join(ROLES)}.")
-    return {name: tuple(person.strip().lower() for person in people) for name, people in found.items()}
+    return {name: tuple(person.strip().lower() for person in people) for name, people in by_role.items()}
 
 
 def _matches(email: str, pattern: str) -> bool:
@@ -135,21 +135,21 @@ def _matches(email: str, pattern: str) -> bool:
 
 def may(wanted: Role) -> bool:
     """Whether this visitor's role is this one or a higher one."""
-    held = role()
-    return held is not None and ROLES.index(held) >= ROLES.index(wanted)
+    current = role()
+    return current is not None and ROLES.index(current) >= ROLES.index(wanted)
 
 
 def require(wanted: Role, to_do: str) -> None:
-    """Raise AccessError unless this visitor may; for every callback that changes something."""
+    """Raise AccessError unless this visitor has the role; for every callback that changes something."""
     if not may(wanted):
         raise AccessError(
-            f"You are signed in as {role() or 'nobody on the list'}; to {to_do} takes the role {wanted}. Ask the "
-            "person who runs this server."
+            f"Your role here is {role() or 'none'}; to {to_do} takes the role {wanted}. Ask the person who runs this "
+            "server."
         )
 
 
 def admit() -> bool:
-    """Draw the sign-in page, or say who is not on the list; True when the visitor may go on."""
+    """Whether the visitor may go on; if not, draw the sign-in page or say that they are not on the list."""
     if role() is not None:
         return True
     st.title("Influence Explorer", anchor=False)

@@ -1,4 +1,4 @@
-"""What did this run believe, and what would another order add? Words from a run's own record; no Streamlit."""
+"""Words of the Compare page: what a run trusted, by its own record, and what other orders add; no Streamlit."""
 
 from __future__ import annotations
 
@@ -8,48 +8,51 @@ from typing import Any
 import pandas as pd
 
 from influence_core.judging.signals import Yield
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 LEAST = 0.005
 """Evidence with a smaller share of the weight is left out of the table."""
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """Whether the model's loss can be believed, and how many samples were taken for copies of each other."""
+    """Whether the model's loss can be trusted, and how many samples have near-copies."""
     text = results.get("regime")
     if not text:
         return "This run was made by an older version, which recorded weights but no reasons."
     copies = int(results.get("near_copies") or 0)
     note = (
-        f" {words.plural(copies, 'sample')} have near-copies in the training split; a copy's label was left out "
+        f" {formats.plural(copies, 'sample')} have near-copies in the training split; a copy's label was left out "
         "together with the sample's own."
         if copies
         else ""
     )
-    return words.escaped(str(text)) + note
+    return formats.escaped(str(text)) + note
 
 
 def rows(results: Mapping[str, Any]) -> pd.DataFrame:
     """Evidence, its share of the whole weight and why, most trusted first; empty for runs without reasons."""
-    found = sorted(results.get("evidence") or (), key=lambda one: -one["share"])
-    shown = [one for one in found if one["share"] >= LEAST or one.get("remembers")]
+    evidence = sorted(results.get("evidence") or (), key=lambda entry: -entry["share"])
+    shown = [entry for entry in evidence if entry["share"] >= LEAST or entry.get("remembers")]
     return pd.DataFrame(
         {
-            "Evidence": [str(one["name"]) for one in shown],
-            "Share": [float(one["share"]) for one in shown],
-            "Why": [str(one["why"]) for one in shown],
+            "Evidence": [str(entry["name"]) for entry in shown],
+            "Share": [float(entry["share"]) for entry in shown],
+            "Why": [str(entry["why"]) for entry in shown],
         }
     )
 
 
 def added(found: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
-    """One sentence on the best order beyond the queue, beside chance."""
+    """One sentence on the best order outside the queue, compared with chance."""
     best = found[0]
-    chance = words.number(best.by_chance)
+    chance = formats.number(best.by_chance)
     if best.errors == 0:
-        return f"Beyond the {words.plural(queue, 'sample')} of the queue no signal's next {best.looked} holds an error."
+        return (
+            f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} of no signal contain an "
+            "error."
+        )
     return (
-        f"Beyond the {words.plural(queue, 'sample')} of the queue, the next {best.looked} by "
-        f"**{words.escaped(titles.get(best.signal, best.signal))}** add **{words.plural(best.errors, 'error')}** "
+        f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} by "
+        f"**{formats.escaped(titles.get(best.signal, best.signal))}** add **{formats.plural(best.errors, 'error')}** "
         f"({best.known} of them judged); as many in random order would add about {chance}."
     )

@@ -1,4 +1,4 @@
-"""What does a recording say of the samples of a run? Groups of samples, a headline, numbers; no Streamlit."""
+"""Words of the Dynamics page: groups of samples, a headline and numbers of a recording; no Streamlit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pandas as pd
 from influence_core.errors import RunError
 from influence_core.runs.run import Run
 from influence_core.training.recorder import Recording, open_recording
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.overview import Fact
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A group of samples worth a look: which, worst first, from the table of training_dynamics."""
+    """A group of samples worth a look; `choose` takes them, worst first, from the table of training_dynamics."""
 
     title: str
     sentence: str
@@ -49,9 +49,9 @@ def _hurtful(table: pd.DataFrame) -> np.ndarray:
     return _sorted(table, table["influence"].to_numpy() < 0, "influence")
 
 
-def _sorted(table: pd.DataFrame, chosen: np.ndarray, column: str) -> np.ndarray:
+def _sorted(table: pd.DataFrame, mask: np.ndarray, column: str) -> np.ndarray:
     order = np.argsort(table[column].to_numpy(), kind="stable")
-    return order[chosen[order]]
+    return order[mask[order]]
 
 
 KINDS = (
@@ -61,7 +61,7 @@ KINDS = (
     Kind(
         "Wavering", "All samples, the least steady first: the model changed its mind about them.", _wavering
     ),
-    Kind("Hurting", "Learning from them raised validation loss on average, most first.", _hurtful),
+    Kind("Hurting", "Learning from them raised validation loss on average, worst first.", _hurtful),
 )
 
 
@@ -83,45 +83,45 @@ CURVES = (
 
 
 def values(recording: Recording, curve: Curve) -> np.ndarray:
-    """(e, n); confidence is exp(-loss)."""
-    found = recording.column(curve.column)
-    return np.exp(-found) if curve.column == "loss" else found
+    """The values of a curve, shape (e, n): epochs, samples. Confidence is exp(-loss)."""
+    numbers = recording.column(curve.column)
+    return np.exp(-numbers) if curve.column == "loss" else numbers
 
 
 def readable(folder: Path) -> Recording | None:
-    """The recording of a folder, once it has begun."""
+    """The recording in a folder; None before it has begun."""
     return open_recording(folder) if (folder / "recording.json").exists() else None
 
 
 def aligned(run: Run, recording: Recording) -> None:
     """Raise unless the recording is of the run's samples under the labels they had, in the same order."""
-    theirs = recording.samples
-    ours = run.samples
-    if list(theirs["sample_id"]) != list(ours.index) or list(theirs["label"]) != list(ours["label"]):
+    recorded = recording.samples
+    samples = run.samples
+    if list(recorded["sample_id"]) != list(samples.index) or list(recorded["label"]) != list(
+        samples["label"]
+    ):
         raise RunError(
-            f"The recording in {recording.folder} is of {len(theirs):,} samples with other ids, labels or order than "
-            f"the {len(ours):,} of this run, so its curves cannot be shown here. Record a training of this dataset."
+            f"The recording in {recording.folder} is of {len(recorded):,} samples with other ids, labels or order than "
+            f"the {len(samples):,} of this run, so its curves cannot be shown here. Record a training of this dataset."
         )
 
 
 def groups(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Row positions of every kind that has samples."""
-    found = {kind.title: kind.choose(table) for kind in KINDS}
-    return {title: rows for title, rows in found.items() if len(rows)}
+    by_title = {kind.title: kind.choose(table) for kind in KINDS}
+    return {title: rows for title, rows in by_title.items() if len(rows)}
 
 
 def headline(table: pd.DataFrame, epochs: int) -> str:
     """The answer in one sentence."""
-    n, never = words.count(len(table)), int(table["never"].to_numpy().sum())
+    n, never = formats.count(len(table)), int(table["never"].to_numpy().sum())
     once = int((table["forgotten"].to_numpy() > 0).sum())
     learned = (
         "every sample was learned"
         if never == 0
-        else f"{words.count(never)} of {n} samples were never learned"
+        else f"{formats.count(never)} of {n} samples were never learned"
     )
-    return (
-        f"In {words.plural(epochs, 'epoch')} {learned}, and {words.count(once)} were forgotten at least once."
-    )
+    return f"In {formats.plural(epochs, 'epoch')} {learned}, and {formats.count(once)} were forgotten at least once."
 
 
 def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
@@ -129,24 +129,24 @@ def facts(table: pd.DataFrame, epochs: int) -> list[Fact]:
     n = len(table)
     learned = table["learned"].to_numpy()
     half = learned[learned > 0]
-    found = [
-        _share("Never learned", table["never"].to_numpy(bool), "The given label never won, in no epoch."),
+    numbers = [
+        _share("Never learned", table["never"].to_numpy(bool), "The given label did not win in any epoch."),
         _share("Forgotten", table["forgotten"].to_numpy() > 0, "Right in one epoch, wrong in a later one."),
         Fact(
             "Typically learned in",
             f"epoch {int(np.median(half))}" if len(half) else "none",
-            f"median, of {words.plural(epochs, 'epoch')}",
-            "The first epoch from which the given label won to the end; median over those that were learned.",
+            f"median, of {formats.plural(epochs, 'epoch')}",
+            "The first epoch from which the given label won until the end; median over the learned samples.",
         ),
     ]
     influence = table["influence"].to_numpy()
     if np.isfinite(influence).any():
-        found.append(_share("Hurting", influence < 0, "Mean influence on validation loss below zero."))
-    return found if n else []
+        numbers.append(_share("Hurting", influence < 0, "Mean influence on validation loss below zero."))
+    return numbers if n else []
 
 
-def _share(title: str, chosen: np.ndarray, help: str) -> Fact:
-    return Fact(title, words.count(chosen.sum()), f"{words.percent(chosen.mean())} of all samples", help)
+def _share(title: str, mask: np.ndarray, help: str) -> Fact:
+    return Fact(title, formats.count(mask.sum()), f"{formats.percent(mask.mean())} of all samples", help)
 
 
 FROM_PYTHON = """
@@ -154,7 +154,7 @@ recorder = ic.Recorder(ic.recording_folder({folder!r}), run.samples.index, run.s
 for epoch in range(epochs):
     for rows, inputs, labels in loader:              # rows: positions in the dataset
         outputs = model(inputs)
-        ...                                          # loss, backward, step, as ever
+        ...                                          # loss, backward, step, as usual
         recorder.batch(rows, outputs, labels)
     recorder.end_epoch()
 recorder.close()
@@ -163,8 +163,8 @@ recorder.close()
 FILTER = """
 `ic.OnlineValuation` can also leave out of every step the samples whose influence is not above zero. **That helps a
 network that memorises wrong labels and hurts one that does not**, because right labels are left out as well:
-influence at one moment tells the two badly apart. The measurements are in `docs/online.md`.
+influence at a single moment separates the two poorly. The measurements are in `docs/online.md`.
 
-Watch the values, review what they point at, and repair it. Filter only where you have measured that it helps
+Watch the values, review the samples they point at, and repair them. Filter only where you have measured that it helps
 (`python -m benchmarks.online.filter`).
 """.strip()

@@ -1,4 +1,4 @@
-"""How wide is a fairness gap, who pays, and which training samples make it so? In words and tables; no Streamlit."""
+"""Words and tables of the Fairness page: the gap, the worse-off group, the samples behind it; no Streamlit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.runs.run import Run
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 KINDS = {
     "equal_opportunity": "Equal opportunity",
@@ -39,7 +39,7 @@ QUARTERS = ("helps both", "hurts accuracy, narrows the gap", "hurts both", "help
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """One fairness objective of a run, and what run.json says of it."""
+    """One fairness objective of a run, with its record in run.json."""
 
     name: str
     facts: Mapping[str, Any]
@@ -67,38 +67,38 @@ class Aim:
 
     @property
     def title(self) -> str:
-        """What the selector says: 'sex: demographic parity'."""
+        """The text in the selector: 'sex: demographic parity'."""
         kind = KINDS[self.kind].lower() if self.kind else "loss of the worst group"
         return f"{self.column}: {kind}" + (f", class {self.positive}" if self.positive else "")
 
 
 def aims(run: Run) -> list[Aim]:
     """The fairness objectives of a run, in its order."""
-    found: Mapping[str, Any] = run.description.get("objectives", {})
-    return [Aim(name, facts) for name, facts in found.items() if "column" in facts]
+    objectives: Mapping[str, Any] = run.description.get("objectives", {})
+    return [Aim(name, facts) for name, facts in objectives.items() if "column" in facts]
 
 
 def notes(run: Run, aim: Aim) -> list[str]:
-    """What must be known to read this gap: its own notes and those of the run, without those of other objectives."""
+    """The notes needed to read this gap: its own and the run's, without those of other objectives."""
     of_others = {
         note
         for name, facts in run.description["objectives"].items()
         if name != aim.name
         for note in facts["notes"]
     }
-    own = list(aim.facts["notes"])
-    return own + [note for note in run.description.get("notes", []) if note not in of_others | {*own}]
+    of_this = list(aim.facts["notes"])
+    return of_this + [note for note in run.description.get("notes", []) if note not in of_others | {*of_this}]
 
 
 def headline(aim: Aim) -> str:
     """The size of the gap with its interval first, then who is worse off."""
     facts = aim.facts.get("rate", aim.facts)
-    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", words.MINUS)
+    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
     if aim.kind is None:
         return f"{facts['highest']} fares worst: mean loss {size}"
     name = f"{KINDS[aim.kind]} gap"
     if not facts["present"]:
-        return f"No {name.lower()} that chance alone would not make: {size}"
+        return f"No {name.lower()} beyond chance: {size}"
     return f"{name} {size}, {lower(aim)} lower"
 
 
@@ -109,45 +109,47 @@ def lower(aim: Aim) -> str:
 
 
 ABSENT = (
-    "This gap is not there: its interval spans 0, or shuffled groups make one as large. What follows ranks samples by "
-    "chance; do not act on it."
+    "There is no measurable gap: its interval spans 0, or shuffled groups give one as large. The order of samples "
+    "below is random; do not act on it."
 )
 
 
 def explained(aim: Aim) -> str:
-    """What the influence below is about: the smooth form of the gap and its value."""
+    """The quantity on which influence is measured: the smooth form of the gap, with its value."""
     facts = aim.facts
-    size = f"{words.number(facts['value'])} [{words.number(facts['low'])}, {words.number(facts['high'])}]"
-    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {words.count(facts['samples'])} "
+    size = (
+        f"{formats.number(facts['value'])} [{formats.number(facts['low'])}, {formats.number(facts['high'])}]"
+    )
+    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {formats.count(facts['samples'])} "
     return text + "validation samples."
 
 
 def cells(run: Run, aim: Aim) -> pd.DataFrame:
-    """Who moves the gap: per group and given label the sums of negative and of positive influence, and the count.
+    """Sums of negative and of positive influence on the gap, and the count, per group and given label.
 
     Columns group, label, n, widens (<= 0), narrows (>= 0); in the unit of the objective per unit of learning rate.
     """
     table = run.samples
-    known: Any = (
+    grouped: Any = (
         table[table[aim.column].notna()] if aim.column in table else table[:0].assign(**{aim.column: ""})
     )
-    values = known[aim.influence]
+    values = grouped[aim.influence]
     frame = pd.DataFrame(
         {
-            "group": known[aim.column].astype(str),
-            "label": known["label"].astype(str),
+            "group": grouped[aim.column].astype(str),
+            "label": grouped["label"].astype(str),
             "n": 1,
             "widens": values.clip(upper=0),
             "narrows": values.clip(lower=0),
         }
     )
-    found: Any = frame.groupby(["group", "label"], sort=True, observed=True).sum()
-    found = found.reset_index()
-    return found.sort_values("widens", kind="stable").reset_index(drop=True)
+    sums: Any = frame.groupby(["group", "label"], sort=True, observed=True).sum()
+    sums = sums.reset_index()
+    return sums.sort_values("widens", kind="stable").reset_index(drop=True)
 
 
 def quarter(run: Run, aim: Aim) -> np.ndarray:
-    """Which quarter of the trade-off each sample is in: a position in QUARTERS, shape (n,)."""
+    """The quarter of the trade-off that each sample is in: a position in QUARTERS, shape (n,)."""
     utility = run.samples["influence_utility"].to_numpy() >= 0
     fair = run.samples[aim.influence].to_numpy() >= 0
     return np.select([utility & fair, ~utility & fair, ~utility & ~fair], [0, 1, 2], default=3)
@@ -178,12 +180,12 @@ def share_of_worst(run: Run, aim: Aim, k: int) -> str:
     table = run.samples.iloc[worst]
     pairs = (table[aim.column].astype(str) + " labelled " + table["label"].astype(str)).value_counts()
     return (
-        f"Of the {words.count(len(worst))} samples that widen it most, {words.count(int(pairs.iloc[0]))} are "
+        f"Of the {formats.count(len(worst))} samples that widen it most, {formats.count(int(pairs.iloc[0]))} are "
         f"{pairs.index[0]}."
     )
 
 
 def metric_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Group metrics as they are shown: titles, shares in per cent, the group as a column."""
+    """Group metrics as shown: titles, shares in percent, the group as a column."""
     shares = {name: 100 * table[name] for name in table if name != "samples"}
     return table.assign(**shares).rename(columns=TITLES).rename_axis(index="Group").reset_index()

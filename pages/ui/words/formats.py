@@ -39,12 +39,12 @@ def percent(share: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """A 95 % interval of a share, in brackets and per cent: '[85.1, 95.0]'."""
+    """A 95 % interval of a share, in brackets and percent: '[85.1, 95.0]'."""
     return f"[{100 * low:.1f}, {100 * high:.1f}]".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:
-    """A time a person can wait by: '8 s', '1 min 20 s', '2 h 5 min'."""
+    """A duration: '8 s', '1 min 20 s', '2 h 5 min'."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}{THIN}s"
@@ -72,15 +72,15 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from a dataset, safe inside Streamlit's markdown: shown as it is, never as formatting.
+    """Text from a dataset, safe inside Streamlit's markdown: shown literally, never as formatting.
 
-    Invisible marks that turn the direction of writing, or hide, are shown as a replacement character.
+    Invisible formatting marks, such as those that reverse the text, are shown as a replacement character.
     """
     return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in visible(text))
 
 
 def visible(text: str) -> str:
-    """The text with every invisible formatting mark in plain view."""
+    """The text with every invisible formatting mark made visible."""
     return "".join("\ufffd" if unicodedata.category(letter) == "Cf" else letter for letter in text)
 
 

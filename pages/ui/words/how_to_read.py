@@ -1,4 +1,4 @@
-"""What does a chart say, and how was it computed? Two sentences and a formula, for "How to read this"."""
+"""Explanations of the charts: two sentences and a formula each, for "How to read this"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Reading:
 
 SUSPICION = Reading(
     "Suspicion is the estimated probability that the given label is wrong: 0 looks right, 1 is surely wrong. "
-    "Everything right of the cut is in doubt and stands in the review queue.",
+    "Everything right of the cut is in doubt and in the review queue.",
     r"\text{in doubt} = \{\, i : \text{suspicion}_i \ge \text{cut} \,\}, \qquad "
     r"\text{expected errors} = \sum_i \text{suspicion}_i",
 )
@@ -27,7 +27,7 @@ CONFUSION = Reading(
 )
 
 DETECTION = Reading(
-    "AUROC is the chance that a wrongly labelled sample stands before a rightly labelled one: 0.5 is a coin "
+    "AUROC is the chance that a wrongly labelled sample is ranked before a correctly labelled one: 0.5 is a coin "
     "toss, 1 is perfect. Precision at 5 % is the share of real errors among the first 5 % of the list.",
     r"\text{AUROC} = P\left(s_{\text{wrong}} > s_{\text{right}}\right), \qquad "
     r"\text{precision}@k = \frac{\text{errors among the first } k}{k}",
@@ -35,7 +35,7 @@ DETECTION = Reading(
 
 SCORE = Reading(
     "Each bar counts the samples with that score; the bars beyond the dotted line are the ones shown below. "
-    "The gradient norm says how strongly one sample would change the model: wrong labels and odd samples do.",
+    "The gradient norm is how strongly one sample would change the model: large for wrong labels and odd samples.",
     r"g_i = \nabla_\theta\, \ell\left(f_\theta(x_i),\, y_i\right), \qquad "
     r"\text{gradient norm} = \lVert g_i \rVert",
 )
@@ -54,28 +54,28 @@ REVIEW = Reading(
 )
 
 EXPLANATION = Reading(
-    "Influence says what one training step on a sample does to the loss of the chosen prediction: positive lowers it "
-    "(blue, helps), negative raises it (orange, hurts). It speaks of one small step, not of a training without it.",
+    "Influence is what one training step on a sample does to the loss of the chosen prediction: positive lowers it "
+    "(blue, helps), negative raises it (orange, hurts). It describes one small step, not training without the sample.",
     r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta f \right\rangle, \qquad g_i = \nabla_\theta\, "
     r"\ell\left(f_\theta(x_i), y_i\right)",
 )
 
 ATTACK = Reading(
     "Each point is the share of validation samples still recognised after an attack of that strength: FGSM takes one "
-    "step uphill, PGD ten small ones. Every model is attacked anew, so curves of two models can be compared.",
+    "step uphill, PGD ten small ones. Each model gets its own attack, so the curves of two models can be compared.",
     r"x' = x + \epsilon\,\operatorname{sign}\left(\nabla_x\, \ell(f_\theta(x), y)\right), \qquad "
     r"\lVert x' - x \rVert_\infty \le \epsilon",
 )
 
 FRAGILE = Reading(
-    "Influence on robustness says what one training step on a sample does to the loss on attacked validation samples: "
+    "Influence on robustness is what one training step on a sample does to the loss on attacked validation samples: "
     "negative raises it. A sample can help accuracy and make the model fragile at once.",
     r"\left\langle g_i,\ \nabla_\theta \tfrac1m \textstyle\sum_j \ell\left(f_\theta(x'_j), y_j\right) \right\rangle",
 )
 
 GROUPS = Reading(
     "Each dot is the rate of one group of held-out people or pictures, with its 95 % interval; the shaded band is the "
-    "gap. True positive rate: of those who carry the label, the share the model finds.",
+    "gap. True positive rate: of those with the label, the share the model finds.",
     r"\text{gap} = \max_g r_g - \min_g r_g, \qquad r_g = P\left(\hat y = c \mid y = c,\ \text{group} = g\right)",
 )
 
@@ -87,14 +87,14 @@ CONTRIBUTIONS = Reading(
 )
 
 TRADE_OFF = Reading(
-    "Right: training on the sample lowers validation loss; up: it narrows the gap. The lower right corner asks for a "
+    "Right: training on the sample lowers validation loss; up: it narrows the gap. The lower right corner needs a "
     "choice: these samples help accuracy and widen the gap.",
     r"\left( \langle g_i, \nabla \text{validation loss} \rangle,\ \langle g_i, \nabla \text{gap} \rangle \right)",
 )
 
 CARTOGRAPHY = Reading(
     "Up: the model was sure of the given label in most epochs; right: it changed its mind. "
-    "Wrong labels gather at the bottom left: never believed, and steadily so; rare but right ones rather to the right.",
+    "Wrong labels gather at the bottom left, never learned and steady; rare but correct ones lie further to the right.",
     r"\text{confidence}_i = \frac1E \sum_{e} p_e(y_i \mid x_i), \qquad "
     r"\text{variability}_i = \text{std}_e\; p_e(y_i \mid x_i)",
 )
@@ -109,21 +109,21 @@ TRAJECTORIES = Reading(
 
 YIELD = Reading(
     "The queue holds the samples that suspicion puts in doubt; a bar counts the errors among the next samples of "
-    "another order that the queue does not hold. An order that repeats the queue adds nothing, however good it is.",
+    "another order that are outside the queue. An order that repeats the queue adds nothing, however good it is.",
     r"\text{added}_s(k) = \left|\{\, i \text{ wrong} : "
     r"i \in \text{first } k \text{ of } s \text{ outside the queue} \,\}\right|",
 )
 
 AGREEMENT = Reading(
-    "1 means that two signals rank all samples alike, 0 that they have nothing to do with each other, below 0 that "
-    "they disagree. Overlap looks at the first samples alone: the share of one list that stands in the other too.",
+    "1 means that two signals rank all samples alike, 0 that they are unrelated, below 0 that they disagree. "
+    "Overlap looks only at the first samples: the share of one list that is also in the other.",
     r"\rho_{st} = \mathrm{corr}\left(\text{rank}_s, \text{rank}_t\right), \qquad "
     r"\text{overlap}_{st}(k) = \frac{|\text{first } k \text{ of } s \,\cap\, \text{first } k \text{ of } t|}{k}",
 )
 
 PRECISION_RECALL = Reading(
-    "Walking down each list from its most suspicious sample: how many of those seen so far are errors, and which share "
-    "of all errors that is. Higher is better; a random order stays at the share of errors.",
+    "Walking down each list from its most suspicious sample: how many of those seen so far are errors, and what share "
+    "of all errors they are. Higher is better; a random order stays at the share of errors.",
     r"\text{precision} = \frac{\text{errors seen}}{\text{seen}}, \qquad "
     r"\text{recall} = \frac{\text{errors seen}}{\text{all errors}}",
 )

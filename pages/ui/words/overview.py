@@ -1,4 +1,4 @@
-"""What was found, in words and numbers a stakeholder reads in ten seconds? No Streamlit."""
+"""Words of the Overview page: findings, facts, next steps and provenance of a run; no Streamlit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pandas as pd
 
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
-from pages.ui.words import formats as words
-from pages.ui.words import scores
+from pages.ui.words import formats, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Findings:
 
     `confusion` counts the samples in doubt: index = given label, columns = suggested label, in class order.
     `expected_errors` does not depend on the cut: it is the sum of all suspicions. `possible` is the share of labels
-    that may be wrong although nothing tells them from hard ones; 0 where the run can tell.
+    that may be wrong but cannot be told from hard ones; 0 where they can.
     """
 
     cut: float
@@ -50,18 +49,16 @@ class Findings:
     def headline(self) -> str:
         if not self.flagged and self.possible:
             return (
-                f"No label of {words.count(self.total)} stands out as wrong, but up to "
-                f"{words.percent(self.possible)} of them may be."
+                f"No label of {formats.count(self.total)} stands out as wrong, but up to "
+                f"{formats.percent(self.possible)} of them may be."
             )
         if not self.flagged:
             return (
-                f"None of {words.count(self.total)} training labels is probably wrong: nothing here is worth the time "
-                "of a review."
+                f"None of {formats.count(self.total)} training labels is probably wrong: nothing here is worth the "
+                "time of a review."
             )
         verb = "is" if self.flagged == 1 else "are"
-        return (
-            f"{words.count(self.flagged)} of {words.count(self.total)} training labels {verb} probably wrong."
-        )
+        return f"{formats.count(self.flagged)} of {formats.count(self.total)} training labels {verb} probably wrong."
 
     @property
     def worst_class(self) -> ClassShare:
@@ -70,7 +67,7 @@ class Findings:
 
     @property
     def pair(self) -> tuple[str, str, int] | None:
-        """The given and suggested label that meet most often, with their number."""
+        """The most frequent pair of given and suggested label in doubt, with its count."""
         if not self.flagged:
             return None
         counts = self.confusion.to_numpy()
@@ -79,7 +76,7 @@ class Findings:
 
 
 def find(run: Run, cut: float) -> Findings:
-    """Everything the Overview says about one cut."""
+    """The findings at one cut."""
     samples, classes = run.samples, list(run.classes)
     suspicion, given = np.asarray(samples["suspicion"], dtype=float), np.asarray(samples["label"], dtype=str)
     doubtful = suspicion >= cut
@@ -122,21 +119,21 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
         ),
         Fact(
             "In doubt",
-            words.percent(found.flagged / found.total),
-            f"{words.count(found.flagged)} of {words.count(found.total)} labels",
+            formats.percent(found.flagged / found.total),
+            f"{formats.count(found.flagged)} of {formats.count(found.total)} labels",
             "Share of the training labels whose suspicion reaches the cut.",
         ),
         Fact(
             "Expected errors",
-            words.count(found.expected_errors),
-            f"[{words.count(low)}, {words.count(high)}] labels",
+            formats.count(found.expected_errors),
+            f"[{formats.count(low)}, {formats.count(high)}] labels",
             "Sum of all suspicions: how many training labels are wrong in expectation, with a 95 % interval. "
             "It does not depend on the cut; the interval covers chance, not a wrong estimate of suspicion.",
         ),
         Fact(
             "Worst class",
-            words.escaped(worst.name) if found.flagged else "none",
-            f"{words.percent(worst.share)} {_bracket(worst)}" if found.flagged else "nothing is in doubt",
+            formats.escaped(worst.name) if found.flagged else "none",
+            f"{formats.percent(worst.share)} {_bracket(worst)}" if found.flagged else "nothing is in doubt",
             "The given label with the largest share in doubt; that share, and its 95 % interval in brackets.",
         ),
         _accuracy(
@@ -150,17 +147,17 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
 def possible(results: Mapping[str, Any]) -> float:
     """Share of labels that may be wrong where the evidence cannot tell them from hard ones, else 0.
 
-    Runs of older versions never asked; below 0.5 % there is nothing to say.
+    Also 0 for runs of older versions, which did not estimate it, and below 0.5 %.
     """
     share = float(results.get("noise_possible", 0.0))
     return share if results.get("noise_support", 1.0) < 0.5 and share >= 0.005 else 0.0
 
 
 def hesitation(share: float) -> str:
-    """Why few labels are in doubt although a `share` of them may be wrong, in one sentence."""
+    """Why few labels are in doubt although a `share` of them may be wrong, in words."""
     return (
         "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
-        f"cut. Up to {words.percent(share)} of the labels may be wrong; the order of suspicion says where to look "
+        f"cut. Up to {formats.percent(share)} of the labels may be wrong; the order of suspicion says where to look "
         "first."
     )
 
@@ -168,19 +165,19 @@ def hesitation(share: float) -> str:
 def _accuracy(title: str, record: Mapping[str, float] | None, help: str) -> Fact:
     if record is None:
         return Fact(title, "none", "no such split", help)
-    bracket = words.interval(record["low"], record["high"])
+    bracket = formats.interval(record["low"], record["high"])
     return Fact(
-        title, words.percent(record["value"]), bracket, f"{help} The brackets hold its 95 % interval."
+        title, formats.percent(record["value"]), bracket, f"{help} The brackets hold its 95 % interval."
     )
 
 
 def _bracket(worst: ClassShare) -> str:
-    found = wilson(worst.flagged, worst.total)
-    return words.interval(found.low, found.high)
+    estimate = wilson(worst.flagged, worst.total)
+    return formats.interval(estimate.low, estimate.high)
 
 
 def next_steps(found: Findings) -> list[str]:
-    """What to do, as sentences; the first is the page's primary action."""
+    """The next steps as sentences; the first is the page's primary action."""
     if found.pair is None:
         return [
             "Nothing reaches the cut. Lower it to look at the most suspicious samples"
@@ -189,10 +186,10 @@ def next_steps(found: Findings) -> list[str]:
     given, suggested, number = found.pair
     minutes = max(1, round(found.flagged * 3 / 60))
     return [
-        f"1. **Review** the {words.plural(found.flagged, 'label')} in doubt, most suspicious first: "
-        f"about {words.count(minutes)} min at three seconds each.",
-        f"2. The most frequent mix-up is **{words.escaped(given)}** that looks like "
-        f"**{words.escaped(suggested)}** ({words.plural(number, 'sample')}): click that cell to see them.",
+        f"1. **Review** the {formats.plural(found.flagged, 'label')} in doubt, most suspicious first: "
+        f"about {formats.count(minutes)} min at three seconds each.",
+        f"2. The most frequent mix-up is **{formats.escaped(given)}** that looks like "
+        f"**{formats.escaped(suggested)}** ({formats.plural(number, 'sample')}): click that cell to see them.",
         "3. **Export** the corrected labels, or the corrected image folder, and train again.",
     ]
 
@@ -201,11 +198,11 @@ def next_steps(found: Findings) -> list[str]:
 
 
 def wrong(run: Run, truth: pd.Series) -> pd.Series:
-    """Which given labels are wrong, by sample id. For judging only."""
+    """Whether each given label is wrong, by sample id; None where the truth is unknown. For judging only."""
     samples = run.samples
-    known = truth.reindex(samples.index)
-    differs = np.asarray(samples["label"], dtype=str) != np.asarray(known, dtype=str)
-    return pd.Series(np.where(known.isna(), None, differs), index=samples.index)
+    true_labels = truth.reindex(samples.index)
+    differs = np.asarray(samples["label"], dtype=str) != np.asarray(true_labels, dtype=str)
+    return pd.Series(np.where(true_labels.isna(), None, differs), index=samples.index)
 
 
 def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
@@ -215,17 +212,17 @@ def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
         errors="ignore",
     )
     best = others["auroc"].idxmax()
-    ours = table.loc["suspicion"]
+    suspicion = table.loc["suspicion"]
     return (
-        f"{words.count(errors)} of the {words.count(total)} labels really are wrong. Suspicion puts a wrong "
-        f"label before a right one in **{words.percent(ours['auroc'])}** of all pairs (best single signal, "
-        f"{scores.title_of(str(best), {})}: {words.percent(others.at[best, 'auroc'])}), and "
-        f"**{words.percent(ours['precision_at_5'])}** of its first 5{words.THIN}% are real errors."
+        f"{formats.count(errors)} of the {formats.count(total)} labels really are wrong. Suspicion puts a wrong "
+        f"label before a right one in **{formats.percent(suspicion['auroc'])}** of all pairs (best single signal, "
+        f"{scores.title_of(str(best), {})}: {formats.percent(others.at[best, 'auroc'])}), and "
+        f"**{formats.percent(suspicion['precision_at_5'])}** of its first 5{formats.THIN}% are real errors."
     )
 
 
 def detection_rows(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The table as shown: plain titles, shares as they are."""
+    """The table as shown: plain titles, shares unchanged."""
     return pd.DataFrame(
         {
             "Signal": [titles.get(str(name), str(name)) for name in table.index],
@@ -240,7 +237,7 @@ def detection_rows(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFra
 
 
 def reproducibility_sentence(run: Run) -> str:
-    """What the second computation of a small sample showed."""
+    """The result of computing a small sample a second time, in a sentence."""
     record = run.description.get("reproducibility") or {}
     return str(
         record.get("sentence") or record.get("message") or "No second computation was made for this run."
@@ -252,34 +249,34 @@ def provenance(run: Run) -> list[str]:
     description = run.description
     dataset, model = description["inputs"]["dataset"], description["inputs"]["model"]
     splits = (("n_train", "training"), ("n_val", "validation"), ("n_test", "test"))
-    known = [(dataset[key], title) for key, title in splits if dataset.get(key)]
-    sizes = ", ".join(f"{words.count(size)} {title}" for size, title in known)
+    split_sizes = [(dataset[key], title) for key, title in splits if dataset.get(key)]
+    sizes = ", ".join(f"{formats.count(size)} {title}" for size, title in split_sizes)
     lines = [
-        f"**Model** {words.escaped(str(model['architecture']))}, "
-        f"{words.count(model.get('parameters') or 0)} parameters, "
+        f"**Model** {formats.escaped(str(model['architecture']))}, "
+        f"{formats.count(model.get('parameters') or 0)} parameters, "
         f"fingerprint `{str(model['fingerprint'])[:12]}`",
-        f"**Dataset** {words.escaped(str(dataset['name']))}: {sizes} samples, "
+        f"**Dataset** {formats.escaped(str(dataset['name']))}: {sizes} samples, "
         f"fingerprint `{str(dataset['fingerprint'])[:12]}`",
     ]
     if sentence := exactness_sentence(description.get("preflight") or {}):
         lines.append(sentence)
     if description.get("timings"):
-        lines.append(f"**Time** {words.duration(sum(description['timings'].values()))} in all")
+        lines.append(f"**Time** {formats.duration(sum(description['timings'].values()))} in all")
     notes = [*(dataset.get("notes") or ()), *(description.get("notes") or ())]
-    lines += [words.escaped(str(note)) for note in notes]
+    lines += [formats.escaped(str(note)) for note in notes]
     return lines
 
 
 def exactness_sentence(preflight: Mapping[str, Any]) -> str:
-    """How the gradients were found, and what was left out; runs of older versions counted no ways."""
+    """How the gradients were computed, and what was left out; older runs record only which layers are exact."""
     layers = preflight.get("layers") or ()
     exact = sum(str(layer.get("covered", "")).startswith("exact") for layer in layers)
-    older = f"{words.count(exact)} of {words.plural(len(layers), 'layer')} exact." if layers else ""
+    older = f"{formats.count(exact)} of {formats.plural(len(layers), 'layer')} exact." if layers else ""
     sentence = preflight.get("sentence") or older
     if not sentence:
         return ""
     frozen = preflight.get("frozen") or ()
-    left_out = f" {words.plural(len(frozen), 'frozen tensor')} left out." if frozen else ""
+    left_out = f" {formats.plural(len(frozen), 'frozen tensor')} left out." if frozen else ""
     batch_norm = preflight.get("batch_norm") or "none"
-    norm = "" if batch_norm == "none" else f" BatchNorm: {words.escaped(str(batch_norm))}."
-    return f"**Gradients** {words.escaped(str(sentence))}{left_out}{norm}"
+    norm = "" if batch_norm == "none" else f" BatchNorm: {formats.escaped(str(batch_norm))}."
+    return f"**Gradients** {formats.escaped(str(sentence))}{left_out}{norm}"

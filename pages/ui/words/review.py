@@ -1,8 +1,8 @@
-"""How far is the review, and how good were the flags? Numbers from decisions alone; no Streamlit.
+"""Progress of a review and precision of its flags, from decisions alone; no Streamlit.
 
-A flag is confirmed when its sample was relabelled or removed, and rejected when it was kept. The precision of
-the flags is confirmed / decided with a 95 % Wilson interval; the errors still to be found are expected from
-suspicion, which is an estimated probability: its sum over the undecided samples.
+A flag is confirmed when its sample was relabelled or removed, and rejected when it was kept. The precision of the flags
+is confirmed / decided with a 95 % Wilson interval. The errors still to be found are the sum of suspicion, an estimated
+probability, over the undecided samples.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Tally:
 
     @property
     def precision_interval(self) -> tuple[float, float]:
-        found = wilson(self.confirmed, self.decided)
-        return found.low, found.high
+        estimate = wilson(self.confirmed, self.decided)
+        return estimate.low, estimate.high
 
 
 def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarray) -> Tally:
@@ -51,7 +51,7 @@ def tally(suspicion: np.ndarray, actions: Sequence[str | None], queue: np.ndarra
         queue: Row positions of the queue.
     """
     undecided = np.array([action is None for action in actions], dtype=bool)
-    in_queue = [actions[at] for at in queue]
+    in_queue = [actions[row] for row in queue]
     return Tally(
         queue=len(queue),
         decided=sum(action is not None for action in in_queue),

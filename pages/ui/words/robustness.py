@@ -1,4 +1,4 @@
-"""Are the samples that make a model fragile the ones that hurt its accuracy? Numbers and words; no Streamlit."""
+"""Words of the Robustness page, and the overlap of fragile samples with those that hurt accuracy; no Streamlit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from influence_core.judging.ranks import rank_correlation
 from influence_core.runs.run import Run
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 DRAWS = 200
 COLUMN = "influence_robustness"
@@ -27,7 +27,7 @@ class Relation:
 
     `rank` is Spearman's correlation with its 95 % bootstrap interval. `both`, `fragile`, `utility` and `neither` count
     the samples that hurt both, only robustness, only utility, or neither. `overlap` of the `k` worst of each are the
-    same; `by_chance` would be.
+    same samples; chance alone would give `by_chance`.
     """
 
     rank: float
@@ -64,8 +64,8 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
 
 
 def relation_sentences(found: Relation) -> list[str]:
-    """What the relation says, in words."""
-    bracket = words.escaped(f"[{found.low:.2f}, {found.high:.2f}]".replace("-", words.MINUS))
+    """The relation in three sentences."""
+    bracket = formats.escaped(f"[{found.low:.2f}, {found.high:.2f}]".replace("-", formats.MINUS))
     alike = (
         "mostly the same"
         if found.rank > 0.7
@@ -75,10 +75,10 @@ def relation_sentences(found: Relation) -> list[str]:
     )
     return [
         f"The samples that make the model fragile and those that hurt its accuracy are **{alike}**: rank correlation "
-        f"**{words.number(found.rank)}** {bracket} (1: the same order, 0: no relation).",
+        f"**{formats.number(found.rank)}** {bracket} (1: the same order, 0: no relation).",
         f"Of the {found.k} most harmful of each kind, **{found.overlap}** are the same; by chance it would be "
-        f"{words.number(found.by_chance)}.",
-        f"**{words.count(found.fragile)}** samples help accuracy and make the model fragile: a choice, not an error.",
+        f"{formats.number(found.by_chance)}.",
+        f"**{formats.count(found.fragile)}** samples help accuracy and make the model fragile: a choice, not an error.",
     ]
 
 
@@ -91,15 +91,15 @@ def at_usual(facts: dict[str, Any], kind: str) -> dict[str, float]:
 def strength_words(facts: dict[str, Any], strength: float) -> str:
     """'3.1 % of the pixel range', or '0.1 standard deviations of each feature'."""
     if facts["pictures"]:
-        return f"{words.percent(strength)} of the pixel range"
-    return f"{words.number(strength)} {facts['unit']}"
+        return f"{formats.percent(strength)} of the pixel range"
+    return f"{formats.number(strength)} {facts['unit']}"
 
 
 def headline(facts: dict[str, Any]) -> str:
     """The fall of accuracy under the usual attack, in one sentence."""
     attacked, clean = at_usual(facts, "pgd"), facts["clean"]
     change = strength_words(facts, attacked["strength"])
-    before, after = words.percent(clean["value"]), words.percent(attacked["value"])
+    before, after = formats.percent(clean["value"]), formats.percent(attacked["value"])
     if attacked["high"] >= clean["low"]:
         return f"Changing inputs by {change} does not measurably lower accuracy ({before}, under attack {after})."
     return f"Changing inputs by {change} lowers accuracy from {before} to {after}."
@@ -107,8 +107,8 @@ def headline(facts: dict[str, Any]) -> str:
 
 def columns(run: Run) -> list[str]:
     """The robustness influences of a run, the plain one first."""
-    found = [str(name) for name in run.samples.columns if str(name).startswith(COLUMN)]
-    return sorted(found, key=lambda name: (name != COLUMN, name))
+    names = [str(name) for name in run.samples.columns if str(name).startswith(COLUMN)]
+    return sorted(names, key=lambda name: (name != COLUMN, name))
 
 
 def worst(run: Run, column: str, k: int) -> np.ndarray:

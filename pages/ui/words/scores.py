@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One way to sort the samples: its column, its title, and which end stands first."""
+    """One way to sort the samples: its column, its title, and which end comes first."""
 
     column: str
     title: str
@@ -38,19 +38,19 @@ ORDERS = (
     Order("influence_worst_class", "Influence on the class it hurts most", lowest_first=True),
     Order("layer_aware", "Layer-aware influence", lowest_first=True),
 )
-"""The orders a run can have whatever it was asked; the most suspicious sample stands first in each of them."""
+"""The orders that any run can have; the most suspicious sample comes first in each of them."""
 
 
 def orders(columns: Mapping[str, Mapping[str, str]]) -> list[Order]:
     """Every order of one run: those of ORDERS that it has, then its own objectives, such as a fairness gap.
 
     Args:
-        columns: What the run's record says of each column.
+        columns: The run's record of each column.
     """
     usual = [order for order in ORDERS if order.column in columns]
-    known = {order.column for order in ORDERS}
-    own = [name for name in columns if name.startswith("influence_") and name not in known]
-    return usual + [Order(name, columns[name]["title"], lowest_first=True) for name in own]
+    usual_columns = {order.column for order in ORDERS}
+    objectives = [name for name in columns if name.startswith("influence_") and name not in usual_columns]
+    return usual + [Order(name, columns[name]["title"], lowest_first=True) for name in objectives]
 
 
 def order_named(title: str, columns: Mapping[str, Mapping[str, str]]) -> Order:
@@ -62,8 +62,8 @@ def title_of(column: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
     """The title of a score: the app's own where it has one, else the run's, else its name."""
     if column == "random":
         return "Random order"
-    known = next((order.title for order in ORDERS if order.column == column), None)
-    return known or columns.get(column, {}).get("title") or column
+    title = next((order.title for order in ORDERS if order.column == column), None)
+    return title or columns.get(column, {}).get("title") or column
 
 
 def axis_title(order: Order, columns: Mapping[str, Mapping[str, Any]]) -> str:

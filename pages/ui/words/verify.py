@@ -1,4 +1,4 @@
-"""What does a verification say, in rows and sentences? No Streamlit."""
+"""Words of the Verify page: the rows and sentences of a verification; no Streamlit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from influence_core.judging.intervals import Estimate
 from influence_core.repair.predicted_effects import Effects
 from influence_core.repair.repairs import each
 from influence_core.verification.results import NONE, Verification
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 from pages.ui.words.how_to_read import Reading
 
 ARMS = {
@@ -30,19 +30,19 @@ DUMBBELL = Reading(
 
 FIDELITY = Reading(
     "Each point is a change of the training data: the first-order prediction across, what retraining measured upwards. "
-    "On the dotted line both agree; the scale of the prediction was fitted to these very points, their order was not.",
+    "On the dotted line both agree; the scale of the prediction was fitted to these points, their order was not.",
     r"\widehat{\Delta f} = s \sum_{i} \pm \langle g_i, \nabla f \rangle, \qquad s \text{ fitted through the origin}",
 )
 
 
 def points(share: float, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign: 0.036 -> '+3.6'."""
-    return f"{100 * share:+.{digits}f}".replace("-", words.MINUS)
+    return f"{100 * share:+.{digits}f}".replace("-", formats.MINUS)
 
 
 def signed(value: float) -> str:
     """Three significant digits with a sign."""
-    return ("+" if value > 0 else "") + words.number(value)
+    return ("+" if value > 0 else "") + formats.number(value)
 
 
 def band(effect: Estimate) -> str:
@@ -66,7 +66,7 @@ def metric_title(name: str) -> str:
 
 
 def metrics_table(found: Verification) -> pd.DataFrame:
-    """One row a metric: no change, repair, change with interval, verdict, random control."""
+    """One row per metric: no change, repair, change with interval, verdict, random control."""
     before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
     rows = []
     for name in after:
@@ -74,7 +74,7 @@ def metrics_table(found: Verification) -> pd.DataFrame:
         if effect is None:
             continue
         loss = name == "loss"
-        show = (lambda value: f"{value:.3f}") if loss else (lambda value: words.percent(value))
+        show = (lambda value: f"{value:.3f}") if loss else (lambda value: formats.percent(value))
         change = (
             f"{signed(effect.value)} [{signed(effect.low)}, {signed(effect.high)}]" if loss else band(effect)
         )
@@ -93,15 +93,15 @@ def metrics_table(found: Verification) -> pd.DataFrame:
 
 
 def arms_table(found: Verification) -> pd.DataFrame:
-    """One row an arm: how many samples it changed, accuracy, change."""
+    """One row per arm: how many samples it changed, accuracy, change."""
     rows = []
     for name, arm in found.arms.items():
         effect = found.difference(arm=name)
         rows.append(
             {
                 "Arm": ARMS.get(name, name),
-                "Changed": words.count(arm["changed"]),
-                "Accuracy": words.percent(arm["levels"]["accuracy"]),
+                "Changed": formats.count(arm["changed"]),
+                "Accuracy": formats.percent(arm["levels"]["accuracy"]),
                 "Points [95 %]": "" if effect is None else band(effect),
                 "Reading": "" if effect is None else verdict(effect),
             }
@@ -110,58 +110,62 @@ def arms_table(found: Verification) -> pd.DataFrame:
 
 
 def comparison(found: list[Verification]) -> pd.DataFrame:
-    """One row a verified repair, newest first."""
+    """One row per verified repair, newest first."""
     rows = []
-    for one in found:
-        effect, recovered = one.difference(), one.recovered
-        gap = one.difference(one.aim) if one.aim != "accuracy" else None
-        repair = one.content["repair"]
+    for verification in found:
+        effect, recovered = verification.difference(), verification.recovered
+        gap = verification.difference(verification.aim) if verification.aim != "accuracy" else None
+        repair = verification.content["repair"]
         rows.append(
             {
                 "Repair": repair["name"],
-                "Relabelled": words.count(repair["relabel"]),
-                "Removed": words.count(repair["remove"]),
-                "Seeds": one.content["seeds"],
+                "Relabelled": formats.count(repair["relabel"]),
+                "Removed": formats.count(repair["remove"]),
+                "Seeds": verification.content["seeds"],
                 "Points of accuracy [95 %]": "" if effect is None else band(effect),
                 "Points of the gap [95 %]": "" if gap is None else band(gap),
-                "Reading": one.verdict,
-                "Of the lost accuracy": "" if recovered is None else words.percent(recovered.value),
-                "Verified": words.moment(one.content["made"]),
+                "Reading": verification.verdict,
+                "Of the lost accuracy": "" if recovered is None else formats.percent(recovered.value),
+                "Verified": formats.moment(verification.content["made"]),
             }
         )
     return pd.DataFrame(rows)
 
 
 def next_step(found: Verification) -> str:
-    """What to do with this result, in one sentence."""
-    payers = [
+    """What to do with this result, in words."""
+    lowered = [
         metric_title(name)
         for name in found.arms["repair"].get("differences", {})
         if name.startswith("class ") and (e := found.difference(name)) is not None and e.high < 0
     ]
-    paid = f" It cost {' and '.join(payers[:3])}: look at these classes before you use it." if payers else ""
+    cost = (
+        f" It lowered accuracy on {' and '.join(lowered[:3])}: look at these before you use it."
+        if lowered
+        else ""
+    )
     if found.verdict == "improved":
-        onward = ", or go on reviewing what is still in doubt." if found.aim == "accuracy" else "."
-        return f"Take the repaired data and the model with you{onward}{paid}"
+        onward = ", or continue reviewing what is still in doubt." if found.aim == "accuracy" else "."
+        return f"Use the repaired data and the model{onward}{cost}"
     if found.verdict == "worsened" and found.aim != "accuracy":
-        return "Keep the data as it was: this repair widened the gap." + paid
+        return "Keep the original data: this repair widened the gap." + cost
     if found.verdict == "worsened":
         return (
-            "Keep the data as it was: this repair made the model worse. Review its labels one by one." + paid
+            "Keep the original data: this repair made the model worse. Review its labels one by one." + cost
         )
     if found.aim != "accuracy":
         return (
-            "Nothing could be measured of the gap: it rests on few test samples, or too few were removed. Verify with "
-            "more seeds, another kind of gap, or more samples." + paid
+            "No effect on the gap could be measured: it rests on few test samples, or too few were removed. Verify "
+            "with more seeds, another kind of gap, or more samples." + cost
         )
     return (
-        "Nothing could be measured. Either the repair is too small for this many test samples and seeds, or the labels "
-        "were not what holds the model back: verify a larger repair, or spend the time elsewhere." + paid
+        "No effect could be measured. Either the repair is too small for this many test samples and seeds, or wrong "
+        "labels are not what limits the model: verify a larger repair, or spend the time elsewhere." + cost
     )
 
 
 def control_sentence(found: Verification) -> str | None:
-    """What the random control and the oracle say beside the result; of a gap the sentence has said it already."""
+    """The random control and the oracle beside the result; None for a gap, whose own sentence has its control."""
     if found.aim != "accuracy":
         return None
     parts = []
@@ -170,31 +174,35 @@ def control_sentence(found: Verification) -> str | None:
     if (oracle := found.difference(arm="oracle")) is not None:
         parts.append(f"every true error corrected: {band(oracle)} points")
     if (share := found.recovered) is not None:
-        low, high = words.percent(share.low), words.percent(share.high)
+        low, high = formats.percent(share.low), formats.percent(share.high)
         parts.append(
-            f"the repair recovers {words.percent(share.value)} [{low}, {high}] of what wrong labels cost"
+            f"the repair recovers {formats.percent(share.value)} [{low}, {high}] of what wrong labels cost"
         )
     if (share := found.recovered_loss) is not None:
-        low, high = words.percent(share.low), words.percent(share.high)
-        parts.append(f"of the loss it recovers {words.percent(share.value)} [{low}, {high}]")
+        low, high = formats.percent(share.low), formats.percent(share.high)
+        parts.append(f"of the loss it recovers {formats.percent(share.value)} [{low}, {high}]")
     return "; ".join(parts) + "." if parts else None
 
 
 def fidelity_sentence(found: Verification) -> str:
-    """How far the predictions can be trusted, also when that is not far."""
+    """How far the predictions can be trusted, even when that is not far."""
     rank = found.rank_correlation
     if rank is None:
         return "Too few groups were measured to judge the predictions."
-    quality = "cannot be told from chance" if rank.low <= 0 else "put the changes in roughly the right order"
-    count = words.plural(len(found.content["points"]), "change")
+    quality = (
+        "cannot be distinguished from chance"
+        if rank.low <= 0
+        else "put the changes in roughly the right order"
+    )
+    count = formats.plural(len(found.content["points"]), "change")
     return (
         f"Rank correlation of predicted and measured loss over {count}: {rank.value:.2f} "
         f"[{rank.low:.2f}, {rank.high:.2f}]; the predictions {quality}."
-    ).replace("-", words.MINUS)
+    ).replace("-", formats.MINUS)
 
 
 def effects_table(effects: Effects) -> pd.DataFrame:
-    """One row an objective: predicted change with direction, and how it compares with random batches."""
+    """One row per objective: predicted change with direction, and how it compares with random batches."""
     rows = []
     for row in each(effects.table):
         calibrated = math.isfinite(row.loss_change)
@@ -205,7 +213,7 @@ def effects_table(effects: Effects) -> pd.DataFrame:
                 "Predicted change": signed(float(value)),
                 "Unit": "nats" if calibrated else "loss per unit of learning rate",
                 "Direction": "falls (better)" if value < 0 else "rises (worse)" if value > 0 else "unchanged",
-                "Better than random batches": words.percent(float(row.better_than_random)),
+                "Better than random batches": formats.percent(float(row.better_than_random)),
                 "Kind": {"run": "objective", "class": "class", "group": "group"}[row.kind],
             }
         )
@@ -213,7 +221,7 @@ def effects_table(effects: Effects) -> pd.DataFrame:
 
 
 def guard(effects: Effects) -> str | None:
-    """Who is predicted to pay; None when nobody is."""
+    """The classes and groups that are predicted to be hurt; None when there are none."""
     payers = effects.payers
     if not len(payers):
         return None
@@ -222,6 +230,6 @@ def guard(effects: Effects) -> str | None:
     )
     more = len(payers) - 6
     return (
-        f"Predicted to pay: {names}{f' and {more} more' if more > 0 else ''}. "
+        f"Predicted to be hurt: {names}{f' and {more} more' if more > 0 else ''}. "
         f"Their validation loss is predicted to rise; look at them before you apply this."
     )

@@ -1,13 +1,13 @@
-"""Why is this sample in doubt? One sentence from its scores, neighbours and influence; no Streamlit."""
+"""One sentence on why a sample is in doubt, from its scores, neighbours and influence; no Streamlit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pages.ui.words import formats as words
+from pages.ui.words import formats
 
 _NOTABLE = 0.90
-"""A score is worth a word when it lies beyond 90 % of all samples."""
+"""A score is mentioned when it exceeds that of 90 % of all samples."""
 
 _NAMED = {"grad_norm": "gradient norm", "loss": "loss", "outlier_forest": "isolation-forest score"}
 
@@ -42,7 +42,7 @@ def _extremes(ranks: Mapping[str, float]) -> list[str]:
         return []
     rank, name = max(high)
     share = max(1, round(100 * (1 - rank)))
-    return [f"its {_NAMED[name]} is in the top {share}{words.THIN}%"]
+    return [f"its {_NAMED[name]} is in the top {share}{formats.THIN}%"]
 
 
 def _company(given: str, suggested: str | None, neighbours: Sequence[str]) -> list[str]:
