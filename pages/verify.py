@@ -22,8 +22,6 @@ from pages.ui.shell.state import Chosen
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
-GROUPS = "Groups of samples that are left out, one training each, to see whether predictions come true."
-
 
 def page() -> None:
     action = frame.header(
