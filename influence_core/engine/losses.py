@@ -53,7 +53,7 @@ def loss_by_name(loss: str | Loss) -> Loss:
         return loss
     if loss not in LOSSES:
         raise InfluenceError(
-            f"Loss '{loss}' does not exist; expected one of {sorted(LOSSES)} or a function "
+            f"Loss '{loss}' is not known; expected one of {sorted(LOSSES)} or a function "
             "(outputs, labels) -> one loss a sample."
         )
     return LOSSES[loss]

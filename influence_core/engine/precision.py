@@ -34,7 +34,7 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
     """
     if precision not in PRECISIONS:
         raise InfluenceError(
-            f"Precision '{precision}' does not exist; expected one of {', '.join(PRECISIONS)}."
+            f"Precision '{precision}' is not known; expected one of {', '.join(PRECISIONS)}."
         )
     if precision == "bfloat16" and loop.home(model)[0].type == "cpu":
         raise InfluenceError(

@@ -171,7 +171,7 @@ def _finite(values: Tensor) -> Tensor:
 def _checked_settings(method: str, batch_size: int | str) -> int:
     """Samples a pass; InfluenceError for a method or batch size that does not exist."""
     if method not in METHODS:
-        raise InfluenceError(f"Method '{method}' does not exist; expected one of {', '.join(METHODS)}.")
+        raise InfluenceError(f"Method '{method}' is not known; expected one of {', '.join(METHODS)}.")
     rows = AUTO_ROWS if batch_size == "auto" else int(batch_size)
     if rows < 1:
         raise InfluenceError(f"The batch size is {batch_size}; expected a whole number from 1 on, or 'auto'.")

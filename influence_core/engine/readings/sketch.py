@@ -1,4 +1,4 @@
-"""Sketches: a gradient of millions of numbers folded into q, by default 256, such that inner products survive.
+"""Sketches: a gradient of millions of numbers folded into q, by default 256, with unbiased inner products.
 
 Each parameter, seen as a matrix in its order of numbers (factors.sides), is folded into q buckets with signs that
 split over rows and columns: entry e = row * columns + column goes to bucket ((e + shift) mod M) mod q with sign
