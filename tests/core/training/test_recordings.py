@@ -100,7 +100,7 @@ def test_damage_is_a_sentence(tmp_path):
 
 
 def test_few_epochs_are_refused(tmp_path):
-    with pytest.raises(RunError, match="from 3 on"):
+    with pytest.raises(RunError, match="at least 3"):
         training_dynamics(recorded(tmp_path / "r", np.ones((2, 4))))
 
 
