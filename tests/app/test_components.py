@@ -1,4 +1,4 @@
-"""What does Python make of what a browser sends? Events in order and at least once; polygons exactly."""
+"""What a browser sends is applied: events in order and at least once, polygons exactly."""
 
 import numpy as np
 import pytest

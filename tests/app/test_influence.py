@@ -12,16 +12,11 @@ from tests.app.conftest import Open, texts
 from tests.making.real_run import dataset_of, make_explained_run, write_weights
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_explained_run(tmp_path_factory.mktemp("made") / "real")
-
-
 @pytest.fixture
-def real(made: Run, root: Path) -> Run:
+def real(real_run: Run, root: Path) -> Run:
     """The same run in this test's runs root."""
-    (root / "real").symlink_to(made.path, target_is_directory=True)
-    return made
+    (root / "real").symlink_to(real_run.path, target_is_directory=True)
+    return real_run
 
 
 SAMPLE = "val/bright/100.png"

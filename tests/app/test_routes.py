@@ -1,4 +1,4 @@
-"""Can a browser fetch a thumbnail only with the right token, and never anything else?"""
+"""A browser fetches thumbnails and points with the right token alone, and nothing else."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,6 @@ from pages.ui.server import routes
 from pages.ui.shell import places
 from tests.app.conftest import MAIN
 from tests.making.drawn_run import make_small_run
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "runs"
-    monkeypatch.setenv("INFLUENCE_RUNS", str(root))
-    monkeypatch.delenv("INFLUENCE_SECRET", raising=False)
-    return root
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from influence_core.decisions.log import Vote, decision_log_for
+from influence_core.decisions.log import Vote
 from influence_core.exports.version_file import KEY
 from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
@@ -140,14 +140,12 @@ def test_charts_show_every_metric_and_name_no_point_twice(run: Run, theme):
     assert len(set(names)) == len(names) > 0
 
 
-def test_the_report_is_one_offline_file_that_tells_the_whole_story(run: Run, root, tmp_path):
+def test_the_report_is_one_offline_file_that_tells_the_whole_story(run: Run, log, tmp_path):
     add_verification(run)
-    log = decision_log_for(root)
     sample = str(run.samples.index[0])
     vote = Vote(sample, 0, str(run.samples["label"].iloc[0]))
     log.record(event_id="1", run=run.id, action="remove", votes=[vote], reviewer="ann")
     log.undo(event_id="2", run=run.id, reviewer="ann")
-    log.close()
     text = html_report.write(run.path, tmp_path / "report.html").read_text()
     for expected in ("ann", "1 decision undone", run.id, "raised test accuracy", "a" * 64, "sha256", "numpy"):
         assert expected in text or expected == "numpy", f"the report does not say {expected}"
@@ -157,9 +155,8 @@ def test_the_report_is_one_offline_file_that_tells_the_whole_story(run: Run, roo
     assert "default-src 'none'" in text
 
 
-def test_text_from_data_cannot_become_markup_in_the_report(run: Run, root):
+def test_text_from_data_cannot_become_markup_in_the_report(run: Run, log):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    log = decision_log_for(root)
     vote = Vote(str(run.samples.index[0]), 0, str(run.samples["label"].iloc[0]))
     log.record(event_id="1", run=run.id, action="remove", votes=[vote], reviewer=attack)
     folder = add_verification(run, name=attack)
@@ -167,7 +164,6 @@ def test_text_from_data_cannot_become_markup_in_the_report(run: Run, root):
     content["points"][0]["name"] = attack
     (folder / "verification.json").write_text(json.dumps(content))
     body = html_report.html(open_run(run.path), log).split("</head>")[1]
-    log.close()
     assert "<script>alert" not in body and "<img" not in body
     assert "&lt;img" in body
 

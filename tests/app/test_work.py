@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DecisionError
 from influence_core.exports import decided as exports
 from influence_core.runs.run import Run
@@ -21,11 +21,6 @@ from tests.app.conftest import Open, texts
 from tests.making.drawn_run import dataset_of, make_small_run
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def log(root: Path) -> DecisionLog:
-    return decision_log_for(root)
 
 
 def event(action: str, *votes: tuple[str, int, str | None], target: str | None = None) -> Event:

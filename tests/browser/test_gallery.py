@@ -1,4 +1,4 @@
-"""Does every key do what it says, at once, exactly once, and whatever happens to the server?"""
+"""Every key does what it says, at once, exactly once, and whatever happens to the server."""
 
 import time
 from collections.abc import Callable

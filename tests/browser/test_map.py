@@ -1,4 +1,4 @@
-"""Does a lasso hand back exactly the points someone drew around, and survive a change of colour?"""
+"""A lasso hands back exactly the points someone drew around, and survives a change of colour."""
 
 import json
 import math

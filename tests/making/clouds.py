@@ -13,6 +13,7 @@ from influence_core.models import OpenedModel, Preprocessing, build_network, sav
 from influence_core.runs.run import Run
 from influence_core.training.recipe import Recipe
 from influence_core.training.train import train
+from tests.making.maps import NoMap
 
 FASHION = Path(__file__).resolve().parents[2] / "sample_data" / "fashion"
 FEATURES = 6
@@ -42,19 +43,8 @@ def make_run(root: Path, *, n: int = 150, faults: float = 0.2, seed: int = 0, tr
     train(model, dataset.train, RECIPE)
     save_model(model, data / "model.safetensors")
     opened = ic.open_model(data / "model.safetensors")
-    return ic.analyze(
-        opened, dataset.train, dataset.val, test=dataset.test, source=dataset, out=root / "runs" / "clouds"
-    )
-
-
-def shared_run(tmp_path_factory) -> Run:
-    """One run for all tests of a session that leave it as it is: analysing takes longer than most of them."""
-    if "run" not in _shared:
-        _shared["run"] = make_run(tmp_path_factory.mktemp("clouds"))
-    return _shared["run"]
-
-
-_shared: dict[str, Run] = {}
+    options = {"source": dataset, "out": root / "runs" / "clouds", "drawing": NoMap()}
+    return ic.analyze(opened, dataset.train, dataset.val, test=dataset.test, **options)
 
 
 def fresh(classes: tuple[str, ...]) -> OpenedModel:

@@ -22,6 +22,11 @@ def flat_gradients(model: nn.Module, samples: Dataset, loss: str | Loss = "cross
     return torch.cat([value.flatten(1) for value in rows.values()], 1)
 
 
+def products(model: nn.Module, train: Dataset, val: Dataset) -> Tensor:
+    """<gradient of each training sample, mean gradient of the validation samples>: influence, (n,)."""
+    return flat_gradients(model, train) @ flat_gradients(model, val).mean(0)
+
+
 def random_directions(model: nn.Module, k: int, seed: int = 0) -> list[dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]

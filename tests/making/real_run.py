@@ -1,31 +1,13 @@
-"""A small run of a real model on real files: all of an analysis but the map; its model can be opened again."""
+"""A small run of a real model on real files: its model can be opened again."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 import influence_core as ic
-from influence_core.models import build_network, save_model
+from influence_core.models import save_model
 from influence_core.runs.run import Run
+from tests.making.maps import MapHere
 from tests.making.pictures import encoded, pixels, write_split_folder
-
-
-class NoMap:
-    """Stands for the process that draws the map, which takes ten seconds."""
-
-    def begin(self, folder: Path) -> None:
-        self.n = len(np.load(folder / "sketches.npy"))
-
-    def done(self, seconds: float) -> bool:
-        return True
-
-    def result(self) -> np.ndarray:
-        return np.zeros((self.n, 2), np.float32)
-
-    def close(self) -> None:
-        pass
+from tests.making.untrained import untrained
 
 
 def dataset_of(folder: Path) -> Path:
@@ -35,13 +17,7 @@ def dataset_of(folder: Path) -> Path:
 
 def write_weights(root: Path, seed: int = 0) -> None:
     """A small network that was never trained: nothing here asks for a good one."""
-    torch.manual_seed(seed)
-    network = build_network("small_cnn", classes=2, channels=1, size=(8, 8))
-    preprocessing = ic.Preprocessing(1, (8, 8), (0.5,), (0.5,))
-    model = ic.OpenedModel(
-        network, classes=("bright", "dark"), preprocessing=preprocessing, architecture="small_cnn"
-    )
-    save_model(model, root / "model.safetensors")
+    save_model(untrained(seed=seed), root / "model.safetensors")
 
 
 def make_explained_run(
@@ -56,7 +32,6 @@ def make_explained_run(
         (root / "train" / "dark" / f"{number}.png").write_bytes(encoded(pixels("bright", number)))
     write_weights(root)
     data, model = ic.open_dataset(root), ic.open_model(root / "model.safetensors")
-    drawing: Any = NoMap()
     ic.analyze(
         model,
         data.train,
@@ -65,6 +40,6 @@ def make_explained_run(
         source=data,
         objectives=objectives,
         out=folder,
-        drawing=drawing,
+        drawing=MapHere(),
     )
     return ic.open_run(folder)

@@ -1,4 +1,4 @@
-"""Is every number of a sweep that of one-sample autograd? `check` compares them all; the rest builds small models.
+"""Laws that every number of a sweep is that of one-sample autograd (`assert_exact`), and small models to try them on.
 
 For each sample i alone: g_i = d loss_i / d parameters (engine.per_sample_gradients, model in evaluation mode). Then
 |g_i|, |g_i|_1, |g_i| by layer, <g_i, v> for random v. Error of a norm: |difference| / norm. Error of a product:
@@ -93,7 +93,7 @@ def _stacked(values: Sequence[Tensor], *shape: int) -> Tensor:
     return torch.stack(list(values)) if values else torch.zeros(0, *shape)
 
 
-def check(
+def assert_exact(
     model: nn.Module,
     samples: Dataset,
     loss: str | Loss = "cross_entropy",
@@ -120,26 +120,32 @@ def check(
     assert not missing, f"layers {missing} own trainable parameters but have no norms: nobody looked at them"
     for path, expected in truth.layers.items():
         scale = torch.maximum(expected, floor * truth.l2)
-        _agree(described(model, path), found.layer_norms[path], expected, scale, bound, batch_size, bug)
+        _assert_close(
+            described(model, path), found.layer_norms[path], expected, scale, bound, batch_size, bug
+        )
     whole, b = f"the whole {type(model).__name__}", batch_size
     shared = "each layer's norm is right, so a parameter is counted twice, or the sum over layers is wrong"
-    _agree(f"L2 norm of {whole}", found.grad_norms, truth.l2, truth.l2, bound, b, shared)
-    _agree(
+    _assert_close(f"L2 norm of {whole}", found.grad_norms, truth.l2, truth.l2, bound, b, shared)
+    _assert_close(
         f"L1 norm of {whole}", found.grad_norms_l1, truth.l1, truth.l1, bound, b, "|sum| taken for sum of |.|"
     )
     scale = truth.l2[:, None] * truth.lengths
     order = (
         "norms are right, so a direction is read in another order (groups, taps, transpose) than the gradient"
     )
-    _agree(f"products of {whole}", found.products, truth.products, scale, bound, b, order)
+    _assert_close(f"products of {whole}", found.products, truth.products, scale, bound, b, order)
     scale = truth.losses.abs().clamp_min(1e-3)
-    _agree("losses", found.losses, truth.losses, scale, bound, b, "not in evaluation mode, or samples meet")
+    _assert_close(
+        "losses", found.losses, truth.losses, scale, bound, b, "not in evaluation mode, or samples meet"
+    )
     assert found.sketches.shape == (len(truth.losses), SKETCH) and found.sketches.isfinite().all()
     assert (found.sketches.norm(dim=1) > 0).eq(truth.l2 > 0).all(), "a sketch of a gradient is zero"
     return found
 
 
-def _agree(what: str, got: Tensor, expected: Tensor, scale: Tensor, bound: float, b: int, bug: str) -> None:
+def _assert_close(
+    what: str, got: Tensor, expected: Tensor, scale: Tensor, bound: float, b: int, bug: str
+) -> None:
     assert got.shape == expected.shape, (
         f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
     )
@@ -186,10 +192,10 @@ def described(model: nn.Module, path: str) -> str:
     return f"norm of layer '{path}' {type(layer).__name__}({layer.extra_repr()}) {shapes}"
 
 
-def exact_or_refused(model: nn.Module, samples: Dataset, batch_size: int, bug: str) -> None:
+def assert_exact_or_refused(model: nn.Module, samples: Dataset, batch_size: int, bug: str) -> None:
     """Some models may be too odd to be scored, but none may be scored wrongly: exact, or a LayerError by name."""
     try:
-        check(model, samples, batch_size=batch_size, bug=bug)
+        assert_exact(model, samples, batch_size=batch_size, bug=bug)
     except LayerError as error:
         assert names_a_part(str(error), model), f"the refusal names no layer or parameter: {error}"
 
@@ -201,7 +207,7 @@ def names_a_part(message: str, model: nn.Module) -> bool:
     return any(part in message for part in [*quoted, type(model).__name__]) or "batch_size=1" in message
 
 
-def same_at_every_batch_size(
+def assert_same_at_every_batch_size(
     model: nn.Module, samples: Dataset, dtype: torch.dtype, loss: str | Loss = "cross_entropy"
 ) -> None:
     """One, two and seven samples a batch, and twice two: a score belongs to a sample, not to its neighbours.

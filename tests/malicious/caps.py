@@ -1,14 +1,16 @@
-"""Does a hostile file cost more than it may? Wall clock, memory of this process, and of any child it was read in."""
+"""Caps on what a hostile file costs: wall clock, memory of this process, and of any child it was read in."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 import torch
 
 from influence_core.engine.batch_cost import Memory
+from tests.making.refusals import assert_dataset_refused
 
 SECONDS = 60.0  # of a wall clock on a busy machine
 BYTES = 150e6
@@ -26,6 +28,13 @@ def capped(what: str = "it", *, seconds: float = SECONDS, most: float = BYTES) -
     assert took < seconds, f"{what} took {took:.0f} s"
     assert grown is None or grown < most, f"{what} took {grown / 1e6:,.0f} MB of memory"
     assert largest[0] < CHILD_BYTES, f"a child that read {what} took {largest[0] / 1e6:,.0f} MB of memory"
+
+
+def assert_refused_cheaply(path: Path, *words: str) -> None:
+    """A hostile dataset is refused at little cost, in a message that holds all the words and nothing it could hide."""
+    with capped(path.name):
+        said = assert_dataset_refused(path, *words)
+    assert said.isprintable(), "a hostile name was shown raw"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from influence_core.data import open_dataset
 from influence_core.data.readers.archive import MAX_MEMBERS, unpack_into
 from influence_core.errors import DataError
 from tests.making.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
-from tests.malicious.caps import capped
+from tests.malicious.caps import assert_refused_cheaply
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +34,6 @@ def jail(tmp_path, monkeypatch):
     assert not list(inside.iterdir()), "unpacked files were left behind"
     assert [path.name for path in inside.parent.iterdir()] == ["temporary"], "a member was written outside"
     assert sorted(path.name for path in Path("/tmp").glob("evil*")) == before
-
-
-def refused(path: Path, *words: str) -> None:
-    with capped(path.name), pytest.raises(DataError) as caught:
-        open_dataset(path)
-    for word in words:
-        assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"
-    assert str(caught.value).isprintable(), "a hostile name was shown raw"
 
 
 def archive_of(path: Path, name: str, data: bytes = b"x", mode: int = 0o644 | stat.S_IFREG) -> Path:
@@ -79,32 +71,36 @@ def archive_of(path: Path, name: str, data: bytes = b"x", mode: int = 0o644 | st
     ],
 )
 def test_names_that_could_leave_the_folder_are_refused(tmp_path, name, words):
-    refused(archive_of(tmp_path / "a.zip", name), "a.zip was refused", words, "Nothing was unpacked")
+    assert_refused_cheaply(
+        archive_of(tmp_path / "a.zip", name), "a.zip was refused", words, "Nothing was unpacked"
+    )
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_links_and_devices_are_refused(tmp_path, kind):
     words = "symbolic link" if kind == stat.S_IFLNK else "neither a file nor a folder"
-    refused(archive_of(tmp_path / "a.zip", "train/link", b"/etc/passwd", 0o777 | kind), words)
+    assert_refused_cheaply(archive_of(tmp_path / "a.zip", "train/link", b"/etc/passwd", 0o777 | kind), words)
 
 
 def test_a_link_followed_by_a_file_through_it_is_refused(tmp_path):
     path = archive_of(tmp_path / "a.zip", "train/out", b"../../..", 0o777 | stat.S_IFLNK)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("train/out/evil.png", b"x")
-    refused(path, "symbolic link")
+    assert_refused_cheaply(path, "symbolic link")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns while this test builds the file
 def test_repeated_names_are_refused(tmp_path):
-    refused(archive_of(tmp_path / "a.zip", "train/a/0.png"), "more than once")
+    assert_refused_cheaply(archive_of(tmp_path / "a.zip", "train/a/0.png"), "more than once")
 
 
 @pytest.mark.parametrize(
     "name", ["train/a/0.png/evil.png", "TRAIN/a/0.PNG/x/evil.png", "train/a/0.png/notes.txt"]
 )
 def test_a_name_that_is_both_file_and_folder_is_refused(tmp_path, name):
-    refused(archive_of(tmp_path / "a.zip", name), "a.zip cannot be unpacked", "both a file and a folder")
+    assert_refused_cheaply(
+        archive_of(tmp_path / "a.zip", name), "a.zip cannot be unpacked", "both a file and a folder"
+    )
 
 
 # --- sizes ------------------------------------------------------------------------------------------------
@@ -115,7 +111,7 @@ def test_a_bomb_is_stopped_while_it_is_unpacked(tmp_path):
         for number in range(10):
             archive.writestr(f"train/a/{number}.png", bytes(30 * 1024**2))
     assert (tmp_path / "a.zip").stat().st_size < 400_000
-    refused(tmp_path / "a.zip", "unpacks to more than", "100 times")
+    assert_refused_cheaply(tmp_path / "a.zip", "unpacks to more than", "100 times")
 
 
 def test_sizes_are_counted_not_believed(tmp_path):
@@ -129,7 +125,7 @@ def test_sizes_are_counted_not_believed(tmp_path):
     content = (tmp_path / "a.zip").read_bytes()
     lying = patch_headers(content, method=8, size=10, crc=zlib.crc32(data))
     (tmp_path / "a.zip").write_bytes(lying)
-    refused(tmp_path / "a.zip", "a.zip")
+    assert_refused_cheaply(tmp_path / "a.zip", "a.zip")
 
 
 def patch_headers(content: bytes, method: int, size: int, crc: int) -> bytes:
@@ -146,7 +142,7 @@ def patch_headers(content: bytes, method: int, size: int, crc: int) -> bytes:
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("influence_core.data.readers.archive.MAX_MEMBERS", 20)
     path = zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "a.zip")
-    refused(path, "36 entries", "at most 20")
+    assert_refused_cheaply(path, "36 entries", "at most 20")
     assert MAX_MEMBERS >= 100_000, "real datasets are large"
 
 
@@ -165,14 +161,14 @@ def test_encrypted_damaged_and_false_zips_are_refused(tmp_path):
         (b"GIF89a", "cannot be unpacked"),
     ):
         path.write_bytes(data)
-        refused(path, words)
+        assert_refused_cheaply(path, words)
 
 
 def test_an_archive_in_an_archive_is_not_opened(tmp_path):
     inner = zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "inner.zip")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(inner, "train/a/inner.zip")
-    refused(tmp_path / "a.zip", "No pictures")
+    assert_refused_cheaply(tmp_path / "a.zip", "No pictures")
 
 
 # --- the store an archive is unpacked to ------------------------------------------------------------------
@@ -219,7 +215,7 @@ def test_an_archive_that_holds_a_store_is_no_store(tmp_path):
     """Its members are files like any other: nobody reads an index that a stranger wrote."""
     packed = unpack_into(tmp_path / "own", zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "a.zip"),
                          limit=10**9)  # fmt: skip
-    refused(zip_folder(packed, tmp_path / "b.zip"), "No pictures")
+    assert_refused_cheaply(zip_folder(packed, tmp_path / "b.zip"), "No pictures")
 
 
 def test_what_is_left_of_a_quota_limits_what_comes_out(tmp_path):
@@ -245,7 +241,7 @@ def png_of(width: int, height: int) -> bytes:
 def test_a_picture_bomb_is_refused_from_its_header(tmp_path, size):
     write_split_folder(tmp_path / "toys")
     (tmp_path / "toys/train/dark/bomb.png").write_bytes(png_of(*size))
-    refused(tmp_path / "toys", "1 of 37", "train/dark/bomb.png", "pixels")
+    assert_refused_cheaply(tmp_path / "toys", "1 of 37", "train/dark/bomb.png", "pixels")
 
 
 def test_foreign_formats_are_refused_whatever_their_name(tmp_path):
@@ -264,7 +260,7 @@ def test_foreign_formats_are_refused_whatever_their_name(tmp_path):
     ):
         root = write_split_folder(tmp_path / found)
         (root / "train/dark/x.png").write_bytes(data)
-        refused(root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP are read")
+        assert_refused_cheaply(root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP are read")
 
 
 def test_truncated_and_overwritten_pictures_are_refused(tmp_path):
@@ -274,7 +270,7 @@ def test_truncated_and_overwritten_pictures_are_refused(tmp_path):
         data = encoded(image, format)
         for fraction in (0.1, 0.5, 0.9):
             (root / "train/dark/x.png").write_bytes(data[: int(len(data) * fraction)])
-            refused(root, "train/dark/x.png", f"damaged {format}")
+            assert_refused_cheaply(root, "train/dark/x.png", f"damaged {format}")
 
 
 def test_random_damage_never_escapes_as_another_error(tmp_path):
@@ -310,7 +306,7 @@ def test_paths_inside_a_parquet_file_are_never_opened(tmp_path):
     image = [{"bytes": None, "path": str(secret)} for _ in range(10)]
     image = pa.array(image, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     pq.write_table(pa.table({"image": image, "label": ["a", "b"] * 5}), path)
-    refused(path, "10 of 10 samples", "the file is empty")
+    assert_refused_cheaply(path, "10 of 10 samples", "the file is empty")
 
 
 # --- arrays -----------------------------------------------------------------------------------------------
@@ -319,7 +315,7 @@ def test_paths_inside_a_parquet_file_are_never_opened(tmp_path):
 def test_arrays_of_python_objects_are_refused(tmp_path):
     labels = np.array([{"a": 1}, None] * 5, dtype=object)
     np.savez(tmp_path / "a.npz", x_train=np.zeros((10, 3)), y_train=labels, allow_pickle=True)
-    refused(tmp_path / "a.npz", "y_train.npy holds Python objects", "could run code")
+    assert_refused_cheaply(tmp_path / "a.npz", "y_train.npy holds Python objects", "could run code")
 
 
 def test_an_array_that_lies_about_its_shape_is_refused_before_memory_is_taken(tmp_path):
@@ -328,7 +324,7 @@ def test_an_array_that_lies_about_its_shape_is_refused_before_memory_is_taken(tm
     data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(100)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x_train.npy", data)
-    refused(tmp_path / "a.npz", "promises 4,000,000,000,000 bytes")
+    assert_refused_cheaply(tmp_path / "a.npz", "promises 4,000,000,000,000 bytes")
 
 
 def test_damaged_tables_and_arrays_never_escape_as_another_error(tmp_path):
@@ -351,4 +347,4 @@ def test_damaged_tables_and_arrays_never_escape_as_another_error(tmp_path):
 def test_an_npz_with_something_else_inside_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x_train.npy", b"hello, no array")
-    refused(tmp_path / "a.npz", "cannot be read as .npz")
+    assert_refused_cheaply(tmp_path / "a.npz", "cannot be read as .npz")

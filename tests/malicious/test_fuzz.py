@@ -121,7 +121,7 @@ READERS = (
 )  # fmt: skip
 
 
-def fuzzed(reader: Reader, folder: Path, inputs: int) -> None:
+def assert_never_crashes(reader: Reader, folder: Path, inputs: int) -> None:
     """Read `inputs` damaged files; the only error that may come out is one of ours."""
     good = reader.good(folder)
     target = folder / "fuzz" / reader.name
@@ -150,7 +150,7 @@ def fuzzed(reader: Reader, folder: Path, inputs: int) -> None:
 def test_damaged_files_are_read_or_refused(tmp_path, monkeypatch, reader):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    fuzzed(reader, tmp_path, QUICK)
+    assert_never_crashes(reader, tmp_path, QUICK)
     assert not list((tmp_path / "temporary").iterdir()), "unpacked files were left behind"
 
 
@@ -159,7 +159,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, monkeypatch, reader):
 def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path, monkeypatch, reader):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    fuzzed(reader, tmp_path, SLOW)
+    assert_never_crashes(reader, tmp_path, SLOW)
     assert not list((tmp_path / "temporary").iterdir())
 
 

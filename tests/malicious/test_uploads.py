@@ -15,13 +15,12 @@ from PIL import Image
 
 from influence_core.data import open_dataset
 from influence_core.data.storage.pictures import decode_picture
-from influence_core.errors import DataError
 from influence_core.intake import inspection
 from influence_core.system.safe_tables import write_csv
 from pages.ui.bring import sheet
 from pages.ui.words import formats
 from tests.making.pictures import encoded, pixels, write_split_folder, zip_folder
-from tests.malicious.caps import capped
+from tests.malicious.caps import assert_refused_cheaply
 
 NASTY = (
     "<img src=x onerror=alert(1)>",
@@ -45,13 +44,6 @@ def archive(path: Path, *names: str) -> Path:
     return path
 
 
-def refused(path: Path, *said: str) -> None:
-    with capped(path.name), pytest.raises(DataError) as caught:
-        open_dataset(path)
-    for word in said:
-        assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -62,7 +54,7 @@ def refused(path: Path, *said: str) -> None:
     ],
 )
 def test_names_that_are_one_on_other_systems_are_refused(tmp_path, names):
-    refused(archive(tmp_path / "a.zip", *names), "are one name on some systems")
+    assert_refused_cheaply(archive(tmp_path / "a.zip", *names), "are one name on some systems")
 
 
 def test_a_bomb_in_a_bomb_stays_packed(tmp_path):
@@ -71,7 +63,7 @@ def test_a_bomb_in_a_bomb_stays_packed(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as outer:
         for row in range(50):
             outer.write(tmp_path / "inner.zip", f"train/a/{row}.zip")
-    refused(tmp_path / "a.zip", "No pictures")
+    assert_refused_cheaply(tmp_path / "a.zip", "No pictures")
 
 
 def test_many_entries_that_share_their_bytes_are_stopped(tmp_path):
@@ -86,7 +78,7 @@ def test_many_entries_that_share_their_bytes_are_stopped(tmp_path):
                              1024**2, len(name), 0, 0, 0, 0, 0, 0) + name  # fmt: skip
     end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(table), len(body), 0)
     (tmp_path / "a.zip").write_bytes(body + table + end)
-    refused(tmp_path / "a.zip", "a.zip")
+    assert_refused_cheaply(tmp_path / "a.zip", "a.zip")
 
 
 def test_scripts_in_the_metadata_of_a_picture_go_nowhere(tmp_path):
@@ -108,7 +100,7 @@ def test_an_animated_picture_is_its_first_frame(tmp_path):
 def test_a_table_of_a_million_columns_is_refused_before_it_is_parsed(tmp_path):
     root = write_split_folder(tmp_path / "toys")
     (root / "metadata.csv").write_bytes(b"file_name," + b"," * 1_000_000 + b"\n")
-    refused(root, "1,000,002 columns")
+    assert_refused_cheaply(root, "1,000,002 columns")
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -166,5 +158,5 @@ def test_two_good_files_after_a_hostile_one(tmp_path):
     """A refusal changes nothing for the next file, in the same process."""
     good = zip_folder(write_split_folder(tmp_path / "toys"), tmp_path / "good.zip")
     before = open_dataset(good).fingerprint
-    refused(archive(tmp_path / "a.zip", "../x.png"), "points outside")
+    assert_refused_cheaply(archive(tmp_path / "a.zip", "../x.png"), "points outside")
     assert open_dataset(good).fingerprint == before

@@ -120,7 +120,9 @@ class Gallery {
     }
   }
 
+  /** @this {any} */
   takeFocus() {
+    /** @type {any} */
     const active = document.activeElement;
     const typing = active && (/^(INPUT|TEXTAREA|SELECT)$/.test(active.tagName) || active.isContentEditable);
     if (this.hadFocus || (this.data.autofocus && !typing)) this.focusList();

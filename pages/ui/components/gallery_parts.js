@@ -33,6 +33,7 @@ function isDark(node) {
 function headerOver(root) {
   let above = root.getRootNode().host ?? root.parentElement;
   while (above && !/auto|scroll/.test(getComputedStyle(above).overflowY)) above = above.parentElement;
+  /** @type {HTMLElement | null} */
   const header = document.querySelector('[data-testid="stHeader"]');
   return header && (!above || above.matches('[data-testid="stMain"]')) ? header.offsetHeight : 0;
 }
@@ -69,6 +70,7 @@ function rowFace(cells) {
 // ---- frame ----
 
 function buildParts(root) {
+  /** @type {Record<string, any>} */
   const parts = { ...buildBar(), ...buildBanner(), ...buildLists(), help: buildHelp() };
   parts.stage = el('div', 'stage');
   parts.live = el('div', 'live', null, { 'aria-live': 'polite', role: 'status' });
@@ -102,6 +104,7 @@ function buildBar() {
 function viewButton(view, title, path) {
   const button = el('button', `command square view-${view}`, null,
     { type: 'button', 'data-do': 'view', 'data-value': view, title: `${title} (Enter)`, 'aria-label': title });
+  /** @type {any} */
   const icon = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   for (const [name, value] of Object.entries({ viewBox: '0 0 14 14', width: 14, height: 14, 'aria-hidden': 'true' })) icon.setAttribute(name, value);
   const line = document.createElementNS('http://www.w3.org/2000/svg', 'path');

@@ -79,6 +79,7 @@ class SampleMap {
     const { overlay, stage, root } = this;
     overlay.addEventListener('pointerdown', e => this.press(e));
     overlay.addEventListener('pointermove', e => this.drag(e));
+    // @ts-expect-error: where it was released does not matter
     overlay.addEventListener('pointerup', e => this.release(e));
     overlay.addEventListener('pointercancel', () => this.abandon());
     overlay.addEventListener('pointerleave', () => this.hover(-1));
@@ -264,6 +265,7 @@ class SampleMap {
     return [(e.clientX - box.left - box.width / 2) / scale + x, (box.height / 2 - (e.clientY - box.top)) / scale + y];
   }
 
+  /** @param {number[]} point */
   toPixel([px, py]) {
     const { x, y, scale } = this.view;
     return [(px - x) * scale + this.stage.clientWidth / 2, this.stage.clientHeight / 2 - (py - y) * scale];

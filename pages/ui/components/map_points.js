@@ -88,6 +88,7 @@ class Points {
   }
 
   // view: { x, y, scale } with scale in CSS pixels per data unit; zoom: scale relative to the fitted view.
+  // @ts-expect-error: Object.assign keeps what was drawn last
   draw(view = this.view, zoom = this.zoom, dark = this.dark) {
     Object.assign(this, { view, zoom, dark });
     const { gl, canvas, uniforms, n } = this;

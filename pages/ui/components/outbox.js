@@ -24,6 +24,7 @@ function holdAfterClicks() {
   if (window.influenceHold) return;
   window.influenceHold = { until: 0, page: null };
   addEventListener('click', event => {
+    /** @type {any[]} */
     const path = event.composedPath();
     if (path.some(node => node.classList?.contains('influence-gallery'))) return;
     const link = path.find(node => node.localName === 'a');
@@ -77,6 +78,7 @@ class Outbox {
     this.timer = null;
     this.problem = null;       // the server's message on why it could not write
     this.since = null;         // when the oldest unconfirmed event was made
+    /** @type {(queue: object) => void} */
     this.deliver = () => {};
     this.waiting = stored(name).map(event => ({ ...event, seq: ++this.sequence }));
     if (this.waiting.length) this.since = Date.now();

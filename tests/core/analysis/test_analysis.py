@@ -25,8 +25,9 @@ from influence_core.judging.detection import doubts
 from influence_core.models import build_network
 from influence_core.training.train import train as train_model
 from tests.making.clouds import fewer_pictures
-from tests.making.oracles import flat_gradients, settled
-from tests.making.real_run import NoMap
+from tests.making.maps import MapHere, NoMap
+from tests.making.oracles import flat_gradients, products
+from tests.making.tiny import tiny_net
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "sample_data" / "fashion"
@@ -40,32 +41,30 @@ def blobs(n: int, seed: int) -> TensorDataset:
     return TensorDataset(centres[labels] + 0.7 * torch.randn(n, 2, 6, 6, generator=generator), labels)
 
 
-def net(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return settled(
-        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-    )
+def analyzed(out: Path, **options) -> ic.Run:
+    """The run that most tests look at."""
+    return ic.analyze(tiny_net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=out, **options)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return ic.analyze(
-        net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path_factory.mktemp("runs") / "a"
-    )
+    return analyzed(tmp_path_factory.mktemp("runs") / "a", drawing=MapHere())
 
 
 def test_checkpoints_give_a_column_of_their_own(tmp_path):
     """TracInCP: the learning rates' sum of products under each checkpoint; the model's own column is untouched."""
-    others = [net(seed) for seed in (1, 2)]
+    others = [tiny_net(seed) for seed in (1, 2)]
     pairs = [(dict(model.state_dict()), rate) for model, rate in zip(others, (0.1, 0.2), strict=True)]
-    found = ic.analyze(net(), blobs(30, 1), blobs(15, 2), checkpoints=pairs, out=tmp_path / "a")
+    found = ic.analyze(
+        tiny_net(), blobs(30, 1), blobs(15, 2), checkpoints=pairs, out=tmp_path / "a", drawing=MapHere()
+    )
 
     def product(model: nn.Module) -> torch.Tensor:
-        return flat_gradients(model, blobs(30, 1)) @ flat_gradients(model, blobs(15, 2)).mean(0)
+        return products(model, blobs(30, 1), blobs(15, 2))
 
     truth = 0.1 * product(others[0]) + 0.2 * product(others[1])
     assert np.allclose(found.samples["influence_utility_checkpoints"], truth, rtol=1e-3, atol=1e-6)
-    assert np.allclose(found.samples["influence_utility"], product(net()), rtol=1e-3, atol=1e-6)
+    assert np.allclose(found.samples["influence_utility"], product(tiny_net()), rtol=1e-3, atol=1e-6)
     assert found.harmful("utility_checkpoints", k=3) == [str(row) for row in truth.argsort()[:3].tolist()]
     assert found.column("influence_utility_checkpoints").positive_means == "helpful"
     assert len(set(found.description["settings"]["checkpoints"])) == 2
@@ -88,7 +87,7 @@ class Counted(Dataset):
 def test_a_foreign_dataset_is_read_once_for_all_facts_and_once_for_each_pass(tmp_path):
     """Labels and fingerprint come from one pass; layer-aware influence, the sweep and the input view take one each."""
     train = Counted(blobs(500, 1))
-    ic.analyze(net(), train, blobs(60, 2), out=tmp_path / "a", drawing=NoMap())
+    ic.analyze(tiny_net(), train, blobs(60, 2), out=tmp_path / "a", drawing=NoMap())
     typical = np.median(
         [train.reads[row] for row in range(400, 500)]
     )  # before them filters are drawn, once more
@@ -145,7 +144,7 @@ def test_any_module_and_any_dataset_give_a_full_run(run):
 
 
 def test_without_validation_samples_there_is_suspicion_but_no_influence(tmp_path):
-    found = ic.analyze(net(), blobs(30, 1), None, out=tmp_path / "alone")
+    found = ic.analyze(tiny_net(), blobs(30, 1), None, out=tmp_path / "alone", drawing=MapHere())
     table = ic.open_run(tmp_path / "alone").samples
     assert ((table["suspicion"] >= 0) & (table["suspicion"] <= 1)).to_numpy().all()
     assert (table["suggested_label"] != table["label"]).to_numpy().all()
@@ -161,7 +160,7 @@ def test_without_validation_samples_there_is_suspicion_but_no_influence(tmp_path
 
 
 def test_the_table_holds_exact_gradients_and_signed_influence(run):
-    model, train, val = net(), blobs(30, 1), blobs(15, 2)
+    model, train, val = tiny_net(), blobs(30, 1), blobs(15, 2)
     truth = flat_gradients(model, train)
     assert np.allclose(run.samples["grad_norm"], truth.norm(dim=1), rtol=1e-4)
     objective = flat_gradients(model, val).mean(0)
@@ -175,7 +174,7 @@ def test_the_table_holds_exact_gradients_and_signed_influence(run):
 
 
 def test_layer_aware_influence_is_a_column_of_the_run_or_a_note_says_why_not(run, tmp_path):
-    truth = ic.layer_aware_influence(net(), blobs(30, 1), blobs(15, 2))
+    truth = ic.layer_aware_influence(tiny_net(), blobs(30, 1), blobs(15, 2))
     assert np.allclose(run.samples["layer_aware"], truth, rtol=1e-4, atol=1e-7)
     assert run.column("layer_aware").positive_means == "helpful" and not run.description["notes"]
     assert {"layer_aware", "influence_utility"} <= set(doubts(run.samples)), "Compare has no such row"
@@ -194,26 +193,27 @@ def test_layer_aware_influence_is_a_column_of_the_run_or_a_note_says_why_not(run
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1) @ self.scale.T
 
-    deaf = ic.analyze(Scales(), blobs(30, 1), blobs(15, 2), out=tmp_path / "deaf")
+    deaf = ic.analyze(Scales(), blobs(30, 1), blobs(15, 2), out=tmp_path / "deaf", drawing=MapHere())
     assert "layer_aware" not in deaf.samples, "a number was made up for a model that is not heard"
     assert any("Layer-aware influence was left out" in note for note in deaf.description["notes"])
     assert deaf.samples["influence_utility"].notna().all()
 
 
 def test_the_model_is_left_as_it_was():
-    model = net().train()
+    model = tiny_net().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ic.analyze(model, blobs(20, 1), blobs(10, 2))
+    ic.analyze(model, blobs(20, 1), blobs(10, 2), drawing=MapHere())
     assert model.training and all(p.requires_grad for p in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_the_same_seed_gives_the_same_table_and_a_finished_folder_is_not_overwritten(run, tmp_path):
-    again = ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "again")
+    """Also with the map drawn by a process of its own."""
+    again = analyzed(tmp_path / "again")
     pd.testing.assert_frame_equal(again.samples, run.samples)
     assert again.id != run.id
     with pytest.raises(InfluenceError, match="finished run"):
-        ic.analyze(net(), blobs(30, 1), blobs(15, 2), out=run.path)
+        analyzed(run.path)
 
 
 def test_a_stopped_run_continues_to_the_same_table_and_other_inputs_are_refused(run, tmp_path):
@@ -222,10 +222,12 @@ def test_a_stopped_run_continues_to_the_same_table_and_other_inputs_are_refused(
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b", on_progress=stop)
+        analyzed(tmp_path / "b", on_progress=stop, drawing=MapHere())
     with pytest.raises(InfluenceError, match="another dataset"):
-        ic.analyze(net(), blobs(30, 7), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b")
-    resumed = ic.analyze(net(), blobs(30, 1), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b")
+        ic.analyze(
+            tiny_net(), blobs(30, 7), blobs(15, 2), test=blobs(12, 3), out=tmp_path / "b", drawing=MapHere()
+        )
+    resumed = analyzed(tmp_path / "b", drawing=MapHere())
     pd.testing.assert_frame_equal(resumed.samples, run.samples)
 
 
@@ -244,7 +246,7 @@ def test_a_stopped_run_continues_to_the_same_table_and_other_inputs_are_refused(
 )
 def test_bad_inputs_are_sentences(train, val, error, says, tmp_path):
     with pytest.raises(error, match=says):
-        ic.analyze(net(), train, val, out=tmp_path / "bad")
+        ic.analyze(tiny_net(), train, val, out=tmp_path / "bad")
     assert not (tmp_path / "bad").exists(), "nothing is left behind by inputs that were refused"
 
 

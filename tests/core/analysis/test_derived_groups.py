@@ -9,6 +9,7 @@ import influence_core as ic
 from influence_core.analysis.derived_groups import gradient_clusters, with_derived_groups
 from influence_core.data import samples_from_arrays
 from influence_core.errors import RunError
+from tests.making.maps import NoMap
 
 
 def pictures(values: np.ndarray, groups: pd.DataFrame | None = None):
@@ -72,7 +73,7 @@ def test_a_gap_between_derived_groups_and_clusters_goes_into_the_one_sweep(tmp_p
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
     asked = ["utility", "fairness:brightness:demographic_parity", "fairness:gradient_cluster:worst_group"]
-    run = ic.analyze(model, train, val, objectives=asked, out=tmp_path / "run")
+    run = ic.analyze(model, train, val, objectives=asked, out=tmp_path / "run", drawing=NoMap())
     assert run.description["notes"] == []
     assert set(run.description["objectives"]) == {
         "utility",

@@ -10,7 +10,8 @@ import influence_core as ic
 from influence_core.analysis import repeatability as module
 from influence_core.analysis.repeatability import repeatability
 from influence_core.engine.kernels import loops
-from tests.making.oracles import dataset, random_directions, settled
+from tests.making.oracles import random_directions
+from tests.making.tiny import tiny_net, tiny_samples
 
 KNOWN = {"loss": "cross_entropy", "seed": 0}
 
@@ -21,24 +22,14 @@ def patient(monkeypatch):
     monkeypatch.setattr(module, "CHEAP", 1e9)
 
 
-def model(dtype: torch.dtype = torch.float32) -> nn.Module:
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)]
-    return settled(nn.Sequential(*layers).to(dtype))
-
-
-def samples(n: int = 90):
-    return dataset(2, 6, 6, n=n, classes=3, dtype=torch.float32)
-
-
 def checked(network: nn.Module, n: int = 90, precision: str = "float32", change=lambda swept: swept):
-    data, directions = samples(n), random_directions(network, 2)
+    data, directions = tiny_samples(n), random_directions(network, 2)
     swept = ic.sweep(network, data, directions=directions, precision=precision)
     return repeatability(network, data, change(swept), directions=directions, precision=precision, **KNOWN)
 
 
 def test_what_repeats_agrees_also_in_float64():
-    found = checked(model())
+    found = checked(tiny_net())
     assert found["state"] == "agreed" and found["samples"] == 64 and found["largest_difference"] <= 1e-4
     double = found["float64"]
     assert double["state"] == "checked" and double["samples"] == 16
@@ -47,12 +38,12 @@ def test_what_repeats_agrees_also_in_float64():
 
 
 def test_few_samples_are_all_checked():
-    assert checked(model(), n=3)["samples"] == 3
-    assert checked(model(), n=1)["float64"]["rank_agreement"] == 1.0
+    assert checked(tiny_net(), n=3)["samples"] == 3
+    assert checked(tiny_net(), n=1)["float64"]["rank_agreement"] == 1.0
 
 
 def test_a_run_in_float64_is_checked_in_float64():
-    found = checked(model(), precision="float64")
+    found = checked(tiny_net(), precision="float64")
     assert found["state"] == "agreed" and found["largest_difference"] < 1e-9
     assert "not needed" in found["float64"]["state"]
 
@@ -62,14 +53,14 @@ def test_a_wrong_number_of_the_run_is_caught(broken):
     def change(swept):
         return dataclasses.replace(swept, grad_norms=swept.grad_norms.clone().fill_(broken))
 
-    found = checked(model(), change=change)
+    found = checked(tiny_net(), change=change)
     assert found["state"] != "agreed", "a NaN must not pass as agreement"
 
 
 def test_rounding_is_told_from_mixing(monkeypatch):
     """With a tolerance that float32 cannot hold, float64 must clear the model, and the sentence say why."""
     monkeypatch.setitem(module.WITHIN, "float32", -1.0)
-    found = checked(model())
+    found = checked(tiny_net())
     assert found["state"] == "rounding" and found["float64"]["repeats"]
     assert "kink of a ReLU" in found["sentence"] and "samples do not mix" in found["sentence"]
 
@@ -77,13 +68,13 @@ def test_rounding_is_told_from_mixing(monkeypatch):
 def test_what_differs_in_float64_too_is_not_excused(monkeypatch):
     monkeypatch.setitem(module.WITHIN, "float32", -1.0)
     monkeypatch.setitem(module.WITHIN, "float64", -1.0)
-    found = checked(model())
+    found = checked(tiny_net())
     assert found["state"] == "differed" and "do not trust single scores" in found["sentence"]
 
 
 def test_what_would_take_long_is_left_out_and_said(monkeypatch):
     monkeypatch.setattr(module, "CHEAP", 0.0)
-    found = checked(model())
+    found = checked(tiny_net())
     assert found["float64"]["state"].startswith("not checked: it would take about")
     assert found["state"] == "agreed"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from influence_core.cli import main as cli
-from influence_core.decisions.log import Vote, decision_log_for
+from influence_core.decisions.log import Vote
 from influence_core.run_files.listing import list_runs
 from influence_core.run_files.progress import read_progress
 from tests.making.clouds import fewer_pictures
@@ -15,16 +15,14 @@ from tests.making.drawn_run import dataset_of, make_small_run
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_export_writes_exactly_what_was_decided(tmp_path, capsys):
+def test_export_writes_exactly_what_was_decided(tmp_path, log, capsys):
     run = make_small_run(tmp_path / "runs" / "small", n=40, pictures=True)
     first, second = run.samples.index[:2]
     other = next(name for name in run.classes if name != run.samples.loc[first, "label"])
-    log = decision_log_for(tmp_path / "runs")
     votes = [Vote(first, 0, run.samples.loc[first, "label"], label_after=other)]
     log.record(event_id="a", run=run.id, action="relabel", votes=votes, reviewer="ada")
     votes = [Vote(second, 0, run.samples.loc[second, "label"])]
     log.record(event_id="b", run=run.id, action="remove", votes=votes, reviewer="ada")
-    log.close()
 
     assert cli.main(["export", str(run.path), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out

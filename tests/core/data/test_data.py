@@ -23,16 +23,7 @@ from tests.making.pictures import (
     write_split_folder,
     zip_folder,
 )
-
-
-def refused(path, *words: str, **options) -> str:
-    """Assert that opening is refused with a text that holds all the words."""
-    with pytest.raises(DataError) as caught:
-        open_dataset(path, **options)
-    for word in words:
-        assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"
-    return str(caught.value)
-
+from tests.making.refusals import assert_dataset_refused
 
 # --- every format gives the same samples ------------------------------------------------------------------
 
@@ -127,7 +118,7 @@ def test_a_folder_may_hold_one_parquet_and_its_companions(tmp_path):
     assert open_dataset(tmp_path).fingerprint == open_dataset(path).fingerprint
     assert list(open_dataset(path).train.groups) == ["age"]
     write_parquet(tmp_path / "b.parquet", ["b", "a"] * 10)
-    refused(tmp_path, "2 data files", "a.parquet, b.parquet")
+    assert_dataset_refused(tmp_path, "2 data files", "a.parquet, b.parquet")
 
 
 def test_npz_reads_features_and_all_layouts_of_images(tmp_path):
@@ -285,24 +276,24 @@ def test_another_class_order_keeps_every_samples_class(tmp_path):
     names = [dataset.classes[label] for label in dataset.train.labels]
     assert [turned.classes[label] for label in turned.train.labels] == names
     assert turned.fingerprint == open_dataset(tmp_path, classes=("dark", "bright")).fingerprint
-    refused(tmp_path, "missing: dark", classes=("bright", "blue"))
+    assert_dataset_refused(tmp_path, "missing: dark", classes=("bright", "blue"))
 
 
 # --- what is refused, and in which words ------------------------------------------------------------------
 
 
 def test_missing_empty_and_unknown_paths_are_named(tmp_path):
-    refused(tmp_path / "nowhere", "There is nothing at", "nowhere")
-    refused(tmp_path, "is empty")
+    assert_dataset_refused(tmp_path / "nowhere", "There is nothing at", "nowhere")
+    assert_dataset_refused(tmp_path, "is empty")
     (tmp_path / "table.tsv").write_text("a,label\n1,2\n")
-    refused(tmp_path / "table.tsv", "table", ".parquet", ".npz")
-    refused(tmp_path, "No pictures in")
+    assert_dataset_refused(tmp_path / "table.tsv", "table", ".parquet", ".npz")
+    assert_dataset_refused(tmp_path, "No pictures in")
     (tmp_path / "x.tar").write_bytes(b"")
-    refused(tmp_path / "x.tar", "'.tar'", "Expected")
+    assert_dataset_refused(tmp_path / "x.tar", "'.tar'", "Expected")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
-    refused(tmp_path / "x.parquet", "cannot be read as Parquet")
+    assert_dataset_refused(tmp_path / "x.parquet", "cannot be read as Parquet")
     (tmp_path / "x.npz").write_bytes(b"no zip")
-    refused(tmp_path / "x.npz", "cannot be read as .npz")
+    assert_dataset_refused(tmp_path / "x.npz", "cannot be read as .npz")
 
 
 def test_corrupt_pictures_are_listed_and_skipped_only_with_consent(tmp_path):
@@ -311,7 +302,7 @@ def test_corrupt_pictures_are_listed_and_skipped_only_with_consent(tmp_path):
     (tmp_path / "train/dark/0.png").write_bytes(whole[:60])
     (tmp_path / "train/dark/1.png").write_bytes(b"")
     (tmp_path / "train/dark/2.png").write_bytes(b"hello")
-    refused(
+    assert_dataset_refused(
         tmp_path,
         "3 of 36",
         "train/dark/0.png (damaged PNG",
@@ -333,49 +324,55 @@ def test_the_pixel_limit_is_judged_from_the_header():
 def test_unlabelled_samples_are_refused(tmp_path):
     write_split_folder(tmp_path / "a")
     (tmp_path / "a/train/stray.png").write_bytes(encoded(pixels("dark", 1)))
-    refused(tmp_path / "a", "1 of 37", "train/stray.png", "metadata.csv")
+    assert_dataset_refused(tmp_path / "a", "1 of 37", "train/stray.png", "metadata.csv")
     labels = pa.array(["a", "b", None, "a"] * 5)
-    refused(write_parquet(tmp_path / "b.parquet", labels), "5 of 20 samples have no label", "2.png")
+    assert_dataset_refused(
+        write_parquet(tmp_path / "b.parquet", labels), "5 of 20 samples have no label", "2.png"
+    )
     floats = [0.0, 1.0, float("nan"), 0.0] * 5
-    refused(write_parquet(tmp_path / "c.parquet", floats), "5 of 20 samples have no label")
+    assert_dataset_refused(write_parquet(tmp_path / "c.parquet", floats), "5 of 20 samples have no label")
     np.savez(tmp_path / "d.npz", x_train=np.zeros((20, 3)), y_train=np.array(floats))
-    refused(tmp_path / "d.npz", "5 of 20 samples have no label")
-    refused(write_parquet(tmp_path / "e.parquet", [0.5, 1.5] * 10), "0.5", "Expected classes")
+    assert_dataset_refused(tmp_path / "d.npz", "5 of 20 samples have no label")
+    assert_dataset_refused(write_parquet(tmp_path / "e.parquet", [0.5, 1.5] * 10), "0.5", "Expected classes")
 
 
 def test_one_class_strange_classes_and_half_named_splits_are_refused(tmp_path):
-    refused(write_folder(tmp_path / "one", {"dark": 5}), "All 5 samples", "'dark'")
+    assert_dataset_refused(write_folder(tmp_path / "one", {"dark": 5}), "All 5 samples", "'dark'")
     root = write_split_folder(tmp_path / "val")
     write_folder(root, {"blue": 2}, split="val")
-    refused(root, "val split holds classes that train lacks", "'blue' (2 samples)")
+    assert_dataset_refused(root, "val split holds classes that train lacks", "'blue' (2 samples)")
     split = pa.array(["train"] * 10 + [None] * 10)
-    refused(
+    assert_dataset_refused(
         write_parquet(tmp_path / "a.parquet", ["a", "b"] * 10, split=split), "10 of 20 samples name no split"
     )
-    refused(write_parquet(tmp_path / "b.parquet", ["a", "b"] * 10, split=["trian"] * 20), "'trian'", "train")
-    refused(
+    assert_dataset_refused(
+        write_parquet(tmp_path / "b.parquet", ["a", "b"] * 10, split=["trian"] * 20), "'trian'", "train"
+    )
+    assert_dataset_refused(
         write_parquet(tmp_path / "c.parquet", ["a", "b"] * 10, split=["test"] * 20), "No training samples"
     )
-    refused(write_folder(tmp_path / "single", {"dark": 5, "bright": 1}), "'bright' has a single sample")
+    assert_dataset_refused(
+        write_folder(tmp_path / "single", {"dark": 5, "bright": 1}), "'bright' has a single sample"
+    )
 
 
 def test_metadata_that_does_not_match_the_pictures_is_refused(tmp_path):
     write_folder(tmp_path, {"dark": 2, "bright": 2})
     metadata = tmp_path / "metadata.csv"
     metadata.write_text("file_name,label\ndark/0.png,a\ndark/0.png,b\n")
-    refused(tmp_path, "more than once: dark/0.png")
+    assert_dataset_refused(tmp_path, "more than once: dark/0.png")
     metadata.write_text("file_name,label\n../secret.png,a\n")
-    refused(tmp_path, "that cannot be found: ../secret.png")
+    assert_dataset_refused(tmp_path, "that cannot be found: ../secret.png")
     metadata.write_text("name,label\ndark/0.png,a\n")
-    refused(tmp_path, "expected one called file_name")
+    assert_dataset_refused(tmp_path, "expected one called file_name")
     metadata.write_text("file_name,label\ndark/0.png,a\n")
-    refused(tmp_path, "3 of 4 pictures have no label")
+    assert_dataset_refused(tmp_path, "3 of 4 pictures have no label")
 
 
 def test_file_names_that_are_no_text_are_refused(tmp_path):
     write_split_folder(tmp_path)
     (tmp_path / "train/dark" / os.fsdecode(b"\xff.png")).write_bytes(encoded(pixels("dark", 1)))
-    refused(tmp_path, "1 file name is not valid UTF-8", "\\udcff.png")
+    assert_dataset_refused(tmp_path, "1 file name is not valid UTF-8", "\\udcff.png")
 
 
 def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path):
@@ -394,7 +391,7 @@ def test_arrays_that_would_be_read_wrongly_are_refused(tmp_path):
         ),
     ):
         np.savez(path, **arrays)
-        refused(path, *words)
+        assert_dataset_refused(path, *words)
 
 
 def test_repeated_ids_are_refused():
@@ -403,7 +400,7 @@ def test_repeated_ids_are_refused():
 
 
 def test_no_message_names_an_unfinished_sentence(tmp_path):
-    text = refused(write_folder(tmp_path, {"dark": 5}), "All 5")
+    text = assert_dataset_refused(write_folder(tmp_path, {"dark": 5}), "All 5")
     assert re.search(r"[.)]$", text)
 
 

@@ -17,27 +17,12 @@ from PIL import Image
 
 from influence_core.analysis.analyze import analyze
 from influence_core.data import open_dataset
-from influence_core.errors import DataError
 from influence_core.models import OpenedModel, Preprocessing, build_network
-from influence_core.scores.gradient_map import gradient_map
+from tests.making.maps import MapHere
 from tests.making.pictures import CLASSES, encoded, pixels, write_folder, write_split_folder, zip_folder
+from tests.making.refusals import assert_dataset_refused
 
 SIDE = 32
-
-
-class Layout:
-    """The map without its process: fewer than 40 samples need no umap-learn."""
-
-    def begin(self, folder: Path) -> None:
-        self.points = gradient_map(np.load(folder / "sketches.npy"))
-
-    def done(self, seconds: float) -> bool:
-        return True
-
-    def result(self) -> np.ndarray:
-        return self.points
-
-    def close(self) -> None: ...
 
 
 def label(row: int) -> str:
@@ -234,7 +219,7 @@ def test_a_real_layout_leads_to_a_finished_run(tmp_path, build):
     model = OpenedModel(
         network, classes=expected, preprocessing=preprocessing, architecture="logistic"
     ).eval()
-    run = analyze(model, dataset.train, dataset.val, source=dataset, out=tmp_path / "run", drawing=Layout())
+    run = analyze(model, dataset.train, dataset.val, source=dataset, out=tmp_path / "run", drawing=MapHere())
     assert run.description["state"] == "finished"
     assert run.samples["suspicion"].notna().all() and list(run.classes) == list(expected)
     assert run.samples.index.tolist() == list(dataset.train.ids)
@@ -260,13 +245,6 @@ def test_pixels_of_mnist_and_cifar_are_where_they_belong(tmp_path):
     assert np.array_equal(np.asarray(colour.picture(0))[:, :, 2], picture(row))
 
 
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(DataError) as caught:
-        open_dataset(path)
-    for word in words:
-        assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"
-
-
 def test_a_file_of_names_that_does_not_fit_names_both_sides(tmp_path):
     root = write_split_folder(tmp_path / "toys")
     for text, words in (
@@ -276,11 +254,11 @@ def test_a_file_of_names_that_does_not_fit_names_both_sides(tmp_path):
         ("\xff", ("not UTF-8",)),
     ):
         (root / "classes.txt").write_bytes(text.encode("latin-1"))
-        refused(root, *words)
+        assert_dataset_refused(root, *words)
     (root / "classes.txt").write_text("dark\nbright\n")
     assert open_dataset(root).classes == ("dark", "bright"), "the file decides, not the alphabet"
     (root / "labels.txt").write_text("bright\ndark\n")
-    refused(root, "Two files name the classes")
+    assert_dataset_refused(root, "Two files name the classes")
 
 
 def test_the_python_version_of_cifar_is_refused_with_a_recipe(tmp_path):
@@ -289,7 +267,7 @@ def test_the_python_version_of_cifar_is_refused_with_a_recipe(tmp_path):
         root.mkdir(parents=True)
         for name in names:
             (root / name).write_bytes(b"\x80\x02}.")
-        refused(root.parent, "pickles, which can run code", "binary version", "numpy.savez")
+        assert_dataset_refused(root.parent, "pickles, which can run code", "binary version", "numpy.savez")
 
 
 def test_damaged_idx_and_cifar_files_are_refused_with_both_numbers(tmp_path):
@@ -303,15 +281,15 @@ def test_damaged_idx_and_cifar_files_are_refused_with_both_numbers(tmp_path):
         (whole[:4] + b"\xff\xff\xff\xff" * 3, "4,294,967,295 x"),
     ):
         (raw / "train-images-idx3-ubyte").write_bytes(data)
-        refused(root, "train-images-idx3-ubyte", words)
+        assert_dataset_refused(root, "train-images-idx3-ubyte", words)
     (raw / "train-images-idx3-ubyte").write_bytes(whole)
     (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5)))
-    refused(root, "36 images, its labels are 5")
+    assert_dataset_refused(root, "36 images, its labels are 5")
     folder = cifar10_binary(tmp_path / "cifar")[0]
     (folder / "cifar-10-batches-bin/test_batch.bin").write_bytes(bytes(3074))
-    refused(folder, "3,074 bytes", "rows of 3,073")
+    assert_dataset_refused(folder, "3,074 bytes", "rows of 3,073")
     (folder / "cifar-10-batches-bin/test_batch.bin").write_bytes(b"\x07" + bytes(3072))
-    refused(folder, "number 7, but 2 classes are named")
+    assert_dataset_refused(folder, "number 7, but 2 classes are named")
 
 
 def test_metadata_is_limited_before_it_is_parsed(tmp_path):
@@ -333,5 +311,5 @@ def test_metadata_is_limited_before_it_is_parsed(tmp_path):
         ("metadata.jsonl", b'{"name": "x"}', "expected one called file_name"),
     ):
         (root / name).write_bytes(data)
-        refused(root, words)
+        assert_dataset_refused(root, words)
         (root / name).unlink()

@@ -13,6 +13,7 @@ from influence_core.errors import DataError
 from influence_core.inputs.facts import fitted
 from influence_core.models import OpenedModel, build_network, open_model, save_model, table_preprocessing
 from influence_core.training.train import accuracy
+from tests.making.maps import NoMap
 
 ADULT = Path(__file__).parents[3] / "sample_data" / "adult"
 
@@ -157,9 +158,8 @@ def test_a_table_goes_the_whole_way_to_a_run(tmp_path):
     network = build_network("mlp", classes=2, channels=expects.channels, size=None)
     model = OpenedModel(network, classes=data.classes, preprocessing=expects, architecture="mlp")
     asked = ["utility", "utility:class", "fairness:job", "fairness:member:demographic_parity"]
-    run = ic.analyze(
-        model, data.train, data.val, test=data.test, objectives=asked, out=tmp_path / "run", source=data
-    )
+    options = {"objectives": asked, "source": data, "drawing": NoMap()}
+    run = ic.analyze(model, data.train, data.val, test=data.test, out=tmp_path / "run", **options)
     facts = run.description["objectives"]
     assert set(facts) == {"utility", "utility_no", "utility_yes", "fairness_member_demographic_parity"}
     assert any("Influence on 'fairness_job' was left out" in note for note in run.description["notes"])

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import influence_core as ic
 from tests.making.oracles import dataset, random_directions
-from tests.making.sweep_laws import Made, check, ids, shaken, snapshot
+from tests.making.sweep_laws import Made, assert_exact, ids, shaken, snapshot
 
 W = 4
 
@@ -36,7 +36,7 @@ def test_inputs_of_several_tensors(kind):
     ]
     model = joined()
     samples = [(make(a, b), y) for a, b, y in zip(*two_inputs(), strict=True)]
-    check(model, samples, bug="a dictionary goes by name, not by order")
+    assert_exact(model, samples, bug="a dictionary goes by name, not by order")
 
 
 def test_token_ids_that_double_as_a_mask():
@@ -49,7 +49,7 @@ def test_token_ids_that_double_as_a_mask():
     torch.manual_seed(0)
     words, labels = ids(5, 6, 7).tensors
     samples = [((w, v), y) for w, v, y in zip(words, torch.rand(5, 6), labels, strict=True)]
-    check(shaken(Made(work, words=nn.Embedding(7, W, padding_idx=0), head=nn.Linear(W, 3))), samples)
+    assert_exact(shaken(Made(work, words=nn.Embedding(7, W, padding_idx=0), head=nn.Linear(W, 3))), samples)
 
 
 def heads(outputs, labels):
@@ -69,7 +69,7 @@ def test_outputs_of_several_heads(pack):
         return pack(self.kind(x), self.size(x))
 
     model = shaken(Made(work, body=nn.Linear(W, W), kind=nn.Linear(W, 3), size=nn.Linear(W, 1)))
-    check(model, dataset(W, n=5, classes=3), heads, bug="a head's output never reached the loss")
+    assert_exact(model, dataset(W, n=5, classes=3), heads, bug="a head's output never reached the loss")
 
 
 def test_labels_of_several_numbers_and_a_head_without_loss():
@@ -78,7 +78,7 @@ def test_labels_of_several_numbers_and_a_head_without_loss():
     work = lambda self, x: (self.used(x), self.idle(x))  # noqa: E731
     samples = TensorDataset(torch.randn(5, W), torch.randn(5, 3))
     squared = lambda outputs, labels: (outputs[0] - labels).square().mean(1)  # noqa: E731
-    found = check(shaken(Made(work, used=nn.Linear(W, 3), idle=nn.Linear(W, 2))), samples, squared)
+    found = assert_exact(shaken(Made(work, used=nn.Linear(W, 3), idle=nn.Linear(W, 2))), samples, squared)
     assert (found.layer_norms["idle"] == 0).all()
 
 
@@ -87,7 +87,7 @@ def test_regression_to_any_shape(shape):
     torch.manual_seed(0)
     out = torch.Size(shape).numel()
     model = nn.Sequential(nn.Linear(W, 6), nn.Tanh(), nn.Linear(6, out), nn.Unflatten(1, shape or (1,)))
-    check(shaken(model), TensorDataset(torch.randn(5, W), torch.randn(5, *shape)), "squared_error")
+    assert_exact(shaken(model), TensorDataset(torch.randn(5, W), torch.randn(5, *shape)), "squared_error")
 
 
 OWN_LOSSES = {
@@ -105,7 +105,7 @@ OWN_LOSSES = {
 def test_a_loss_of_ones_own(name):
     torch.manual_seed(0)
     model = shaken(nn.Sequential(nn.Linear(W, 6), nn.Tanh(), nn.Linear(6, 3)))
-    check(model, dataset(W, n=7, classes=3), OWN_LOSSES[name], batch_size=3)
+    assert_exact(model, dataset(W, n=7, classes=3), OWN_LOSSES[name], batch_size=3)
 
 
 def tokens(outputs, labels):
@@ -119,7 +119,7 @@ def test_tokens_that_do_not_count():
     words, labels = torch.randint(7, (5, 6)), torch.randint(3, (5, 6))
     labels[0, 2:], labels[3, :5] = -100, -100
     model = shaken(nn.Sequential(nn.Embedding(7, W), nn.Tanh(), nn.Linear(W, 3)))
-    check(model, TensorDataset(words, labels), tokens)
+    assert_exact(model, TensorDataset(words, labels), tokens)
 
 
 def trained(inplace: bool = True) -> nn.Module:
@@ -135,7 +135,7 @@ def test_a_model_in_training_mode_is_scored_in_evaluation_mode_and_comes_back(in
     model = trained(inplace).double()
     model[5].eval()
     before = snapshot(model)
-    check(model, dataset(2, 6, 6, n=5, classes=3), bug="dropout or batch statistics were active")
+    assert_exact(model, dataset(2, 6, 6, n=5, classes=3), bug="dropout or batch statistics were active")
     assert snapshot(model) == before, "modes, flags, hooks, weights or running statistics were left changed"
 
 
@@ -145,7 +145,7 @@ def test_a_float32_model_scored_in_float64_stays_float32():
     before = snapshot(model)
     directions = random_directions(model, 1)
     found = ic.sweep(model, samples, directions=directions, precision="float64", batch_size=2)
-    exact = check(copy.deepcopy(model), samples)
+    exact = assert_exact(copy.deepcopy(model), samples)
     assert snapshot(model) == before and next(model.parameters()).dtype == torch.float32
     assert found.grad_norms.dtype == torch.float64 and torch.allclose(
         found.grad_norms, exact.grad_norms, rtol=1e-12
@@ -173,7 +173,9 @@ class Pictures(Dataset):
 
 def test_a_map_style_dataset_with_plain_numbers_as_labels():
     torch.manual_seed(0)
-    check(shaken(nn.Sequential(nn.Linear(W, 6), nn.Tanh(), nn.Linear(6, 3))), Pictures(), dtype=torch.float32)
+    assert_exact(
+        shaken(nn.Sequential(nn.Linear(W, 6), nn.Tanh(), nn.Linear(6, 3))), Pictures(), dtype=torch.float32
+    )
 
 
 def test_a_sweep_inside_no_grad_is_the_same():

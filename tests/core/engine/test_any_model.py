@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from tests.making.oracles import dataset
-from tests.making.sweep_laws import Made, check, exact_or_refused, ids, shaken
+from tests.making.sweep_laws import Made, assert_exact, assert_exact_or_refused, ids, shaken
 
 T, W = 4, 5
 
@@ -149,7 +149,9 @@ def test_parameters_outside_layers(name, batch_size):
     """Batches as large as the time axis, or the width, leave nobody a shape to guess the sample axis by."""
     torch.manual_seed(0)
     model = shaken(RAW[name]().double())
-    check(model, dataset(T, W, n=7, classes=3), batch_size=batch_size, bug="a parameter that no layer owns")
+    assert_exact(
+        model, dataset(T, W, n=7, classes=3), batch_size=batch_size, bug="a parameter that no layer owns"
+    )
 
 
 def twice(self, x):
@@ -216,7 +218,7 @@ SHARED = {
 def test_shared_derived_and_frozen_weights(name):
     torch.manual_seed(0)
     model = shaken(SHARED[name]().double())
-    check(
+    assert_exact(
         model,
         dataset(T, W, n=5, classes=3),
         bug="uses of one weight add up before the norm; derived ones pull back",
@@ -227,7 +229,7 @@ def test_shared_derived_and_frozen_weights(name):
 def test_an_embedding_that_is_also_the_head(batch_size):
     torch.manual_seed(0)
     work = lambda self, x: functional.linear(self.words(x).sin().mean(1), self.words.weight)  # noqa: E731
-    check(shaken(Made(work, words=nn.Embedding(7, W))), ids(6, T, 7, labels=7), batch_size=batch_size)
+    assert_exact(shaken(Made(work, words=nn.Embedding(7, W))), ids(6, T, 7, labels=7), batch_size=batch_size)
 
 
 def folded(self, x):
@@ -269,6 +271,6 @@ def test_the_batch_lies_on_any_axis(work, batch_size):
         time_major_rows,
         by_turns,
     ):  # rows of one sample do not lie together: exact, or refused by name
-        exact_or_refused(model, samples, batch_size, bug)
+        assert_exact_or_refused(model, samples, batch_size, bug)
     else:
-        check(model, samples, batch_size=batch_size, bug=bug)
+        assert_exact(model, samples, batch_size=batch_size, bug=bug)

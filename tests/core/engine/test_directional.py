@@ -30,7 +30,7 @@ def truth(model, samples, direction, loss="cross_entropy"):
     return flat_gradients(model, samples, loss) @ flat(full, model)
 
 
-def agrees(model, samples, method, loss="cross_entropy", bound=None, **options):
+def assert_agrees(model, samples, method, loss="cross_entropy", bound=None, **options):
     (v,) = random_directions(model, 1)
     expected = truth(model, samples, v, loss)
     got = ic.directional(model, samples, v, method=method, loss=loss, precision="float64", **options)
@@ -120,7 +120,7 @@ def vision_transformer():
 def test_equals_the_product_of_one_sample_autograd(name, method):
     torch.manual_seed(0)
     build, shape = MODELS[name]
-    agrees(shaken(build().double()), dataset(*shape, n=6, classes=3), method, batch_size=4)
+    assert_agrees(shaken(build().double()), dataset(*shape, n=6, classes=3), method, batch_size=4)
 
 
 @pytest.mark.parametrize("method", WITHIN)
@@ -128,7 +128,7 @@ def test_equals_the_product_of_one_sample_autograd(name, method):
 def test_torchvision_models(build, method):
     torch.manual_seed(0)
     model, shape = build()
-    agrees(shaken(model.double(), by=0.02), dataset(*shape, n=3, classes=3), method)
+    assert_agrees(shaken(model.double(), by=0.02), dataset(*shape, n=3, classes=3), method)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -300,9 +300,9 @@ def test_an_operator_without_forward_mode_is_named_and_the_difference_still_work
     torch.manual_seed(0)
     model = Made(lambda m, x: Square.apply(m.line(x)), line=nn.Linear(4, 3)).double()
     samples = dataset(4, n=8, classes=3)
-    agrees(model, samples, "difference")
+    assert_agrees(model, samples, "difference")
     with pytest.raises(LayerError, match=r"without a forward derivative.*sweep"):
-        agrees(model, samples, "forward")
+        assert_agrees(model, samples, "forward")
 
 
 def detached(m, x):
@@ -325,7 +325,7 @@ def test_a_stopped_gradient_is_not_followed():
         dataset(4, n=8, classes=3),
     )
     with pytest.warns(UserWarning, match=r"rank agreement .*Forward mode is used instead"):
-        agrees(model, samples, "auto", bound=1e-9)
+        assert_agrees(model, samples, "auto", bound=1e-9)
     with pytest.warns(UserWarning, match="use method='auto'"):
         ic.directional(
             model, samples, random_directions(model, 1)[0], method="difference", precision="float64"
@@ -341,7 +341,7 @@ def test_where_no_way_is_right_none_is_handed_out():
     with pytest.raises(
         LayerError, match=r"does not agree with autograd on 8 samples either.*torch\.no_grad.*sweep"
     ):
-        agrees(model, samples, "auto")
+        assert_agrees(model, samples, "auto")
 
 
 def test_samples_that_influence_each_other_are_refused_by_name():
@@ -364,7 +364,7 @@ def test_padded_positions_mean_the_same_as_in_training():
     samples = ids(8, 6, 9)
     samples.tensors[0][:, 0] = 0  # no sentence is all padding
     for method in WITHIN:
-        agrees(model, samples, method)
+        assert_agrees(model, samples, method)
 
 
 def normalised_in_place(m, x):
@@ -378,14 +378,14 @@ def test_inputs_overwritten_by_the_model_are_met_fresh_in_every_pass(method):
     torch.manual_seed(0)
     model = Made(normalised_in_place, first=nn.Linear(4, 4), head=nn.Linear(4, 3)).double()
     samples = dataset(4, n=6, classes=3)
-    agrees(model, samples, method)
+    assert_agrees(model, samples, method)
 
 
 def test_losses_of_ones_own():
     """Regression, and a loss with float32 class weights, which cannot take outputs in float64."""
     torch.manual_seed(0)
     inputs, model = torch.randn(9, 4), nn.Linear(4, 3)
-    agrees(
+    assert_agrees(
         copy.deepcopy(model).double(), TensorDataset(inputs, torch.randn(9, 3)), "forward", "squared_error"
     )
     weight, samples = torch.tensor([1.0, 2.0, 3.0]), dataset(4, n=9, classes=3, dtype=torch.float32)
@@ -459,7 +459,7 @@ def test_inputs_by_name_and_progress():
     model = Made(lambda m, left, right: m.head(left * right), head=nn.Linear(4, 3)).double()
     rows = [({"left": torch.randn(4), "right": torch.randn(4)}, i % 3) for i in range(7)]
     seen = []
-    agrees(model, rows, "forward", batch_size=3, on_progress=lambda *step: seen.append(step))
+    assert_agrees(model, rows, "forward", batch_size=3, on_progress=lambda *step: seen.append(step))
     assert seen == [("directional", 3, 7), ("directional", 6, 7), ("directional", 7, 7)]
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from influence_core.engine.preflight import UNKNOWN, UNUSED, preflight, with_way
 from influence_core.engine.rules.dispatch import HOW
 from influence_core.errors import LayerError
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
-from tests.making.oracles import dataset, settled
+from tests.making.oracles import dataset
+from tests.making.tiny import tiny_net, tiny_samples
 
 
 class Mixed(nn.Module):
@@ -48,13 +50,7 @@ class Centred(nn.Module):
         return self.head(x - x.mean(0))
 
 
-def images(n: int = 40) -> TensorDataset:
-    return dataset(2, 6, 6, n=n, classes=3, dtype=torch.float32)
-
-
-def small(norm: type[nn.Module] = nn.BatchNorm2d) -> nn.Module:
-    torch.manual_seed(0)
-    return settled(nn.Sequential(nn.Conv2d(2, 4, 3), norm(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)))
+OfTheBatch = partial(nn.BatchNorm2d, track_running_stats=False)
 
 
 def test_every_layer_is_told_with_its_operation_and_way():
@@ -79,8 +75,8 @@ def test_the_ways_are_those_of_the_sweep():
 
 
 def test_without_samples_only_the_structure_is_told():
-    for samples in (None, images(0)):
-        found = preflight(small(), samples)
+    for samples in (None, tiny_samples(0)):
+        found = preflight(tiny_net(), samples)
         assert (
             found.ways == {UNKNOWN: 3} and found.seconds_expected is None and found.memory_expected_mb is None
         )
@@ -100,14 +96,14 @@ def test_without_samples_only_the_structure_is_told():
     ],
 )
 def test_the_ways_read_as_a_sentence(ways, sentence):
-    assert replace(preflight(small()), ways=ways).to_sentence() == sentence
+    assert replace(preflight(tiny_net()), ways=ways).to_sentence() == sentence
 
 
 @pytest.mark.parametrize(
     ("model", "samples", "says"),
     [
         (Centred(), dataset(4, n=8, classes=3, dtype=torch.float32), "other samples of its batch"),
-        (small(lambda c: nn.BatchNorm2d(c, track_running_stats=False)), images(), "Layer '1' normalises"),  # pyright: ignore
+        (tiny_net(norm=OfTheBatch), tiny_samples(40), "Layer '1' normalises"),
     ],
 )
 def test_what_a_sweep_would_refuse_is_refused_before(model, samples, says):
@@ -116,15 +112,15 @@ def test_what_a_sweep_would_refuse_is_refused_before(model, samples, says):
 
 
 def test_the_model_is_left_as_it_was():
-    model = small().train()
-    preflight(model, images(), directions=2, features=evidence_layers(model, images()))
+    model = tiny_net().train()
+    preflight(model, tiny_samples(40), directions=2, features=evidence_layers(model, tiny_samples(40)))
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_expected_time_is_the_time_of_the_sweep():
     """A factor of three, in one of three turns: this machine is shared. A forgotten factor shows in each of them."""
-    model, samples, ratios = small(), images(9000), []
+    model, samples, ratios = tiny_net(), tiny_samples(9000), []
     settings = {"sketch": 256, "batch_size": 64, "features": ("4",)}
     direction = {name: value.detach() for name, value in model.named_parameters()}
     for _ in range(3):
@@ -168,7 +164,7 @@ def test_memory_is_a_peak_even_when_it_was_given_back():
 
 
 def test_float64_and_one_sample_are_no_special_cases():
-    found = preflight(small(), images(1), precision="float64")
+    found = preflight(tiny_net(), tiny_samples(1), precision="float64")
     assert found.dtype == "float64" and found.batch_size == 1 and found.seconds_expected is not None
 
 

@@ -11,7 +11,15 @@ from torch.nn import functional
 import influence_core as ic
 from influence_core.errors import InfluenceError, LayerError
 from tests.making.oracles import dataset, random_directions
-from tests.making.sweep_laws import Made, check, exact_or_refused, ids, names_a_part, shaken, snapshot
+from tests.making.sweep_laws import (
+    Made,
+    assert_exact,
+    assert_exact_or_refused,
+    ids,
+    names_a_part,
+    shaken,
+    snapshot,
+)
 
 W = 4
 
@@ -140,7 +148,7 @@ def test_ways_that_depend_on_the_data_are_exact_or_refused(work, seed):
     torch.manual_seed(seed)
     parts = dict(body=nn.Linear(W, W), other=nn.Linear(W, W), head=nn.Linear(W, 3))
     model = shaken(Made(work, **parts).double(), seed=seed)
-    exact_or_refused(
+    assert_exact_or_refused(
         model, dataset(W, n=9, classes=3, seed=seed), 4, "a branch taken for one batch was used for all"
     )
 
@@ -148,7 +156,7 @@ def test_ways_that_depend_on_the_data_are_exact_or_refused(work, seed):
 def test_a_way_that_depends_on_the_number_of_rows_is_refused():
     torch.manual_seed(0)
     with pytest.raises(LayerError):
-        check(CountsRows().double(), dataset(W, n=8, classes=3), batch_size=4)
+        assert_exact(CountsRows().double(), dataset(W, n=8, classes=3), batch_size=4)
 
 
 def test_gradients_scaled_by_counts_in_the_batch_are_exact_or_refused():
@@ -158,7 +166,7 @@ def test_gradients_scaled_by_counts_in_the_batch_are_exact_or_refused():
     model = shaken(
         Made(lambda m, x: m.head(m.words(x).tanh().mean(1)), words=words, head=nn.Linear(W, 3)).double()
     )
-    exact_or_refused(model, ids(6, 5, 5), 3, "counts of the batch used for one sample")
+    assert_exact_or_refused(model, ids(6, 5, 5), 3, "counts of the batch used for one sample")
 
 
 def mean_loss(outputs, labels):

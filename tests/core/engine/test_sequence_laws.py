@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.making.oracles import dataset
-from tests.making.sweep_laws import Made, check, same_at_every_batch_size, shaken
+from tests.making.sweep_laws import Made, assert_exact, assert_same_at_every_batch_size, shaken
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:There is a performance drop:UserWarning"
@@ -81,7 +81,7 @@ def test_multihead_attention(
         out, _ = layer(*given, key_padding_mask=padded, attn_mask=MASKS[mask], need_weights=weights)
         return in_order(batch_first, out).mean(1)
 
-    check(
+    assert_exact(
         read_out(attention, work),
         series(n),
         bug="in_proj_weight holds q, k and v; bias_k has a batch axis of 1",
@@ -109,7 +109,7 @@ def test_transformer_encoders(batch_first, norm_first, causal, activation, depth
     )
     mask = MASKS["bool"] if causal else None
     work = lambda layer, x: in_order(batch_first, layer(in_order(batch_first, x), mask)).mean(1)  # noqa: E731
-    check(
+    assert_exact(
         read_out(body, work), series(n), bug="time first read as samples first, or the fused path was taken"
     )
 
@@ -121,7 +121,7 @@ def test_a_transformer_with_encoder_and_decoder(batch_first, norm_first, n):
     work = lambda layer, x: in_order(  # noqa: E731
         batch_first, layer(in_order(batch_first, x), in_order(batch_first, x.flip(1)))
     ).mean(1)
-    check(read_out(body, work), series(n))
+    assert_exact(read_out(body, work), series(n))
 
 
 @LAW
@@ -136,7 +136,7 @@ def test_scaled_dot_product_attention(causal, heads, one, n):
         return self.head(mixed.transpose(1, 2).flatten(2).mean(1).tanh())
 
     parts = dict(qkv=nn.Linear(W, 3 * W)) if one else {name: nn.Linear(W, W) for name in "qkv"}
-    check(shaken(Made(work, **parts, head=nn.Linear(W, 3)).double()), series(n))
+    assert_exact(shaken(Made(work, **parts, head=nn.Linear(W, 3)).double()), series(n))
 
 
 @LAW
@@ -164,7 +164,7 @@ def test_recurrent_layers(kind, batch_first, both_ways, layers, bias, projected,
 
     ways = 1 + both_ways
     model = read_out(layer, work, size * ways * (layers if last else 1), before)
-    check(
+    assert_exact(
         model,
         series(n),
         bug="a step in time, a direction or a layer of the stack is left out, or time is batch",
@@ -179,7 +179,9 @@ def test_cells_called_once_a_step(kind):
             state = cell(step, state)
         return state[0] if isinstance(state, tuple) else state
 
-    check(read_out(kind(W, 3), work, 3), series(4), bug="uses of a weight add up before the norm, not after")
+    assert_exact(
+        read_out(kind(W, 3), work, 3), series(4), bug="uses of a weight add up before the norm, not after"
+    )
 
 
 class Unheard(nn.Module):
@@ -254,7 +256,7 @@ OWN = {
 def test_layers_nobody_has_heard_of(name, n):
     torch.manual_seed(0)
     model = read_out(OWN[name](), lambda layer, x: torch.tanh(layer(x)).mean(1))
-    check(model, series(n), bug="an operation without a rule needs the general one, sample by sample")
+    assert_exact(model, series(n), bug="an operation without a rule needs the general one, sample by sample")
 
 
 SEVERAL = {
@@ -271,4 +273,4 @@ SEVERAL = {
 @pytest.mark.parametrize("name", SEVERAL)
 def test_the_batch_size_changes_no_score(name):
     torch.manual_seed(0)
-    same_at_every_batch_size(SEVERAL[name](), series(9), torch.float64)
+    assert_same_at_every_batch_size(SEVERAL[name](), series(9), torch.float64)

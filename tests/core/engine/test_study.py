@@ -8,6 +8,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import influence_core as ic
 from influence_core.errors import DataError, InfluenceError, ModelError
+from tests.making.maps import MapHere
 from tests.making.oracles import dataset, flat_gradients, random_directions
 
 
@@ -216,7 +217,9 @@ class Transformed(Dataset):
 
 def test_labels_come_from_the_items(tmp_path):
     torch.manual_seed(0)
-    run = ic.analyze(nn.Linear(4, 3), Transformed(20), Transformed(10), out=tmp_path / "run")
+    run = ic.analyze(
+        nn.Linear(4, 3), Transformed(20), Transformed(10), out=tmp_path / "run", drawing=MapHere()
+    )
     assert run.samples["label"].tolist() == [str((row + 1) % 3) for row in range(20)]
 
 
@@ -238,9 +241,10 @@ def test_a_failed_run_says_so_and_another_batch_size_continues_it(tmp_path):
             raise MemoryError("too much")
 
     with pytest.raises(MemoryError):
-        ic.analyze(model, data, data, out=tmp_path / "run", on_progress=fail)
+        ic.analyze(model, data, data, out=tmp_path / "run", on_progress=fail, drawing=MapHere())
     assert read_description(tmp_path / "run")["state"] == "failed"
-    assert ic.analyze(model, data, data, out=tmp_path / "run", batch_size=4).state == "finished"
+    run = ic.analyze(model, data, data, out=tmp_path / "run", batch_size=4, drawing=MapHere())
+    assert run.state == "finished"
 
 
 def test_sizes_that_make_no_sense_are_sentences(tmp_path):

@@ -1,5 +1,7 @@
 """The sweep leaves nothing behind, trusts nothing it should not, and says what is wrong in a sentence."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,17 +11,11 @@ from torch.utils.data import IterableDataset, TensorDataset
 import influence_core as ic
 from influence_core.errors import DataError, InfluenceError, LayerError
 from tests.making.oracles import dataset, random_directions
+from tests.making.tiny import tiny_net, tiny_samples
 
 
 def net() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3)
-    )
-
-
-def samples(n: int = 6) -> TensorDataset:
-    return dataset(2, 6, 6, n=n, classes=3, dtype=torch.float32)
+    return tiny_net(activation=partial(nn.ReLU, inplace=True))
 
 
 def state(model: nn.Module) -> tuple:
@@ -33,8 +29,8 @@ def test_a_model_handed_over_in_training_mode_comes_back_as_it_was():
     model[1].eval()
     model[0].weight.requires_grad_(False)
     before, statistics = state(model), model[1].running_mean.clone()
-    ic.sweep(model, samples())
-    ic.objective_gradient(model, samples())
+    ic.sweep(model, tiny_samples())
+    ic.objective_gradient(model, tiny_samples())
     assert state(model) == before
     assert torch.equal(model[1].running_mean, statistics), "scoring must not move running statistics"
 
@@ -43,7 +39,9 @@ def test_also_after_an_error():
     model = net().train()
     before = state(model)
     with pytest.raises(InfluenceError, match="one loss a sample"):
-        ic.sweep(model, samples(), loss=lambda outputs, labels: nn.functional.cross_entropy(outputs, labels))
+        ic.sweep(
+            model, tiny_samples(), loss=lambda outputs, labels: nn.functional.cross_entropy(outputs, labels)
+        )
     assert state(model) == before
 
 
@@ -68,7 +66,7 @@ def test_a_loss_of_ones_own_and_regression():
 )
 def test_what_does_not_fit_is_named(change, says):
     with pytest.raises(InfluenceError, match=says):
-        ic.sweep(net(), samples(), **change)
+        ic.sweep(net(), tiny_samples(), **change)
 
 
 def test_models_without_per_sample_gradients_are_refused_by_layer():
@@ -102,7 +100,7 @@ def test_nan_weights_and_unsized_or_odd_datasets_are_sentences():
     with torch.no_grad():
         model[0].weight[0] = float("nan")
     with pytest.raises(InfluenceError, match="NaN or infinite"):
-        ic.sweep(model, samples())
+        ic.sweep(model, tiny_samples())
 
     class Stream(IterableDataset):
         def __iter__(self):
@@ -118,7 +116,7 @@ def test_nan_weights_and_unsized_or_odd_datasets_are_sentences():
 
 
 def test_shards_continue_a_pass_and_doubtful_ones_are_computed_again(tmp_path):
-    model, data = net(), samples(40)
+    model, data = net(), tiny_samples(40)
     directions = random_directions(model, 1)
 
     def swept(**changes):
@@ -177,6 +175,6 @@ def test_more_batches_ask_the_device_for_no_more_numbers():
     times = []
     for n in (4, 12):
         with Asked() as asked:
-            ic.sweep(net(), samples(n), directions=random_directions(net(), 2), sketch=8, batch_size=2)
+            ic.sweep(net(), tiny_samples(n), directions=random_directions(net(), 2), sketch=8, batch_size=2)
         times.append(asked.times)
     assert times[0] == times[1], f"2 batches asked {times[0]} times, 6 batches {times[1]}"

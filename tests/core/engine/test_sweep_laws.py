@@ -22,6 +22,7 @@ from influence_core.engine.readings.sketch import folding_map
 from influence_core.engine.readings.tiles import read_tile, totals
 from influence_core.engine.rules.factors import Outer
 from tests.making.oracles import dataset, flat, flat_gradients, random_directions, settled
+from tests.making.tiny import tiny_net
 
 EXACT = 1e-9
 
@@ -52,7 +53,9 @@ IMAGE_LAYERS = {
 }
 
 
-def compare(model: nn.Module, samples: TensorDataset, bound: float = EXACT, batch_size: int = 3) -> None:
+def assert_as_one_by_one(
+    model: nn.Module, samples: TensorDataset, bound: float = EXACT, batch_size: int = 3
+) -> None:
     """Norms, L1 norms and products of the sweep against one sample at a time."""
     truth = flat_gradients(model, samples)
     directions = random_directions(model, 2)
@@ -78,7 +81,7 @@ def compare(model: nn.Module, samples: TensorDataset, bound: float = EXACT, batc
 @pytest.mark.parametrize("name", IMAGE_LAYERS)
 def test_every_layer_equals_one_sample_autograd(name):
     model = image_net(IMAGE_LAYERS[name], 4)
-    compare(model, dataset(2, 8, 8, n=7, classes=3))
+    assert_as_one_by_one(model, dataset(2, 8, 8, n=7, classes=3))
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,7 +103,7 @@ def test_convolutions_of_every_shape(kernel, stride, padding, dilation, groups, 
     model = nn.Sequential(layer, nn.Flatten(), nn.Linear(width, 3)).double()
     samples = dataset(4, *size, n=n, classes=3)
     if n:
-        compare(model, samples)
+        assert_as_one_by_one(model, samples)
     else:
         assert ic.sweep(model, samples, precision="float64").grad_norms.shape == (0,)
 
@@ -119,7 +122,7 @@ def test_linear_layers_over_positions_and_embeddings():
 
     torch.manual_seed(0)
     ids = torch.randint(11, (6, 5))
-    compare(Reader().double(), TensorDataset(ids, torch.randint(3, (6,))))
+    assert_as_one_by_one(Reader().double(), TensorDataset(ids, torch.randint(3, (6,))))
 
 
 def test_a_layer_used_twice_and_a_weight_shared_by_two_layers():
@@ -134,14 +137,14 @@ def test_a_layer_used_twice_and_a_weight_shared_by_two_layers():
             return self.head(torch.tanh(self.other(x)))
 
     torch.manual_seed(0)
-    compare(Twice().double(), dataset(5, n=6, classes=3))
+    assert_as_one_by_one(Twice().double(), dataset(5, n=6, classes=3))
 
 
 def test_frozen_parameters_are_left_out():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
     model[0].weight.requires_grad_(False)
-    compare(model, dataset(5, n=6, classes=3))
+    assert_as_one_by_one(model, dataset(5, n=6, classes=3))
 
 
 def test_resnet18_in_float32_agrees_to_1e_4():
@@ -161,11 +164,7 @@ def test_resnet18_in_float32_agrees_to_1e_4():
 
 @pytest.fixture
 def tiny():
-    torch.manual_seed(3)
-    model = settled(
-        nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
-    )
-    return model.double(), dataset(2, 6, 6, n=11, classes=3)
+    return tiny_net(3, activation=nn.Tanh).double(), dataset(2, 6, 6, n=11, classes=3)
 
 
 def test_products_of_a_batch_sum_to_the_gradient_of_the_summed_loss(tiny):
@@ -483,4 +482,4 @@ def test_a_window_that_hangs_over_the_border(layer, side):
         return  # the kernel does not fit
     first = nn.Conv2d(2, 4, 1)
     model = settled(nn.Sequential(first, nn.Tanh(), copy.deepcopy(layer), nn.Flatten(), nn.Linear(width, 3)))
-    compare(model.double(), dataset(2, side, side, n=5, classes=3))
+    assert_as_one_by_one(model.double(), dataset(2, side, side, n=5, classes=3))

@@ -13,25 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from influence_core.data import open_dataset
-from influence_core.decisions.log import DecisionLog, Vote, open_log
+from influence_core.decisions.log import DecisionLog, Vote
 from influence_core.errors import ExportError
 from influence_core.exports import decided as exports
 from influence_core.exports.image_folder import Names, safe_name
 from influence_core.runs.run import Run
 from influence_core.system.safe_tables import harmless
-from tests.making.drawn_run import dataset_of, make_small_run
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    """A run with its dataset on disk."""
-    return make_small_run(tmp_path_factory.mktemp("runs") / "small", pictures=True)
-
-
-@pytest.fixture
-def log(tmp_path) -> DecisionLog:
-    """An empty log."""
-    return open_log(tmp_path / "decisions.sqlite")
+from tests.making.drawn_run import dataset_of
 
 
 def decide(log: DecisionLog, run: Run, ids, action: str, label: str | None = None) -> None:
@@ -47,8 +35,8 @@ def relabel_to(run: Run, label: str) -> list[str]:
 
 
 @pytest.mark.parametrize("choose", ["one", "two", "all", "filtered", "sorted"])
-def test_selected_is_written_is_exported(run, log, tmp_path, choose):
-    samples = run.samples
+def test_selected_is_written_is_exported(drawn_run, log, tmp_path, choose):
+    samples = drawn_run.samples
     selections = {
         "one": samples.index[:1],
         "two": samples.index[[3, 40]],
@@ -57,60 +45,62 @@ def test_selected_is_written_is_exported(run, log, tmp_path, choose):
         "sorted": samples.sort_values("suspicion", ascending=False).index[:17],
     }
     selected = selections[choose].tolist()
-    decide(log, run, selected, "remove")
-    frame = exports.corrections(run, log)
+    decide(log, drawn_run, selected, "remove")
+    frame = exports.corrections(drawn_run, log)
     assert set(frame["sample_id"]) == set(selected) and len(frame) == len(selected)
     for write, read in ((exports.write_csv, exports.read_csv), (exports.write_parquet, pd.read_parquet)):
         ordered = frame.set_index("sample_id").loc[selected].reset_index()
         assert write(ordered, tmp_path / "table") == len(selected)
         assert read(tmp_path / "table")["sample_id"].tolist() == selected, "the export lost the order or rows"
-    assert len(exports.corrected_labels(run, log)) == len(samples) - len(selected)
-    assert exports.counts(run, log).removed == len(selected)
+    assert len(exports.corrected_labels(drawn_run, log)) == len(samples) - len(selected)
+    assert exports.counts(drawn_run, log).removed == len(selected)
 
 
-def test_counts_add_up_and_undone_decisions_do_not_count(run, log):
-    ids = run.samples.index.tolist()
-    decide(log, run, ids[:5], "keep")
+def test_counts_add_up_and_undone_decisions_do_not_count(drawn_run, log):
+    ids = drawn_run.samples.index.tolist()
+    decide(log, drawn_run, ids[:5], "keep")
     decide(
         log,
-        run,
-        [sample for sample in relabel_to(run, "coat") if sample not in ids[:5]][:3],
+        drawn_run,
+        [sample for sample in relabel_to(drawn_run, "coat") if sample not in ids[:5]][:3],
         "relabel",
         "coat",
     )
-    decide(log, run, ids[-2:], "remove")
-    log.undo(event_id="u", run=run.id, reviewer="ann")
-    assert exports.counts(run, log) == exports.ExportCounts(5, 3, 0, len(ids) - 8, len(ids))
+    decide(log, drawn_run, ids[-2:], "remove")
+    log.undo(event_id="u", run=drawn_run.id, reviewer="ann")
+    assert exports.counts(drawn_run, log) == exports.ExportCounts(5, 3, 0, len(ids) - 8, len(ids))
 
 
-def test_labels_change_only_where_somebody_decided(run, log):
-    changed = relabel_to(run, "coat")[:4]
-    decide(log, run, changed, "relabel", "coat")
-    labels = exports.corrected_labels(run, log).set_index("sample_id")
-    expected = run.samples["label"].where(~run.samples.index.isin(changed), "coat")
+def test_labels_change_only_where_somebody_decided(drawn_run, log):
+    changed = relabel_to(drawn_run, "coat")[:4]
+    decide(log, drawn_run, changed, "relabel", "coat")
+    labels = exports.corrected_labels(drawn_run, log).set_index("sample_id")
+    expected = drawn_run.samples["label"].where(~drawn_run.samples.index.isin(changed), "coat")
     assert labels["label"].tolist() == expected.tolist()
-    assert labels["original_label"].tolist() == run.samples["label"].tolist()
-    assert exports.corrections(run, log)["corrected_label"].tolist() == ["coat"] * 4
+    assert labels["original_label"].tolist() == drawn_run.samples["label"].tolist()
+    assert exports.corrections(drawn_run, log)["corrected_label"].tolist() == ["coat"] * 4
 
 
-def test_decisions_about_other_samples_are_an_error_not_a_smaller_export(run, log):
-    log.record(event_id="e", run=run.id, action="keep", votes=[Vote("stranger", 0, "coat")], reviewer="ann")
+def test_decisions_about_other_samples_are_an_error_not_a_smaller_export(drawn_run, log):
+    log.record(
+        event_id="e", run=drawn_run.id, action="keep", votes=[Vote("stranger", 0, "coat")], reviewer="ann"
+    )
     with pytest.raises(ExportError, match="stranger"):
-        exports.corrections(run, log)
+        exports.corrections(drawn_run, log)
 
 
-def test_the_image_folder_reads_back_as_the_corrected_dataset(run, log, tmp_path):
-    dataset = open_dataset(dataset_of(run.path))
-    changed = relabel_to(run, "coat")[:4]
-    decide(log, run, changed, "relabel", "coat")
-    removed = [sample for sample in run.samples.index if sample not in changed][:3]
-    decide(log, run, removed, "remove")
+def test_the_image_folder_reads_back_as_the_corrected_dataset(drawn_run, log, tmp_path):
+    dataset = open_dataset(dataset_of(drawn_run.path))
+    changed = relabel_to(drawn_run, "coat")[:4]
+    decide(log, drawn_run, changed, "relabel", "coat")
+    removed = [sample for sample in drawn_run.samples.index if sample not in changed][:3]
+    decide(log, drawn_run, removed, "remove")
     target, steps = tmp_path / "corrected.zip", []
     written = exports.write_image_folder(
-        run, log, dataset, target, on_progress=lambda *step: steps.append(step)
+        drawn_run, log, dataset, target, on_progress=lambda *step: steps.append(step)
     )
     again = open_dataset(target)
-    labels = exports.corrected_labels(run, log)
+    labels = exports.corrected_labels(drawn_run, log)
     assert written == len(again.train) == len(labels)
     assert steps[-1] == ("export", written + len(dataset.val) + len(dataset.test), steps[-1][2])
     found = {again.train.image_bytes(i)[0]: again.classes[again.train.labels[i]] for i in range(written)}
@@ -124,32 +114,32 @@ def test_the_image_folder_reads_back_as_the_corrected_dataset(run, log, tmp_path
     assert len(exports.read_csv(io.StringIO(zipfile.ZipFile(target).read("corrections.csv").decode()))) == 7
 
 
-def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(run, log, tmp_path):
-    dataset = open_dataset(dataset_of(run.path))
+def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(drawn_run, log, tmp_path):
+    dataset = open_dataset(dataset_of(drawn_run.path))
     contents = []
     for _ in range(2):
         target = io.BytesIO()
-        exports.write_image_folder(run, log, dataset, target, splits=("train",))
+        exports.write_image_folder(drawn_run, log, dataset, target, splits=("train",))
         contents.append(target.getvalue())
     assert contents[0] == contents[1]
     names = zipfile.ZipFile(io.BytesIO(contents[0])).namelist()
-    assert len(names) == len(run.samples) + 2 and not any(name.startswith("val/") for name in names)
+    assert len(names) == len(drawn_run.samples) + 2 and not any(name.startswith("val/") for name in names)
 
 
-def test_a_dataset_that_is_not_the_runs_is_refused(run, log, tmp_path):
-    dataset = open_dataset(dataset_of(run.path))
+def test_a_dataset_that_is_not_the_runs_is_refused(drawn_run, log, tmp_path):
+    dataset = open_dataset(dataset_of(drawn_run.path))
     swapped = dataset.train.relabelled((dataset.train.labels + 1) % len(dataset.classes))
     for other, reason in ((dataset.val, "not the same samples"), (swapped, "labels of the dataset differ")):
         pictures = type("Pictures", (), {"train": other, "val": dataset.val, "test": None})
         with pytest.raises(ExportError, match=reason):
-            exports.write_image_folder(run, log, pictures, tmp_path / "no.zip")
+            exports.write_image_folder(drawn_run, log, pictures, tmp_path / "no.zip")
     assert not (tmp_path / "no.zip").exists()
 
 
-def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(run, log, tmp_path):
+def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(drawn_run, log, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ExportError, match="cannot be written"):
-        exports.write_csv(exports.corrections(run, log), tmp_path / "file/corrections.csv")
+        exports.write_csv(exports.corrections(drawn_run, log), tmp_path / "file/corrections.csv")
 
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", "'=1"]
@@ -208,33 +198,33 @@ def test_names_of_pictures_that_are_equal_are_numbered():
     ]
 
 
-def test_cleanlab_issues_follow_people_first_and_the_cut_otherwise(run, log):
-    suspicious = run.samples["suspicion"].idxmax()
-    quiet = run.samples["suspicion"].idxmin()
-    decide(log, run, [suspicious], "keep")
-    decide(log, run, [quiet], "remove")
-    issues = exports.label_issues(run, log).set_index("sample_id")
-    assert len(issues) == len(run.samples)
+def test_cleanlab_issues_follow_people_first_and_the_cut_otherwise(drawn_run, log):
+    suspicious = drawn_run.samples["suspicion"].idxmax()
+    quiet = drawn_run.samples["suspicion"].idxmin()
+    decide(log, drawn_run, [suspicious], "keep")
+    decide(log, drawn_run, [quiet], "remove")
+    issues = exports.label_issues(drawn_run, log).set_index("sample_id")
+    assert len(issues) == len(drawn_run.samples)
     assert not issues.loc[suspicious, "is_label_issue"] and issues.loc[quiet, "is_label_issue"]
     rest = issues.drop(index=[suspicious, quiet])
     assert (rest["is_label_issue"] == (rest["label_score"] <= 0.5)).all(), "cleanlab: a low score is bad"
 
 
-def test_label_studio_tasks_are_plain_json_one_for_each_sample_asked_for(run, log):
-    changed = relabel_to(run, "coat")[0]
-    decide(log, run, [changed], "relabel", "coat")
-    chosen = [run.samples.index[-1], changed]
-    tasks = exports.label_studio_tasks(run, log, lambda sample: f"/data/{sample}", chosen)
+def test_label_studio_tasks_are_plain_json_one_for_each_sample_asked_for(drawn_run, log):
+    changed = relabel_to(drawn_run, "coat")[0]
+    decide(log, drawn_run, [changed], "relabel", "coat")
+    chosen = [drawn_run.samples.index[-1], changed]
+    tasks = exports.label_studio_tasks(drawn_run, log, lambda sample: f"/data/{sample}", chosen)
     assert [task["data"]["sample_id"] for task in json.loads(json.dumps(tasks, allow_nan=False))] == chosen
     assert tasks[0]["annotations"] == [] and tasks[1]["data"]["image"] == f"/data/{changed}"
     values = {part["from_name"]: part["value"]["choices"] for part in tasks[1]["annotations"][0]["result"]}
     assert values == {"action": ["relabel"], "label": ["coat"]}
-    assert len(exports.label_studio_tasks(run, log, str)) == len(run.samples)
-    assert 'value="coat"' in exports.label_studio_config(run.classes)
+    assert len(exports.label_studio_tasks(drawn_run, log, str)) == len(drawn_run.samples)
+    assert 'value="coat"' in exports.label_studio_config(drawn_run.classes)
 
 
-def test_the_log_is_exported_whole(run, log, tmp_path):
-    decide(log, run, run.samples.index[:3].tolist(), "keep")
-    log.undo(event_id="u", run=run.id, reviewer="ann")
-    assert exports.write_log(run, log, tmp_path / "log.csv") == 6
+def test_the_log_is_exported_whole(drawn_run, log, tmp_path):
+    decide(log, drawn_run, drawn_run.samples.index[:3].tolist(), "keep")
+    log.undo(event_id="u", run=drawn_run.id, reviewer="ann")
+    assert exports.write_log(drawn_run, log, tmp_path / "log.csv") == 6
     assert exports.read_csv(tmp_path / "log.csv")["action"].tolist() == ["keep"] * 3 + ["undo"] * 3

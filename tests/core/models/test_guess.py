@@ -1,4 +1,4 @@
-"""Which architecture? Named from tensors alone, whatever wrapped them; and never certain where nothing is alike."""
+"""The architecture is named from tensors alone, whatever wrapped them, and never certain where nothing is alike."""
 
 import time
 from functools import cache

@@ -22,6 +22,7 @@ from influence_core.models import (
     save_model,
 )
 from tests.making.pictures import write_split_folder
+from tests.making.refusals import assert_refused
 
 GREY = Preprocessing(channels=1, size=(8, 8), mean=(0.3,), std=(0.5,))
 CLASSES = ("bright", "dark")
@@ -47,11 +48,9 @@ def saved(folder, **changes) -> OpenedModel:
     return model
 
 
-def refused(path, *words: str, **options) -> None:
-    with pytest.raises(ModelError) as caught:
+def assert_model_refused(path, *words: str, **options) -> None:
+    with assert_refused(ModelError, *words):
         open_model(path, **options)
-    for word in words:
-        assert word in str(caught.value), f"{word!r} is missing from: {caught.value}"
 
 
 # --- building ---------------------------------------------------------------------------------------------
@@ -183,15 +182,15 @@ def test_old_files_without_batch_counters_are_read(tmp_path):
 
 def test_missing_left_over_and_misshapen_tensors_are_named(tmp_path):
     saved(tmp_path, **{"head.weight": torch.zeros(2, 99)})
-    refused(tmp_path, "head.weight: file (2, 99), network (2, 128)")
+    assert_model_refused(tmp_path, "head.weight: file (2, 99), network (2, 128)")
     saved(tmp_path, **{"hidden1.bias": None, "other.bias": torch.zeros(1)})
-    refused(tmp_path, "1 are missing (hidden1.bias)", "1 are left over (other.bias)")
-    refused(tmp_path / "model.safetensors", "into logistic", architecture="logistic")
+    assert_model_refused(tmp_path, "1 are missing (hidden1.bias)", "1 are left over (other.bias)")
+    assert_model_refused(tmp_path / "model.safetensors", "into logistic", architecture="logistic")
 
 
 def test_quantised_integers_are_not_taken_for_weights(tmp_path):
     saved(tmp_path, **{"head.bias": torch.ones(2, dtype=torch.int8)})
-    refused(tmp_path, "head.bias: file (2,) int8, network (2,)")
+    assert_model_refused(tmp_path, "head.bias: file (2,) int8, network (2,)")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
@@ -202,8 +201,8 @@ def test_weights_of_any_float_precision_are_read_as_float32(tmp_path, dtype):
 
 def test_another_number_of_classes_says_both_numbers(tmp_path):
     saved(tmp_path)
-    refused(tmp_path, "trained for 2 classes, but 3 are named", classes=["a", "b", "c"])
-    refused(tmp_path, "two or more, all different", classes=["a", "a"])
+    assert_model_refused(tmp_path, "trained for 2 classes, but 3 are named", classes=["a", "b", "c"])
+    assert_model_refused(tmp_path, "two or more, all different", classes=["a", "a"])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -211,7 +210,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     weight = torch.zeros(128)
     weight[3] = value
     saved(tmp_path, **{"hidden2.bias": weight})
-    refused(tmp_path, "'hidden2.bias'", "1 values that are NaN or infinite")
+    assert_model_refused(tmp_path, "'hidden2.bias'", "1 values that are NaN or infinite")
 
 
 def test_what_is_not_known_is_asked_for(tmp_path):
@@ -225,7 +224,7 @@ def test_what_is_not_known_is_asked_for(tmp_path):
         (tmp_path / "model.json").write_text(
             json.dumps({key: value for key, value in spec.items() if key != name})
         )
-        refused(tmp_path, "is not known", words)
+        assert_model_refused(tmp_path, "is not known", words)
     (tmp_path / "model.json").unlink()
     opened = open_model(tmp_path, architecture="mlp", classes=CLASSES, preprocessing=GREY)
     assert opened.fingerprint == small_model().fingerprint
@@ -245,7 +244,7 @@ def test_a_damaged_model_json_is_named(tmp_path):
         ('{"preprocessing": {"channels": 1, "size": null, "mean": [NaN], "std": [1]}}', "must be finite"),
     ):
         (tmp_path / "model.json").write_text(text)
-        refused(tmp_path, words)
+        assert_model_refused(tmp_path, words)
 
 
 def test_a_model_must_name_the_classes_of_its_dataset(tmp_path):
@@ -256,15 +255,14 @@ def test_a_model_must_name_the_classes_of_its_dataset(tmp_path):
         (("a", "b", "c"), "3 outputs, the dataset 2 classes"),
         (("bright", "dim"), "only the model has ['dim']"),
     ):
-        with pytest.raises(ModelError) as caught:
+        with assert_refused(ModelError, words):
             check_fits(small_model(classes=classes), dataset)
-        assert words in str(caught.value)
     check_fits(small_model(classes=("dark", "bright")), dataset.with_classes(("dark", "bright")))
 
 
 def test_missing_files_are_named(tmp_path):
-    refused(tmp_path, "holds no weights", "model.safetensors")
-    refused(
+    assert_model_refused(tmp_path, "holds no weights", "model.safetensors")
+    assert_model_refused(
         tmp_path / "x.safetensors",
         "There is no weight file at",
         architecture="mlp",

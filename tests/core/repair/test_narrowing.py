@@ -21,6 +21,7 @@ from influence_core.runs.run import Run
 from influence_core.training.train import Recipe, train
 from influence_core.verification.size_search import chosen_size
 from influence_core.verification.verify import verify
+from tests.making.maps import NoMap
 
 ADULT = Path(__file__).parents[3] / "sample_data" / "adult"
 PARITY = "fairness_side_demographic_parity"
@@ -50,10 +51,8 @@ def run(tmp_path_factory) -> Run:
     save_model(model, root / "model.safetensors")
     asked = ["utility", "fairness:side:demographic_parity", "fairness:side:equalized_odds:yes"]
     opened = ic.open_model(root / "model.safetensors")
-    out = root / "runs" / "sides"
-    return ic.analyze(
-        opened, dataset.train, dataset.val, test=dataset.test, source=dataset, objectives=asked, out=out
-    )
+    options = {"source": dataset, "objectives": asked, "out": root / "runs" / "sides", "drawing": NoMap()}
+    return ic.analyze(opened, dataset.train, dataset.val, test=dataset.test, **options)
 
 
 def test_only_samples_that_hurt_both_are_removed_and_the_worst_first(run):

@@ -1,7 +1,5 @@
 """The most helpful and harmful samples of one prediction are those of brute-force autograd, sign included."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +13,10 @@ from influence_core.engine.readings.direction_sketch import sketch_of
 from influence_core.errors import DataError, RunError
 from influence_core.inputs.reopened import reopen
 from influence_core.runs.shortlist import shortlist
-from tests.making.oracles import dataset, flat_gradients, settled
-from tests.making.real_run import NoMap, dataset_of, make_explained_run, write_weights
+from tests.making.maps import NoMap
+from tests.making.oracles import flat_gradients, settled
+from tests.making.real_run import dataset_of, make_explained_run, write_weights
+from tests.making.tiny import tiny_samples
 
 N = 80
 
@@ -28,15 +28,11 @@ def net(seed: int = 0) -> nn.Module:
     )
 
 
-def blobs(n: int, seed: int) -> TensorDataset:
-    return dataset(2, 6, 6, n=n, classes=3, seed=seed, dtype=torch.float32)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    drawing: Any = NoMap()
     out = tmp_path_factory.mktemp("runs") / "a"
-    return ic.analyze(net(), blobs(N, 1), blobs(30, 2), test=blobs(12, 3), drawing=drawing, out=out)
+    train, val, test = tiny_samples(N, 1), tiny_samples(30, 2), tiny_samples(12, 3)
+    return ic.analyze(net(), train, val, test=test, drawing=NoMap(), out=out)
 
 
 def products(model: nn.Module, samples, v: torch.Tensor) -> np.ndarray:
@@ -50,9 +46,9 @@ def exact_in_double(samples: TensorDataset) -> TensorDataset:
 
 @pytest.mark.parametrize("row", [0, 7, 19])
 def test_influence_on_a_validation_loss_is_that_of_autograd(run, row):
-    model, val = net().double(), exact_in_double(blobs(30, 2))
+    model, val = net().double(), exact_in_double(tiny_samples(30, 2))
     v = flat_gradients(model, val)[row]
-    truth = products(model, exact_in_double(blobs(N, 1)), v)
+    truth = products(model, exact_in_double(tiny_samples(N, 1)), v)
     found = run.explain(str(row), k=10, split="val")
     order = np.argsort(-truth)
     helpful = [str(at) for at in order[:10] if truth[at] > 0]
@@ -75,7 +71,11 @@ def test_a_helpful_step_really_lowers_the_loss_of_that_prediction(run):
 
 
 def _loss_before_and_after_a_step(train_row: int, val_row: int, rate: float) -> tuple[float, float]:
-    model, train, val = net().double().eval(), exact_in_double(blobs(N, 1)), exact_in_double(blobs(30, 2))
+    model, train, val = (
+        net().double().eval(),
+        exact_in_double(tiny_samples(N, 1)),
+        exact_in_double(tiny_samples(30, 2)),
+    )
 
     def loss(samples: TensorDataset, row: int) -> torch.Tensor:
         value, label = samples[row]
@@ -90,10 +90,12 @@ def _loss_before_and_after_a_step(train_row: int, val_row: int, rate: float) -> 
 
 
 def test_the_margin_between_two_classes_has_its_own_gradient_and_sign(run):
-    model, val = net().double().eval(), exact_in_double(blobs(30, 2))
+    model, val = net().double().eval(), exact_in_double(tiny_samples(30, 2))
     logits = model(val[3][0][None])[0]
     gradients = torch.autograd.grad(logits[1] - logits[2], list(model.parameters()))
-    toward_one = -products(model, exact_in_double(blobs(N, 1)), torch.cat([g.flatten() for g in gradients]))
+    toward_one = -products(
+        model, exact_in_double(tiny_samples(N, 1)), torch.cat([g.flatten() for g in gradients])
+    )
     found = run.explain("3", objective=("1", "2"), split="val", k=5)
     assert found.helpful["position"].tolist() == np.argsort(-toward_one)[:5].tolist(), (
         "a step AGAINST a training gradient must widen the lead of class 1 over class 2"
@@ -105,7 +107,7 @@ def test_the_margin_between_two_classes_has_its_own_gradient_and_sign(run):
 def test_a_training_sample_is_not_listed_as_its_own_helper(run):
     found = run.explain("5", split="train", k=50)
     assert "5" not in found.helpful.index, "its own gradient always agrees with itself"
-    model, train = net().double(), exact_in_double(blobs(N, 1))
+    model, train = net().double(), exact_in_double(tiny_samples(N, 1))
     truth = products(model, train, flat_gradients(model, train)[5])
     assert int(found.harmful["position"].iloc[0]) == int(np.argmin(truth))
 
@@ -120,7 +122,7 @@ def test_whom_a_training_sample_hurts_is_the_same_product_read_the_other_way(run
 
 
 def test_a_sample_that_was_handed_over_is_explained_like_one_that_was_named(run):
-    value, label = blobs(30, 2)[8]
+    value, label = tiny_samples(30, 2)[8]
     named, given = run.explain("8", split="val"), run.explain((value, int(label)))
     pd.testing.assert_frame_equal(named.helpful, given.helpful)
     assert given.sample_id is None and given.split == "given"
@@ -129,7 +131,7 @@ def test_a_sample_that_was_handed_over_is_explained_like_one_that_was_named(run)
 
 
 def test_the_sketch_of_a_direction_is_the_one_a_sweep_stores():
-    model, samples = net(), blobs(5, 7)
+    model, samples = net(), tiny_samples(5, 7)
     swept = ic.sweep(model, samples, sketch=64, seed=3)
     for row in range(5):
         alone = TensorDataset(*(t[row : row + 1] for t in samples.tensors))
@@ -205,7 +207,7 @@ def test_a_run_refuses_a_model_that_was_trained_on(run):
         with pytest.raises(RunError, match="has changed"):
             run.explain("0", split="val")
         with pytest.raises(RunError, match="has changed"):
-            ic.open_run(run.path).adopt(model, blobs(N, 1), blobs(30, 2), blobs(12, 3))
+            ic.open_run(run.path).adopt(model, tiny_samples(N, 1), tiny_samples(30, 2), tiny_samples(12, 3))
     finally:
         model.load_state_dict(net().state_dict())
 
@@ -215,8 +217,8 @@ def test_a_run_made_in_python_refuses_other_data_and_says_how_to_give_its_own(ru
     with pytest.raises(RunError, match=r"run\.adopt"):
         again.explain("0", split="val")
     with pytest.raises(RunError, match="dataset of the run"):
-        again.adopt(net(), blobs(N, 8), blobs(30, 2), blobs(12, 3))
-    again.adopt(net(), blobs(N, 1), blobs(30, 2), blobs(12, 3))
+        again.adopt(net(), tiny_samples(N, 8), tiny_samples(30, 2), tiny_samples(12, 3))
+    again.adopt(net(), tiny_samples(N, 1), tiny_samples(30, 2), tiny_samples(12, 3))
     assert len(again.explain("0", split="val", k=3).helpful) == 3
 
 

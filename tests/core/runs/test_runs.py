@@ -33,16 +33,10 @@ from influence_core.system import atomic
 from tests.making.drawn_run import DrawnSamples, dataset_of, make_small_run
 
 
-@pytest.fixture(scope="module")
-def pattern(tmp_path_factory) -> Path:
-    """A finished run that tests copy and do not change."""
-    return make_small_run(tmp_path_factory.mktemp("runs") / "small", pictures=True).path
-
-
 @pytest.fixture
-def folder(pattern, tmp_path) -> Path:
+def folder(drawn_run, tmp_path) -> Path:
     """A finished run that a test may damage."""
-    return Path(shutil.copytree(pattern, tmp_path / "root" / "small"))
+    return Path(shutil.copytree(drawn_run.path, tmp_path / "root" / "small"))
 
 
 def description(seed: int = 0, **more) -> dict:
@@ -51,8 +45,8 @@ def description(seed: int = 0, **more) -> dict:
     return {"name": "Mode & Schuhe", "inputs": inputs, "settings": {"k": (1, 2)}, "seed": seed, **more}
 
 
-def test_a_run_reads_back_what_was_written(pattern):
-    run = open_run(pattern)
+def test_a_run_reads_back_what_was_written(drawn_run):
+    run = open_run(drawn_run.path)
     n = len(run.samples)
     assert run.state == "finished" and run.samples.index.name == "sample_id"
     assert run.probabilities.shape == (n, 3) and run.neighbours.shape == (n, 10) and len(run.sketches) == n
@@ -63,16 +57,16 @@ def test_a_run_reads_back_what_was_written(pattern):
     assert run.classes == ("coat", "dress", "sandal")
 
 
-def test_a_caller_cannot_change_a_run_for_the_next_one(pattern):
-    run = open_run(pattern)
+def test_a_caller_cannot_change_a_run_for_the_next_one(drawn_run):
+    run = open_run(drawn_run.path)
     mine = run.samples
     mine["suspicion"] = 0.0
     del mine["label"]
     assert "label" in run.samples and run.samples["suspicion"].max() > 0
 
 
-def test_harmful_is_worst_first_and_never_helpful(pattern):
-    run = open_run(pattern)
+def test_harmful_is_worst_first_and_never_helpful(drawn_run):
+    run = open_run(drawn_run.path)
     influence = run.samples["influence_utility"]
     harmful, helpful = run.harmful(k=1000), run.helpful(k=5)
     assert harmful == influence[influence < 0].sort_values(kind="stable").index.tolist()
@@ -83,21 +77,21 @@ def test_harmful_is_worst_first_and_never_helpful(pattern):
         run.harmful("fairness:sex")
 
 
-def test_truth_is_there_for_judging_when_the_dataset_tells_it(pattern, folder):
-    run = open_run(pattern)
+def test_truth_is_there_for_judging_when_the_dataset_tells_it(drawn_run, folder):
+    run = open_run(drawn_run.path)
     truth = run.truth()
     assert truth is not None and set(truth.index) == set(run.samples.index)
     wrong = truth.loc[run.samples.index].to_numpy() != run.samples["label"].to_numpy()
     assert 0 < wrong.sum() < 20 and run.samples["suspicion"][wrong].min() > 0.5
-    away = dataset_of(pattern).rename(dataset_of(pattern).with_name("moved"))
+    away = dataset_of(drawn_run.path).rename(dataset_of(drawn_run.path).with_name("moved"))
     try:
         assert run.truth() is None
     finally:
-        away.rename(dataset_of(pattern))
+        away.rename(dataset_of(drawn_run.path))
 
 
-def test_thumbnails_show_the_right_sample(pattern):
-    run = open_run(pattern)
+def test_thumbnails_show_the_right_sample(drawn_run):
+    run = open_run(drawn_run.path)
     drawn = DrawnSamples(
         run.samples.index.tolist(),
         np.array([run.classes.index(name) for name in run.samples["label"]]),
@@ -289,7 +283,7 @@ def test_ids_are_never_the_same_and_say_what_and_when():
     assert len(made) > 990 and all(name.startswith("mode-schuhe-20261122-083000-") for name in made)
 
 
-def test_the_list_is_newest_first_and_knows_waiting_jobs(pattern, tmp_path):
+def test_the_list_is_newest_first_and_knows_waiting_jobs(drawn_run, tmp_path):
     for name in ("one", "two"):
         make_small_run(tmp_path / name, n=12)
     (tmp_path / "job").mkdir()

@@ -12,7 +12,7 @@ from influence_core.scores.influence.ensembles import (
     ensemble_influence,
     seeds,
 )
-from tests.making.oracles import dataset, flat_gradients
+from tests.making.oracles import dataset, flat_gradients, products
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -29,7 +29,7 @@ VAL = dataset(5, n=6, classes=3, seed=1, dtype=torch.float32)
 
 
 def product(model: nn.Module) -> torch.Tensor:
-    return flat_gradients(model, TRAIN) @ flat_gradients(model, VAL).mean(0)
+    return products(model, TRAIN, VAL)
 
 
 def test_tracin_is_the_sum_of_products_under_each_checkpoint():

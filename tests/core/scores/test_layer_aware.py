@@ -17,18 +17,14 @@ from influence_core.scores.influence.layer_aware import (
     pairs,
 )
 from influence_core.scores.influence.layer_inputs import Heard, LayerInputs, mean_window
-from tests.making.oracles import dataset, flat_gradients, settled
+from tests.making.oracles import dataset, flat_gradients, products, settled
 
 TOLERANCE = 1e-9
 
 
-def close(found: Tensor, truth: Tensor, bug: str) -> None:
+def assert_close(found: Tensor, truth: Tensor, bug: str) -> None:
     error = float((found.double() - truth.double()).abs().max() / truth.double().abs().max())
     assert error < TOLERANCE, f"relative error {error:.1e}: {bug}"
-
-
-def products(model: nn.Module, train: TensorDataset, val: TensorDataset) -> Tensor:
-    return flat_gradients(model, train) @ flat_gradients(model, val).mean(0)
 
 
 class AveragedConvolution(nn.Module):
@@ -46,7 +42,7 @@ class AveragedConvolution(nn.Module):
 def test_one_linear_layer_is_exact(bias):
     model = nn.Linear(6, 4, bias=bias, dtype=torch.float64)
     train, val = dataset(6, n=9, classes=4), dataset(6, n=5, classes=4, seed=1)
-    close(
+    assert_close(
         layer_aware_influence(model, train, val, batch_size=4),
         products(model, train, val),
         "for one linear layer the surrogate gradient is the gradient",
@@ -67,7 +63,7 @@ def test_one_linear_layer_is_exact(bias):
 def test_an_averaged_convolution_is_exact(settings):
     model = AveragedConvolution(**settings)
     train, val = dataset(3, 8, 7, n=6, classes=4), dataset(3, 8, 7, n=5, classes=4, seed=1)
-    close(
+    assert_close(
         layer_aware_influence(model, train, val),
         products(model, train, val),
         "the mean window missed padding, stride or dilation",
@@ -85,7 +81,7 @@ def test_the_mean_window_is_the_mean_of_all_windows(dimensions, at_once, monkeyp
     copying = kind(1, 3**dimensions, 3, stride=2, padding=1, bias=False, dtype=torch.float64)
     copying.weight.data = torch.eye(3**dimensions, dtype=torch.float64).reshape(copying.weight.shape)
     taps = copying(x.flatten(0, 1).unsqueeze(1)).detach().flatten(2).mean(2).reshape(2, 4, -1)
-    close(mean_window(layer, x), taps.flatten(1), "a tap was averaged over the wrong pixels")
+    assert_close(mean_window(layer, x), taps.flatten(1), "a tap was averaged over the wrong pixels")
 
 
 class Deep(nn.Module):
@@ -132,7 +128,7 @@ def test_deep_models_follow_the_definition_and_come_back_untouched():
     assert model.training and all(p.requires_grad for p in model.parameters())
     assert not any(module._forward_pre_hooks for module in model.modules()), "a hook was left behind"
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    close(found, slow_scores(model, train, val), "a layer, the second use or the batch cut was lost")
+    assert_close(found, slow_scores(model, train, val), "a layer, the second use or the batch cut was lost")
 
 
 class Language(nn.Module):
@@ -169,7 +165,7 @@ def test_sequences_multiply_over_all_pairs_of_tokens():
         return total + float(d[i].sum(0) @ d[j].sum(0) * (pooled[i] @ pooled[j] + 1))
 
     truth = torch.tensor([(one(i, 4) + one(i, 5)) / 2 for i in range(4)], dtype=torch.float64)
-    close(
+    assert_close(
         layer_aware_influence(model, train, val),
         truth,
         "tokens were matched one to one or flattened instead of paired with all others",
@@ -185,7 +181,9 @@ def test_the_gradient_at_the_outputs_is_that_of_autograd():
         labels[0] = IGNORED
         found = output_gradient(outputs, labels, loss)
         expected = output_gradient(outputs, labels, lambda z, y: loss(z, y))
-        close(found, expected, "an ignored position was counted, or the mean over positions was not taken")
+        assert_close(
+            found, expected, "an ignored position was counted, or the mean over positions was not taken"
+        )
     with pytest.raises(InfluenceError, match="NaN or infinite"):
         output_gradient(torch.full((2, 3), torch.nan), torch.tensor([0, 1]), loss)
     with pytest.raises(InfluenceError, match="do not fit"):
@@ -230,8 +228,8 @@ def test_leave_one_out_drops_exactly_the_self_term():
         train.tensors[1],
         lambda z, y: functional.cross_entropy(z, y, reduction="none"),
     )
-    close(leave_one_out(pairs(d, inputs.collect())), truth, "the self term was kept or scaled wrongly")
-    close(
+    assert_close(leave_one_out(pairs(d, inputs.collect())), truth, "the self term was kept or scaled wrongly")
+    assert_close(
         layer_aware_influence(model, train, None, batch_size=3),
         truth,
         "over the whole split: as in one batch",

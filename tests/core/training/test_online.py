@@ -10,9 +10,9 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.errors import InfluenceError, LayerError, RunError
 from influence_core.training.online_valuation import OnlineValuation
-from tests.core.scores.test_layer_aware import Deep, Language, close
-from tests.core.training.test_training import fresh, samples
-from tests.making.oracles import dataset, flat_gradients, settled
+from tests.core.scores.test_layer_aware import Deep, Language, assert_close
+from tests.making.oracles import dataset, flat_gradients, products, settled
+from tests.making.untrained import bright_and_dark, untrained
 
 
 def losses_of(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def test_for_one_linear_layer_every_method_is_the_exact_product(method, held_out
     truth = g @ v.mean(0) if held_out else (gram.sum(1) - gram.diagonal()) / 5
     with OnlineValuation(model, val if held_out else None, method=method) as valuation:
         found = valuation.score(model(batch.tensors[0]), batch.tensors[1])
-    close(found, truth, "for one linear layer all methods are <g_j, mean of the others' g>")
+    assert_close(found, truth, "for one linear layer all methods are <g_j, mean of the others' g>")
 
 
 def test_ghost_is_exact_below_the_head_too():
@@ -40,11 +40,7 @@ def test_ghost_is_exact_below_the_head_too():
     batch, val = dataset(2, 6, 6, n=5, classes=3), dataset(2, 6, 6, n=4, classes=3, seed=1)
     with OnlineValuation(model, val, method="ghost") as valuation:
         found = valuation.score(model(batch.tensors[0]), batch.tensors[1])
-    close(
-        found,
-        flat_gradients(model, batch) @ flat_gradients(model, val).mean(0),
-        "not the product of gradients",
-    )
+    assert_close(found, products(model, batch, val), "not the product of gradients")
 
 
 def trained(model: nn.Module, batch: TensorDataset, valuation: OnlineValuation | None) -> list[Tensor]:
@@ -104,7 +100,7 @@ def test_a_tied_or_repeated_sequence_model_is_scored_in_training_too():
     with OnlineValuation(model) as valuation:
         found = valuation.score(model(x), y)
     truth = ic.layer_aware_influence(model, TensorDataset(x, y), None)
-    close(found, truth, "a batch that is the whole split must give the same scores")
+    assert_close(found, truth, "a batch that is the whole split must give the same scores")
 
 
 def test_the_filter_keeps_what_helps():
@@ -151,7 +147,7 @@ def test_epochs_are_written_and_read_back(tmp_path):
 
 def test_our_own_samples_are_fitted_and_recorded_under_their_names(tmp_path):
     """As a run writes them: otherwise the Dynamics page would refuse the recording as one of other samples."""
-    found, model = samples(24), fresh()
+    found, model = bright_and_dark(24), untrained()
     train, val = found.select(range(16)), found.select(range(16, 24))
     with OnlineValuation(model, val, samples=train, out=tmp_path / "r", validation_batch=4) as valuation:
         valuation.score(model(train.batch(range(16))[0]), torch.from_numpy(train.labels), range(16))

@@ -16,14 +16,14 @@ from influence_core.training.recorded_training import record_training, recording
 from influence_core.training.recorder import open_recording
 from influence_core.training.train import train
 from influence_core.worker.work import analyse, record, work_of
-from tests.core.training.test_training import fresh, samples
+from tests.making.untrained import bright_and_dark, untrained
 
-SAMPLES = samples(40)
+SAMPLES = bright_and_dark(40)
 RECIPE = Recipe(epochs=4, batch_size=16, seed=1)
 
 
 def test_it_is_the_trainers_own_record_and_leaves_the_model_alone(tmp_path):
-    model, before = fresh(), fresh().state_dict()
+    model, before = untrained(), untrained().state_dict()
     recording = record_training(model, SAMPLES, SAMPLES, tmp_path / "r", recipe=RECIPE)
     assert all((model.state_dict()[name] == value).all() for name, value in before.items())
     epochs = []
@@ -39,17 +39,17 @@ def test_it_is_the_trainers_own_record_and_leaves_the_model_alone(tmp_path):
 
 
 def test_a_stopped_one_goes_on_to_the_same_numbers(tmp_path):
-    whole = record_training(fresh(), SAMPLES, SAMPLES, tmp_path / "whole", recipe=RECIPE)
+    whole = record_training(untrained(), SAMPLES, SAMPLES, tmp_path / "whole", recipe=RECIPE)
 
     def stop(stage: str, done: int, total: int) -> None:
         if done > total // 2:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        record_training(fresh(), SAMPLES, SAMPLES, tmp_path / "r", recipe=RECIPE, on_progress=stop)
+        record_training(untrained(), SAMPLES, SAMPLES, tmp_path / "r", recipe=RECIPE, on_progress=stop)
     half = open_recording(tmp_path / "r")
     assert 0 < half.epochs < 4 and not half.finished
-    again = record_training(fresh(), SAMPLES, SAMPLES, tmp_path / "r", recipe=RECIPE)
+    again = record_training(untrained(), SAMPLES, SAMPLES, tmp_path / "r", recipe=RECIPE)
     for column in ("loss", "margin", "influence"):
         assert np.array_equal(again.column(column), whole.column(column)), f"{column} differs after a stop"
 
@@ -77,7 +77,7 @@ def test_a_job_says_what_its_work_is(tmp_path):
 
 
 def test_the_job_records_the_model_and_data_it_was_given(tmp_path):
-    found = samples(24)
+    found = bright_and_dark(24)
     pictures = np.stack([found.batch([row])[0][0].numpy() for row in range(24)]).astype(np.float32)
     np.savez(
         tmp_path / "data.npz",
@@ -87,7 +87,10 @@ def test_the_job_records_the_model_and_data_it_was_given(tmp_path):
         y_val=found.labels[16:],
     )
     model = OpenedModel(
-        fresh().network, classes=("0", "1"), preprocessing=fresh().preprocessing, architecture="small_cnn"
+        untrained().network,
+        classes=("0", "1"),
+        preprocessing=untrained().preprocessing,
+        architecture="small_cnn",
     )
     save_model(model, tmp_path / "model.safetensors")
     folder = tmp_path / "training"

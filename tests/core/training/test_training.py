@@ -11,7 +11,7 @@ from influence_core.errors import Cancelled, DataError, ModelError
 from influence_core.models import OpenedModel, Preprocessing, build_network
 from influence_core.training.recipe import Recipe, recipe_from, starting_model, suggested
 from influence_core.training.train import accuracy, augmented, predict, train
-from tests.making.pictures import pixels
+from tests.making.untrained import bright_and_dark, untrained
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=1e-2, seed=1)
 
@@ -30,23 +30,9 @@ class Record:
         return np.stack([getattr(epoch, name) for epoch in self.epochs])
 
 
-def samples(n: int = 65):
-    labels = np.arange(n) % 2
-    images = np.stack([pixels("dark" if label else "bright", seed) for seed, label in enumerate(labels)])
-    return samples_from_arrays(images, labels, classes=("bright", "dark"))
-
-
-def fresh(architecture: str = "small_cnn", seed: int = 0) -> OpenedModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build_network(architecture, classes=2, channels=1, size=(8, 8))
-    pre = Preprocessing(channels=1, size=(8, 8), mean=(0.5,), std=(0.5,))
-    return OpenedModel(network, classes=("bright", "dark"), preprocessing=pre, architecture=architecture)
-
-
 def trained(recipe: Recipe, **options) -> OpenedModel:
-    model = fresh()
-    train(model, samples(), recipe, **options)
+    model = untrained()
+    train(model, bright_and_dark(), recipe, **options)
     return model
 
 
@@ -69,18 +55,20 @@ def test_every_part_of_the_recipe_matters():
 
 def test_it_learns():
     model = trained(RECIPE)
-    assert accuracy(model, samples()) > 0.95
-    probabilities = predict(model, samples(), batch_size=7)
+    assert accuracy(model, bright_and_dark()) > 0.95
+    probabilities = predict(model, bright_and_dark(), batch_size=7)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(65))
-    torch.testing.assert_close(probabilities, predict(model, samples(), batch_size=65), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        probabilities, predict(model, bright_and_dark(), batch_size=65), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_training_changes_no_state_but_the_weights():
-    model = fresh().eval()
+    model = untrained().eval()
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
-    train(model, samples(), RECIPE)
+    train(model, bright_and_dark(), RECIPE)
     assert torch.equal(torch.rand(2), expected), "the global random state was moved"
     assert not torch.are_deterministic_algorithms_enabled()
     assert not model.training
@@ -88,13 +76,13 @@ def test_training_changes_no_state_but_the_weights():
 
 
 def test_state_is_given_back_when_a_person_cancels():
-    model = fresh().eval()
+    model = untrained().eval()
 
     def cancel(stage: str, done: int, total: int) -> None:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        train(model, samples(), RECIPE, on_progress=cancel)
+        train(model, bright_and_dark(), RECIPE, on_progress=cancel)
     assert not model.training
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -112,16 +100,16 @@ def test_progress_counts_every_step_and_epochs_are_told():
 
 
 def test_frozen_parameters_stay():
-    model = fresh("mlp")
+    model = untrained("mlp")
     model.network.hidden1.weight.requires_grad_(False)
     before = model.network.hidden1.weight.clone()
-    train(model, samples(), RECIPE)
+    train(model, bright_and_dark(), RECIPE)
     assert torch.equal(model.network.hidden1.weight, before)
 
 
 def test_a_last_batch_of_one_sample_does_not_break_batch_norm():
-    model = fresh()
-    train(model, samples(17), replace(RECIPE, epochs=1))
+    model = untrained()
+    train(model, bright_and_dark(17), replace(RECIPE, epochs=1))
 
 
 def test_augmentation_only_mirrors_and_shifts():
@@ -149,7 +137,7 @@ def test_impossible_recipes_are_refused_and_divergence_is_named():
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, stop_at, patience):
     recipe = replace(RECIPE, augment=True, patience=patience)
     whole, first, second = Record(), Record(), Record()
-    options: dict = {"validation": samples(20)} if patience else {}
+    options: dict = {"validation": bright_and_dark(20)} if patience else {}
     expected = trained(recipe, on_epoch=whole, **options).fingerprint
     options["checkpoint"] = tmp_path / "state.pt"
 
@@ -181,9 +169,11 @@ def test_a_state_of_another_training_is_not_continued(tmp_path):
 def test_a_sample_of_weight_zero_is_never_seen_and_the_others_keep_their_order():
     weights = np.ones(65)
     weights[3] = 0
-    twisted = samples().relabelled(np.where(np.arange(65) == 3, 1 - samples().labels, samples().labels))
-    first, second, record = fresh(), fresh(), Record()
-    train(first, samples(), RECIPE, weights=weights, on_epoch=record)
+    twisted = bright_and_dark().relabelled(
+        np.where(np.arange(65) == 3, 1 - bright_and_dark().labels, bright_and_dark().labels)
+    )
+    first, second, record = untrained(), untrained(), Record()
+    train(first, bright_and_dark(), RECIPE, weights=weights, on_epoch=record)
     train(second, twisted, RECIPE, weights=weights)
     assert first.fingerprint == second.fingerprint, "the label of a removed sample reached the weights"
     losses = record.over_epochs("losses")
@@ -194,36 +184,48 @@ def test_a_sample_of_weight_zero_is_never_seen_and_the_others_keep_their_order()
 def test_a_weight_scales_the_gradient():
     """SGD without momentum effects in one step: half the weights with twice the rate is the same step."""
     recipe = Recipe(epochs=1, batch_size=65, learning_rate=1e-2, weight_decay=0, optimizer="sgd")
-    whole, half = fresh("logistic"), fresh("logistic")
-    train(whole, samples(), recipe)
-    train(half, samples(), replace(recipe, learning_rate=2e-2), weights=np.full(65, 0.5))
+    whole, half = untrained("logistic"), untrained("logistic")
+    train(whole, bright_and_dark(), recipe)
+    train(half, bright_and_dark(), replace(recipe, learning_rate=2e-2), weights=np.full(65, 0.5))
     torch.testing.assert_close(whole.network.head.weight, half.network.head.weight)
 
 
 def test_early_stopping_keeps_the_epoch_of_lowest_validation_loss():
-    flipped = samples(20).relabelled(1 - samples(20).labels)  # learning only makes it worse
-    model, epochs = fresh(), []
-    train(model, samples(), replace(RECIPE, epochs=8, patience=2), validation=flipped, on_epoch=epochs.append)
+    flipped = bright_and_dark(20).relabelled(1 - bright_and_dark(20).labels)  # learning only makes it worse
+    model, epochs = untrained(), []
+    train(
+        model,
+        bright_and_dark(),
+        replace(RECIPE, epochs=8, patience=2),
+        validation=flipped,
+        on_epoch=epochs.append,
+    )
     assert len(epochs) == 3, "the first epoch was the best and two more were waited for"
-    expected = fresh()
+    expected = untrained()
     record = Record()
-    train(expected, samples(), replace(RECIPE, epochs=8, patience=1), validation=flipped, on_epoch=record)
+    train(
+        expected,
+        bright_and_dark(),
+        replace(RECIPE, epochs=8, patience=1),
+        validation=flipped,
+        on_epoch=record,
+    )
     assert model.fingerprint == expected.fingerprint
     with pytest.raises(ModelError, match="validation="):
-        train(fresh(), samples(), replace(RECIPE, patience=1))
+        train(untrained(), bright_and_dark(), replace(RECIPE, patience=1))
 
 
 def test_a_wrong_label_has_the_lowest_area_under_the_margin():
-    wrong = samples().labels.copy()
+    wrong = bright_and_dark().labels.copy()
     wrong[10] = 1 - wrong[10]
     record = Record()
-    train(fresh(), samples().relabelled(wrong), replace(RECIPE, epochs=6), on_epoch=record)
+    train(untrained(), bright_and_dark().relabelled(wrong), replace(RECIPE, epochs=6), on_epoch=record)
     assert int(record.over_epochs("margins").mean(0).argmin()) == 10
 
 
 def test_nothing_left_to_train_on_is_a_sentence():
     with pytest.raises(DataError, match="No training sample is left"):
-        train(fresh(), samples(), RECIPE, weights=np.zeros(65))
+        train(untrained(), bright_and_dark(), RECIPE, weights=np.zeros(65))
 
 
 def test_a_stored_recipe_comes_back_and_strange_ones_are_refused():
@@ -235,7 +237,7 @@ def test_a_stored_recipe_comes_back_and_strange_ones_are_refused():
 
 
 def test_scratch_draws_new_weights_by_the_seed_and_given_keeps_them():
-    model = fresh(seed=9)
+    model = untrained(seed=9)
     drawn = [starting_model(model, replace(RECIPE, seed=seed)) for seed in (0, 0, 1)]
     assert drawn[0].fingerprint == drawn[1].fingerprint != drawn[2].fingerprint
     copied = starting_model(model, replace(RECIPE, start="given"))

@@ -25,22 +25,17 @@ from influence_core.verification.results import calibration_of, list_verificatio
 from influence_core.verification.trainings import Outcome
 from influence_core.verification.verify import verify
 from influence_core.worker.work import work_of
-from tests.making.clouds import RECIPE, make_run, shared_run
+from tests.making.clouds import RECIPE, make_run
 
 SMALL: dict = {"seeds": 2, "recipe": RECIPE, "groups": 4, "workers": 0}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Run:
-    return shared_run(tmp_path_factory)
-
-
 @pytest.fixture
-def run(made: Run):
+def run(cloud_run: Run):
     """The run without anything an earlier test has trained."""
-    yield made
+    yield cloud_run
     for folder in ("trainings", "verifications"):
-        shutil.rmtree(made.path / folder, ignore_errors=True)
+        shutil.rmtree(cloud_run.path / folder, ignore_errors=True)
 
 
 def result(folder: Path) -> dict:
