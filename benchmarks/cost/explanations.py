@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import ConcatDataset
 
 import influence_core as ic
-from influence_core.run_files.tables import Run
+from influence_core.runs.run import Run
 from influence_core.runs import shortlist as finder
 
 
