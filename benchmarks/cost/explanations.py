@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import ConcatDataset
 
 import influence_core as ic
-from influence_core.runs.run import Run
 from influence_core.runs import shortlist as finder
+from influence_core.runs.run import Run
 
 
 @dataclass(frozen=True)
