@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from pages.ui.charts import base as base_charts
+from pages.ui.charts import overview as overview_charts
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.samples import cards, explained
 from pages.ui.shell import cached, frame, state
@@ -111,7 +112,7 @@ def confusion(open_run: Chosen, findings: overview_words.Findings) -> None:
         st.caption("No sample reaches the cut, so there is nothing to compare.")
         return
     event = frame.draw(
-        base_charts.confusion(findings.confusion, theme=state.theme()),
+        overview_charts.confusion(findings.confusion, theme=state.theme()),
         alt=f"Most frequent pair: {findings.pair[0]} that looks like {findings.pair[1]}",
         key=f"confusion_{open_run.name}",
         on_select="rerun",
@@ -158,7 +159,7 @@ def how_well(open_run: Chosen, truth: pd.Series) -> None:
         titles = {name: scores.title_of(name, open_run.run.description["columns"]) for name in table.index}
         with left:
             frame.draw(
-                base_charts.detection(table, titles, theme=state.theme()),
+                overview_charts.detection(table, titles, theme=state.theme()),
                 alt="AUROC of every signal",
                 key="detection",
             )

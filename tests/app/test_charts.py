@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from pages.ui.charts import base as base_charts
+from pages.ui.charts import overview as overview_charts
 
 CLASSES = ("coat", "dress", "sandal")
 COUNTS = pd.DataFrame([[0, 7, 1], [0, 0, 0], [3, 0, 0]], index=CLASSES, columns=CLASSES)
@@ -28,9 +29,9 @@ def every_chart(theme: base_charts.Theme) -> list[go.Figure]:
         base_charts.distribution(
             values, cut=0.5, high_is_suspicious=True, title="loss", cut_label="here", theme=theme
         ),
-        base_charts.confusion(COUNTS, theme=theme),
+        overview_charts.confusion(COUNTS, theme=theme),
         base_charts.class_mix(np.array([0, 0, 2]), CLASSES, theme=theme),
-        base_charts.detection(TABLE, {"loss": "Loss"}, theme=theme),
+        overview_charts.detection(TABLE, {"loss": "Loss"}, theme=theme),
     ]
 
 
@@ -98,17 +99,17 @@ def test_a_constant_score_is_one_bar() -> None:
 
 
 def test_a_click_on_the_confusion_names_both_labels() -> None:
-    clicks = base_charts.confusion(COUNTS, theme="light").data[-1]
+    clicks = overview_charts.confusion(COUNTS, theme="light").data[-1]
     assert clicks.customdata.tolist() == [["coat", "dress"], ["coat", "sandal"], ["sandal", "coat"]]
     assert list(clicks.text) == ["7", "1", "3"]
 
 
 def test_an_empty_confusion_draws() -> None:
-    base_charts.confusion(COUNTS * 0, theme="dark")
+    overview_charts.confusion(COUNTS * 0, theme="dark")
 
 
 def test_suspicion_stands_out_among_the_signals() -> None:
-    dots = base_charts.detection(TABLE, {}, theme="light").data[-1]
+    dots = overview_charts.detection(TABLE, {}, theme="light").data[-1]
     assert list(dots.y) == ["random", "loss", "suspicion"], "best on top"
     accent = [name for name, colour in zip(dots.y, dots.marker.color, strict=True) if colour == "#3B5BDB"]
     assert accent == ["suspicion"]

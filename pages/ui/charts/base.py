@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
@@ -143,40 +142,6 @@ def _mark_cut(figure: go.Figure, cut: float, label: str, low: float, high: float
 # ---------------------------------------------------------------------------------------------- labels
 
 
-def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
-    """Given against suggested labels of the samples in doubt; a click on a cell selects it.
-
-    Args:
-        table: Counts, index = given label, columns = suggested label, both in class order, shape (c, c).
-
-    A plotly heat map cannot be selected, so an invisible marker on each cell takes the click.
-    """
-    counts, colours = table.to_numpy(), COLOURS[theme]
-    most = max(1, int(counts.max()))
-    empty = _tiles(table, np.zeros(counts.shape), (colours.border, colours.border), 1, opacity=0.4)
-    filled = _tiles(table, np.where(counts > 0, counts, np.nan), (colours.faint, colours.accent), most)
-    figure = go.Figure([empty, filled, _clicks(table, most, colours)])
-    names = {"showgrid": False, "categoryorder": "array"}
-    figure.update_yaxes(
-        title_text="given label", autorange="reversed", ticks="", categoryarray=list(table.index), **names
-    )
-    angle = -45 if len(table) > 6 else 0
-    figure.update_xaxes(
-        title_text="suggested label", tickangle=angle, categoryarray=list(table.columns), **names
-    )
-    return dressed(figure, height)
-
-
-def _tiles(
-    table: pd.DataFrame, z: np.ndarray, colours: tuple[str, str], most: int, **more: Any
-) -> go.Heatmap:
-    scale = [[0, colours[0]], [1, colours[1]]]
-    places = {"x": list(table.columns), "y": list(table.index), "xgap": 2, "ygap": 2}
-    return go.Heatmap(
-        z=z, zmin=0, zmax=most, colorscale=scale, showscale=False, hoverinfo="skip", **places, **more
-    )
-
-
 def ink(colours: Colours, share: float) -> str:
     """The text colour with more contrast (WCAG luminance) on a tile that is `share` of the way from faint to accent."""
 
@@ -194,26 +159,6 @@ def ink(colours: Colours, share: float) -> str:
         return (high + 0.05) / (low + 0.05)
 
     return max((colours.text, colours.on_accent), key=contrast)
-
-
-def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
-    """The counts, and on each an invisible square that carries both labels."""
-    counts = table.to_numpy()
-    cells = np.argwhere(counts > 0)
-    given, suggested = table.index.to_numpy()[cells[:, 0]], table.columns.to_numpy()[cells[:, 1]]
-    amounts = counts[cells[:, 0], cells[:, 1]]
-    inks = [ink(colours, amount / most) for amount in amounts]
-    return go.Scatter(
-        x=suggested,
-        y=given,
-        mode="markers+text",
-        text=[formats.count(amount) for amount in amounts],
-        textfont={"size": 12, "color": inks},
-        marker={"size": 26, "symbol": "square", "opacity": 0},
-        customdata=np.column_stack([given, suggested]),
-        hovertemplate="given %{y}<br>suggested %{x}<br>%{text} samples<extra></extra>",
-        unselected={"textfont": {"color": colours.neutral}},
-    )
 
 
 def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.Figure:
@@ -269,48 +214,6 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
 
 
 # ---------------------------------------------------------------------------------------------- judging
-
-
-def detection(
-    table: pd.DataFrame, titles: dict[str, str], *, theme: Theme, height: int | None = None
-) -> go.Figure:
-    """AUROC of every signal as a dot on a common axis, best on top; suspicion in the accent, chance dotted.
-
-    Args:
-        table: Index = signal, with columns auroc and average_precision, as `detection_table` gives it.
-        titles: Plain title of each signal.
-    """
-    shown = table.sort_values("auroc")
-    colours = COLOURS[theme]
-    accented = [name == "suspicion" for name in shown.index]
-    names = [titles.get(str(name), str(name)) for name in shown.index]
-    figure = go.Figure()
-    for name, value, is_accented in zip(names, shown["auroc"], accented, strict=True):
-        colour = colours.accent if is_accented else colours.neutral
-        figure.add_scatter(
-            x=[0.5, value], y=[name, name], mode="lines", line={"color": colour, "width": 2}, hoverinfo="skip"
-        )
-    figure.add_scatter(
-        x=shown["auroc"],
-        y=names,
-        mode="markers+text",
-        marker={
-            "size": 9,
-            "color": [colours.accent if is_accented else colours.neutral for is_accented in accented],
-        },
-        text=[f"{value:.3f}" for value in shown["auroc"]],
-        textposition=["middle right" if value >= 0.5 else "middle left" for value in shown["auroc"]],
-        hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",
-        cliponaxis=False,
-    )
-    figure.add_vline(x=0.5, line={"color": colours.neutral, "width": 1, "dash": "dot"})
-    low = min(0.45, float(np.min(shown["auroc"].to_numpy())) - 0.06)
-    figure.update_xaxes(title_text="AUROC (0.5 = chance)", range=[low, 1.06], showgrid=False)
-    figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, height or 60 + 24 * len(shown))
-
-
-# ---------------------------------------------------------------------------------------------- the look
 
 
 def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
