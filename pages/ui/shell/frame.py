@@ -23,7 +23,8 @@ _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
 _SHARED = ("sample", "of", "against")
 """Address parameters that widgets of several pages own. Streamlit refuses to set a bound parameter, so each travels as
-the value of its widget, which then writes it into the address."""
+the value of its widget."""
+_BROUGHT = "_brought_values"
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
 
@@ -51,9 +52,25 @@ def apply_redirect() -> None:
         address = {key: value for key, value in query.items() if key not in _SHARED}
         for key in _SHARED:
             st.session_state.pop(key, None)
-            if key in query:
-                st.session_state[key] = query[key]
+        st.session_state[_BROUGHT] = {key: query[key] for key in _SHARED if key in query}
+        st.session_state.update(st.session_state[_BROUGHT])
         st.switch_page(page_file(name), query_params=address)
+    _write_brought()
+
+
+def _write_brought() -> None:
+    """Set again what `redirect` brought, until it is in the address or the visitor changed it.
+
+    Streamlit 1.67 writes a value set by code into the address only if its widget was drawn before: without this, a
+    reload just after the switch forgets which sample was open.
+    """
+    brought = {
+        key: value
+        for key, value in st.session_state.get(_BROUGHT, {}).items()
+        if st.session_state.get(key) == value and st.query_params.get(key) != value
+    }
+    st.session_state[_BROUGHT] = brought
+    st.session_state.update(brought)
 
 
 def rerun_if_redirected() -> None:
