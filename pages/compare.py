@@ -11,7 +11,7 @@ from influence_core.judging.detection import doubts
 from pages.ui.charts import compare as compare_charts
 from pages.ui.samples import selection
 from pages.ui.shell import cached, frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import compare as compare_words
 from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words import overview as overview_words
@@ -41,7 +41,7 @@ def page() -> None:
     meaning(open_run, table, titles)
 
 
-def errors(open_run: Chosen) -> tuple[pd.Series, str]:
+def errors(open_run: OpenRun) -> tuple[pd.Series, str]:
     """The known wrong labels by sample id, and their source in words."""
     truth = cached.truth(open_run.run.id, open_run.run)
     if truth is not None:
@@ -54,7 +54,7 @@ def errors(open_run: Chosen) -> tuple[pd.Series, str]:
     return wrong, f"the {formats.plural(int(wrong.notna().sum()), 'decision')} made so far"
 
 
-def trusted(open_run: Chosen) -> None:
+def trusted(open_run: OpenRun) -> None:
     """The evidence behind suspicion in this run, and why it was trusted."""
     frame.section("What this run trusted, and why")
     results = open_run.run.description["results"]
@@ -82,7 +82,7 @@ def trusted(open_run: Chosen) -> None:
 
 
 def added(
-    open_run: Chosen, table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str
+    open_run: OpenRun, table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str
 ) -> None:
     """Errors among the next samples of each signal outside the queue."""
     with st.container(border=True):
@@ -148,7 +148,7 @@ def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, sourc
         )
 
 
-def meaning(open_run: Chosen, table: pd.DataFrame, titles: dict[str, str]) -> None:
+def meaning(open_run: OpenRun, table: pd.DataFrame, titles: dict[str, str]) -> None:
     with st.expander("What each signal means", icon=":material/info:"):
         columns = open_run.run.description["columns"]
         lines = [f"- **{titles[str(name)]}**: {scores.score_sentence(str(name), columns)}" for name in table]

@@ -16,7 +16,7 @@ from pages.ui.charts import dynamics as dynamics_charts
 from pages.ui.samples import explained, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import cached, frame, job_panel, more_work, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import dynamics as dynamics_words
 from pages.ui.words import formats, how_to_read
 
@@ -46,7 +46,7 @@ def page() -> None:
     from_python(open_run)
 
 
-def start(open_run: Chosen) -> None:
+def start(open_run: OpenRun) -> None:
     """Start a recording; a refusal is shown on the page."""
     try:
         more_work.record(open_run.run)
@@ -62,7 +62,7 @@ def nothing_yet() -> None:
     )
 
 
-def from_python(open_run: Chosen) -> None:
+def from_python(open_run: OpenRun) -> None:
     with st.expander("Record your own training from Python", icon=":material/code:"):
         st.markdown(
             "Works in any PyTorch training loop. `ic.OnlineValuation(..., out=...)` also values every step."
@@ -72,7 +72,7 @@ def from_python(open_run: Chosen) -> None:
         st.markdown(dynamics_words.FILTER)
 
 
-def recorded(open_run: Chosen, folders: list[Path]) -> None:
+def recorded(open_run: OpenRun, folders: list[Path]) -> None:
     """The newest or the selected recording, with its job until that has finished."""
     folder = folders[0]
     if len(folders) > 1:
@@ -122,7 +122,7 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
         )
 
 
-def show_recording(open_run: Chosen, recording: Recording, unfinished: bool) -> None:
+def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) -> None:
     table = cached.dynamics(str(recording.folder), recording.epochs, recording)
     st.title(dynamics_words.headline(table, recording.epochs), anchor=False)
     if unfinished:
@@ -157,7 +157,7 @@ def show_recording(open_run: Chosen, recording: Recording, unfinished: bool) -> 
     images(open_run, rows, f"{recording.folder.name}:{recording.epochs}:{kind}")
 
 
-def cartography(open_run: Chosen, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
+def cartography(open_run: OpenRun, table: pd.DataFrame, rows: np.ndarray, kind: str) -> int | None:
     """Map of confidence and variability; returns the row position of the clicked sample."""
     frame.section("Confidence and variability", how_to_read.CARTOGRAPHY)
     whole_table = len(rows) == len(table)
@@ -208,7 +208,7 @@ def curves(
     frame.draw(figure, alt=f"{curve.title} over {recording.epochs} epochs", key="trajectories")
 
 
-def images(open_run: Chosen, rows: np.ndarray, version: str) -> None:
+def images(open_run: OpenRun, rows: np.ndarray, version: str) -> None:
     about, pages = st.columns([3, 1], vertical_alignment="bottom")
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(max(1, -(-len(rows) // IMAGES)), key=state.PAGE, bind="query-params")

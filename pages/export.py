@@ -8,7 +8,7 @@ from influence_core.exports.decided import ExportCounts
 from pages.ui.reports import downloads
 from pages.ui.reports.downloads import File, Offer
 from pages.ui.shell import frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 
 PREVIEWED = 200
@@ -57,7 +57,7 @@ def summary(counted: ExportCounts) -> None:
         )
 
 
-def cards(offers: list[Offer], open_run: Chosen) -> None:
+def cards(offers: list[Offer], open_run: OpenRun) -> None:
     """One card per offer: what it is, how many rows it has, and a button for each file."""
     for first in range(0, len(offers), COLUMNS):
         row = st.columns(COLUMNS, gap="small")
@@ -66,7 +66,7 @@ def cards(offers: list[Offer], open_run: Chosen) -> None:
                 card(offer, open_run)
 
 
-def card(offer: Offer, open_run: Chosen) -> None:
+def card(offer: Offer, open_run: OpenRun) -> None:
     st.markdown(f"**{offer.title}**  \n:gray[{offer.meaning}]")
     st.space("stretch")
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
@@ -76,7 +76,7 @@ def card(offer: Offer, open_run: Chosen) -> None:
             button(offer, file, open_run, label=file.label)
 
 
-def button(offer: Offer, file: File, open_run: Chosen, *, label: str, primary: bool = False) -> None:
+def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: bool = False) -> None:
     """A download button; its file is made when it is pressed, not when the page is drawn."""
     st.download_button(
         label,
@@ -92,7 +92,7 @@ def button(offer: Offer, file: File, open_run: Chosen, *, label: str, primary: b
     )
 
 
-def preview(open_run: Chosen) -> None:
+def preview(open_run: OpenRun) -> None:
     tables = downloads.tables(open_run.run, open_run.log)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     row.subheader("Preview", anchor=False, width="content")

@@ -11,10 +11,10 @@ from pages.ui.charts import fairness as fairness_charts
 from pages.ui.charts import trade_off as trade_off_charts
 from pages.ui.samples.grid import grid
 from pages.ui.shell import cached, frame, more_work, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import fairness as fairness_words
 from pages.ui.words import formats, how_to_read
-from pages.ui.words.fairness import Aim
+from pages.ui.words.fairness import FairnessObjective
 
 OBJECTIVE, SPLIT, GROUP, LABEL, CORNER = "objective", "split", "group", "class", "corner"
 SHOWN = 60
@@ -30,7 +30,7 @@ def page() -> None:
     open_run = state.require_run()
     if problem := st.session_state.pop(PROBLEM, None):
         st.error(problem, icon=":material/error:")
-    aims = fairness_words.aims(open_run.run)
+    aims = fairness_words.fairness_objectives(open_run.run)
     if not aims:
         not_measured(open_run)
         return
@@ -55,7 +55,7 @@ def page() -> None:
 # ---------------------------------------------------------------------------------------------- the answer
 
 
-def answer(open_run: Chosen, aim: Aim) -> None:
+def answer(open_run: OpenRun, aim: FairnessObjective) -> None:
     """The gap with its interval in large type, then what influence is measured on, and what was left out."""
     st.title(formats.escaped(fairness_words.headline(aim)), anchor=False)
     st.markdown(formats.escaped(fairness_words.explained(aim)))
@@ -67,7 +67,7 @@ def answer(open_run: Chosen, aim: Aim) -> None:
         st.caption(formats.escaped(note))
 
 
-def evidence(open_run: Chosen, aim: Aim) -> None:
+def evidence(open_run: OpenRun, aim: FairnessObjective) -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     with left:
         by_group(open_run, aim)
@@ -75,7 +75,7 @@ def evidence(open_run: Chosen, aim: Aim) -> None:
         who_moves_it(open_run, aim)
 
 
-def by_group(open_run: Chosen, aim: Aim) -> None:
+def by_group(open_run: OpenRun, aim: FairnessObjective) -> None:
     """Rates by group on validation or test samples, as a chart and as fairlearn's table."""
     frame.section("How well is each group served?", how_to_read.GROUPS)
     has_test = "test.parquet" in open_run.run.description["files"]
@@ -115,7 +115,7 @@ def by_group(open_run: Chosen, aim: Aim) -> None:
     )
 
 
-def who_moves_it(open_run: Chosen, aim: Aim) -> None:
+def who_moves_it(open_run: OpenRun, aim: FairnessObjective) -> None:
     frame.section("Which samples widen or narrow it?", how_to_read.CONTRIBUTIONS)
     table = fairness_words.cells(open_run.run, aim)
     if table.empty:
@@ -138,7 +138,7 @@ def who_moves_it(open_run: Chosen, aim: Aim) -> None:
 # ---------------------------------------------------------------------------------------------- the trade-off
 
 
-def trade_off(open_run: Chosen, aim: Aim) -> None:
+def trade_off(open_run: OpenRun, aim: FairnessObjective) -> None:
     if "influence_utility" not in open_run.run.samples:
         return
     with st.container(border=True):
@@ -167,7 +167,7 @@ def trade_off(open_run: Chosen, aim: Aim) -> None:
 # ---------------------------------------------------------------------------------------------- the samples
 
 
-def samples(open_run: Chosen, aim: Aim) -> None:
+def samples(open_run: OpenRun, aim: FairnessObjective) -> None:
     frame.section("The samples that widen it most")
     corner, group, label = st.columns([2, 1, 1], vertical_alignment="bottom")
     with corner:
@@ -196,7 +196,7 @@ def samples(open_run: Chosen, aim: Aim) -> None:
     explain(open_run, positions)
 
 
-def explain(open_run: Chosen, positions: np.ndarray) -> None:
+def explain(open_run: OpenRun, positions: np.ndarray) -> None:
     """A link to the Influence page for one sample, where that page exists."""
     if not frame.page_file("influence").exists():
         return
@@ -211,7 +211,7 @@ def explain(open_run: Chosen, positions: np.ndarray) -> None:
 # ---------------------------------------------------------------------------------------------- nothing measured
 
 
-def not_measured(open_run: Chosen) -> None:
+def not_measured(open_run: OpenRun) -> None:
     """Say what measuring a gap needs, and offer it where the dataset has groups."""
     for note in open_run.run.description.get("notes", []):
         st.caption(formats.escaped(note))
@@ -223,7 +223,7 @@ def not_measured(open_run: Chosen) -> None:
         measure(open_run)
 
 
-def measure(open_run: Chosen) -> None:
+def measure(open_run: OpenRun) -> None:
     """Offer a new run of the same files with a fairness objective; the current run is kept."""
     columns = [
         str(name) for name in open_run.run.samples.columns if name not in open_run.run.description["columns"]
@@ -251,7 +251,7 @@ def measure(open_run: Chosen) -> None:
     )
 
 
-def submit(open_run: Chosen, objective: str) -> None:
+def submit(open_run: OpenRun, objective: str) -> None:
     try:
         if (spec := more_work.spec_with(open_run.run, objective)) is None:
             raise RunError(

@@ -15,7 +15,7 @@ from pages.ui.components.gallery import Card, gallery
 from pages.ui.repairs import sample_advice
 from pages.ui.samples import cards, contradiction, explained, table_rows
 from pages.ui.shell import cached, frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
 
 UPLOAD = "Upload"
@@ -77,7 +77,7 @@ def subject() -> tuple[str, str]:
 # ---------------------------------------------------------------------------------------------- choosing
 
 
-def choices(open_run: Chosen, split: str) -> None:
+def choices(open_run: OpenRun, split: str) -> None:
     """The samples on which the model is most wrong; the small i on a card explains it."""
     noun = explained.noun(open_run.run)
     if split == "train":
@@ -97,7 +97,7 @@ def choices(open_run: Chosen, split: str) -> None:
     show(open_run, shown, key=f"choices_{split}", label="Images to explain")
 
 
-def show(open_run: Chosen, shown: list[Card], *, key: str, label: str, columns: int | None = None) -> None:
+def show(open_run: OpenRun, shown: list[Card], *, key: str, label: str, columns: int | None = None) -> None:
     """A read-only grid."""
     gallery(
         shown,
@@ -115,7 +115,7 @@ def show(open_run: Chosen, shown: list[Card], *, key: str, label: str, columns: 
 # ---------------------------------------------------------------------------------------------- one sample
 
 
-def about(open_run: Chosen, split: str, sample: str) -> None:
+def about(open_run: OpenRun, split: str, sample: str) -> None:
     """Explain the named sample; for a training sample, show the validation samples it affects."""
     row = open_run.run.find(sample, split)
     if row is None:
@@ -134,7 +134,7 @@ def about(open_run: Chosen, split: str, sample: str) -> None:
     answer(open_run, explanation, *face(open_run, split, row))
 
 
-def face(open_run: Chosen, split: str, row: int) -> tuple[bytes, str]:
+def face(open_run: OpenRun, split: str, row: int) -> tuple[bytes, str]:
     """What a held-out sample looks like: its picture, or the cells of its row as text."""
     if open_run.run.has_thumbnails:
         return open_run.run.thumbnail(row, split)[0], ""
@@ -143,14 +143,14 @@ def face(open_run: Chosen, split: str, row: int) -> tuple[bytes, str]:
     return b"", "  \n".join(f"{formats.escaped(c['name'])}: **{formats.escaped(c['text'])}**" for c in cells)
 
 
-def objective(open_run: Chosen, predicted: str) -> tuple[str, str] | str:
+def objective(open_run: OpenRun, predicted: str) -> tuple[str, str] | str:
     """The quantity to explain: the loss, or the lead of the predicted class over another one."""
     over = {f"its lead over {name}": name for name in open_run.run.classes if name != predicted}
     choice = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
     return LOSS if choice not in over else (predicted, over[choice])
 
 
-def uploaded(open_run: Chosen) -> None:
+def uploaded(open_run: OpenRun) -> None:
     """Explain an uploaded picture, read by the same safe reader as a dataset's."""
     if not open_run.run.has_thumbnails:
         frame.nothing("This run has no pictures", "Choose a validation sample instead.")
@@ -179,7 +179,7 @@ def uploaded(open_run: Chosen) -> None:
     answer(open_run, explanation, content)
 
 
-def answer(open_run: Chosen, explanation: Explanation, picture: bytes, cells: str = "") -> None:
+def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: str = "") -> None:
     """The prediction, then what helped (left) and what hurt (right), then the contradiction behind it."""
     with st.container(border=True):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
@@ -206,7 +206,7 @@ def answer(open_run: Chosen, explanation: Explanation, picture: bytes, cells: st
         contradiction.card(open_run, str(explanation.harmful.index[0]))
 
 
-def two_sides(open_run: Chosen, explanation: Explanation) -> None:
+def two_sides(open_run: OpenRun, explanation: Explanation) -> None:
     strongest = max(
         (
             float(abs(table["influence"].iloc[0]))
@@ -224,7 +224,7 @@ def two_sides(open_run: Chosen, explanation: Explanation) -> None:
 
 
 def one_side(
-    open_run: Chosen, explanation: Explanation, table: pd.DataFrame, kind: str, strongest: float
+    open_run: OpenRun, explanation: Explanation, table: pd.DataFrame, kind: str, strongest: float
 ) -> None:
     if table.empty:
         frame.nothing(
@@ -245,7 +245,7 @@ def one_side(
 # ---------------------------------------------------------------------------------------------- a training sample
 
 
-def training(open_run: Chosen, sample: str) -> None:
+def training(open_run: OpenRun, sample: str) -> None:
     """The validation samples it helps and hurts, the image it contradicts, and what to do with it."""
     with st.spinner("Opening the model"):
         explanation = cached.affected(open_run.run.id, sample, open_run.run)

@@ -12,7 +12,7 @@ from pages.ui.samples import explained
 from pages.ui.samples.grid import deciding
 from pages.ui.server.routes import points_url, thumbnail_base
 from pages.ui.shell import cached, frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read, scores
 
 HEIGHT = 640
@@ -35,7 +35,7 @@ def page() -> None:
 
 @st.fragment
 @frame.framed
-def explore(open_run: Chosen) -> None:
+def explore(open_run: OpenRun) -> None:
     """Map and selection together: a lasso redraws both, and nothing else."""
     colour_by, focus = controls(open_run)
     left, right = st.columns([5, 3], gap="medium")
@@ -45,7 +45,7 @@ def explore(open_run: Chosen) -> None:
         selection(open_run, polygon, focus)
 
 
-def controls(open_run: Chosen) -> tuple[str, int | None]:
+def controls(open_run: OpenRun) -> tuple[str, int | None]:
     """The colour of the points, and the row position of the sample to find."""
     titles = [order.title for order in scores.orders(open_run.run.description["columns"])]
     colour, find, help_ = st.columns([3, 3, 2], vertical_alignment="bottom")
@@ -64,7 +64,7 @@ def controls(open_run: Chosen) -> tuple[str, int | None]:
     return colour_by, focus
 
 
-def draw(open_run: Chosen, colour_by: str, focus: int | None) -> Polygon | None:
+def draw(open_run: OpenRun, colour_by: str, focus: int | None) -> Polygon | None:
     columns = cached.columns(open_run.run.id, open_run.run)
     colour, palette, legend = colours(open_run, colour_by)
     classes = tuple(open_run.run.classes)
@@ -86,7 +86,7 @@ def draw(open_run: Chosen, colour_by: str, focus: int | None) -> Polygon | None:
     )
 
 
-def colours(open_run: Chosen, colour_by: str) -> tuple[np.ndarray, tuple[str, ...], Categories | Scale]:
+def colours(open_run: OpenRun, colour_by: str) -> tuple[np.ndarray, tuple[str, ...], Categories | Scale]:
     """One palette index per point, the palette, and its legend."""
     classes = tuple(open_run.run.classes)
     if colour_by in LABELS:
@@ -100,7 +100,7 @@ def colours(open_run: Chosen, colour_by: str) -> tuple[np.ndarray, tuple[str, ..
     return index, CIVIDIS, Scale(order.title, scale.low, scale.high)
 
 
-def selection(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> None:
+def selection(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> None:
     """The right third: count, labels and images of the selection, most suspicious first."""
     positions = selected(open_run, polygon, focus)
     with st.container(border=True, height=HEIGHT + 2):
@@ -127,7 +127,7 @@ def selection(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> N
         )
 
 
-def selected(open_run: Chosen, polygon: Polygon | None, focus: int | None) -> np.ndarray:
+def selected(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> np.ndarray:
     """Row positions inside the lasso, or of the sample to find; most suspicious first."""
     if polygon is None:
         return np.array([] if focus is None else [focus], dtype=int)

@@ -8,7 +8,7 @@ from pages.ui.charts import base as base_charts
 from pages.ui.samples import explained, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words.scores import Order
 
@@ -38,7 +38,7 @@ def page() -> None:
     images(open_run, order, share, filters)
 
 
-def controls(open_run: Chosen) -> tuple[Order, selection.Filters]:
+def controls(open_run: OpenRun) -> tuple[Order, selection.Filters]:
     """Order and filters in one row, all kept in the address bar."""
     columns = open_run.run.description["columns"]
     sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
@@ -60,7 +60,7 @@ def controls(open_run: Chosen) -> tuple[Order, selection.Filters]:
     return scores.order_named(title, columns), filters
 
 
-def about_score(open_run: Chosen, order: Order) -> float:
+def about_score(open_run: OpenRun, order: Order) -> float:
     """The meaning of the score, and a slider for the share of the list to show; returns that share."""
     frame.section(order.title)
     st.markdown(scores.score_sentence(order.column, open_run.run.description["columns"]))
@@ -78,13 +78,13 @@ def about_score(open_run: Chosen, order: Order) -> float:
     return percentage / 100
 
 
-def default_percentage(open_run: Chosen) -> float:
+def default_percentage(open_run: OpenRun) -> float:
     """The share in doubt, in steps of half a percent."""
     flagged = len(selection.queue(open_run.run, open_run.cut))
     return min(100.0, max(0.5, round(200 * flagged / len(open_run.run.samples)) / 2))
 
 
-def distribution(open_run: Chosen, order: Order, share: float) -> None:
+def distribution(open_run: OpenRun, order: Order, share: float) -> None:
     frame.section("Distribution over all samples", how_to_read.SCORE)
     threshold = selection.threshold(open_run.run, order, share)
     side = "at most" if order.lowest_first else "at least"
@@ -102,7 +102,7 @@ def distribution(open_run: Chosen, order: Order, share: float) -> None:
     )
 
 
-def images(open_run: Chosen, order: Order, share: float, filters: selection.Filters) -> None:
+def images(open_run: OpenRun, order: Order, share: float, filters: selection.Filters) -> None:
     positions = selection.beyond(open_run.run, order, share, filters)
     about, sizes, pages = st.columns([2, 1, 1], vertical_alignment="bottom")
     size = sizes.segmented_control(

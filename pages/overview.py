@@ -12,7 +12,7 @@ from pages.ui.charts import overview as overview_charts
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.samples import cards, explained
 from pages.ui.shell import cached, frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import fairness as fairness_words
 from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words import overview as overview_words
@@ -50,7 +50,7 @@ def page() -> None:
     what_was_computed(open_run)
 
 
-def metrics(open_run: Chosen, findings: overview_words.Findings) -> None:
+def metrics(open_run: OpenRun, findings: overview_words.Findings) -> None:
     """Five numbers, each with its interval or with what it is a share of."""
     facts = overview_words.facts(open_run.run.description["results"], findings)
     for column, fact in zip(st.columns(5, gap="small"), facts, strict=True):
@@ -65,9 +65,9 @@ def metrics(open_run: Chosen, findings: overview_words.Findings) -> None:
         )
 
 
-def widest_gap(open_run: Chosen) -> None:
+def widest_gap(open_run: OpenRun) -> None:
     """One line for the widest gap between groups, where the run measured any, with a link to its page."""
-    aims = [aim for aim in fairness_words.aims(open_run.run) if aim.kind is not None]
+    aims = [aim for aim in fairness_words.fairness_objectives(open_run.run) if aim.kind is not None]
     if not aims:
         return
     widest = max(aims, key=lambda aim: aim.facts["rate"]["value"] if aim.facts["rate"]["present"] else 0.0)
@@ -85,7 +85,7 @@ def widest_gap(open_run: Chosen) -> None:
     )
 
 
-def suspicion(open_run: Chosen, place: DeltaGenerator) -> overview_words.Findings:
+def suspicion(open_run: OpenRun, place: DeltaGenerator) -> overview_words.Findings:
     """The distribution with its cut; the slider is read before anything that depends on it is drawn."""
     with place:
         frame.section("Suspicion of all samples", how_to_read.SUSPICION)
@@ -106,7 +106,7 @@ def suspicion(open_run: Chosen, place: DeltaGenerator) -> overview_words.Finding
     return findings
 
 
-def confusion(open_run: Chosen, findings: overview_words.Findings) -> None:
+def confusion(open_run: OpenRun, findings: overview_words.Findings) -> None:
     frame.section("Given and suggested label", how_to_read.CONFUSION)
     if findings.pair is None:
         st.caption("No sample reaches the cut, so there is nothing to compare.")
@@ -125,7 +125,7 @@ def confusion(open_run: Chosen, findings: overview_words.Findings) -> None:
         st.rerun()
 
 
-def strip(open_run: Chosen) -> None:
+def strip(open_run: OpenRun) -> None:
     frame.section(f"The {STRIP} most suspicious {explained.noun(open_run.run)}s")
     positions = cached.order(open_run.run.id, "suspicion", open_run.run)[:STRIP]
     shown = cards.cards(open_run.run, open_run.name, positions, open_run.log)
@@ -147,7 +147,7 @@ def what_next(findings: overview_words.Findings) -> None:
     st.markdown("\n".join(overview_words.next_steps(findings)))
 
 
-def how_well(open_run: Chosen, truth: pd.Series) -> None:
+def how_well(open_run: OpenRun, truth: pd.Series) -> None:
     """How well each signal finds the wrong labels; only where the true labels are known."""
     table = cached.detection(open_run.run.id, open_run.run)
     with st.container(border=True):
@@ -189,7 +189,7 @@ def _share(title: str, help: str) -> ColumnConfig:
     return st.column_config.NumberColumn(title, format="%.3f", width=62, help=help)
 
 
-def what_was_computed(open_run: Chosen) -> None:
+def what_was_computed(open_run: OpenRun) -> None:
     with st.expander("What was computed, and can it be trusted?", icon=":material/verified:"):
         st.markdown(
             f"{frame.reproducibility_badge(open_run.run)} {overview_words.reproducibility_sentence(open_run.run)}"

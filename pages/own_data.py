@@ -52,7 +52,7 @@ def steps(now: str) -> None:
                 key=f"step_{name}",
                 type="secondary" if name == now else "tertiary",
                 disabled=name not in reachable,
-                on_click=plan.go,
+                on_click=plan.open_step,
                 args=(name,),
             )
 
@@ -72,7 +72,7 @@ def onward(step: str) -> None:
             key="next_step",
             type="primary",
             icon=":material/arrow_forward:",
-            on_click=plan.go,
+            on_click=plan.open_step,
             args=(following,),
         )
 

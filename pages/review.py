@@ -8,7 +8,7 @@ import streamlit as st
 from pages.ui.samples import selection
 from pages.ui.samples.grid import deciding
 from pages.ui.shell import cached, frame, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
 from pages.ui.words.review import Tally, tally
 
@@ -33,7 +33,7 @@ def page() -> None:
 
 @st.fragment
 @frame.framed
-def desk(open_run: Chosen) -> None:
+def desk(open_run: OpenRun) -> None:
     """Counts, controls and images in one fragment: a decision updates the numbers at once, and nothing else."""
     counts = st.container(border=True)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
@@ -60,7 +60,7 @@ def desk(open_run: Chosen) -> None:
     images(positions, number, open_run)
 
 
-def settings(open_run: Chosen) -> tuple[np.ndarray, str]:
+def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
     """The queue above the cut, and the id of a sample to find; rarely changed, so behind a button."""
     with st.popover("Cut and search", icon=":material/tune:", width="content"):
         queue = selection.queue(open_run.run, state.cut_slider(open_run.cut))
@@ -107,7 +107,7 @@ def review_sentence(numbers: Tally) -> str:
     return f"{decided}; **{formats.percent(numbers.precision)}** of them were real errors {bracket}; {left}"
 
 
-def conflicts(open_run: Chosen) -> None:
+def conflicts(open_run: OpenRun) -> None:
     """Samples with two conflicting decisions; deciding one again settles it."""
     open_ones = open_run.log.conflicts(open_run.run.id)
     if open_ones.empty:
@@ -149,13 +149,13 @@ def conflicts(open_run: Chosen) -> None:
         )
 
 
-def by_id(open_run: Chosen, wanted: str) -> np.ndarray:
+def by_id(open_run: OpenRun, wanted: str) -> np.ndarray:
     """Row position of the sample with this id; empty when there is none."""
     row = cached.columns(open_run.run.id, open_run.run)["position"].get(wanted.strip())
     return np.array([] if row is None else [row], dtype=int)
 
 
-def shown(open_run: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
+def shown(open_run: OpenRun, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
     """The part of the queue to show, frozen when the list was made: a decision must not make the next image jump.
 
     "Undecided" therefore means undecided when the list was made; the button rebuilds it.
@@ -173,7 +173,7 @@ def shown(open_run: Chosen, queue: np.ndarray, show: str, decided: set[str]) -> 
     return frozen[1]
 
 
-def images(positions: np.ndarray, number: int, open_run: Chosen) -> None:
+def images(positions: np.ndarray, number: int, open_run: OpenRun) -> None:
     if not len(positions):
         frame.nothing(
             "Nothing to show here", "Select All to see the whole queue, or lower the cut to see more."

@@ -16,7 +16,7 @@ from pages.ui.charts import trade_off as trade_off_charts
 from pages.ui.components.gallery import gallery
 from pages.ui.samples import attacked_inputs, cards, explained, writing
 from pages.ui.shell import cached, frame, more_work, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words import robustness as robustness_words
 
@@ -80,7 +80,7 @@ def metrics(facts: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------------------------- not measured
 
 
-def not_measured(open_run: Chosen) -> None:
+def not_measured(open_run: OpenRun) -> None:
     """Offer the same analysis with robustness as a job, or name the call that measures it."""
     spec = more_work.spec_with_robustness(open_run.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
@@ -155,7 +155,7 @@ def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------------------------- who makes it fragile
 
 
-def fragile(open_run: Chosen) -> None:
+def fragile(open_run: OpenRun) -> None:
     names = robustness_words.columns(open_run.run)
     if not names:
         return
@@ -188,7 +188,7 @@ def fragile(open_run: Chosen) -> None:
 
 @st.fragment
 @frame.framed
-def grid(open_run: Chosen, rows: np.ndarray, values: np.ndarray, column: str) -> None:
+def grid(open_run: OpenRun, rows: np.ndarray, values: np.ndarray, column: str) -> None:
     plain = cards.cards(open_run.run, open_run.name, rows, open_run.log)
     table = open_run.run.samples.iloc[rows].assign(influence=values[rows])
     gallery(
@@ -202,7 +202,7 @@ def grid(open_run: Chosen, rows: np.ndarray, values: np.ndarray, column: str) ->
     )
 
 
-def same(open_run: Chosen, robust: np.ndarray, column: str) -> None:
+def same(open_run: OpenRun, robust: np.ndarray, column: str) -> None:
     """Whether the fragile samples are those that hurt accuracy: a chart and sentences."""
     with st.container(border=True):
         frame.section(f"Are they the {explained.noun(open_run.run)}s that hurt accuracy?")

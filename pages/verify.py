@@ -18,7 +18,7 @@ from pages.ui.charts import verify as verify_charts
 from pages.ui.repairs import what_if
 from pages.ui.reports import downloads
 from pages.ui.shell import frame, job_panel, more_work, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
@@ -44,7 +44,7 @@ def page() -> None:
         st.dataframe(verify_words.comparison(verifications), hide_index=True, width="stretch")
 
 
-def running(open_run: Chosen) -> None:
+def running(open_run: OpenRun) -> None:
     """Jobs of this run that are running, waiting, or stopped before their first result."""
     for path in sorted((open_run.run.path / FOLDER).glob("*/job.json"), key=lambda p: p.stat().st_mtime):
         folder = path.parent
@@ -65,7 +65,7 @@ def selected(verifications: list[Verification]) -> Verification:
     return names[choice]
 
 
-def result(open_run: Chosen, verification: Verification) -> None:
+def result(open_run: OpenRun, verification: Verification) -> None:
     """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
     st.title(formats.escaped(verification.sentence()), anchor=False)
     if (control := verify_words.control_sentence(verification)) is not None:
@@ -123,7 +123,7 @@ def method(verification: Verification) -> str:
     )
 
 
-def offers(open_run: Chosen, verification: Verification) -> None:
+def offers(open_run: OpenRun, verification: Verification) -> None:
     """The verified model, the repaired data, the report."""
     row = st.container(horizontal=True, gap="small")
     weights, name = verification.model_folder() / "model.safetensors", f"{open_run.name}-repaired"
@@ -150,7 +150,7 @@ def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], b
     )
 
 
-def plan(open_run: Chosen, action) -> None:
+def plan(open_run: OpenRun, action) -> None:
     """The what-if bar with its prediction and guard, the recipe, and the button that starts it."""
     frame.section("What if")
     with st.container(border=True):
@@ -172,7 +172,7 @@ def plan(open_run: Chosen, action) -> None:
     )
 
 
-def settings(open_run: Chosen) -> None:
+def settings(open_run: OpenRun) -> None:
     """The form for recipe, seeds and groups; `requested` reads it."""
     proposed = proposal(open_run)
     with st.expander("Training recipe", icon=":material/tune:"):
@@ -197,12 +197,12 @@ def settings(open_run: Chosen) -> None:
         third.checkbox("Mirror and shift", key="verify_augment")
 
 
-def proposal(open_run: Chosen) -> Recipe:
+def proposal(open_run: OpenRun) -> Recipe:
     facts = open_run.run.description["inputs"]
     return suggested(facts["model"]["parameters"], facts["dataset"]["n_train"])
 
 
-def requested(open_run: Chosen) -> tuple[Recipe, int, int]:
+def requested(open_run: OpenRun) -> tuple[Recipe, int, int]:
     """The recipe, seeds and groups now in the form.
 
     A number typed just before the click counts, even if the page was not yet redrawn with it.
@@ -219,7 +219,7 @@ def requested(open_run: Chosen) -> tuple[Recipe, int, int]:
     return recipe, int(form["verify_seeds"]), int(form["verify_groups"])
 
 
-def start(open_run: Chosen, repair: Repair) -> None:
+def start(open_run: OpenRun, repair: Repair) -> None:
     """Start a verification; what cannot be trained on is refused before any time is spent."""
     try:
         recipe, seeds, groups = requested(open_run)

@@ -148,9 +148,9 @@ def sweep_everything(task: Task) -> Run:
 def looked_at(task: Task) -> Run:
     """Ours: the fixed cost of every sweep: find the sample axes, compare three samples with autograd."""
     from influence_core.engine.losses import loss_by_name
-    from influence_core.engine.study import studied
+    from influence_core.engine.study import study_model
 
-    return lambda: studied(task.model, task.train, loss_by_name("cross_entropy")) and None
+    return lambda: study_model(task.model, task.train, loss_by_name("cross_entropy")) and None
 
 
 def sweep_one(task: Task) -> Run:

@@ -17,7 +17,7 @@ import torch
 
 import influence_core as ic
 from influence_core.analysis.derived_groups import with_derived_groups
-from influence_core.inputs.facts import fitted
+from influence_core.inputs.facts import in_model_format
 from influence_core.objectives import Objective, bind, measured_all, resolved
 
 FASHION = Path(__file__).parents[2] / "sample_data" / "fashion"
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = ic.open_model(FASHION)
     data = ic.open_dataset(FASHION).with_classes(model.classes)
-    train, val = with_derived_groups(fitted(data.train, model), fitted(data.val, model))
+    train, val = with_derived_groups(in_model_format(data.train, model), in_model_format(data.val, model))
     train, val = train.select(range(arguments.train)), val.select(range(min(len(val), arguments.train // 4)))
     every = resolved(NAMES, model.classes)
     times: dict[int, list[float]] = {k: [] for k in COUNTS}

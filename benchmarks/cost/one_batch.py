@@ -22,7 +22,7 @@ from benchmarks.cost.process_cost import Options
 from influence_core.engine import batches
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.one_batch import one_batch
-from influence_core.engine.study import studied
+from influence_core.engine.study import study_model
 from influence_core.engine.sweep import _planned
 from influence_core.engine.watching.watch import scoring
 
@@ -34,7 +34,7 @@ def steps(name: str, batch: int) -> tuple[Callable[[], object], Callable[[], obj
     """Functions that run a training pass, one batch of the sweep and an inference pass."""
     task, loss = build_task(name, batch, batch), loss_by_name("cross_entropy")
     directions = [own_gradient(task, row) for row in range(DIRECTIONS)]
-    plan = _planned(task.model, studied(task.model, task.train, loss), directions, SKETCH, loss, 0, ())
+    plan = _planned(task.model, study_model(task.model, task.train, loss), directions, SKETCH, loss, 0, ())
     inputs, labels = task.train.tensors
     samples = next(batches.batches(task.train, batch, like=task.model))
 

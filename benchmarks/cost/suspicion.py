@@ -73,7 +73,7 @@ def opened(folder: Path, architecture: str | None, side: int, count: int | None)
         reads = Preprocessing(channels=3, size=(side, side), mean=(0.5,) * 3, std=(0.3,) * 3)
         model = OpenedModel(network, classes=dataset.classes, preprocessing=reads, architecture=architecture)
     assert dataset.val is not None
-    train, val = (identity.fitted(split, model) for split in (dataset.train, dataset.val))
+    train, val = (identity.in_model_format(split, model) for split in (dataset.train, dataset.val))
     return model.eval(), Subset(train, range(count)) if count else train, val
 
 

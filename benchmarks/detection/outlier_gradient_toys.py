@@ -61,7 +61,7 @@ def losses_of(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="none")
 
 
-def fitted(kind: str, data: TensorDataset, seed: int, steps: int) -> nn.Module:
+def trained_network(kind: str, data: TensorDataset, seed: int, steps: int) -> nn.Module:
     torch.manual_seed(seed)
     model = (
         nn.Linear(2, 2) if kind == "linear" else nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
@@ -80,7 +80,7 @@ def signals(kind: str, found: Toy, seed: int, steps: int) -> dict[str, np.ndarra
         TensorDataset(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
         for x, y in ((found.inputs, found.given), found.held_out)
     )
-    model = fitted(kind, train, seed, steps)
+    model = trained_network(kind, train, seed, steps)
     rows = ic.per_sample_gradients(model, train, losses_of)
     g = torch.cat([value.flatten(1) for value in rows.values()], 1).numpy()
     utility = ic.objective_gradient(model, held_out)

@@ -91,7 +91,7 @@ def losses(model: OpenedModel, samples: Samples) -> np.ndarray:
 
 def gradients(model: OpenedModel, samples: Samples) -> torch.Tensor:
     """(n, p) flat gradients of each sample's own loss."""
-    rows = per_sample_gradients(model, samples.fitted(1, (8, 8)), loss_by_name("cross_entropy"))
+    rows = per_sample_gradients(model, samples.resized(1, (8, 8)), loss_by_name("cross_entropy"))
     return torch.cat([part.flatten(1) for part in rows.values()], dim=1)
 
 

@@ -96,7 +96,7 @@ def _task() -> Any:
 
 def _tensors(samples: Samples, model: OpenedModel) -> TensorDataset:
     expects = model.preprocessing
-    return TensorDataset(*samples.fitted(expects.channels, expects.size).batch(range(len(samples))))
+    return TensorDataset(*samples.resized(expects.channels, expects.size).batch(range(len(samples))))
 
 
 PEERS: dict[str, tuple[str, Scores]] = {

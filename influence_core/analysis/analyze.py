@@ -23,7 +23,7 @@ from influence_core.analysis.derived_groups import with_derived_groups
 from influence_core.analysis.measured_objectives import check_columns
 from influence_core.analysis.outputs import accuracies, write_cells, write_robustness, write_tables
 from influence_core.analysis.repeatability import repeatability
-from influence_core.analysis.request import Progress, Request, checked_inputs, description
+from influence_core.analysis.request import Request, checked_inputs, description
 from influence_core.analysis.sample_table import sample_table
 from influence_core.analysis.steps import (
     clustered,
@@ -51,6 +51,7 @@ from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.influence.ensembles import Weights, along
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 from influence_core.scores.suspicion.input_view import input_view
+from influence_core.system.report import Report
 
 
 def analyze(
@@ -68,7 +69,7 @@ def analyze(
     out: str | Path | None = None,
     source: Any = None,
     drawing: MapProcess | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Run:
     """Score every training sample and write the scores to a run folder.
 
@@ -93,7 +94,7 @@ def analyze(
         InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
-    splits = [adapted(identity.fitted(split, model)) for split in (train, val, test)]
+    splits = [adapted(identity.in_model_format(split, model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
     request = Request(
@@ -203,7 +204,9 @@ def _finish(request: Request, drawing: MapProcess) -> Run:
         timings=clock.laps,
     )
     run = open_run(request.folder)
-    run.remember(Inputs(request.model, request.train, request.val, request.test, request.loss, shared=True))
+    run.attach_inputs(
+        Inputs(request.model, request.train, request.val, request.test, request.loss, shared=True)
+    )
     return run
 
 

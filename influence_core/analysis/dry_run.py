@@ -67,7 +67,9 @@ def dry_run(
         dataset_options={"skip_unreadable": skip_unreadable, "label": label},
     )
     named = resolved(objectives, data.classes)
-    train, held_out, test = (identity.fitted(split, network) for split in (data.train, data.val, data.test))
+    train, held_out, test = (
+        identity.in_model_format(split, network) for split in (data.train, data.val, data.test)
+    )
     checked_inputs(network, train, held_out, test)
     cost = preflight(
         network,

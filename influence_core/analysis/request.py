@@ -1,7 +1,6 @@
 """The request for an analysis: its inputs, checked, and their description for run.json."""
 
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +15,9 @@ from influence_core.inputs import facts as identity
 from influence_core.inputs.fingerprints import fingerprint
 from influence_core.objectives import Objective
 from influence_core.scores.influence.ensembles import Member
+from influence_core.system.report import Report
 
 SKETCH = 256
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Request:
     batch_size: int | str
     seed: int
     folder: Path
-    report: Progress
+    report: Report
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
     checkpoints: tuple[Member, ...]

@@ -19,10 +19,10 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.judging.intervals import share
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.perturbed.attacks import STEPS, attacked
 from influence_core.objectives.perturbed.corruptions import corrupted, kinds
 from influence_core.objectives.perturbed.input_space import input_space
-from influence_core.objectives.seen import Seen
 
 ROWS = 400
 """Largest number of attacked held-out samples: an accuracy of 0.8 is then known to within 4 points."""
@@ -98,20 +98,20 @@ def robustness(
     return facts, _examples(broken, parts, positions, clean)
 
 
-def _all(model: nn.Module, few: Dataset, positions: np.ndarray, loss: Loss) -> list[Seen]:
+def _all(model: nn.Module, few: Dataset, positions: np.ndarray, loss: Loss) -> list[HeldOutBatch]:
     index = torch.from_numpy(positions)
     return [
-        Seen(model, batch.inputs, batch.labels, index[batch.start : batch.stop], loss)
+        HeldOutBatch(model, batch.inputs, batch.labels, index[batch.start : batch.stop], loss)
         for batch in loop.batches(few, BATCH, like=model)
     ]
 
 
-def _predicted(parts: list[Seen], change: Callable[[Seen], Tensor]) -> Tensor:
+def _predicted(parts: list[HeldOutBatch], change: Callable[[HeldOutBatch], Tensor]) -> Tensor:
     """Predicted classes (n,) after a change of the inputs."""
     return _predicted_of(parts, [change(part) for part in parts])
 
 
-def _predicted_of(parts: list[Seen], inputs: list[Tensor]) -> Tensor:
+def _predicted_of(parts: list[HeldOutBatch], inputs: list[Tensor]) -> Tensor:
     with torch.no_grad():
         classes = [part.with_inputs(x).outputs.argmax(1).cpu() for part, x in zip(parts, inputs, strict=True)]
     return torch.cat(classes)
@@ -135,7 +135,10 @@ def _keep(
 
 
 def _examples(
-    broken: dict[int, tuple[float, Tensor, int]], parts: list[Seen], positions: np.ndarray, clean: Tensor
+    broken: dict[int, tuple[float, Tensor, int]],
+    parts: list[HeldOutBatch],
+    positions: np.ndarray,
+    clean: Tensor,
 ) -> Examples:
     """Up to EXAMPLES of them, spread evenly over the original classes, the weakest attack first."""
     by_class: dict[int, int] = {}

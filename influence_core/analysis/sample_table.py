@@ -1,6 +1,6 @@
 """The table of training samples behind every page: all scores of a run, from two sweeps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from influence_core.scores.suspicion.evidence import (
 from influence_core.scores.suspicion.near_copies import members, twin_groups
 from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
+from influence_core.system.report import Report
 
 CUT = 0.5
 """Suspicion from which a label counts as probably wrong: more likely wrong than right."""
@@ -52,7 +53,7 @@ def sample_table(
     objectives: Sequence[str],
     groups: pd.DataFrame | None,
     seed: int,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Report,
 ) -> ScoreTable:
     """Turn the sweeps of n training and m validation samples into scores. Signs and units: column_meanings.py.
 
@@ -158,7 +159,7 @@ def _evidence(
     held_out_labels: np.ndarray,
     classes: int,
     seed: int,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Report,
 ) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
     """Evidence of all views, neighbours in the deepest view, the number of samples with near-copies, the deepest view.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from influence_core.system.report import Report
 
 if TYPE_CHECKING:
     from influence_core.run_files.progress import Stage
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 BAR = 24
 
 
-def bar(stages: Iterable[Stage]) -> Callable[[str, int, int], None]:
+def bar(stages: Iterable[Stage]) -> Report:
     """An on_progress function for these stages that draws on standard error."""
     titles = {name: title for name, title, _ in stages}
     watched, announced = sys.stderr.isatty(), set()

@@ -16,11 +16,12 @@ from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.readers.parquet_shards import read_shards, shards
 from influence_core.data.readers.table import is_table, read_table
 from influence_core.data.readers.torchvision_files import read_layout
-from influence_core.data.rows import Report, Rows, some
+from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples, Split
 from influence_core.data.splits import divide
 from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError
+from influence_core.system.report import Report
 
 READ_TODAY = (
     "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table (.csv or .parquet) with a "

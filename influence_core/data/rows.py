@@ -4,7 +4,7 @@ Readers return the rows as they are in the source; `splits.py` checks and divide
 is kept in one place, whatever the format.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +13,6 @@ from influence_core.data.samples import Split
 from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 
-Report = Callable[[str, int, int], None]
 """Called with the name of the step, the rows or files done, and their total."""
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",

@@ -73,7 +73,7 @@ class Samples(torch.utils.data.Dataset):
         if len(shapes) > 1:
             raise DataError(
                 f"The pictures have different shapes, {' and '.join(map(str, sorted(shapes)[:3]))}, and "
-                "cannot share a batch. Use samples.fitted(channels, (height, width)) to bring them to one "
+                "cannot share a batch. Use samples.resized(channels, (height, width)) to bring them to one "
                 "shape."
             )
         return to_tensor(np.stack(values)), torch.from_numpy(self.labels[positions])
@@ -106,7 +106,7 @@ class Samples(torch.utils.data.Dataset):
             )
         return self._with(content=self._content.with_encoding(encoding))
 
-    def fitted(self, channels: int, size: Size) -> "Samples":
+    def resized(self, channels: int, size: Size) -> "Samples":
         """Return the samples with `channels` (1 or 3), resized to `size` (h, w); arrays stay unchanged."""
         if self.kind == "array":
             return self
@@ -152,7 +152,7 @@ class Samples(torch.utils.data.Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all content: ids, labels, classes, groups, inputs as stored. A fitted view has the same."""
+        """SHA-256 over all content: ids, labels, classes, groups, inputs as stored. A resized view has the same."""
         digest = hashlib.sha256(f"samples 1 {self.kind} {self.split}".encode())
         for texts in (self.ids, self.classes):
             digest.update(len(texts).to_bytes(8, "little"))

@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from influence_core.data.rows import Report, Rows, counted, some
+from influence_core.data.rows import Rows, counted, some
 from influence_core.data.samples import Samples, Split, repeated
 from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
+from influence_core.system.report import Report
 
 SHOWN_FAULTS = 5
 CHUNK = 256

@@ -59,7 +59,7 @@ def loss_by_name(loss: str | Loss) -> Loss:
     return LOSSES[loss]
 
 
-def checked(values: Tensor, b: int) -> Tensor:
+def checked_losses(values: Tensor, b: int) -> Tensor:
     """The values, if they are one finite loss a sample; else raises InfluenceError."""
     return finite(shaped(values, b))
 

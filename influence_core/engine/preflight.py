@@ -21,7 +21,7 @@ from influence_core.engine.batch_cost import Memory, Probe, probe
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.rules.dispatch import HOW
-from influence_core.engine.study import Study, studied
+from influence_core.engine.study import Study, study_model
 from influence_core.engine.watching.watch import trainable
 
 UNUSED = "exact, not used: its gradient is zero"
@@ -108,7 +108,7 @@ def preflight(
         return facts
     scored, function = in_precision(model, precision), loss_by_name(loss)
     memory = Memory(loop.home(scored)[0])
-    study = studied(in_precision(model, exact_name(precision)), samples, function)
+    study = study_model(in_precision(model, exact_name(precision)), samples, function)
     settings = {"loss": function, "sketch": sketch, "precision": precision, "features": tuple(features)}
     costs = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
     return _with_costs(with_ways(facts, study.ways, _operations(study)), costs, loop.count(samples))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked
+from influence_core.engine.losses import Loss, checked_losses
 from influence_core.engine.oracle import per_sample_gradients
 from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
@@ -55,7 +55,7 @@ class Study:
     """Operation by which the model branches on its batch, or empty. If set, samples are scored in batches of one."""
 
 
-def studied(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
+def study_model(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
     """Study a model with three samples; it is restored afterwards.
 
     Raises:
@@ -139,7 +139,7 @@ def _measured_errors(
     with scoring(model), torch.enable_grad():
         with _requiring_gradients(named):
             losses_alone = [
-                checked(loss(loop.forward(model, b.inputs), b.labels), 1)
+                checked_losses(loss(loop.forward(model, b.inputs), b.labels), 1)
                 for b in loop.batches(few, 1, like=model)
             ]
         alone, wrong, ways = torch.cat([value.detach() for value in losses_alone]), {}, {}
@@ -208,7 +208,7 @@ def _engine_errors(
     watch = Watch(named, batch.inputs, layouts, book.called, book.receive)
     with watch:
         losses = loss(loop.forward(model, batch.inputs), batch.labels)
-    losses = checked(losses, ROWS)
+    losses = checked_losses(losses, ROWS)
     if losses.requires_grad:  # if not, the sweep raises the error
         losses.sum().backward()
         book.close(watch.leaves)

@@ -7,7 +7,7 @@ loss. Finished row ranges are written to disk when a folder is given (shards.py)
 sample (q, k, one a layer, and the requested features), never its gradient.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -34,11 +34,10 @@ from influence_core.engine.readings.sketch import folding_map
 from influence_core.engine.result import Sweep
 from influence_core.engine.rules.factors import wide
 from influence_core.engine.shards import key_of, read_shard, write_shard
-from influence_core.engine.study import Study, studied
+from influence_core.engine.study import Study, study_model
 from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError
-
-Progress = Callable[[str, int, int], None]
+from influence_core.system.report import Report
 
 SHARD_ROWS = 512
 """Rows of one file on disk, rounded down to whole batches: the most that a killed run can lose."""
@@ -58,7 +57,7 @@ def sweep(
     shards: Path | None = None,
     fingerprint: str = "",
     study: Study | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Sweep:
     """Exact per-sample norms, products and sketches of every sample, in one pass.
 
@@ -73,7 +72,7 @@ def sweep(
         batch_size: samples a pass, or "auto" for as many as fit (batch_size.py); no score depends on it.
         features: module paths whose pooled inputs are kept.
         shards: folder for finished row ranges; a second call with the same inputs continues from them.
-        study: result of `studied` for this model and loss in this precision; None to study it now.
+        study: result of `study_model` for this model and loss in this precision; None to study it now.
         fingerprint: identity of the samples' content; required with `shards`.
 
     Raises:
@@ -84,7 +83,7 @@ def sweep(
     _check_settings(batch_size, shards, fingerprint)
     if precision == "bfloat16":
         _check_agreement(model, samples, directions or (), loss)
-    study = study or studied(in_precision(model, exact_name(precision)), samples, function)
+    study = study or study_model(in_precision(model, exact_name(precision)), samples, function)
     scored_loss = on_wide_outputs(function) if precision == "bfloat16" else function
     plan = _planned(scored, study, directions or (), sketch, scored_loss, seed, features)
     rows = _rows(scored, samples, plan, batch_size)
@@ -139,7 +138,7 @@ def _swept(
     rows: int,
     start: int,
     stop: int,
-    on_progress: Progress | None,
+    on_progress: Report | None,
     n: int,
 ) -> Iterator[dict[str, Tensor]]:
     def score(low: int, high: int) -> list[dict[str, Tensor]]:
@@ -201,7 +200,7 @@ def _check_agreement(
 ) -> None:
     """Raise InfluenceError unless bfloat16 puts samples in the same order as float32, by norms and by products."""
     checked, function = spread_over(samples), loss_by_name(loss)
-    study = studied(in_precision(model, "float32"), checked, function)
+    study = study_model(in_precision(model, "float32"), checked, function)
     sweeps = {}
     for precision in ("float32", "bfloat16"):
         scored = in_precision(model, precision)
@@ -233,6 +232,6 @@ def _rows(model: nn.Module, samples: Dataset, plan: Plan, batch_size: int | str)
     return int(batch_size)
 
 
-def _report(on_progress: Progress | None, done: int, total: int) -> None:
+def _report(on_progress: Report | None, done: int, total: int) -> None:
     if on_progress:
         on_progress("sweep", done, total)

@@ -22,8 +22,8 @@ import pandas as pd
 from influence_core.decisions.corrections import corrected_labels, corrections
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import ExportError
-from influence_core.run_files.thumbnails import Progress
 from influence_core.runs.run import Run
+from influence_core.system.report import Report
 from influence_core.system.safe_tables import Target, opened, write_csv
 
 LONGEST = 80  # characters of a name
@@ -64,7 +64,7 @@ def write_image_folder(
     target: Target,
     *,
     splits: tuple[str, ...] = ("train", "val", "test"),
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> int:
     """Write the corrected dataset as a zip, picture by picture.
 

@@ -11,18 +11,17 @@ from influence_core.engine import batches as loop
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, ModelError
 from influence_core.inputs.fingerprints import weights_fingerprint
-from influence_core.models.preprocessing import described
-from influence_core.models.preprocessing import fitted as as_trained
+from influence_core.models.preprocessing import described, preprocessed
 
 READ_AT_ONCE = 256
 
 
-def fitted(samples: Any, model: nn.Module) -> Any:
+def in_model_format(samples: Any, model: nn.Module) -> Any:
     """Return our samples in the input format of our model; other datasets or models change nothing."""
     preprocessing = getattr(model, "preprocessing", None)
-    if samples is None or preprocessing is None or not hasattr(samples, "fitted"):
+    if samples is None or preprocessing is None or not hasattr(samples, "resized"):
         return samples
-    return as_trained(samples, preprocessing)
+    return preprocessed(samples, preprocessing)
 
 
 def classes_of(model: nn.Module, samples: Any) -> tuple[str, ...] | None:

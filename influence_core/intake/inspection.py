@@ -115,7 +115,7 @@ def main(question: str, options: str) -> int:
     import psutil
 
     memory = int(SHARE * psutil.virtual_memory().total)
-    jail.limited(memory=memory, seconds=SECONDS, written=WRITTEN)
+    jail.set_limits(memory=memory, seconds=SECONDS, written=WRITTEN)
     try:
         answer, code = QUESTIONS[question](json.loads(options)), 0
     except InfluenceError as error:

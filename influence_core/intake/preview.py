@@ -16,8 +16,9 @@ from PIL import Image
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
 from influence_core.data.readers.table import label_columns
-from influence_core.data.rows import Report, counted, some
+from influence_core.data.rows import counted, some
 from influence_core.models.opened import WEIGHT_NAMES
+from influence_core.system.report import Report
 
 SHOWN = 24
 SIDE = 256

@@ -17,10 +17,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from influence_core.data import Dataset, Samples
-from influence_core.data.rows import Report
 from influence_core.inputs.pair import open_pair
 from influence_core.judging.intervals import share
 from influence_core.models import OpenedModel, Preprocessing
+from influence_core.system.report import Report
 from influence_core.training.train import predict
 
 SAMPLES, FEWER = 500, 150

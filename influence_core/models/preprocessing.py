@@ -48,7 +48,7 @@ def table_preprocessing(encoding: Encoding) -> Preprocessing:
     )
 
 
-def fitted(samples: Any, preprocessing: Preprocessing) -> Any:
+def preprocessed(samples: Any, preprocessing: Preprocessing) -> Any:
     """Return our samples in the model's input format: its channels and size, or the features of its table.
 
     Raises:
@@ -56,7 +56,7 @@ def fitted(samples: Any, preprocessing: Preprocessing) -> Any:
     """
     if preprocessing.table is not None:
         return samples.encoded_by(preprocessing.table)
-    return samples.fitted(preprocessing.channels, preprocessing.size)
+    return samples.resized(preprocessing.channels, preprocessing.size)
 
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:

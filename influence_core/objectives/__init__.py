@@ -21,11 +21,11 @@ from influence_core.objectives.gradients import Measured, bind, measured, measur
 from influence_core.objectives.groups.gaps import Gap
 from influence_core.objectives.groups.worst_group import WorstGroup
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.margin import Margin
 from influence_core.objectives.names import objective_by_name, resolved
 from influence_core.objectives.objective import Objective
 from influence_core.objectives.perturbed.robustness import ROBUSTNESS, Adversarial, Corrupted, LinearStep
-from influence_core.objectives.seen import Seen
 from influence_core.objectives.significance import judged
 from influence_core.objectives.utility import ClassUtility, Utility
 
@@ -36,12 +36,12 @@ __all__ = [
     "Corrupted",
     "Gap",
     "HeldOut",
+    "HeldOutBatch",
     "LinearStep",
     "Margin",
     "Measured",
     "Objective",
     "Own",
-    "Seen",
     "Utility",
     "WorstGroup",
     "bind",

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 Function = Callable[[nn.Module, Any, Tensor], Tensor]
 
@@ -48,6 +48,6 @@ class Own(Objective):
             )
         return replace(self, whole=shape == ())
 
-    def readings(self, seen: Seen) -> Tensor:
-        result = self.function(seen.model, seen.inputs, seen.labels)
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        result = self.function(batch.model, batch.inputs, batch.labels)
         return result.reshape(1) if self.whole else result

@@ -24,9 +24,9 @@ from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut, named_classes
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.names import objective_by_name
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -184,20 +184,20 @@ def _read(
 
 def _all_seen(
     model: nn.Module, samples: Dataset, rows: np.ndarray | None, loss: Loss, batch_size: int
-) -> Iterator[Seen]:
+) -> Iterator[HeldOutBatch]:
     """The samples at `rows` (all of them for None) in batches, with their positions in the split."""
     subset = samples if rows is None else _selected(samples, rows)
     positions = torch.arange(loop.count(samples)) if rows is None else torch.from_numpy(rows)
     for batch in loop.batches(subset, batch_size, like=model):
         batch_rows = positions[batch.start : batch.stop].to(batch.labels.device)
-        yield Seen(model, batch.inputs, batch.labels, batch_rows, loss)
+        yield HeldOutBatch(model, batch.inputs, batch.labels, batch_rows, loss)
 
 
 def _selected(samples: Any, rows: np.ndarray) -> Dataset:
     return samples.select(rows) if isinstance(samples, Samples) else Subset(samples, rows.tolist())
 
 
-def _checked_readings(objective: Objective, shown: Seen) -> Tensor:
+def _checked_readings(objective: Objective, shown: HeldOutBatch) -> Tensor:
     """The readings of one batch (b, width), checked for shape and finite values."""
     readings = _columns(objective.readings(shown))
     expected = (1 if objective.whole else len(shown), objective.width)

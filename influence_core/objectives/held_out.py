@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss
-from influence_core.objectives.seen import Seen
+from influence_core.objectives.held_out_batch import HeldOutBatch
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class HeldOut:
         dataset: Any = self.samples
         return np.asarray([int(dataset[row][1]) for row in range(len(self))], dtype=np.int64)
 
-    def first(self, count: int) -> Seen:
+    def first(self, count: int) -> HeldOutBatch:
         """The first few samples, to check what a function returns."""
         stop = min(count, len(self))
         (batch,) = loop.batches(self.samples, stop, like=self.model, stop=stop)
-        return Seen(self.model, batch.inputs, batch.labels, torch.arange(stop), self.loss)
+        return HeldOutBatch(self.model, batch.inputs, batch.labels, torch.arange(stop), self.loss)
 
 
 def named_classes(model: nn.Module, samples: Any) -> tuple[str, ...]:

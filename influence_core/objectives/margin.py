@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,5 @@ class Margin(Objective):
         """For example "lead of coat over shirt"; a helpful step widens it."""
         return f"lead of {self.chosen} over {self.other}"
 
-    def readings(self, seen: Seen) -> Tensor:
-        return seen.outputs[:, self.other_at] - seen.outputs[:, self.chosen_at]
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.outputs[:, self.other_at] - batch.outputs[:, self.chosen_at]

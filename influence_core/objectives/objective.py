@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.seen import Seen
+from influence_core.objectives.held_out_batch import HeldOutBatch
 
 
 class Objective(ABC):
@@ -56,16 +56,16 @@ class Objective(ABC):
         """
         return self
 
-    def shown(self, seen: Seen) -> Seen:
+    def shown(self, batch: HeldOutBatch) -> HeldOutBatch:
         """The samples as this objective shows them to the model: unchanged, unless it attacks or corrupts them.
 
         Must depend on the samples and their rows alone, never on the batch: it is called again for the gradient.
         Parameters may require gradients; returned inputs count as constants, so detach them.
         """
-        return seen
+        return batch
 
     @abstractmethod
-    def readings(self, seen: Seen) -> Tensor:
+    def readings(self, batch: HeldOutBatch) -> Tensor:
         """The reading of each sample: (b,) or (b, width), differentiable in the parameters."""
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Objective(ABC):
             f"{type(self).__name__} is a gap, so it must define `strata`: the samples that may swap readings."
         )
 
-    def decided(self, seen: Seen) -> Tensor | None:
+    def decided(self, batch: HeldOutBatch) -> Tensor | None:
         """The same readings from the model's decisions (0 or 1) instead of its losses or probabilities.
 
         `value` of these is the familiar gap in rates, such as the difference in true positive rates. None where there

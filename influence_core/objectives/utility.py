@@ -12,8 +12,8 @@ from torch import Tensor
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Utility(Objective):
     title: str = "validation loss"
     linear: ClassVar[bool] = True
 
-    def readings(self, seen: Seen) -> Tensor:
-        return seen.losses
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class ClassUtility(Objective):
             )
         return replace(self, members=torch.from_numpy(members).double())
 
-    def readings(self, seen: Seen) -> Tensor:
-        return seen.losses
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         assert self.members is not None, "bound() comes first"

@@ -6,7 +6,7 @@ objectives, and one for each class and each group of the validation samples: the
 covers all samples in doubt, those with a decision, and some random ones of every class as a yardstick.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +22,14 @@ from influence_core.objectives import Gap, Objective, WorstGroup, objective_grad
 from influence_core.repair.label_influence import (
     FLOOR,
     Advice,
-    Aim,
+    PredictedObjective,
     advice_of,
     candidate_labels,
     positions_of,
     write_advice,
 )
 from influence_core.run_files.tables import RunTables
-
-Progress = Callable[[str, int, int], None]
-
+from influence_core.system.report import Report
 
 MOST_FLAGGED = 3000
 REFERENCE = 20
@@ -43,12 +41,12 @@ CANDIDATES = 4
 
 
 def prepare(
-    run: RunTables, inputs: Inputs, *, also: tuple[str, ...] = (), on_progress: Progress | None = None
+    run: RunTables, inputs: Inputs, *, also: tuple[str, ...] = (), on_progress: Report | None = None
 ) -> Advice:
     """Sweep the samples in doubt, and those in `also`, under their candidate labels; store the result by the run."""
     flagged, reference = _flagged_and_reference(run, also)
     positions = np.concatenate([flagged, reference])
-    measured = aims(run, inputs)
+    measured = predicted_objectives(run, inputs)
     classes = len(run.classes)
     most = classes if classes <= FULL else CANDIDATES
     pairs = [
@@ -84,7 +82,9 @@ class Pairs(Dataset):
         return self._last[1], int(self.labels[row])
 
 
-def aims(run: RunTables, inputs: Inputs, *, everything: bool = True) -> list[tuple[Aim, Direction]]:
+def predicted_objectives(
+    run: RunTables, inputs: Inputs, *, everything: bool = True
+) -> list[tuple[PredictedObjective, Direction]]:
     """The objectives that can be predicted for this run, each with its direction: its own, then its classes and groups.
 
     An objective from a user's own code has no direction without that code and is left out here; predictions for it
@@ -97,7 +97,7 @@ def aims(run: RunTables, inputs: Inputs, *, everything: bool = True) -> list[tup
             direction = objective_gradient(inputs.model, inputs.val, objective, loss=inputs.loss)
         except InfluenceError:
             continue
-        with_direction.append((Aim(name, "run", _title(run, name)), direction))
+        with_direction.append((PredictedObjective(name, "run", _title(run, name)), direction))
     if everything:
         with_direction += [
             (aim, objective_gradient(inputs.model, part, "utility", loss=inputs.loss))
@@ -116,18 +116,20 @@ def objective_of(run: RunTables, name: str) -> str | Objective:
     return next((one for one in resolved(["utility:class"], run.classes) if one.name == name), name)
 
 
-def parts_of(val: Samples) -> list[tuple[Aim, Samples]]:
+def parts_of(val: Samples) -> list[tuple[PredictedObjective, Samples]]:
     """The validation samples of each class and of each group that has enough samples."""
     parts = []
     for number, name in enumerate(val.classes):
         members = np.flatnonzero(val.labels == number)
         if len(members) >= FEWEST:
-            parts.append((Aim(f"class {name}", "class", f"loss on class {name}"), val.select(members)))
+            parts.append(
+                (PredictedObjective(f"class {name}", "class", f"loss on class {name}"), val.select(members))
+            )
     for column in val.groups.columns:
         members_by_level = levels(val.groups, str(column))
         for level, members in members_by_level.items() if len(members_by_level) <= MOST_LEVELS else ():
             title = f"loss where {column} is {level}"
-            parts.append((Aim(f"{column} = {level}", "group", title), val.select(members)))
+            parts.append((PredictedObjective(f"{column} = {level}", "group", title), val.select(members)))
     return parts
 
 
@@ -137,7 +139,7 @@ def pair_products(
     labels: np.ndarray,
     directions: Sequence[Direction],
     *,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
     stage: str = "candidates",
 ) -> np.ndarray:
     """Influence of each (training sample, label) pair on each objective, exactly: (r, k) float32, positive = helpful.

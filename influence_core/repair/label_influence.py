@@ -17,7 +17,7 @@ FLOOR = 0.3  # suspicion from which samples are prepared: below it a rule hardly
 
 
 @dataclass(frozen=True)
-class Aim:
+class PredictedObjective:
     """One objective to predict. kind: "run" (a column of the run), "class" or "group"."""
 
     name: str
@@ -32,7 +32,7 @@ class Advice:
     reference: (s,) bool, the random samples from which random batches are drawn.
     """
 
-    aims: tuple[Aim, ...]
+    objectives: tuple[PredictedObjective, ...]
     ids: tuple[str, ...]
     products: np.ndarray
     reference: np.ndarray
@@ -61,7 +61,9 @@ def read_advice(run: RunTables) -> Advice | None:
         raise RunError(
             f"{folder} belongs to another run or was changed. Delete this folder and predict again."
         )
-    return advice_of(run, tuple(Aim(**aim) for aim in facts["aims"]), positions, products, facts["flagged"])
+    return advice_of(
+        run, tuple(PredictedObjective(**aim) for aim in facts["aims"]), positions, products, facts["flagged"]
+    )
 
 
 def candidate_labels(run: RunTables, position: int, most: int) -> list[int]:
@@ -73,12 +75,16 @@ def candidate_labels(run: RunTables, position: int, most: int) -> list[int]:
 
 
 def advice_of(
-    run: RunTables, known: tuple[Aim, ...], positions: np.ndarray, products: np.ndarray, flagged: int
+    run: RunTables,
+    known: tuple[PredictedObjective, ...],
+    positions: np.ndarray,
+    products: np.ndarray,
+    flagged: int,
 ) -> Advice:
     rows = run.samples.iloc[positions]
     number = {name: position for position, name in enumerate(run.classes)}
     return Advice(
-        aims=known,
+        objectives=known,
         ids=tuple(map(str, rows.index)),
         products=products,
         reference=np.arange(len(positions)) >= flagged,
@@ -99,7 +105,7 @@ def write_advice(run: RunTables, advice: Advice) -> None:
         "run": run.id,
         "sha256": atomic.sha256(folder / ARRAYS),
         "flagged": int((~advice.reference).sum()),
-        "aims": [{"name": aim.name, "kind": aim.kind, "title": aim.title} for aim in advice.aims],
+        "aims": [{"name": aim.name, "kind": aim.kind, "title": aim.title} for aim in advice.objectives],
     }
     atomic.write_json(folder / FACTS, facts)
 

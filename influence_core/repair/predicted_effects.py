@@ -23,7 +23,7 @@ import pandas as pd
 
 from influence_core.errors import RunError
 from influence_core.repair.label_influence import FLOOR, Advice
-from influence_core.repair.repairs import Repair, each, suggested_action
+from influence_core.repair.repairs import Repair, rows_of, suggested_action
 from influence_core.run_files.tables import RunTables
 
 BATCHES = 1000
@@ -38,7 +38,7 @@ class Effects:
         size, class mix and actions that would do worse; 0.5 = no better than chance), loss_change (calibrated, in
         nats; missing before a verification).
     accuracy_change: calibrated, a fraction; None before a verification.
-    covered, asked: number of changes that the prediction includes, and of all changes.
+    covered, requested: number of changes that the prediction includes, and of all changes.
     """
 
     table: pd.DataFrame
@@ -47,7 +47,7 @@ class Effects:
     asked: int
 
     @property
-    def payers(self) -> pd.DataFrame:
+    def worsened(self) -> pd.DataFrame:
         """The classes and groups whose loss is predicted to rise, strongest first: shown before anything is changed."""
         table = self.table.sort_values("first_order", ascending=False)
         worse = table["kind"].isin(["class", "group"]) & (table["first_order"] > 0)
@@ -73,13 +73,13 @@ def predicted_effects(
     scale = None if calibration is None else calibration.get("loss")
     table = pd.DataFrame(
         {
-            "kind": [aim.kind for aim in advice.aims],
-            "title": [aim.title for aim in advice.aims],
+            "kind": [aim.kind for aim in advice.objectives],
+            "title": [aim.title for aim in advice.objectives],
             "first_order": total,
             "better_than_random": (random > total).mean(axis=0) + 0.5 * (random == total).mean(axis=0),
             "loss_change": total * scale if scale is not None else np.nan,
         },
-        index=pd.Index([aim.name for aim in advice.aims], name="objective"),
+        index=pd.Index([aim.name for aim in advice.objectives], name="objective"),
     )
     slope = None if calibration is None else calibration.get("accuracy")
     accuracy = float(total[0] * slope) if slope is not None and len(total) else None
@@ -116,7 +116,7 @@ def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:
             "label": label,
             "weight": weight,
             "suggested": action == suggested and (action != "relabel" or label == facts["suggested_label"]),
-            **dict(zip([aim.name for aim in advice.aims], map(float, change), strict=True)),
+            **dict(zip([aim.name for aim in advice.objectives], map(float, change), strict=True)),
         }
         for action, label, weight, change in options
     ]
@@ -128,7 +128,7 @@ def _first_order(run: RunTables, repair: Repair, advice: Advice) -> tuple[np.nda
     number = {name: position for position, name in enumerate(run.classes)}
     rows = advice.rows
     changes = []
-    for change in each(repair.changes):
+    for change in rows_of(repair.changes):
         row = rows.get(str(change.Index))
         if row is None:
             continue
@@ -139,7 +139,7 @@ def _first_order(run: RunTables, repair: Repair, advice: Advice) -> tuple[np.nda
             effect = (1 - change.weight) * before
         if np.isfinite(effect).all():
             changes.append(effect)
-    return np.array(changes).reshape(len(changes), len(advice.aims)).astype(float), len(changes)
+    return np.array(changes).reshape(len(changes), len(advice.objectives)).astype(float), len(changes)
 
 
 def _random_batches(run: RunTables, repair: Repair, advice: Advice, seed: int) -> np.ndarray:
@@ -149,7 +149,7 @@ def _random_batches(run: RunTables, repair: Repair, advice: Advice, seed: int) -
     """
     generator = np.random.default_rng(seed)
     number = {name: position for position, name in enumerate(run.classes)}
-    total = np.zeros((BATCHES, len(advice.aims)))
+    total = np.zeros((BATCHES, len(advice.objectives)))
     kinds: Any = repair.changes.groupby(["label_before", "action", "weight"], sort=True)
     for (label, action, weight), part in kinds:
         members = np.flatnonzero(advice.reference & (advice.given == number[str(label)]))

@@ -90,7 +90,7 @@ class Version:
         }
 
 
-def each(table: pd.DataFrame) -> Iterator[Any]:
+def rows_of(table: pd.DataFrame) -> Iterator[Any]:
     """Rows by column name; Any, because no type checker knows a table's columns."""
     return iter(table.itertuples())
 
@@ -105,7 +105,7 @@ def decided(run: RunTables, log: DecisionLog, *, name: str = "everything decided
     """The changes that people decided: relabelled and removed samples; kept ones are no change."""
     table = corrections(run, log)
     rows = []
-    for row in each(table):
+    for row in rows_of(table):
         if row.action == "relabel" and row.corrected_label != row.label:
             rows.append((row.sample_id, "relabel", row.label, row.corrected_label, 1.0, row.reviewer))
         elif row.action == "remove":
@@ -148,7 +148,7 @@ def repaired(train: "Samples", repair: Repair) -> Version:
     position_of = {sample: position for position, sample in enumerate(train.ids)}
     number = {name: position for position, name in enumerate(train.classes)}
     labels, weights = train.labels.copy(), np.ones(len(train), np.float32)
-    for row in each(repair.changes):
+    for row in rows_of(repair.changes):
         position = position_of.get(str(row.Index))
         if position is None or train.classes[labels[position]] != row.label_before:
             raise DataError(
@@ -216,7 +216,7 @@ def _of_label(run: RunTables, label: str | None) -> pd.DataFrame:
 
 def _by_rule(run: RunTables, table: pd.DataFrame, name: str) -> Repair:
     rows = []
-    for row in each(table):
+    for row in rows_of(table):
         action = suggested_action(row)
         after, weight = (row.suggested_label, 1.0) if action == "relabel" else (None, 0.0)
         rows.append((str(row.Index), action, row.label, after, weight, TOOL))

@@ -5,7 +5,6 @@ Beside it lie n + 1 byte offsets (`thumbnails/index.npy`, ...): thumbnail i is p
 instead of thousands opens, copies and checks fast. A sample without a picture has no bytes.
 """
 
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from influence_core.system import atomic
+from influence_core.system.report import Report
 
 PACK, INDEX = "thumbnails/pack.bin", "thumbnails/index.npy"
 FILES = {
@@ -26,8 +26,6 @@ KEPT = 96  # pixels: a picture up to this size keeps its size, without loss
 SIDE = 128  # pixels: the longer side of a picture that is made smaller
 QUALITY = 85
 
-Progress = Callable[[str, int, int], None]
-
 
 class Pictured(Protocol):
     """Samples in a fixed order, each with a picture or None."""
@@ -38,7 +36,7 @@ class Pictured(Protocol):
 
 
 def pack_thumbnails(
-    samples: Pictured, folder: Path | str, on_progress: Progress | None = None, *, split: str = "train"
+    samples: Pictured, folder: Path | str, on_progress: Report | None = None, *, split: str = "train"
 ) -> int:
     """Write the thumbnails of all samples of a split, in their order.
 

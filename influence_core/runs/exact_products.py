@@ -13,7 +13,7 @@ from influence_core.engine.directions import Direction
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.one_direction.directional import measured_directional
 from influence_core.engine.precision import exact_name, in_precision
-from influence_core.engine.study import WITHIN, Study, studied
+from influence_core.engine.study import WITHIN, Study, study_model
 from influence_core.engine.sweep import sweep
 from influence_core.engine.watching.watch import trainable
 from influence_core.errors import LayerError
@@ -62,7 +62,7 @@ def _study(inputs: Inputs, samples: torch.utils.data.Dataset, precision: str) ->
     scored = in_precision(inputs.model, exact_name(precision))
     key = precision, tuple(trainable(scored))  # a fingerprint of weights does not show which are frozen
     if key not in inputs.studies:
-        inputs.studies[key] = studied(scored, samples, loss_by_name(inputs.loss))
+        inputs.studies[key] = study_model(scored, samples, loss_by_name(inputs.loss))
     return inputs.studies[key]
 
 

@@ -54,9 +54,9 @@ class Run(RunTables):
         """
         from influence_core.inputs.reopened import adopt
 
-        self.remember(adopt(self, model, train, val, test, **options))
+        self.attach_inputs(adopt(self, model, train, val, test, **options))
 
-    def remember(self, inputs: "Inputs") -> None:
+    def attach_inputs(self, inputs: "Inputs") -> None:
         """Attach inputs that are certain to be those of this run, as `analyze` does."""
         self._inputs = inputs
 

@@ -75,7 +75,7 @@ def without_new_processes() -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def limited(*, memory: int | None = None, seconds: int, written: int) -> None:
+def set_limits(*, memory: int | None = None, seconds: int, written: int) -> None:
     """Limit memory (bytes beyond those in use), processor time and file size; write no core dump."""
     if (
         memory is not None and sys.platform == "linux"

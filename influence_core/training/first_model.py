@@ -5,7 +5,7 @@ deviation of the training split. The training split is learned as it is (train.p
 looks for what the model learned from them. No number was tuned on test data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from influence_core.data import Dataset
 from influence_core.data.appearance import appearance
 from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
 from influence_core.run_files.progress import TRAINING
+from influence_core.system.report import Report
 from influence_core.training.train import Recipe, train
 
 SMALLEST, LARGEST = 16, 64
@@ -56,9 +57,7 @@ def recipe_for(samples: int, options: Mapping[str, Any]) -> Recipe:
     return Recipe(**{"epochs": epochs, "batch_size": size, **options})
 
 
-def trained_model(
-    dataset: Dataset, options: Mapping[str, Any], folder: Path, report: Callable[[str, int, int], None]
-) -> OpenedModel:
+def trained_model(dataset: Dataset, options: Mapping[str, Any], folder: Path, report: Report) -> OpenedModel:
     """Train a small network and save it in `folder`; a network already saved there is opened instead.
 
     Args:

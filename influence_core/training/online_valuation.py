@@ -35,7 +35,7 @@ from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, InfluenceError
 from influence_core.inputs.described import adapted
-from influence_core.inputs.facts import classes_of, fitted
+from influence_core.inputs.facts import classes_of, in_model_format
 from influence_core.objectives import objective_gradient
 from influence_core.scores.influence import layer_aware
 from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
@@ -98,7 +98,7 @@ class OnlineValuation:
             raise InfluenceError(f"fold={fold}; expected 1 or more numbers, or None to fold nothing.")
         if (out is None) != (samples is None):
             raise InfluenceError("`out` needs `samples`, for their ids and labels, and vice versa.")
-        self.model, self.validation, self.method = model, fitted(validation, model), method
+        self.model, self.validation, self.method = model, in_model_format(validation, model), method
         self.refresh, self.validation_batch = refresh, validation_batch
         self.fold = fold if method == "layer_aware" else None
         self.steps = 0

@@ -6,7 +6,6 @@ step, and its layer-aware influence on the validation loss at the end of the epo
 stop the training continues from the last whole epoch.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from influence_core.inputs import facts as identity
 from influence_core.inputs.described import adapted
 from influence_core.models import OpenedModel
 from influence_core.scores.influence.layer_aware import layer_aware_influence
+from influence_core.system.report import Report
 from influence_core.training.recipe import Recipe, starting_model, suggested
 from influence_core.training.recorder import Recorder, Recording, open_recording
 from influence_core.training.train import Epoch, train
@@ -34,7 +34,7 @@ def record_training(
     folder: Path | str,
     *,
     recipe: Recipe | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Report | None = None,
 ) -> Recording:
     """Train a copy of the model and record it; the model stays unchanged.
 
@@ -54,14 +54,14 @@ def record_training(
     recorder = Recorder(folder, samples.ids, labels, settings=recipe.to_json())
     learner = starting_model(model, recipe)
     assert isinstance(learner, OpenedModel)
-    held_out = identity.fitted(val, learner)
-    fitted = identity.fitted(samples, learner)
+    held_out = identity.in_model_format(val, learner)
+    in_format = identity.in_model_format(samples, learner)
 
     def write(epoch: Epoch) -> None:
         if epoch.number <= recorder.epochs:
             return  # a resumed training reports its earlier epochs again
         rows = range(len(samples))
-        influence = layer_aware_influence(learner, fitted, held_out)
+        influence = layer_aware_influence(learner, in_format, held_out)
         recorder.numbers(rows, loss=epoch.losses, margin=epoch.margins, influence=influence)
         recorder.end_epoch()
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from influence_core.data.samples import Samples
 from influence_core.errors import DataError, ModelError
 from influence_core.models.opened import OpenedModel
-from influence_core.models.preprocessing import fitted
+from influence_core.models.preprocessing import preprocessed
+from influence_core.system.report import Report
 from influence_core.training import resumption as training_state
 from influence_core.training.recipe import Recipe
 
@@ -61,14 +62,14 @@ def train(
     weights: np.ndarray | None = None,
     validation: Samples | None = None,
     checkpoint: Path | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Report | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> None:
     """Train the model in place.
 
     Args:
         model: Starts from its current weights; its training or evaluation mode is restored afterwards.
-        samples: n training samples; they are fitted to the model's preprocessing here.
+        samples: n training samples; they are brought to the model's format here.
         recipe: Seeds shuffling, dropout and augmentation.
         weights: (n,) factor of each sample's loss; 0 leaves a sample out. Default: all 1.
         validation: Samples whose loss is measured after each epoch; recipe.patience needs them to decide when to stop.
@@ -84,7 +85,7 @@ def train(
     weights, takes_part = checked_weights(weights, len(samples))
     if recipe.patience and validation is None:
         raise ModelError("recipe.patience needs validation samples to decide when to stop: give validation=.")
-    source = _Inputs(fitted(samples, model.preprocessing))
+    source = _Inputs(preprocessed(samples, model.preprocessing))
     steps = -(-int(takes_part.sum()) // recipe.batch_size)
     order = np.random.default_rng(recipe.seed)
     was_training = model.training
@@ -216,7 +217,7 @@ def reproducible(seed: int) -> Iterator[None]:
 @torch.no_grad()
 def predict(model: OpenedModel, samples: Samples, batch_size: int = 256) -> Tensor:
     """Return class probabilities (n, classes) float32 in evaluation mode; the mode is restored."""
-    samples = fitted(samples, model.preprocessing)
+    samples = preprocessed(samples, model.preprocessing)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from influence_core.repair.repairs import Repair, changes_of, each
+from influence_core.repair.repairs import Repair, changes_of, rows_of
 from influence_core.runs.run import Run
 
 ARMS = ("nothing", "repair", "random", "oracle")
@@ -68,7 +68,7 @@ def scrambled(run: Run, repair: Repair, seed: int) -> Repair:
     for label, part in repair.changes.groupby("label_before", sort=True):
         members = _members(run, str(label))
         picked = generator.choice(members, size=min(len(part), len(members)), replace=False)
-        for sample, change in zip(picked, each(part), strict=False):
+        for sample, change in zip(picked, rows_of(part), strict=False):
             after = change.label_after if change.action == "relabel" else None
             rows.append((str(sample), change.action, str(label), after, change.weight, "scrambled"))
     return Repair("the same changes on random samples", run.id, changes_of(rows))

@@ -5,7 +5,6 @@ sizes that cost at most DEAREST of accuracy, the smallest one that narrows the g
 that narrows it most.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,18 +15,19 @@ from influence_core.judging.decision_gaps import DecidedGap, level
 from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZES, narrowing, wanted_gap
 from influence_core.repair.repairs import Repair, repaired
 from influence_core.runs.run import Run
+from influence_core.system.report import Report
 from influence_core.training.recipe import Recipe
 from influence_core.verification.trainings import FOLDER, Task, run_all
 
 SEEDS = 2
 
 
-def sized(
+def sized_repair(
     run: Run,
     inputs: Inputs,
     objective: str | None,
     recipe: Recipe,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Report,
 ) -> Repair:
     """The repair of the size chosen on validation samples; trains len(SIZES) + 1 models, SEEDS times."""
     gap = wanted_gap(run, objective)
@@ -50,10 +50,10 @@ def sized(
     )
     answers = [outcome.probabilities for outcome in outcomes]
     by_size = [answers[start : start + SEEDS] for start in range(0, len(answers), SEEDS)]
-    return repairs[chosen_size(gap, inputs.val, by_size)]
+    return repairs[best_size(gap, inputs.val, by_size)]
 
 
-def chosen_size(gap: DecidedGap, val: Samples, answers: list[list[np.ndarray]]) -> int:
+def best_size(gap: DecidedGap, val: Samples, answers: list[list[np.ndarray]]) -> int:
     """Index of the chosen size; `answers`: probabilities (m, c) of each seed, without a removal first, then each size.
 
     0, the smallest, if every size costs too much accuracy.

@@ -32,18 +32,18 @@ from influence_core.engine.watching.watch import scoring
 from influence_core.errors import Cancelled
 from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.models.opened import OpenedModel
-from influence_core.models.preprocessing import fitted
+from influence_core.models.preprocessing import preprocessed
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.perturbed import attacks
 from influence_core.objectives.perturbed.input_space import input_space
-from influence_core.objectives.seen import Seen
 from influence_core.runs.run import open_run
 from influence_core.system import atomic
+from influence_core.system.report import Report
 from influence_core.training.recipe import Recipe, starting_model
 from influence_core.training.train import predict, train
 
 FOLDER = "trainings"
 LOOK = 0.25  # seconds between two looks at the progress of the workers
-OnProgress = Callable[[str, int, int], None]
 EPSILON = 8 / 255
 """Share of the pixel range, as is customary; of a standard deviation for the features of a table."""
 
@@ -93,7 +93,7 @@ def run_all(
     run_folder: Path | None,
     workers: int,
     stage: str,
-    on_progress: OnProgress,
+    on_progress: Report,
 ) -> list[Outcome]:
     """The outcome of every task, in order; finished tasks are read, the others trained.
 
@@ -229,12 +229,12 @@ def _work(index: int, task: Task, folder: str, key: str) -> None:
 
 def attacked(model: OpenedModel, samples: Samples, epsilon: float = EPSILON) -> np.ndarray:
     """Class probabilities (m, c) float32 on samples attacked by one step of epsilon in every coordinate."""
-    samples = fitted(samples, model.preprocessing)
+    samples = preprocessed(samples, model.preprocessing)
     space, loss, parts = input_space(model, samples), loss_by_name("cross_entropy"), []
     with scoring(model):
         for batch in batches(samples, 256, like=model):
             rows = torch.arange(batch.start, batch.stop)
-            part = Seen(model, batch.inputs, batch.labels, rows, loss)
+            part = HeldOutBatch(model, batch.inputs, batch.labels, rows, loss)
             moved = attacks.attacked(part, space, "fgsm", epsilon)
             with torch.no_grad():
                 parts.append(model(moved).softmax(1).cpu())

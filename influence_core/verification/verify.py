@@ -8,7 +8,7 @@ loss. Test labels decide neither the repair nor the recipe nor the epoch.
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -22,11 +22,12 @@ from influence_core.data.samples import Samples
 from influence_core.errors import DataError
 from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.judging.decision_gaps import gaps_of
-from influence_core.repair.candidate_labels import aims, pair_products
+from influence_core.repair.candidate_labels import pair_products, predicted_objectives
 from influence_core.repair.repairs import Repair, Version, check_trainable, repaired, suggested
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.processors import cores
+from influence_core.system.report import Report
 from influence_core.system.safe_tables import write_parquet
 from influence_core.system.times import utc_now
 from influence_core.training.recipe import Recipe
@@ -44,7 +45,6 @@ STAGES = (
     ("predict", "Predicting every change", 0.04),
     ("groups", "Training without groups of samples", 0.25),
 )
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def verify(
     sized: bool = False,
     inputs: Inputs | None = None,
     out: Path | str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Verification:
     """Train with a repair and without, over paired seeds, and measure what it changed.
 
@@ -104,7 +104,7 @@ def verify(
     plan = Plan(recipe, seeds, tuple(arms), groups, epsilon, workers)
     repair = suggested(opened) if repair is None else repair  # an empty repair is a repair too
     if sized:
-        repair = size_search.sized(opened, inputs, repair.aim, plan.recipe, report)
+        repair = size_search.sized_repair(opened, inputs, repair.aim, plan.recipe, report)
     check_trainable(repaired(inputs.train, repair), needs=np.unique(evaluation(inputs).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ class _Verifying:
     repair: Repair
     plan: Plan
     folder: Path
-    report: Progress
+    report: Report
     shared: bool
 
     def verify(self) -> Verification:
@@ -272,7 +272,7 @@ class _Verifying:
                 for i in part
             }
         )
-        direction = aims(self.run, self.inputs, everything=False)[0][1]
+        direction = predicted_objectives(self.run, self.inputs, everything=False)[0][1]
         positions, labels = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
         products = pair_products(self.inputs, positions, labels, [direction])[:, 0].astype(float)
         product = dict(zip(pairs, products.tolist(), strict=True))

@@ -22,6 +22,7 @@ from influence_core.run_files.folder import cancel_run, fail_run
 from influence_core.run_files.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.system import atomic
 from influence_core.system import locks as job_lock
+from influence_core.system.report import Report
 from influence_core.system.times import utc_now
 
 LOOK = 0.1  # seconds between two checks for the cancel flag
@@ -30,8 +31,7 @@ TURN = 0.2  # seconds between two checks of the queue
 NICENESS = 5
 STOPPED = "Stopped on request. Finished work is kept: resume to continue from there."
 
-OnProgress = Callable[[str, int, int], None]
-Work = Callable[[Path, OnProgress], None]
+Work = Callable[[Path, Report], None]
 
 
 def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) -> int:
@@ -66,7 +66,7 @@ def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) ->
         return _end(folder, ended, "failed", _reason(error))
 
 
-def _stoppable(writer: ProgressWriter, stop: threading.Event) -> OnProgress:
+def _stoppable(writer: ProgressWriter, stop: threading.Event) -> Report:
     def on_progress(stage: str, done: int, total: int) -> None:
         if stop.is_set():
             raise Cancelled(STOPPED)

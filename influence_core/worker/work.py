@@ -11,6 +11,7 @@ from influence_core.run_files.progress import RECORDING, STAGES, TRAINING, Stage
 from influence_core.runs.run import open_run
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.system import atomic
+from influence_core.system.report import Report
 from influence_core.verification.results import frozen_repair
 
 OPENING: Stage = ("open", "Opening dataset and model", 0.02)
@@ -19,8 +20,7 @@ PREDICT_STAGES: tuple[Stage, ...] = (
     ("candidates", "Trying every candidate label", 0.8),
 )
 
-OnProgress = Callable[[str, int, int], None]
-Work = Callable[[Path, OnProgress], None]
+Work = Callable[[Path, Report], None]
 
 
 def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
@@ -37,7 +37,7 @@ def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
     return analyse, stages_of(folder)
 
 
-def analyse(folder: Path, on_progress: OnProgress) -> None:
+def analyse(folder: Path, on_progress: Report) -> None:
     """Analyse the dataset of a job with its model."""
     spec = read_job(folder)
     with closing(
@@ -64,7 +64,7 @@ def stages_of(folder: Path) -> tuple[Stage, ...]:
     return (OPENING, *([] if read_job(folder).recipe is None else [TRAINING]), *STAGES)
 
 
-def record(folder: Path, on_progress: OnProgress) -> None:
+def record(folder: Path, on_progress: Report) -> None:
     """Train the model again and record every sample."""
     from influence_core.training.recipe import recipe_from
     from influence_core.training.recorded_training import record_training
@@ -76,7 +76,7 @@ def record(folder: Path, on_progress: OnProgress) -> None:
     )
 
 
-def predict(folder: Path, on_progress: OnProgress) -> None:
+def predict(folder: Path, on_progress: Report) -> None:
     """Compute influence under candidate labels for a run, stored in its folder."""
     from influence_core.inputs.reopened import reopen
     from influence_core.repair.candidate_labels import prepare
@@ -88,7 +88,7 @@ def predict(folder: Path, on_progress: OnProgress) -> None:
     prepare(run, inputs, also=tuple(atomic.read_json(folder / "job.json")["also"]), on_progress=on_progress)
 
 
-def verify(folder: Path, on_progress: OnProgress) -> None:
+def verify(folder: Path, on_progress: Report) -> None:
     """Verify the repair of a job by trainings with it and without."""
     from influence_core.training.recipe import recipe_from
     from influence_core.verification.verify import verify as verified
@@ -101,7 +101,7 @@ def verify(folder: Path, on_progress: OnProgress) -> None:
     verified(folder.parents[1], repair, out=folder, on_progress=on_progress, **settings)
 
 
-def _opened(spec: JobSpec, on_progress: OnProgress, folder: Path) -> tuple[Any, Any]:
+def _opened(spec: JobSpec, on_progress: Report, folder: Path) -> tuple[Any, Any]:
     """Model and dataset of a job; with a recipe, the model is trained on the data first."""
     from influence_core.data import open_dataset
     from influence_core.inputs.pair import paired

@@ -61,7 +61,7 @@ def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(
     open_app: Open, root: Path
 ) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = fairness_words.aims(run)
+    (aim,) = fairness_words.fairness_objectives(run)
     title = run.description["columns"][aim.influence]["title"]
     app = open_app("outliers", run="fair", sort=title, share="100")
     assert not app.exception and app.selectbox(key="sort").value == title
@@ -71,7 +71,7 @@ def test_outliers_sort_by_the_gap_and_the_one_that_widens_it_most_stands_first(
 
 def test_filters_leave_what_they_say(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = fairness_words.aims(run)
+    (aim,) = fairness_words.fairness_objectives(run)
     everything = fairness_words.widening(run, aim, None, None, ())
     values = run.samples[aim.influence].to_numpy()
     assert (values[everything] < 0).all() and (np.diff(values[everything]) >= 0).all(), (
@@ -85,7 +85,7 @@ def test_filters_leave_what_they_say(root: Path) -> None:
 
 def test_sums_by_group_and_class_add_up_to_all_influence(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim,) = fairness_words.aims(run)
+    (aim,) = fairness_words.fairness_objectives(run)
     table = fairness_words.cells(run, aim)
     assert table["n"].sum() == 120
     assert table["widens"].sum() + table["narrows"].sum() == pytest.approx(run.samples[aim.influence].sum())
@@ -147,7 +147,7 @@ def test_charts_of_a_gap_show_the_numbers_they_were_given(root: Path) -> None:
 
 def test_a_note_of_another_objective_is_not_on_this_page(root: Path) -> None:
     run = make_small_run(root / "fair", n=120, gap=True)
-    (aim, *_) = fairness_words.aims(run)
+    (aim, *_) = fairness_words.fairness_objectives(run)
     run.description["objectives"]["robustness"] = {"notes": ["attacks with PGD"]}
     run.description["notes"] = ["attacks with PGD", "three samples were left out"]
     aim.facts["notes"].append("own")

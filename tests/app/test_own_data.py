@@ -307,5 +307,5 @@ def test_what_is_shown_is_what_the_model_gets() -> None:
     """The same function as in an analysis: grey from colour, resized with antialiasing."""
     fact = {"shape": [3, 2, 2]}
     data = bytes([255] * 4 + [0] * 8)
-    assert sheet.fitted(fact, data, 3, None).tolist() == [[[255, 255]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
-    assert sheet.fitted(fact, data, 1, (1, 1)).tolist() == [[[76]]], "0.299 of red"
+    assert sheet.converted(fact, data, 3, None).tolist() == [[[255, 255]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
+    assert sheet.converted(fact, data, 1, (1, 1)).tolist() == [[[76]]], "0.299 of red"

@@ -15,7 +15,7 @@ from influence_core.decisions.log import Vote
 from influence_core.exports.version_file import KEY
 from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
-from influence_core.repair.label_influence import Advice, Aim
+from influence_core.repair.label_influence import Advice, PredictedObjective
 from influence_core.run_files.progress import write_progress
 from influence_core.runs.run import Run, open_run
 from influence_core.system import locks as job_lock
@@ -186,7 +186,10 @@ def test_advice_for_one_sample_names_every_action_its_effect_and_who_pays(run: R
     given, better = names.index(about["label"]), names.index(about["suggested_label"])
     products = np.zeros((1, len(names), 2), np.float32)
     products[0, given], products[0, better] = (-2.0, 1.0), (3.0, -4.0)
-    aims = (Aim("utility", "run", "validation loss"), Aim("class coat", "class", "loss on class coat"))
+    aims = (
+        PredictedObjective("utility", "run", "validation loss"),
+        PredictedObjective("class coat", "class", "loss on class coat"),
+    )
     doubted = (np.array([False]), np.array([given]), np.array([better]))
     advice = Advice(aims, (sample,), products, *doubted)
     shown, left_out = sample_advice.rows(SimpleNamespace(run=run), sample, advice, None)  # type: ignore[arg-type]

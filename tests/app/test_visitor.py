@@ -58,7 +58,7 @@ def test_a_viewer_looks_and_decides_nothing(open_app: Open, run: Run, sign_in, m
     app = open_app("review", run="small")
     assert not app.exception and not app.error
     with pytest.raises(AccessError, match="takes the role annotator"):
-        writing.writer(state.Chosen("small", run, None))({})  # type: ignore[arg-type]
+        writing.writer(state.OpenRun("small", run, None))({})  # type: ignore[arg-type]
     brought = open_app("own_data")
     assert "does not allow bringing data" in "\n".join(info.value for info in brought.info)
 

@@ -25,7 +25,7 @@ from influence_core.data.storage.pictures import decode_picture
 from influence_core.errors import InfluenceError
 from influence_core.models.guess import guess_architecture
 from influence_core.models.model_json import read_spec
-from influence_core.models.weight_files.sniffing import found_in
+from influence_core.models.weight_files.sniffing import file_kind
 from influence_core.models.weight_files.weights import parse_safetensors
 from tests.core.data.test_real_layouts import idx
 from tests.making.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
@@ -115,8 +115,8 @@ READERS = (
     Reader("x.bin", lambda folder: bytes(3073 * 2), lambda path: read_rows(path, 1)),
     Reader("x.safetensors", weights, lambda path: guess_architecture(
         {name: tuple(value.shape) for name, value in parse_safetensors(path.read_bytes(), path).items()})),
-    Reader("x.pt", state_dict, found_in),
-    Reader("y.pt", legacy, found_in),
+    Reader("x.pt", state_dict, file_kind),
+    Reader("y.pt", legacy, file_kind),
     Reader("model.json", lambda folder: json.dumps(SPEC).encode(), read_spec),
 )  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_a_name_that_says_it_is_utf8_and_is_not_is_a_damage(tmp_path, name):
     damaged[entry + 46] = 0xFF  # the first byte of the name
     (tmp_path / name).write_bytes(damaged)
     if name == "x.pt":
-        found = found_in(tmp_path / name)
+        found = file_kind(tmp_path / name)
         assert found.kind == "refused" and "damaged zip" in found.text
         return
     with pytest.raises(InfluenceError, match="cannot be"):

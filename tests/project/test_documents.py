@@ -23,7 +23,7 @@ def named(paths: list[Path]) -> dict[str, str]:
 TEXTS = named(DOCUMENTS)
 
 
-def each(pattern: str) -> Iterator[tuple[str, str]]:
+def matches(pattern: str) -> Iterator[tuple[str, str]]:
     """Every match of a pattern in the documents, with the document it stands in."""
     for name, text in TEXTS.items():
         yield from ((name, found) for found in re.findall(pattern, text, flags=re.MULTILINE))
@@ -125,14 +125,14 @@ def test_documents_named_in_the_code_exist():
 
 def test_make_targets_named_in_the_documents_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = list(each(r"(?:`|^ {4})make (\w+)"))
+    targets = list(matches(r"(?:`|^ {4})make (\w+)"))
     assert {"run", "test", "check"} <= {target for _, target in targets}
     for name, target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{name}: there is no `make {target}`"
 
 
 def test_benchmarks_named_in_the_documents_exist():
-    modules = list(each(r"python -m (benchmarks[\w.]+)"))
+    modules = list(matches(r"python -m (benchmarks[\w.]+)"))
     assert len(modules) > 10
     for name, module in modules:
         path = ROOT / (module.replace(".", "/") + ".py")

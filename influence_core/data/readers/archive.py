@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden
-from influence_core.data.rows import Report
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
+from influence_core.system.report import Report
 
 MAX_MEMBERS = 300_000
 MAX_BYTES = 8 * 1024**3

@@ -17,9 +17,9 @@ from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_direction.trusted_way import chosen, probed
 from influence_core.engine.one_direction.ways import Line, one_function
 from influence_core.engine.precision import in_precision
-from influence_core.engine.sweep import Progress
 from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError, LayerError
+from influence_core.system.report import Report
 
 AUTO_ROWS = 64
 """Samples a pass. A pass without gradients keeps little memory, and more samples were not faster."""
@@ -54,7 +54,7 @@ def directional(
     method: str = "auto",
     batch_size: int | str = "auto",
     precision: str = "float32",
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Tensor:
     """Products (n,) of every sample's loss gradient with one direction; the model is restored exactly afterwards.
 
@@ -102,7 +102,7 @@ def measured_directional(
     batch_size: int | str = "auto",
     precision: str = "float32",
     probe: int = PROBE,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Directional:
     """`directional` with the method, its step and its measured agreement, as a paper or a log must state them.
 

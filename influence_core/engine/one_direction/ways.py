@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked
+from influence_core.engine.losses import Loss, checked_losses
 from influence_core.engine.watching.nested import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
@@ -62,7 +62,7 @@ class Line:
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
         """Losses (b,) with these parameters, checked to be finite."""
-        return checked(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
+        return checked_losses(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:

@@ -26,73 +26,75 @@ ALLOWED_PREFIXES = (
 
 
 @dataclass(frozen=True)
-class Found:
+class FileKind:
     """The kind of a file, with text that completes the sentence "it is ..."."""
 
     kind: Literal["safetensors", "state dict", "refused"]
     text: str
 
 
-def found_in(path: Path) -> Found:
+def file_kind(path: Path) -> FileKind:
     """Return the kind of a file, from its first bytes; for zip archives, from the names of their members."""
     with path.open("rb") as file:
         head = file.read(16)
         file.seek(0)
         start = file.read(MAX_PICKLE)
     if head[:4] == b"PK\x03\x04":
-        return found_in_zip(path)
+        return zip_kind(path)
     # Before pickles: a header of 640 bytes begins as a pickle does. A file mistaken for safetensors is only ever
     # parsed as safetensors, so this order lets no pickle through.
     if head[8:9] == b"{":
-        return Found("safetensors", "a safetensors file")
+        return FileKind("safetensors", "a safetensors file")
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        return found_in_pickle(start, "a pickle")
+        return pickle_kind(start, "a pickle")
     if path.suffix.lower() == ".onnx":
-        return Found("refused", "an ONNX model, which has no gradients and may name other files to be read")
+        return FileKind(
+            "refused", "an ONNX model, which has no gradients and may name other files to be read"
+        )
     if head[:8] == b"\x89HDF\r\n\x1a\n":
-        return Found("refused", "an HDF5 file (Keras), which may hold code")
+        return FileKind("refused", "an HDF5 file (Keras), which may hold code")
     if path.suffix.lower() == ".safetensors":
-        return Found("safetensors", "a damaged safetensors file")
-    return Found(
+        return FileKind("safetensors", "a damaged safetensors file")
+    return FileKind(
         "refused", f"none of the known weight formats (it begins with {head[:8].hex(' ') or 'nothing'})"
     )
 
 
-def found_in_zip(path: Path) -> Found:
+def zip_kind(path: Path) -> FileKind:
     """Distinguish TorchScript, torch.export archives and pickled modules from a state dict."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             inner = [name.split("/", 1)[-1] for name in names]
             if any(name == "constants.pkl" or name.startswith("code/") for name in inner):
-                return Found("refused", "a TorchScript program, which is code")
+                return FileKind("refused", "a TorchScript program, which is code")
             if (
                 path.suffix.lower() == ".pt2"
                 or "archive_format" in inner
                 or any("models/" in name for name in inner)
             ):
-                return Found("refused", "a torch.export archive (.pt2), which may hold pickled code")
+                return FileKind("refused", "a torch.export archive (.pt2), which may hold pickled code")
             pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
             if len(pickles) != 1:
-                return Found("refused", "a zip archive that holds no PyTorch weights")
+                return FileKind("refused", "a zip archive that holds no PyTorch weights")
             with archive.open(pickles[0]) as file:
-                return found_in_pickle(file.read(MAX_PICKLE), "a PyTorch file")
+                return pickle_kind(file.read(MAX_PICKLE), "a PyTorch file")
     except DAMAGES as error:
-        return Found("refused", f"a damaged zip archive ({error})")
+        return FileKind("refused", f"a damaged zip archive ({error})")
 
 
-def found_in_pickle(data: bytes, what: str) -> Found:
+def pickle_kind(data: bytes, what: str) -> FileKind:
     """Return the kind of a pickle, from the callables its instructions name; none is executed."""
     try:
         named = named_callables(data)
     except Exception as error:  # a damaged pickle can trip the disassembler anywhere
-        return Found("refused", f"{what} that cannot be disassembled ({error})")
+        return FileKind("refused", f"{what} that cannot be disassembled ({error})")
     forbidden = sorted({name.replace(" ", ".") for name in named if not name.startswith(ALLOWED_PREFIXES)})
     if forbidden:
-        return Found(
+        return FileKind(
             "refused", f"{what} that would run code when opened: it calls {', '.join(forbidden[:3])}"
         )
-    return Found("state dict", f"{what} with a state dict")
+    return FileKind("state dict", f"{what} with a state dict")
 
 
 def named_callables(data: bytes) -> list[str]:

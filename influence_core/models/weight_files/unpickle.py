@@ -71,7 +71,7 @@ def warm_up() -> None:
 def wall_in(size: int, seconds: int) -> list[str]:
     """Limit this process to the needs of a state dict of this size; return the limits in force."""
     walls = ["network"] if jail.without_network() else []
-    jail.limited(memory=COPIES * size + SPARE_BYTES, seconds=seconds, written=2 * size + 1024**2)
+    jail.set_limits(memory=COPIES * size + SPARE_BYTES, seconds=seconds, written=2 * size + 1024**2)
     if jail.without_rights():
         walls.append("rights")
     jail.without_new_processes()

@@ -14,7 +14,7 @@ import torch
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models.weight_files.quarantine import convert_state_dict
 from influence_core.models.weight_files.safetensors_header import check_finite, check_header
-from influence_core.models.weight_files.sniffing import RECIPE, found_in
+from influence_core.models.weight_files.sniffing import RECIPE, file_kind
 
 MAX_FILE = 8 * 1024**3
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
@@ -28,7 +28,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ModelError: If it cannot be read as weights.
     """
     check_file(path)
-    content = found_in(path)
+    content = file_kind(path)
     if content.kind == "safetensors":
         return parse_safetensors(path.read_bytes(), path)
     if content.kind == "state dict" and path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):

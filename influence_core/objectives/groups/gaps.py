@@ -23,8 +23,8 @@ from influence_core.errors import ObjectiveError
 from influence_core.objectives.groups.group_means import cell_means, indicator
 from influence_core.objectives.groups.membership import FEWEST, Membership, membership
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 KINDS = {
     "equal_opportunity": "equal opportunity",
@@ -129,17 +129,17 @@ class Gap(Objective):
             )
         return (held_out.classes.index(self.label),)
 
-    def readings(self, seen: Seen) -> Tensor:
+    def readings(self, batch: HeldOutBatch) -> Tensor:
         if self.kind == "equal_opportunity":
-            return seen.losses
-        return torch.softmax(seen.outputs, dim=1)[:, list(self._bound.targets)]
+            return batch.losses
+        return torch.softmax(batch.outputs, dim=1)[:, list(self._bound.targets)]
 
-    def decided(self, seen: Seen) -> Tensor:
-        predicted = seen.outputs.argmax(1)
+    def decided(self, batch: HeldOutBatch) -> Tensor:
+        predicted = batch.outputs.argmax(1)
         if self.kind == "equal_opportunity":
-            return (predicted != seen.labels).to(seen.outputs)
+            return (predicted != batch.labels).to(batch.outputs)
         targets = torch.tensor(self._bound.targets, device=predicted.device)
-        return (predicted[:, None] == targets).to(seen.outputs)
+        return (predicted[:, None] == targets).to(batch.outputs)
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         means = self._means(readings, weights)

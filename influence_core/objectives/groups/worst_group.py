@@ -13,8 +13,8 @@ from torch import Tensor
 from influence_core.objectives.groups.group_means import cell_means, indicator
 from influence_core.objectives.groups.membership import Membership, membership
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class WorstGroup(Objective):
         among = membership(held, self.column)
         return replace(self, among=among, notes=among.notes)
 
-    def readings(self, seen: Seen) -> Tensor:
-        return seen.losses
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         means = self._means(readings, weights)

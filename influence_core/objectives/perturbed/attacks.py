@@ -10,28 +10,28 @@ attack depends on the sample alone and a run can be repeated; all steps stay ins
 import torch
 from torch import Tensor
 
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.perturbed.input_space import InputSpace
-from influence_core.objectives.seen import Seen
 
 STEPS = {"fgsm": 1, "pgd": 10}
 OVERSHOOT = 2.5
 """All steps of PGD together reach 2.5 times as far as the box, so that its edge is reached from any point."""
 
 
-def attacked(seen: Seen, space: InputSpace, kind: str, strength: float) -> Tensor:
+def attacked(batch: HeldOutBatch, space: InputSpace, kind: str, strength: float) -> Tensor:
     """The inputs (b, ...) after an attack of "fgsm" or "pgd" on the current weights, detached."""
     steps = STEPS[kind]
     length = strength * space.unit * (1.0 if steps == 1 else OVERSHOOT / steps)
-    start = seen.inputs.detach()
+    start = batch.inputs.detach()
     inputs = start
     for _ in range(steps):
-        inputs = space.near(inputs + length * uphill(seen.with_inputs(inputs)).sign(), start, strength)
+        inputs = space.near(inputs + length * uphill(batch.with_inputs(inputs)).sign(), start, strength)
     return inputs.detach()
 
 
-def uphill(seen: Seen) -> Tensor:
+def uphill(batch: HeldOutBatch) -> Tensor:
     """Gradient of each sample's own loss by its own input, (b, ...); samples are independent in evaluation mode."""
-    inputs = seen.inputs.detach().requires_grad_(True)
+    inputs = batch.inputs.detach().requires_grad_(True)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(seen.with_inputs(inputs).losses.sum(), inputs)
+        (gradient,) = torch.autograd.grad(batch.with_inputs(inputs).losses.sum(), inputs)
     return gradient

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
 from influence_core.objectives.perturbed.attacks import attacked
 from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, kinds
 from influence_core.objectives.perturbed.input_space import InputSpace, input_space
-from influence_core.objectives.seen import Seen
 
 PAST = 1.3
 """Length of the linear step in distances to the boundary: 1 would end on it."""
@@ -61,12 +61,12 @@ class Adversarial(Objective):
         space = input_space(held.model, held.samples)
         return replace(self, space=space, strength=space.usual if self.strength is None else self.strength)
 
-    def shown(self, seen: Seen) -> Seen:
+    def shown(self, batch: HeldOutBatch) -> HeldOutBatch:
         assert self.space is not None and self.strength is not None, "bound() comes first"
-        return seen.with_inputs(attacked(seen, self.space, self.kind, self.strength))
+        return batch.with_inputs(attacked(batch, self.space, self.kind, self.strength))
 
-    def readings(self, seen: Seen) -> Tensor:
-        return seen.losses
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Corrupted(Objective):
             )
         return replace(self, space=space)
 
-    def readings(self, seen: Seen) -> Tensor:
+    def readings(self, batch: HeldOutBatch) -> Tensor:
         assert self.space is not None, "bound() comes first"
         used = (self.kind,) if self.kind else kinds(self.space)
-        changed = [corrupted(seen.inputs, seen.rows, self.space, kind) for kind in used]
-        return torch.stack([seen.with_inputs(inputs).losses for inputs in changed]).mean(0)
+        changed = [corrupted(batch.inputs, batch.rows, self.space, kind) for kind in used]
+        return torch.stack([batch.with_inputs(inputs).losses for inputs in changed]).mean(0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class LinearStep(Objective):
             )
         return replace(self, head=linear_layers[-1])
 
-    def readings(self, seen: Seen) -> Tensor:
+    def readings(self, batch: HeldOutBatch) -> Tensor:
         assert self.head is not None, "bound() comes first"
 
         def moved(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -123,7 +123,7 @@ class LinearStep(Objective):
 
         handle = self.head.register_forward_pre_hook(moved)
         try:
-            return seen.with_inputs(seen.inputs).losses
+            return batch.with_inputs(batch.inputs).losses
         finally:
             handle.remove()
 

@@ -18,7 +18,7 @@ Without validation samples v runs over the other samples of the batch: b/(b-1) (
 square; with it hardly any score would fall below zero.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import IGNORED, LOSSES, Loss, checked, loss_by_name
+from influence_core.engine.losses import IGNORED, LOSSES, Loss, checked_losses, loss_by_name
 from influence_core.engine.readings.sketch import FoldingMap, folding_map
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError
 from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
+from influence_core.system.report import Report
 
-Progress = Callable[[str, int, int], None]
 BATCH = 128
 WORTH = 2
 """Inputs of a position are folded where they are more than WORTH times as many as the numbers they become."""
@@ -55,7 +55,7 @@ def output_gradient(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         return _cross_entropy_gradient(outputs.detach(), labels)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
-        losses = checked(loss(leaf, labels), len(outputs))
+        losses = checked_losses(loss(leaf, labels), len(outputs))
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return d
 
@@ -71,7 +71,7 @@ def _cross_entropy_gradient(outputs: Tensor, labels: Tensor) -> Tensor:
         -1, labels.where(counted, 0).unsqueeze(-1), d.new_full((1,), -1.0).expand(*labels.shape, 1)
     )
     d.mul_((counted.to(d.dtype) / max(1, labels[:1].numel())).unsqueeze(-1))
-    checked(d.flatten(1).sum(1), len(outputs))
+    checked_losses(d.flatten(1).sum(1), len(outputs))
     return d
 
 
@@ -146,7 +146,7 @@ def layer_aware_influence(
     loss: str | Loss = "cross_entropy",
     layers: Sequence[str] | None = None,
     batch_size: int = BATCH,
-    on_progress: Progress | None = None,
+    on_progress: Report | None = None,
 ) -> Tensor:
     """LAI of every training sample of a trained model, (n,) on the CPU; positive = helpful, negative = harmful.
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from influence_core.scores.neighbours.nearest import nearest_rows, unit
 from influence_core.scores.suspicion.kernel_reader import kernel
-from influence_core.scores.suspicion.ridge_reader import fitted, of_columns
+from influence_core.scores.suspicion.ridge_reader import fit_ridge, of_columns
 
 NEIGHBOURS = 15
 LARGEST = 5
@@ -78,7 +78,7 @@ def readings(
     near, nearest = neighbours(standardised, labels, classes, groups)
     plain = (_with_constant(standardised.train), _with_constant(standardised.held_out))
     curved = kernel(standardised.train, seed=seed)
-    fit = fitted(curved.axes, labels, classes, groups)
+    fit = fit_ridge(curved.axes, labels, classes, groups)
     return [
         probe("probe", view.name, *plain, labels, classes, groups),
         Evidence("kernel", view.name, fit.left_out, curved.scores(standardised.held_out, fit.weights)),
@@ -95,7 +95,7 @@ def taught_by_validation(
         return []
     standardised = scaled(view, seed)
     curved, alone = kernel(standardised.held_out, seed=seed), {1: np.arange(m)[:, None]}
-    fit = fitted(curved.axes, held_out_labels, classes, alone)
+    fit = fit_ridge(curved.axes, held_out_labels, classes, alone)
     of_train = curved.scores(standardised.train, fit.weights)
     return [Evidence(VALIDATION_READER, view.name, of_train, fit.left_out)]
 
@@ -110,7 +110,7 @@ def probe(
     groups: dict[int, np.ndarray],
 ) -> Evidence:
     """Leave-group-out scores of a ridge classifier on columns (n, f), and its scores on held-out columns (m, f)."""
-    fit = fitted(of_columns(x), labels, classes, groups)
+    fit = fit_ridge(of_columns(x), labels, classes, groups)
     return Evidence(reader, layer, fit.left_out, (other @ fit.weights.astype(x.dtype)).astype(np.float64))
 
 

@@ -59,7 +59,7 @@ class Kernel:
         return np.concatenate(parts or [np.zeros((0, weights.shape[1]))]).astype(np.float64)
 
     def axes(self, dtype: type) -> Axes:
-        """Axes for ridge_reader.fitted."""
+        """Axes for ridge_reader.fit_ridge."""
         return self._whole(dtype) if self.is_whole else self._seen_from_landmarks(dtype)
 
     def _whole(self, dtype: type) -> Axes:

@@ -49,7 +49,7 @@ class Fitted:
     ridge: float
 
 
-def fitted(
+def fit_ridge(
     axes: Callable[[type], Axes], labels: np.ndarray, classes: int, groups: dict[int, np.ndarray]
 ) -> Fitted:
     """The fit at the ridge with the smallest leave-group-out error.

@@ -27,7 +27,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
-from influence_core.scores.suspicion.noise.rate import Noise, noise, telling_reader
+from influence_core.scores.suspicion.noise.rate import Noise, choose_reader, noise
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
@@ -75,7 +75,7 @@ def suspicion(
     trust = trusted(read, labels, held_out_labels, anchor)
     rows = np.arange(len(labels))
     beliefs = softmax(pooled(read, trust))
-    reader = telling_reader(read, trust, labels, anchor)
+    reader = choose_reader(read, trust, labels, anchor)
     compared = [reader, *(e for e in read if e.reader == VALIDATION_READER and e.layer == reader.layer)]
     noise_estimate = noise(compared, _pools(read, trust, reader.layer), labels, held_out_labels)
     doubt = STEEPNESS * (_odds_against(beliefs[rows, labels]) + FREQUENT * _log_drawn(beliefs, labels))

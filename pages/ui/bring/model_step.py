@@ -76,7 +76,7 @@ def ways_in(upload: Upload, preview: dict[str, Any]) -> None:
 def train_one(name: str) -> None:
     upload = uploads.open_upload(runs_root(), name, visitor.owners())
     uploads.update_plan(upload, train=True, weights=None, spec=None)
-    plan.go("check")
+    plan.open_step("check")
 
 
 def training_notice(upload: Upload) -> None:
@@ -101,7 +101,7 @@ def forget(name: str) -> None:
     plan.drop(upload, "weights", "trial")
     spec_file(upload).unlink(missing_ok=True)
     uploads.update_plan(upload, weights=None, weights_name=None, spec=None, train=None)
-    plan.go("model")
+    plan.open_step("model")
 
 
 # ---------------------------------------------------------------------------------------------- weights

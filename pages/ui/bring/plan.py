@@ -89,7 +89,7 @@ def ready(upload: Upload) -> bool:
     return bool(upload.plan.get("train") or upload.plan.get("spec"))
 
 
-def go(name: str) -> None:
+def open_step(name: str) -> None:
     st.query_params[STEP] = name
 
 

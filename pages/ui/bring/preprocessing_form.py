@@ -151,7 +151,7 @@ def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None
     with st.container(border=True):
         frame.section("What the model will see")
         sheet.as_seen(samples, pixels, how["channels"], size)
-        seen = [sheet.fitted(fact, data, how["channels"], size) / 255
+        seen = [sheet.converted(fact, data, how["channels"], size) / 255
                 for fact, data in zip(samples, pixels, strict=True)]  # fmt: skip
         mean, std = (np.array(how[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
         scaled = [(values - mean) / std for values in seen]

@@ -39,11 +39,13 @@ def as_seen(
     samples: Sequence[Mapping[str, Any]], pixels: Sequence[bytes], channels: int, size: tuple[int, int] | None
 ) -> None:
     """The samples as the model sees them: channels and size of the preprocessing."""
-    _sheet([(fact, encode_png(fitted(fact, data, channels, size)))
+    _sheet([(fact, encode_png(converted(fact, data, channels, size)))
             for fact, data in zip(samples, pixels, strict=True)])  # fmt: skip
 
 
-def fitted(fact: Mapping[str, Any], data: bytes, channels: int, size: tuple[int, int] | None) -> np.ndarray:
+def converted(
+    fact: Mapping[str, Any], data: bytes, channels: int, size: tuple[int, int] | None
+) -> np.ndarray:
     """Pixels (channels, h, w) uint8 after the same conversion as in an analysis."""
     return picture_values(to_picture(raw(fact, data)), channels, size)
 

@@ -105,7 +105,7 @@ def distribution(
         title_text="samples (log scale)", type="log", dtick=1, tickformat=",", range=_log_range(counts)
     )
     figure.update_xaxes(title_text=title, showgrid=False)
-    return dressed(figure, height, bargap=0)
+    return styled(figure, height, bargap=0)
 
 
 def _bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
@@ -185,7 +185,7 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
     )
     figure.update_xaxes(visible=False, range=[0, 1.15 * int(counts.max())])
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, 32 + 22 * len(shown), bargap=0.35)
+    return styled(figure, 32 + 22 * len(shown), bargap=0.35)
 
 
 def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, most: int = 5) -> go.Figure:
@@ -210,13 +210,13 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
     )
     figure.update_xaxes(visible=False, range=[0, 1.2])
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, 32 + 24 * len(shown), bargap=0.35)
+    return styled(figure, 32 + 24 * len(shown), bargap=0.35)
 
 
 # ---------------------------------------------------------------------------------------------- judging
 
 
-def dressed(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     """Give a figure the one look of all charts: on the figure, because the browser overlays templates."""
     figure.update_layout(
         height=height,

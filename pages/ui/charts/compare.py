@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from influence_core.judging.signals import Curve, Yield
-from pages.ui.charts.base import COLOURS, Theme, dressed, ink
+from pages.ui.charts.base import COLOURS, Theme, ink, styled
 from pages.ui.words import formats
 
 POINTS = 200
@@ -51,7 +51,7 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(tickangle=-45, showgrid=False, ticks="")
-    return dressed(figure, 150 + 26 * len(names))
+    return styled(figure, 150 + 26 * len(names))
 
 
 def _short(value: float, share: bool) -> str:
@@ -96,7 +96,7 @@ def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -
     most = max(1.0, chance, *(y.errors for y in shown))
     figure.update_xaxes(title_text="errors added (dotted: at random)", range=[0, 1.15 * most], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, 70 + 24 * len(shown), bargap=0.35)
+    return styled(figure, 70 + 24 * len(shown), bargap=0.35)
 
 
 def precision_recall(
@@ -131,7 +131,7 @@ def precision_recall(
     figure.update_yaxes(
         title_text="precision: errors among those looked at", range=[0, 1.03], tickformat=".0%"
     )
-    return dressed(figure, 420, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    return styled(figure, 420, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
 
 
 def _thinned(curve: Curve) -> tuple[np.ndarray, np.ndarray]:

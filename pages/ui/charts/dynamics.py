@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.charts.base import COLOURS, Theme, styled
 
 SHOWN = 20_000
 """Most points of each kind on the map, for speed; of larger runs a random part of the rest is drawn."""
@@ -65,7 +65,7 @@ def cartography(
         title_text="variability (standard deviation over epochs)", range=[-0.02, widest], showgrid=False
     )
     figure.update_yaxes(title_text="confidence (mean probability of the given label)", range=[-0.08, 1.08])
-    return dressed(figure, height)
+    return styled(figure, height)
 
 
 def trajectories(
@@ -116,4 +116,4 @@ def trajectories(
         figure.add_hline(y=0, line={"color": colours.neutral, "width": 1})
     figure.update_yaxes(title_text=unit, range=[least - room, most + room])
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat="d", range=[0.8, len(values) + 0.2])
-    return dressed(figure, height, margin={"l": 8, "r": 8, "t": 44, "b": 8, "pad": 4})
+    return styled(figure, height, margin={"l": 8, "r": 8, "t": 44, "b": 8, "pad": 4})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.charts.base import COLOURS, Theme, styled
 from pages.ui.words import formats
 
 
@@ -48,7 +48,7 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
     )
     figure.update_xaxes(title_text=title, tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(showgrid=False, ticks="", type="category", range=[-0.6, len(shown) - 0.3])
-    return dressed(figure, 90 + 52 * len(shown))
+    return styled(figure, 90 + 52 * len(shown))
 
 
 def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
@@ -80,4 +80,4 @@ def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
     figure.add_vline(x=0, line={"color": colours.neutral, "width": 1})
     figure.update_xaxes(title_text="widens  |  sum of influence  |  narrows")
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, 70 + 30 * len(shown), bargap=0.35, barmode="relative")
+    return styled(figure, 70 + 30 * len(shown), bargap=0.35, barmode="relative")

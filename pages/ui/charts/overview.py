@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Colours, Theme, dressed, ink
+from pages.ui.charts.base import COLOURS, Colours, Theme, ink, styled
 from pages.ui.words import formats
 
 
@@ -33,7 +33,7 @@ def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Fig
     figure.update_xaxes(
         title_text="suggested label", tickangle=angle, categoryarray=list(table.columns), **names
     )
-    return dressed(figure, height)
+    return styled(figure, height)
 
 
 def _tiles(
@@ -102,7 +102,7 @@ def detection(
     low = min(0.45, float(np.min(shown["auroc"].to_numpy())) - 0.06)
     figure.update_xaxes(title_text="AUROC (0.5 = chance)", range=[low, 1.06], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, height or 60 + 24 * len(shown))
+    return styled(figure, height or 60 + 24 * len(shown))
 
 
 # ---------------------------------------------------------------------------------------------- the look

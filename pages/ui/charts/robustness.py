@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.charts.base import COLOURS, Theme, styled
 
 TITLES = {"pgd": "PGD (10 steps)", "fgsm": "FGSM (1 step)"}
 
@@ -48,7 +48,7 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
     unit = "percent of the pixel range" if facts["pictures"] else facts["unit"]
     figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
-    return dressed(figure, height)
+    return styled(figure, height)
 
 
 def _label(figure: go.Figure, x: float, y: float, text: str, colour: str, *, above: bool) -> None:
@@ -98,4 +98,4 @@ def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
     )
     figure.update_xaxes(title_text="accuracy", tickformat=".0%", range=[0, 1.02], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return dressed(figure, 90 + 32 * len(names), margin={"l": 8, "r": 8, "t": 28, "b": 8, "pad": 4})
+    return styled(figure, 90 + 32 * len(names), margin={"l": 8, "r": 8, "t": 28, "b": 8, "pad": 4})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.charts.base import COLOURS, Theme, styled
 from pages.ui.words import formats
 
 DRAWN = 6000
@@ -66,7 +66,7 @@ def trade_off(
         title_text="hurts accuracy  |  influence on validation loss  |  helps", range=[-across, across]
     )
     figure.update_yaxes(title_text=axis, range=[-1.1 * up, 1.1 * up])
-    return dressed(figure, height)
+    return styled(figure, height)
 
 
 def _reach(values: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from influence_core.verification.results import Verification
-from pages.ui.charts.base import COLOURS, Theme, dressed
+from pages.ui.charts.base import COLOURS, Theme, styled
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
@@ -88,7 +88,7 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     figure.update_yaxes(
         showgrid=False, ticks="", tickvals=rows, ticktext=titles, range=[-0.6, len(names) - 0.4]
     )
-    return dressed(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
+    return styled(figure, max(420, 70 + 26 * len(names)), margin={"l": 8, "r": 48, "t": 8, "b": 8})
 
 
 def _change(verification: Verification, name: str) -> str:
@@ -138,7 +138,7 @@ def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figu
     title = "change of test loss, nats (negative = better)"
     figure.update_xaxes(title_text=f"predicted {title}", range=[-reach, reach])
     figure.update_yaxes(title_text=f"measured {title}", range=[-reach, reach])
-    return dressed(figure, height)
+    return styled(figure, height)
 
 
 def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:

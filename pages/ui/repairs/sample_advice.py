@@ -11,11 +11,11 @@ import streamlit as st
 from influence_core.jobs.status import status
 from influence_core.repair.label_influence import Advice, read_advice
 from influence_core.repair.predicted_effects import sample_advice
-from influence_core.repair.repairs import each
+from influence_core.repair.repairs import rows_of
 from influence_core.verification.results import calibration_of
 from pages.ui.repairs import what_if
 from pages.ui.shell import frame, job_panel
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 from pages.ui.words.how_to_read import Reading
@@ -29,7 +29,7 @@ ADVICE = Reading(
 MOST = 6
 
 
-def card(open_run: Chosen, sample: str) -> None:
+def card(open_run: OpenRun, sample: str) -> None:
     """The actions for one training sample with their predicted effects, or a button to compute them."""
     with st.container(border=True):
         frame.section("What should be done with it?", ADVICE)
@@ -54,10 +54,10 @@ def card(open_run: Chosen, sample: str) -> None:
         st.caption(f"Change of the objective in {unit}. Negative: it falls, which is better.{more}")
 
 
-def rows(open_run: Chosen, sample: str, advice: Advice, scale: float | None) -> tuple[pd.DataFrame, int]:
+def rows(open_run: OpenRun, sample: str, advice: Advice, scale: float | None) -> tuple[pd.DataFrame, int]:
     """One row per action, the marked one first, then by predicted effect; and the number of labels left out."""
     actions: Any = sample_advice(open_run.run, sample, advice)
-    first = advice.aims[0].name
+    first = advice.objectives[0].name
     actions = actions.sort_values(["suggested", first], ascending=[False, True], kind="stable")
     labels = actions["action"] == "relabel"
     left_out = int(max(0, labels.sum() - (MOST - 3)))
@@ -67,10 +67,10 @@ def rows(open_run: Chosen, sample: str, advice: Advice, scale: float | None) -> 
         {
             "Action": action_title(row.action, row.label, row.weight),
             "Advice": "suggested" if row.suggested else "",
-            advice.aims[0].title.capitalize(): change(factor * float(values[first])),
+            advice.objectives[0].title.capitalize(): change(factor * float(values[first])),
             "Hurts most": payer(advice, values),
         }
-        for row, values in zip(each(actions), actions.to_dict("records"), strict=True)
+        for row, values in zip(rows_of(actions), actions.to_dict("records"), strict=True)
     ]
     return pd.DataFrame(table), left_out
 
@@ -93,7 +93,7 @@ def payer(advice: Advice, values: dict[str, Any]) -> str:
     """The class or group whose loss is predicted to rise most."""
     rising = {
         aim.title: float(values[aim.name])
-        for aim in advice.aims
+        for aim in advice.objectives
         if aim.kind in ("class", "group") and math.isfinite(values[aim.name]) and values[aim.name] > 0
     }
     if not rising:

@@ -13,7 +13,7 @@ from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
 from influence_core.verification.results import calibration_of
 from pages.ui.shell import frame, job_panel, more_work, state
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
@@ -24,7 +24,7 @@ SIZED = "verify_sized"
 PROBLEM, PREDICTION_PROBLEM = "_verify_problem", "_prediction_problem"
 
 
-def choose(open_run: Chosen) -> Repair:
+def choose(open_run: OpenRun) -> Repair:
     """The controls of the bar; returns the repair they describe."""
     gaps = fairness_objectives(open_run.run)
     scope = st.segmented_control(
@@ -51,7 +51,7 @@ def choose(open_run: Chosen) -> Repair:
     return repairs.above(open_run.run, cut, label=label)
 
 
-def _narrowing(open_run: Chosen, gaps: list[str]) -> Repair:
+def _narrowing(open_run: OpenRun, gaps: list[str]) -> Repair:
     """A repair that removes what widens a gap: the gap, and how many samples, or as many as validation suggests."""
     titles = {str(open_run.run.description["objectives"][name]["title"]): name for name in gaps}
     left, right = st.columns(2, gap="small", vertical_alignment="bottom")
@@ -90,7 +90,7 @@ def summary(repair: Repair) -> str:
     return f"{', '.join(parts)}; the original data are not changed."
 
 
-def prediction(open_run: Chosen, repair: Repair) -> None:
+def prediction(open_run: OpenRun, repair: Repair) -> None:
     """The predicted change of every objective, class and group, and who is hurt; or a button to compute it."""
     folder = open_run.run.path / "advice"
     if (folder / "job.json").exists() and status(folder).state != "finished":
@@ -112,7 +112,7 @@ def prediction(open_run: Chosen, repair: Repair) -> None:
         _show(open_run, repair, advice)
 
 
-def ask(open_run: Chosen, samples: tuple[str, ...], text: str) -> None:
+def ask(open_run: OpenRun, samples: tuple[str, ...], text: str) -> None:
     """A button that starts a prediction which also covers these samples."""
     if problem := st.session_state.pop(PREDICTION_PROBLEM, None):
         st.error(problem, icon=":material/error:")
@@ -127,14 +127,14 @@ def ask(open_run: Chosen, samples: tuple[str, ...], text: str) -> None:
     row.caption(f"{text} Tries every candidate label of the samples in doubt.")
 
 
-def _predict(open_run: Chosen, also: tuple[str, ...]) -> None:
+def _predict(open_run: OpenRun, also: tuple[str, ...]) -> None:
     try:
         more_work.predict(open_run.run, also=also)
     except InfluenceError as error:
         st.session_state[PREDICTION_PROBLEM] = str(error)
 
 
-def _show(open_run: Chosen, repair: Repair, advice: Advice) -> None:
+def _show(open_run: OpenRun, repair: Repair, advice: Advice) -> None:
     effects = predicted_effects(open_run.run, repair, advice, calibration=calibration_of(open_run.run))
     _headline(effects)
     if (warning := verify_words.guard(effects)) is not None:

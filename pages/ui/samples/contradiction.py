@@ -7,13 +7,13 @@ import streamlit as st
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.samples import cards, explained, writing
 from pages.ui.shell import cached, frame
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 
 
 @st.fragment
 @frame.framed
-def card(open_run: Chosen, suspect: str) -> None:
+def card(open_run: OpenRun, suspect: str) -> None:
     """Two training images to decide about, and the validation image that the suspect hurts most.
 
     The contradicting image j has the most negative product <g_suspect, g_j>: a step on one raises the loss of the other
@@ -37,7 +37,7 @@ def card(open_run: Chosen, suspect: str) -> None:
                 )
 
 
-def decide(open_run: Chosen, suspect: str, other: str | None) -> None:
+def decide(open_run: OpenRun, suspect: str, other: str | None) -> None:
     """Both training images, with the keys of the review."""
     rows = [open_run.run.position(name) for name in (suspect, other) if name is not None]
     shown = cards.cards(open_run.run, open_run.name, rows, open_run.log)
@@ -54,7 +54,7 @@ def decide(open_run: Chosen, suspect: str, other: str | None) -> None:
     )
 
 
-def show_hurt(open_run: Chosen, shown: list[Card]) -> None:
+def show_hurt(open_run: OpenRun, shown: list[Card]) -> None:
     with st.container(width=240):
         gallery(
             shown,
@@ -69,7 +69,7 @@ def show_hurt(open_run: Chosen, shown: list[Card]) -> None:
         )
 
 
-def sentence(open_run: Chosen, suspect: str, against, hurt) -> str:
+def sentence(open_run: OpenRun, suspect: str, against, hurt) -> str:
     """Both labels, and what the step on the suspect does, in words."""
     label, noun = (
         formats.escaped(str(open_run.run.samples["label"].loc[suspect])),

@@ -10,11 +10,11 @@ import streamlit as st
 from pages.ui.components.gallery import gallery
 from pages.ui.samples import cards, writing
 from pages.ui.shell import frame
-from pages.ui.shell.state import Chosen
+from pages.ui.shell.state import OpenRun
 
 
 def deciding(
-    open_run: Chosen, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
+    open_run: OpenRun, positions: np.ndarray, *, key: str, version: str, label: str, **look: Any
 ) -> None:
     """Show cards that take decisions.
 

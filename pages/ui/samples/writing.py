@@ -13,7 +13,7 @@ from pages.ui.components.gallery import Event, SentVote
 from pages.ui.shell import cached, state, visitor
 
 
-def writer(open_run: state.Chosen) -> Callable[[Event], object]:
+def writer(open_run: state.OpenRun) -> Callable[[Event], object]:
     """The function that writes the gallery's events; it returns when the decision is on disk."""
 
     def write(event: Event) -> object:

@@ -41,7 +41,7 @@ _UNKNOWN = "_unknown_run"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class OpenRun:
     """The open run: its folder name (what the address bar carries), the run itself, and its decision log."""
 
     name: str
@@ -117,7 +117,7 @@ def summaries() -> list[RunSummary]:
     return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
 
 
-def require_run() -> Chosen:
+def require_run() -> OpenRun:
     """The open, finished run, with its chip drawn; without one, shows what to do and ends the page."""
     name = run_name()
     if name is None:
@@ -129,7 +129,7 @@ def require_run() -> Chosen:
         _unfinished(folder)
     run = opened(folder)
     frame.run_chip(run)
-    return Chosen(name, run, cached.log(str(runs_root())))
+    return OpenRun(name, run, cached.log(str(runs_root())))
 
 
 def _without_run() -> Never:

@@ -38,7 +38,7 @@ QUARTERS = ("helps both", "hurts accuracy, narrows the gap", "hurts both", "help
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class FairnessObjective:
     """One fairness objective of a run, with its record in run.json."""
 
     name: str
@@ -72,13 +72,13 @@ class Aim:
         return f"{self.column}: {kind}" + (f", class {self.positive}" if self.positive else "")
 
 
-def aims(run: Run) -> list[Aim]:
+def fairness_objectives(run: Run) -> list[FairnessObjective]:
     """The fairness objectives of a run, in its order."""
     objectives: Mapping[str, Any] = run.description.get("objectives", {})
-    return [Aim(name, facts) for name, facts in objectives.items() if "column" in facts]
+    return [FairnessObjective(name, facts) for name, facts in objectives.items() if "column" in facts]
 
 
-def notes(run: Run, aim: Aim) -> list[str]:
+def notes(run: Run, aim: FairnessObjective) -> list[str]:
     """The notes needed to read this gap: its own and the run's, without those of other objectives."""
     of_others = {
         note
@@ -90,7 +90,7 @@ def notes(run: Run, aim: Aim) -> list[str]:
     return of_this + [note for note in run.description.get("notes", []) if note not in of_others | {*of_this}]
 
 
-def headline(aim: Aim) -> str:
+def headline(aim: FairnessObjective) -> str:
     """The size of the gap with its interval first, then who is worse off."""
     facts = aim.facts.get("rate", aim.facts)
     size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
@@ -102,7 +102,7 @@ def headline(aim: Aim) -> str:
     return f"{name} {size}, {lower(aim)} lower"
 
 
-def lower(aim: Aim) -> str:
+def lower(aim: FairnessObjective) -> str:
     """The group with the lower rate. For equal opportunity the recorded rate is that of MISSED positives."""
     facts = aim.facts.get("rate", aim.facts)
     return str(facts["highest"] if aim.kind == "equal_opportunity" else facts["lowest"])
@@ -114,7 +114,7 @@ ABSENT = (
 )
 
 
-def explained(aim: Aim) -> str:
+def explained(aim: FairnessObjective) -> str:
     """The quantity on which influence is measured: the smooth form of the gap, with its value."""
     facts = aim.facts
     size = (
@@ -124,7 +124,7 @@ def explained(aim: Aim) -> str:
     return text + "validation samples."
 
 
-def cells(run: Run, aim: Aim) -> pd.DataFrame:
+def cells(run: Run, aim: FairnessObjective) -> pd.DataFrame:
     """Sums of negative and of positive influence on the gap, and the count, per group and given label.
 
     Columns group, label, n, widens (<= 0), narrows (>= 0); in the unit of the objective per unit of learning rate.
@@ -148,7 +148,7 @@ def cells(run: Run, aim: Aim) -> pd.DataFrame:
     return sums.sort_values("widens", kind="stable").reset_index(drop=True)
 
 
-def quarter(run: Run, aim: Aim) -> np.ndarray:
+def quarter(run: Run, aim: FairnessObjective) -> np.ndarray:
     """The quarter of the trade-off that each sample is in: a position in QUARTERS, shape (n,)."""
     utility = run.samples["influence_utility"].to_numpy() >= 0
     fair = run.samples[aim.influence].to_numpy() >= 0
@@ -156,7 +156,7 @@ def quarter(run: Run, aim: Aim) -> np.ndarray:
 
 
 def widening(
-    run: Run, aim: Aim, group: str | None, label: str | None, quarters: tuple[int, ...]
+    run: Run, aim: FairnessObjective, group: str | None, label: str | None, quarters: tuple[int, ...]
 ) -> np.ndarray:
     """Row positions of samples that widen the gap, the one that widens it most first, after the filters."""
     table = run.samples
@@ -172,7 +172,7 @@ def widening(
     return order[kept[order]]
 
 
-def share_of_worst(run: Run, aim: Aim, k: int) -> str:
+def share_of_worst(run: Run, aim: FairnessObjective, k: int) -> str:
     """What the k worst samples have in common: 'Of the 100 that widen it most, 83 are Male labelled >50K.'"""
     worst = widening(run, aim, None, None, ())[:k]
     if not len(worst) or aim.column not in run.samples:

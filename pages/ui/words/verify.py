@@ -8,7 +8,7 @@ import pandas as pd
 
 from influence_core.judging.intervals import Estimate
 from influence_core.repair.predicted_effects import Effects
-from influence_core.repair.repairs import each
+from influence_core.repair.repairs import rows_of
 from influence_core.verification.results import NONE, Verification
 from pages.ui.words import formats
 from pages.ui.words.how_to_read import Reading
@@ -204,7 +204,7 @@ def fidelity_sentence(found: Verification) -> str:
 def effects_table(effects: Effects) -> pd.DataFrame:
     """One row per objective: predicted change with direction, and how it compares with random batches."""
     rows = []
-    for row in each(effects.table):
+    for row in rows_of(effects.table):
         calibrated = math.isfinite(row.loss_change)
         value = row.loss_change if calibrated else row.first_order
         rows.append(
@@ -222,13 +222,13 @@ def effects_table(effects: Effects) -> pd.DataFrame:
 
 def guard(effects: Effects) -> str | None:
     """The classes and groups that are predicted to be hurt; None when there are none."""
-    payers = effects.payers
-    if not len(payers):
+    worsened = effects.worsened
+    if not len(worsened):
         return None
     names = ", ".join(
-        str(title).removeprefix("loss on ").removeprefix("loss where ") for title in payers["title"][:6]
+        str(title).removeprefix("loss on ").removeprefix("loss where ") for title in worsened["title"][:6]
     )
-    more = len(payers) - 6
+    more = len(worsened) - 6
     return (
         f"Predicted to be hurt: {names}{f' and {more} more' if more > 0 else ''}. "
         f"Their validation loss is predicted to rise; look at them before you apply this."

@@ -139,7 +139,7 @@ def test_npz_reads_features_and_all_layouts_of_images(tmp_path):
     features = open_dataset(tmp_path / "b.npz")
     assert features.train.kind == "array"
     assert features.train.picture(0) is None
-    assert tuple(features.train.fitted(3, (9, 9))[0][0].shape) == (5,)
+    assert tuple(features.train.resized(3, (9, 9))[0][0].shape) == (5,)
 
 
 # --- pictures of all kinds --------------------------------------------------------------------------------
@@ -173,12 +173,12 @@ def test_exif_rotation_is_applied():
 
 def test_fitted_converts_and_resizes_and_keeps_everything_else(tmp_path):
     train = open_dataset(write_split_folder(tmp_path)).train
-    view = train.fitted(3, (5, 7))
+    view = train.resized(3, (5, 7))
     assert tuple(view[0][0].shape) == (3, 5, 7)
     assert view[0][0].min() >= 0 and view[0][0].max() <= 1
     assert (view.ids, view.fingerprint) == (train.ids, train.fingerprint)
-    assert tuple(train[0][0].shape) == (1, 8, 8), "fitted must not change the original"
-    np.testing.assert_array_equal(train.fitted(3, None)[0][0][2], train[0][0][0])
+    assert tuple(train[0][0].shape) == (1, 8, 8), "resized must not change the original"
+    np.testing.assert_array_equal(train.resized(3, None)[0][0][2], train[0][0][0])
 
 
 def test_pixels_from_a_file_and_from_an_array_are_fitted_alike(tmp_path):
@@ -188,7 +188,7 @@ def test_pixels_from_a_file_and_from_an_array_are_fitted_alike(tmp_path):
     for inputs in (array, array.astype(np.float32) / 255):
         other = samples_from_arrays(inputs, train.labels, classes=train.classes)
         for view in ((1, None), (3, (8, 8)), (1, (5, 4))):
-            difference = other.fitted(*view).batch(range(12))[0] - train.fitted(*view).batch(range(12))[0]
+            difference = other.resized(*view).batch(range(12))[0] - train.resized(*view).batch(range(12))[0]
             assert difference.abs().max() <= 1 / 255 + 1e-6, view
 
 
@@ -220,9 +220,9 @@ def test_pictures_of_different_sizes_ask_to_be_fitted(tmp_path):
     write_split_folder(tmp_path)
     (tmp_path / "train/dark/odd.png").write_bytes(encoded(pixels("dark", 1, (9, 5))))
     train = open_dataset(tmp_path).train
-    with pytest.raises(DataError, match=r"\(1, 8, 8\) and \(1, 9, 5\).*samples\.fitted"):
+    with pytest.raises(DataError, match=r"\(1, 8, 8\) and \(1, 9, 5\).*samples\.resized"):
         train.batch(range(len(train)))
-    assert train.fitted(1, (8, 8)).batch(range(len(train)))[0].shape == (13, 1, 8, 8)
+    assert train.resized(1, (8, 8)).batch(range(len(train)))[0].shape == (13, 1, 8, 8)
 
 
 def test_image_bytes_are_the_original_file(tmp_path):

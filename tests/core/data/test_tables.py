@@ -10,7 +10,7 @@ import torch
 import influence_core as ic
 from influence_core.data import open_dataset
 from influence_core.errors import DataError
-from influence_core.inputs.facts import fitted
+from influence_core.inputs.facts import in_model_format
 from influence_core.models import OpenedModel, build_network, open_model, save_model, table_preprocessing
 from influence_core.training.train import accuracy
 from tests.making.maps import NoMap
@@ -130,11 +130,11 @@ def test_a_model_meets_the_numbers_it_was_trained_on_also_in_another_table(tmp_p
     other = open_dataset(tmp_path / "fewer.csv")
     assert other.encoding != data.encoding
     ours = [row for row, job in enumerate(data.train.cells["job"]) if job != "cook"]
-    theirs, _ = fitted(other.train, opened).batch(range(len(other.train)))
+    theirs, _ = in_model_format(other.train, opened).batch(range(len(other.train)))
     assert torch.equal(theirs, data.train.batch(ours)[0])
     fewer.drop(columns="age").to_csv(tmp_path / "less.csv", index=False)
     with pytest.raises(DataError, match="no column 'age', which the model was trained on"):
-        fitted(open_dataset(tmp_path / "less.csv").train, opened)
+        in_model_format(open_dataset(tmp_path / "less.csv").train, opened)
 
 
 def test_adult_is_what_its_readme_says():

@@ -9,14 +9,14 @@ from torch import nn
 import influence_core as ic
 from influence_core.engine import batch_size
 from influence_core.engine.losses import loss_by_name
-from influence_core.engine.study import studied
+from influence_core.engine.study import study_model
 from tests.making.oracles import dataset
 
 LOSS = loss_by_name("cross_entropy")
 
 
 def chosen(model: nn.Module, samples) -> int:
-    return batch_size.probed_batch_size(model, samples, LOSS, studied(model, samples, LOSS).layouts)
+    return batch_size.probed_batch_size(model, samples, LOSS, study_model(model, samples, LOSS).layouts)
 
 
 def network(width: int) -> nn.Module:

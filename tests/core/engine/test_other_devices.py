@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.one_batch import one_batch
-from influence_core.engine.study import studied
+from influence_core.engine.study import study_model
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.watch import scoring
 
@@ -71,7 +71,7 @@ def prepared(name, loss="cross_entropy"):
     model = build().eval()
     model(inputs[:2])  # lazy layers
     samples = TensorDataset(inputs, torch.randint(5, (6,)))
-    study = studied(model, samples, loss_by_name("cross_entropy"))
+    study = study_model(model, samples, loss_by_name("cross_entropy"))
     assert not study.alone, "a pass for each sample would hide the path of the batch"
     model = model.to("meta")
     directions = [{path: value.detach() for path, value in model.named_parameters()}] * 2

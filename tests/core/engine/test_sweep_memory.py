@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.engine.losses import loss_by_name
 from influence_core.engine.readings.batch_totals import Table
-from influence_core.engine.study import studied
+from influence_core.engine.study import study_model
 from influence_core.engine.watching.backward_roots import End
 from influence_core.errors import InfluenceError
 from tests.making.oracles import random_directions
@@ -87,7 +87,7 @@ def grown(make: Callable[[int], tuple[nn.Module, TensorDataset]]) -> float:
     peaks = []
     for n in (16 * BATCH, 32 * BATCH):
         model, samples = make(n)
-        study = studied(model, samples, loss_by_name("cross_entropy"))
+        study = study_model(model, samples, loss_by_name("cross_entropy"))
         peaks.append(
             peak(lambda m=model, s=samples, k=study: ic.sweep(m, s, batch_size=BATCH, sketch=8, study=k))
         )
@@ -130,7 +130,7 @@ def test_the_look_at_a_large_model_holds_one_gradient_of_one_sample_and_one_of_a
     model = nn.Sequential(*(nn.Linear(600, 600) for _ in range(4)))  # too many numbers for three at once
     samples = TensorDataset(torch.randn(3, 600), torch.tensor([0, 1, 0]))
     numbers = sum(value.numel() for value in model.parameters())
-    found = peak(lambda: studied(model, samples, loss_by_name("cross_entropy")))
+    found = peak(lambda: study_model(model, samples, loss_by_name("cross_entropy")))
     assert found < 1.4 * 4 * numbers, (
         f"{found / (4 * numbers):.1f} gradients: the truth, a parameter's, and what else?"
     )

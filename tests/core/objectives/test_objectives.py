@@ -16,9 +16,9 @@ from influence_core.errors import InfluenceError, ObjectiveError
 from influence_core.objectives import (
     Gap,
     HeldOut,
+    HeldOutBatch,
     Objective,
     Own,
-    Seen,
     bind,
     judged,
     measured,
@@ -176,14 +176,14 @@ def test_chance_alone_is_rarely_called_a_gap(classes):
 def test_a_function_of_ones_own_is_a_mean_over_samples_or_one_number_of_the_whole_split():
     model, samples = net(2), held_out(2)
 
-    def each(model, inputs, labels):
+    def one_by_one(model, inputs, labels):
         return model(inputs)[:, 0] ** 2
 
     def whole(model, inputs, labels):
         return model(inputs)[:, 0].std()
 
     inputs, _ = samples.batch(range(len(samples)))
-    for function, truth in ((each, lambda x: (x**2).mean()), (whole, torch.std)):
+    for function, truth in ((one_by_one, lambda x: (x**2).mean()), (whole, torch.std)):
         found = measured(model, samples, function)
         expected = truth(model(inputs.double())[:, 0])
         assert found.value == pytest.approx(expected.item())
@@ -203,11 +203,11 @@ class Corrupted(Objective):
     name: str = "corrupted"
     title: str = "loss on noisy validation samples"
 
-    def shown(self, seen: Seen) -> Seen:
+    def shown(self, seen: HeldOutBatch) -> HeldOutBatch:
         noise = [torch.randn(4, generator=torch.Generator().manual_seed(row)) for row in seen.rows.tolist()]
         return seen.with_inputs(seen.inputs + torch.stack(noise).to(seen.inputs))
 
-    def readings(self, seen: Seen) -> torch.Tensor:
+    def readings(self, seen: HeldOutBatch) -> torch.Tensor:
         return seen.losses
 
 
@@ -222,7 +222,7 @@ class OneSample(Objective):
     def samples(self, split):
         return self.where
 
-    def readings(self, seen: Seen) -> torch.Tensor:
+    def readings(self, seen: HeldOutBatch) -> torch.Tensor:
         return seen.losses
 
 

@@ -10,11 +10,11 @@ import influence_core as ic
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.errors import InfluenceError, ObjectiveError
 from influence_core.objectives import bind, measured
+from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.perturbed.attacks import attacked
 from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, jpeg
 from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.objectives.perturbed.robustness import past_boundary
-from influence_core.objectives.seen import Seen
 from tests.making.oracles import flat, flat_gradients
 
 NAMES = (
@@ -51,10 +51,10 @@ def opened(network: nn.Module | None = None, std: float = 0.3) -> ic.OpenedModel
     ).double()
 
 
-def seen_of(model: nn.Module, samples: TensorDataset) -> Seen:
+def seen_of(model: nn.Module, samples: TensorDataset) -> HeldOutBatch:
     inputs, labels = samples.tensors
     loss = ic.engine.losses.LOSSES["cross_entropy"]
-    return Seen(model.eval(), inputs, labels, torch.arange(len(inputs)), loss)
+    return HeldOutBatch(model.eval(), inputs, labels, torch.arange(len(inputs)), loss)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,10 +16,10 @@ from influence_core.inputs.reopened import reopen
 from influence_core.judging.decision_gaps import DecidedGap, difference, gaps_of, level
 from influence_core.models import OpenedModel, build_network, save_model, table_preprocessing
 from influence_core.repair import gap_repair as narrowing
-from influence_core.repair.candidate_labels import aims
+from influence_core.repair.candidate_labels import predicted_objectives
 from influence_core.runs.run import Run
 from influence_core.training.train import Recipe, train
-from influence_core.verification.size_search import chosen_size
+from influence_core.verification.size_search import best_size
 from influence_core.verification.verify import verify
 from tests.making.maps import NoMap
 
@@ -111,14 +111,14 @@ def test_the_size_is_the_smallest_that_is_enough_among_the_cheap_ones():
         return [answers(said.tolist())]
 
     wide, half, dear = saying(0.2, 0.0), saying(0.1, 0.0), saying(0.2, 0.2)
-    assert chosen_size(gap, samples, [wide, wide, half, saying(0.0, 0.0)]) == 1
-    assert chosen_size(gap, samples, [half, dear, half]) == 1, "a dear size was chosen"
-    assert chosen_size(gap, samples, [saying(0, 0.1), wide, dear]) == 0, "none is cheap: the smallest"
+    assert best_size(gap, samples, [wide, wide, half, saying(0.0, 0.0)]) == 1
+    assert best_size(gap, samples, [half, dear, half]) == 1, "a dear size was chosen"
+    assert best_size(gap, samples, [saying(0, 0.1), wide, dear]) == 0, "none is cheap: the smallest"
 
 
 def test_the_gap_is_predicted_measured_and_told(run, capsys):
     """Also that missing groups do no harm, and that the objective behind a column is found again."""
-    found = [aim.name for aim, _ in aims(run, reopen(run))]
+    found = [aim.name for aim, _ in predicted_objectives(run, reopen(run))]
     assert found[:3] == ["utility", PARITY, "fairness_side_equalized_odds_yes"], (
         "an objective is not predicted"
     )

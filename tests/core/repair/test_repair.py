@@ -180,7 +180,7 @@ def test_calibration_scales_and_the_guard_names_who_pays(cloud_run, advice):
     assert table["loss_change"].to_numpy() == pytest.approx(0.01 * table["first_order"].to_numpy())
     assert effects.accuracy_change == pytest.approx(-0.02 * table["first_order"].iloc[0])
     worse = table[(table["kind"] == "class") & (table["first_order"] > 0)]
-    assert set(effects.payers.index) == set(worse.index)
+    assert set(effects.worsened.index) == set(worse.index)
     assert table.at["utility", "better_than_random"] > 0.9, "the most suspicious beat random samples"
 
 
@@ -191,7 +191,7 @@ def test_advice_tells_every_action_and_is_read_back(cloud_run, inputs, advice):
     assert set(options["action"]) == {"keep", "remove", "weigh", "relabel"}
     assert (options["action"] == "relabel").sum() == len(cloud_run.classes) - 1
     again = read_advice(cloud_run)
-    assert again is not None and again.aims == advice.aims
+    assert again is not None and again.objectives == advice.objectives
     np.testing.assert_array_equal(again.products, advice.products)
     calm = next(str(s) for s in cloud_run.samples.index if str(s) not in advice.ids)
     with pytest.raises(RunError, match="not prepared"):

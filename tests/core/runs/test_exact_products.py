@@ -47,9 +47,9 @@ def opened(middle: nn.Module) -> Inputs:
 )
 def test_products_are_those_of_autograd_and_the_way_is_the_one_the_model_allows(middle, way, monkeypatch):
     inputs, swept, studies = opened(middle), [], []
-    sweep, studied = module.sweep, looking.studied
+    sweep, study_model = module.sweep, looking.study_model
     monkeypatch.setattr(module, "sweep", lambda *a, **k: swept.append(1) or sweep(*a, **k))
-    monkeypatch.setattr(module, "studied", lambda *a: studies.append(1) or studied(*a))
+    monkeypatch.setattr(module, "study_model", lambda *a: studies.append(1) or study_model(*a))
     named = dict(inputs.model.named_parameters())
     direction = {name: torch.randn_like(value) for name, value in named.items()}
     flat = torch.cat([value.flatten() for value in direction.values()])

@@ -5,7 +5,7 @@ import pytest
 
 from influence_core.scores.suspicion import kernel_reader as kernels
 from influence_core.scores.suspicion.kernel_reader import CONSTANT, JITTER, kernel
-from influence_core.scores.suspicion.ridge_reader import RELIABLE, fitted, of_columns
+from influence_core.scores.suspicion.ridge_reader import RELIABLE, fit_ridge, of_columns
 
 
 def refitted(inner: np.ndarray, labels: np.ndarray, classes: int, ridge: float, groups) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_a_kernel_reader_left_out_equals_refits(monkeypatch, landmarks, noise):
     monkeypatch.setattr(kernels, "LANDMARKS", landmarks)
     x, labels = samples(60, noise)
     seen = kernel(x, seed=0)
-    found = fitted(seen.axes, labels, 3, GROUPS)
+    found = fit_ridge(seen.axes, labels, 3, GROUPS)
     inner = gaussian(x.astype(float), seen.marks.astype(float))
     ridge = found.ridge * np.trace(inner) / (len(seen.marks) + 1)
     slow = refitted(inner, labels, 3, ridge, GROUPS)
@@ -59,7 +59,7 @@ def test_new_samples_are_scored_as_by_a_refit_on_all(monkeypatch):
         monkeypatch.setattr(kernels, "LANDMARKS", landmarks)
         x, labels = samples(80, 0.3)
         seen = kernel(x[:60], seed=0)
-        found = fitted(seen.axes, labels[:60], 3, {1: np.arange(60)[:, None]})
+        found = fit_ridge(seen.axes, labels[:60], 3, {1: np.arange(60)[:, None]})
         inner = gaussian(x.astype(float), seen.marks.astype(float))
         ridge = found.ridge * np.trace(inner[:60, :60]) / (len(seen.marks) + 1)
         targets = np.eye(3)[labels[:60]] - 1 / 3
@@ -80,9 +80,9 @@ def test_float64_is_asked_only_where_a_tiny_ridge_fits_best():
         return of_columns(x)(dtype)
 
     alone = {1: np.arange(40)[:, None]}
-    thrown = fitted(watched, rng.integers(0, 2, 40), 2, alone)
+    thrown = fit_ridge(watched, rng.integers(0, 2, 40), 2, alone)
     assert asked == [np.float32], f"a second decomposition was paid for, at ridge {thrown.ridge:.2g}"
-    exact = fitted(watched, np.arange(40) % 2, 2, alone)
+    exact = fit_ridge(watched, np.arange(40) % 2, 2, alone)
     assert asked[1:] == [np.float32, np.float64] and exact.ridge < RELIABLE, (
         f"{asked[1:]}: ridge {exact.ridge:.2g} is below what float32 can tell"
     )

@@ -129,7 +129,7 @@ def test_arms_have_the_size_and_class_mix_of_the_repair(run):
         scrambled = arms.scrambled(run, repair, seed).changes
         assert scrambled["label_before"].value_counts().to_dict() == mix
         truth = run.truth()
-        for change in repairs.each(arms.random(run, repair, truth, seed).changes):
+        for change in repairs.rows_of(arms.random(run, repair, truth, seed).changes):
             assert change.action == "remove" or change.label_after == truth[change.Index]
     assert arms.drawn(run, repair, 0) != arms.drawn(run, repair, 1)
 

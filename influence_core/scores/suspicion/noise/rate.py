@@ -18,7 +18,7 @@ Without support anything up to the estimate may be wrong, or nothing: UNSUPPORTE
 that so thinly that hardly a sample is flagged.
 
 A reader that predicts the given labels hardly better than chance knows nothing, neither of labels nor of noise: then
-another reader is used (`telling_reader`). Where none beats chance, the rate is 0 and nothing is flagged.
+another reader is used (`choose_reader`). Where none beats chance, the rate is 0 and nothing is flagged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ def _level_estimates(
     yield LevelEstimate(share, ramp(excess, FEW, SOME), 0.5)
 
 
-def telling_reader(
+def choose_reader(
     evidence: Sequence[Evidence], trust: Sequence[Trust], labels: np.ndarray, anchor: int
 ) -> Evidence:
     """The anchor; where it is blind, the reader that predicts most of the labels it never saw.

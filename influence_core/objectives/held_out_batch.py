@@ -1,4 +1,4 @@
-"""`Seen`: a batch of held-out samples with the model's outputs and losses."""
+"""`HeldOutBatch`: a batch of held-out samples with the model's outputs and losses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked
+from influence_core.engine.losses import Loss, checked_losses
 
 
 @dataclass(frozen=True)
-class Seen:
+class HeldOutBatch:
     """A batch of held-out samples. Outputs and losses are computed on first use, then shared."""
 
     model: nn.Module
@@ -35,8 +35,8 @@ class Seen:
     @cached_property
     def losses(self) -> Tensor:
         """Each sample's own loss (b,)."""
-        return checked(self.loss(self.outputs, self.labels), len(self))
+        return checked_losses(self.loss(self.outputs, self.labels), len(self))
 
-    def with_inputs(self, inputs: Any) -> Seen:
+    def with_inputs(self, inputs: Any) -> HeldOutBatch:
         """The same samples with other inputs, such as attacked ones; outputs and losses are recomputed."""
         return replace(self, inputs=inputs)
