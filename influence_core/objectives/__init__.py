@@ -2,7 +2,7 @@
 
 objective.py            the base class: readings of single samples, and one number computed from all of them
 held_out.py             the held-out samples before measuring: labels, groups, classes
-seen.py                 a batch of held-out samples with the model's outputs and losses
+held_out_batch.py       a batch of held-out samples with the model's outputs and losses
 utility.py              mean loss, and mean loss of one class
 margin.py               one prediction: the lead of one class over another
 custom.py               a user's own function
