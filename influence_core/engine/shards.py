@@ -5,10 +5,14 @@ holds the key of its pass and a checksum of its numbers. If either does not matc
 that could change one of a sweep's numbers changes the key.
 """
 
+import functools
 import hashlib
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from types import CodeType, FunctionType
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,10 +34,11 @@ def key_of(
     settings: Sequence[object],
     fingerprint: str,
 ) -> str:
-    """Digest of the model's structure and weights, directions, loss, settings and the samples' fingerprint."""
+    """Digest of the model's structure, code and weights, directions, loss, settings and the samples' fingerprint."""
+    forwards = sorted(_code(kind.forward) for kind in {type(module) for module in model.modules()})
     trained = sorted(name for name, value in model.named_parameters() if value.requires_grad)
     digest = hashlib.sha256(
-        f"{FORM}:{list(settings)}:{fingerprint}:{trained}:{_code(loss)}:{model!r}".encode()
+        f"{FORM}:{list(settings)}:{fingerprint}:{trained}:{_code(loss)}:{forwards}:{model!r}".encode()
     )
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for index, direction in enumerate(directions):
@@ -44,10 +49,35 @@ def key_of(
     return digest.hexdigest()
 
 
-def _code(loss: Loss) -> str:
-    """What a loss computes, as far as Python exposes it: its instructions, constants and global names."""
-    code = getattr(loss, "__code__", None)
-    return repr(type(loss)) if code is None else f"{code.co_code.hex()}:{code.co_consts}:{code.co_names}"
+def _code(what: object, within: tuple[object, ...] = ()) -> str:
+    """What a function computes, as far as Python exposes it: instructions, constants, defaults and what it closes over.
+
+    A docstring changes nothing. An object that cannot be pickled is never the same again: its rows are recomputed.
+    """
+    if isinstance(what, type) or any(
+        what is one for one in within
+    ):  # `super()` closes over its class, a recursive function over itself
+        return repr(what)
+    if isinstance(what, functools.partial):
+        held, text = [what.func, what.args, sorted(what.keywords.items())], "partial"
+    elif isinstance(what, FunctionType):
+        held = [cell.cell_contents for cell in what.__closure__ or ()]
+        held += [*(what.__defaults__ or ()), *sorted((what.__kwdefaults__ or {}).items())]
+        text = _instructions(what.__code__, what.__doc__)
+    else:
+        try:
+            return hashlib.sha256(pickle.dumps(what)).hexdigest()
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return uuid4().hex
+    return f"{text}{[_code(one, (*within, what)) for one in held]}"
+
+
+def _instructions(code: CodeType, text: str | None = None) -> str:
+    """Instructions, names and constants; those of inner functions instead of their addresses."""
+    constants = [
+        one if not isinstance(one, CodeType) else _instructions(one) for one in code.co_consts if one != text
+    ]
+    return f"{code.co_code.hex()}:{constants}:{code.co_names}"
 
 
 def write_shard(folder: Path, start: int, key: str, tensors: dict[str, Tensor]) -> None:

@@ -16,9 +16,9 @@ from pages.ui.bring import (
     check_step,
     child_question,
     data_step,
-    label_question,
     model_step,
     plan,
+    questions,
     trial_panel,
 )
 from pages.ui.shell import more_work
@@ -191,7 +191,7 @@ def test_what_was_brought_is_changed_by_owners_only(root: Path, sign_in: SignIn)
         "train one": lambda: model_step.train_one(upload.id),
         "forget the model": lambda: model_step.forget(upload.id),
         "the named model": lambda: model_step.take_named(upload.id, "model"),
-        "the label": lambda: label_question.answered(upload.id, ["label"]),
+        "the label": lambda: questions.set_label_column(upload.id, ["label"]),
         "try the model": lambda: trial_panel.begin(upload.id, {}),
         "another reading": lambda: trial_panel.use(upload.id, {}),
         "check": lambda: check_step.check(upload),

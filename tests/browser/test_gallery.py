@@ -1,7 +1,6 @@
 """Every key does what it says, at once, exactly once, and whatever happens to the server."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,16 +8,9 @@ from playwright.sync_api import Page, expect
 
 from influence_core.decisions.log import DecisionLog, Vote
 from influence_core.runs.run import Run
+from tests.making.gestures import wait_for
 
 pytestmark = pytest.mark.browser
-
-
-def wait_for(what: Callable[[], bool], message: str | Callable[[], str], seconds: float = 60) -> None:
-    """The law is that nothing is lost, not how fast a busy disk confirms fifty flushed writes."""
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, message if isinstance(message, str) else message()
-        time.sleep(0.05)
 
 
 def decided(log: DecisionLog, run: Run) -> dict[str, tuple[str, str | None]]:

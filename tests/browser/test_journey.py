@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_map import lasso
+from tests.making.gestures import lasso
 
 pytestmark = pytest.mark.browser
 

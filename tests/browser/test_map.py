@@ -1,11 +1,12 @@
 """A lasso hands back exactly the points someone drew around, and survives a change of colour."""
 
 import json
-import math
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+
+from tests.making.gestures import lasso
 
 pytestmark = pytest.mark.browser
 
@@ -25,15 +26,6 @@ def centre_of(page: Page, *, x: float, y: float) -> tuple[float, float]:
         box["x"] + box["width"] / 2 + (x - at_x) * scale,
         box["y"] + box["height"] / 2 - (y - at_y) * scale,
     )
-
-
-def lasso(page: Page, x: float, y: float, radius: float, corners: int = 24) -> None:
-    page.mouse.move(x + radius, y)
-    page.mouse.down()
-    for i in range(1, corners + 1):
-        angle = 2 * math.pi * i / corners
-        page.mouse.move(x + radius * math.cos(angle), y + radius * math.sin(angle))
-    page.mouse.up()
 
 
 def answer(page: Page) -> dict:

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from influence_core.decisions.log import decision_log_for
-from tests.browser.test_gallery import wait_for
 from tests.making.drawn_run import make_small_run
+from tests.making.gestures import wait_for
 
 pytestmark = pytest.mark.browser
 

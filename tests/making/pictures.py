@@ -56,3 +56,9 @@ def write_parquet(path: Path, labels: list, *, paths: list | None = None, **colu
     image = [{"bytes": blob, "path": name} for blob, name in zip(blobs, paths, strict=True)]
     pq.write_table(pa.table({"image": image, "label": labels} | columns), path)
     return path
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An array as a file of MNIST's format."""
+    sizes = b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()

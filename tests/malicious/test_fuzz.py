@@ -27,8 +27,7 @@ from influence_core.models.guess import guess_architecture
 from influence_core.models.model_json import read_spec
 from influence_core.models.weight_files.sniffing import file_kind
 from influence_core.models.weight_files.weights import parse_safetensors
-from tests.core.data.test_real_layouts import idx
-from tests.making.pictures import encoded, pixels, write_parquet, write_split_folder, zip_folder
+from tests.making.pictures import encoded, idx, pixels, write_parquet, write_split_folder, zip_folder
 
 QUICK, SLOW = 25, 10_000
 SMALL = st.binary(max_size=6)

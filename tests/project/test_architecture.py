@@ -18,7 +18,8 @@ UI = {"streamlit", "plotly"}
 
 FLOORS = (
     ("errors",),
-    ("system", "data"),
+    ("system",),
+    ("data",),
     ("models", "engine", "run_files"),
     ("objectives", "inputs", "judging", "decisions"),
     ("scores", "runs", "repair"),

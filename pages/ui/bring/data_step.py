@@ -11,7 +11,7 @@ import streamlit as st
 
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import label_question, plan, sheet
+from pages.ui.bring import plan, questions, sheet
 from pages.ui.components import sender
 from pages.ui.server import receiving
 from pages.ui.shell import frame, places, state, visitor
@@ -46,7 +46,7 @@ def draw(upload: Upload | None) -> None:
     if preview.get("dataset", upload.plan["dataset"]) != upload.plan["dataset"]:
         upload = uploads.unpacked(upload, preview["dataset"])
     if "columns" in preview:
-        label_question.draw(upload, preview["columns"])
+        questions.label_column(upload, preview["columns"])
     else:
         result(upload, preview)
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
-from pages.ui.bring import class_order, data_step, plan, preprocessing_form, trial_panel
+from pages.ui.bring import data_step, plan, preprocessing_form, questions, trial_panel
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
 from pages.ui.shell import frame, places, visitor
 from pages.ui.shell.places import runs_root
@@ -192,7 +192,7 @@ def choices(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> di
         )
         restore(upload, preview, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
-        classes = class_order.choose(preview, seen)
+        classes = questions.class_order(preview, seen)
     with st.container(border=True):
         frame.section("What the model expects")
         how = preprocessing_form.choose(upload, preview, seen, architecture)
@@ -204,7 +204,7 @@ def restore(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> No
     spec = upload.plan.get("spec")
     if spec is None or ORDER in st.session_state:
         return
-    offered = class_order.orders(preview, seen)
+    offered = questions.class_orders(preview, seen)
     st.session_state[ORDER] = next(
         (name for name in offered if offered[name] == spec["classes"]), OTHER_ORDER
     )

@@ -28,7 +28,7 @@ LARGEST = 1024
 
 def choose(
     upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Channels, size, mean and std as chosen, and for a table its columns."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
     stated = tried or seen["preprocessing"]

@@ -79,8 +79,7 @@ class SampleMap {
     const { overlay, stage, root } = this;
     overlay.addEventListener('pointerdown', e => this.press(e));
     overlay.addEventListener('pointermove', e => this.drag(e));
-    // @ts-expect-error: where it was released does not matter
-    overlay.addEventListener('pointerup', e => this.release(e));
+    overlay.addEventListener('pointerup', () => this.release());
     overlay.addEventListener('pointercancel', () => this.abandon());
     overlay.addEventListener('pointerleave', () => this.hover(-1));
     overlay.addEventListener('dblclick', () => this.fit(true));

@@ -19,7 +19,7 @@ from influence_core.analysis.analyze import analyze
 from influence_core.data import open_dataset
 from influence_core.models import OpenedModel, Preprocessing, build_network
 from tests.making.maps import MapHere
-from tests.making.pictures import CLASSES, encoded, pixels, write_folder, write_split_folder, zip_folder
+from tests.making.pictures import CLASSES, encoded, idx, pixels, write_folder, write_split_folder, zip_folder
 from tests.making.refusals import assert_dataset_refused
 
 SIDE = 32
@@ -152,11 +152,6 @@ def npz_of_features(root: Path):
 
 
 # --- torchvision's own ------------------------------------------------------------------------------------
-
-
-def idx(array: np.ndarray) -> bytes:
-    sizes = b"".join(side.to_bytes(4, "big") for side in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
 def mnist(root: Path):

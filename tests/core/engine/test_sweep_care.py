@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import IterableDataset, TensorDataset
 
 import influence_core as ic
+from influence_core.engine import shards
 from influence_core.errors import DataError, InfluenceError, LayerError
 from tests.making.oracles import dataset, random_directions
 from tests.making.tiny import tiny_net, tiny_samples
@@ -146,6 +147,48 @@ def test_shards_continue_a_pass_and_doubtful_ones_are_computed_again(tmp_path):
     with torch.no_grad():
         model[4].bias += 1
     assert len(swept()[1]) > 1, "shards of other weights were used"
+
+
+def scaled_loss(by: float, wrap=lambda function: function):
+    def loss(outputs, labels):
+        return by * wrap(nn.functional.cross_entropy)(outputs, labels, reduction="none")
+
+    return loss
+
+
+def documented_loss(text: str):
+    scope: dict = {}
+    exec(f"def loss(outputs, labels):\n    {text!r}\n    return (outputs ** 2).sum(1)", scope)
+    return scope["loss"]
+
+
+def key(loss, model: nn.Module | None = None) -> str:
+    torch.manual_seed(0)
+    return shards.key_of(model or nn.Linear(2, 2), (), loss, (), "a")
+
+
+def test_shards_of_another_loss_or_another_forward_are_not_used():
+    """The likely bug: losses of one source differ in a value they close over; the rows of one serve the other."""
+    assert key(scaled_loss(1.0)) == key(scaled_loss(1.0)), "the same loss is computed again after every stop"
+    assert key(scaled_loss(1.0)) != key(scaled_loss(2.0)), "a value that the loss closes over"
+    assert key(scaled_loss(1.0)) != key(scaled_loss(1.0, lambda f: lambda *a, **k: -f(*a, **k))), (
+        "an inner function"
+    )
+    smooth = [partial(nn.functional.cross_entropy, reduction="none", label_smoothing=by) for by in (0.0, 0.1)]
+    assert key(smooth[0]) != key(smooth[1]), "an argument of functools.partial"
+    modules = [nn.CrossEntropyLoss(reduction="none", label_smoothing=by) for by in (0.0, 0.1, 0.1)]
+    assert key(modules[0]) != key(modules[1]) == key(modules[2]), "a setting of a loss that is a module"
+    assert key(documented_loss("one")) == key(documented_loss("two")), "a reworded docstring costs a pass"
+
+    class Net(nn.Linear):
+        def forward(self, x):
+            return super().forward(x)
+
+    once = Net(2, 2)
+    before = key("x", once)
+    assert before == key("x", once)
+    Net.forward = lambda self, x: 2 * nn.Linear.forward(self, x)
+    assert key("x", once) != before, "the model's code changed, its weights and its names did not"
 
 
 def test_what_is_kept_of_a_sample_is_small():

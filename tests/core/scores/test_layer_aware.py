@@ -17,14 +17,8 @@ from influence_core.scores.influence.layer_aware import (
     pairs,
 )
 from influence_core.scores.influence.layer_inputs import Heard, LayerInputs, mean_window
+from tests.making.layer_inputs import Deep, Language, assert_close
 from tests.making.oracles import dataset, flat_gradients, products, settled
-
-TOLERANCE = 1e-9
-
-
-def assert_close(found: Tensor, truth: Tensor, bug: str) -> None:
-    error = float((found.double() - truth.double()).abs().max() / truth.double().abs().max())
-    assert error < TOLERANCE, f"relative error {error:.1e}: {bug}"
 
 
 class AveragedConvolution(nn.Module):
@@ -84,32 +78,6 @@ def test_the_mean_window_is_the_mean_of_all_windows(dimensions, at_once, monkeyp
     assert_close(mean_window(layer, x), taps.flatten(1), "a tap was averaged over the wrong pixels")
 
 
-class Deep(nn.Module):
-    """Convolutions, a module used twice, a head; batch norm and dropout must not matter for who is heard."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(2, 5, 3, padding=1)
-        self.norm = nn.BatchNorm2d(5)
-        self.twice = nn.Linear(5, 5)
-        self.drop = nn.Dropout(0.5)
-        self.head = nn.Linear(5, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(self.conv(x)).relu().mean((2, 3))
-        return self.head(self.drop(self.twice(self.twice(h).relu()).relu()))
-
-    def slow_inputs(self, x: Tensor) -> list[Tensor]:
-        """By hand: each layer's input, positions averaged, uses added, a one for the bias."""
-        windows = functional.unfold(x, 3, padding=1).mean(2)
-        h = self.norm(self.conv(x)).relu().mean((2, 3))
-        again = self.twice(h).relu()
-        head = self.twice(again).relu()
-        one = torch.ones(len(x), 1, dtype=x.dtype)
-        both = torch.cat([h, one], 1) + torch.cat([again, one], 1)
-        return [torch.cat([windows, one], 1), both, torch.cat([head, one], 1)]
-
-
 def slow_scores(model: Deep, train: TensorDataset, val: TensorDataset) -> Tensor:
     model.eval()
     with torch.no_grad():
@@ -129,20 +97,6 @@ def test_deep_models_follow_the_definition_and_come_back_untouched():
     assert not any(module._forward_pre_hooks for module in model.modules()), "a hook was left behind"
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert_close(found, slow_scores(model, train, val), "a layer, the second use or the batch cut was lost")
-
-
-class Language(nn.Module):
-    """Tokens in, logits for every token out: two layers with positions, one without."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(5, 6)
-        self.shared = nn.Linear(6, 6)
-        self.head = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.inner(x).tanh()
-        return self.head(h + self.shared(h.mean(1)).unsqueeze(1))
 
 
 def test_sequences_multiply_over_all_pairs_of_tokens():

@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 import influence_core as ic
 from influence_core.errors import InfluenceError, LayerError, RunError
 from influence_core.training.online_valuation import OnlineValuation
-from tests.core.scores.test_layer_aware import Deep, Language, assert_close
+from tests.making.layer_inputs import Deep, Language, assert_close
 from tests.making.oracles import dataset, flat_gradients, products, settled
 from tests.making.untrained import bright_and_dark, untrained
 
