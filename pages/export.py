@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core.exports.decided import ExportCounts
+from influence_core.decisions.corrections import ExportCounts
 from pages.ui.reports import downloads
 from pages.ui.reports.downloads import File, Offer
 from pages.ui.shell import frame, state

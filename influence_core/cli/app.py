@@ -45,17 +45,15 @@ def app_folder() -> Path:
 
 
 def _app(args: argparse.Namespace) -> int:
-    script = app_folder() / "app.py"
-    environment = dict(os.environ)
-    if args.runs is not None:
-        environment["INFLUENCE_RUNS"] = str(args.runs.resolve())
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(args.port)]
+    script = str(app_folder() / "app.py")
+    environment = {} if args.runs is None else {"INFLUENCE_RUNS": str(args.runs.resolve())}
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(args.port)]
     url = f"http://127.0.0.1:{args.port}"
     if not args.no_browser:
         threading.Thread(target=_open_when_ready, args=(url,), daemon=True).start()
     _compile_ahead()
     print(f"Influence Explorer is at {url} (Ctrl-C stops it; running analyses continue).")
-    server = subprocess.Popen(command, env=environment)
+    server = subprocess.Popen(command, env={**os.environ, **environment})
     # ending this command ends the server too: otherwise it would stay on the same port, unnoticed
     signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())
     try:
@@ -66,12 +64,9 @@ def _app(args: argparse.Namespace) -> int:
 
 def _compile_ahead() -> None:
     """Start compiling the map and the engine's loops in the background, at low priority."""
-    for module in (
-        ["influence_core.scores.gradient_map", "0"],
-        ["influence_core.engine.kernels.compile_ahead"],
-    ):
+    for module, *arguments in (("scores.gradient_map", "0"), ("engine.kernels.compile_ahead",)):
         subprocess.Popen(
-            [sys.executable, "-m", *module],
+            [sys.executable, "-m", f"influence_core.{module}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

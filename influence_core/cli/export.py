@@ -17,26 +17,27 @@ def add_commands(commands: Any) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from influence_core.decisions.corrections import corrected_labels, corrections
     from influence_core.decisions.log import decision_log_for
-    from influence_core.exports import decided as exports
+    from influence_core.exports.annotation_tools import label_issues
+    from influence_core.exports.image_folder import write_image_folder
     from influence_core.inputs.reopened import reopen_dataset
     from influence_core.runs.run import open_run
+    from influence_core.system.safe_tables import write_csv, write_parquet
 
     run = open_run(args.folder)
     log = decision_log_for(args.folder.resolve().parent)
     args.out.mkdir(parents=True, exist_ok=True)
+    labels = corrected_labels(run, log)
     written = {
-        "decisions.csv": exports.write_csv(exports.corrections(run, log), args.out / "decisions.csv"),
-        "labels.csv": exports.write_csv(exports.corrected_labels(run, log), args.out / "labels.csv"),
-        "labels.parquet": exports.write_parquet(
-            exports.corrected_labels(run, log), args.out / "labels.parquet"
-        ),
-        "label_issues.csv": exports.write_csv(exports.label_issues(run, log), args.out / "label_issues.csv"),
-        "log.csv": exports.write_log(run, log, args.out / "log.csv"),
+        "decisions.csv": write_csv(corrections(run, log), args.out / "decisions.csv"),
+        "labels.csv": write_csv(labels, args.out / "labels.csv"),
+        "labels.parquet": write_parquet(labels, args.out / "labels.parquet"),
+        "label_issues.csv": write_csv(label_issues(run, log), args.out / "label_issues.csv"),
+        "log.csv": write_csv(log.events(run.id), args.out / "log.csv"),
     }
     if run.description["inputs"]["dataset"].get("path") and run.has_thumbnails:
-        dataset = reopen_dataset(run)
-        written["images.zip"] = exports.write_image_folder(run, log, dataset, args.out / "images.zip")
+        written["images.zip"] = write_image_folder(run, log, reopen_dataset(run), args.out / "images.zip")
     for name, rows in written.items():
         print(f"{rows:>8,}  {args.out / name}")
     return 0

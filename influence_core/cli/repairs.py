@@ -85,32 +85,29 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
-def table_of(found: Verification) -> str:
+def table_of(verification: Verification) -> str:
     """The arms and their numbers as plain text."""
     lines = [f"{'arm':<12}{'changed':>9}{'accuracy':>10}  {'difference in points':<24}{'loss':>8}"]
-    for name, arm in found.arms.items():
-        effect = found.difference(arm=name)
-        band = (
-            ""
-            if effect is None
-            else f"{100 * effect.value:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
-        )
+    arms = verification.arms
+    for name, arm in arms.items():
+        effect, band = verification.difference(arm=name), ""
+        if effect is not None:
+            band = f"{100 * effect.value:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
         levels = arm["levels"]
         lines.append(
             f"{name:<12}{arm['changed']:>9,.0f}{levels['accuracy']:>10.4f}  {band:<24}{levels['loss']:>8.4f}"
         )
-    for metric in found.content.get("gaps", {}).values():
-        sizes = ", ".join(f"{name} {100 * arm['levels'][metric]:.1f}" for name, arm in found.arms.items())
+    for metric in verification.content.get("gaps", {}).values():
+        sizes = ", ".join(f"{name} {100 * arm['levels'][metric]:.1f}" for name, arm in arms.items())
         lines.append(f"{metric}, points: {sizes}")
-    if (share := found.recovered) is not None:
-        lines.append(
-            f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the accuracy lost to wrong labels"
-        )
-    if (share := found.recovered_loss) is not None:
-        lines.append(
-            f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of what they cost in loss"
-        )
-    if (rank := found.rank_correlation) is not None:
+    recovered = {
+        "the accuracy lost to wrong labels": verification.recovered,
+        "what they cost in loss": verification.recovered_loss,
+    }
+    for what, share in recovered.items():
+        if share is not None:
+            lines.append(f"recovered {share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of {what}")
+    if (rank := verification.rank_correlation) is not None:
         lines.append(
             f"predicted beside measured: rank correlation {rank.value:.2f} [{rank.low:.2f}, {rank.high:.2f}]"
         )

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
-from influence_core.decisions import queries as queries
+from influence_core.decisions import queries
 from influence_core.decisions.replay import Replay
 from influence_core.decisions.schema import deliveries, events, open_engine
 from influence_core.decisions.votes import (
@@ -41,8 +41,6 @@ __all__ = ["ACTIONS", "Action", "DecisionLog", "Outcome", "Vote", "decision_log_
 FILE = "decisions.sqlite"
 KEPT = 8  # replays in memory
 ATTEMPTS = 20  # of a writer that loses races to others on PostgreSQL
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,7 @@ class DecisionLog:
         Args:
             event_id: Unique per decision, chosen by the client; delivering it again changes nothing.
             run: Run.id.
-            action: keep, relabel or remove.
             votes: One per sample.
-            reviewer: Name of the reviewer.
             seconds: Time the reviewer spent, if known.
 
         Raises:
@@ -97,15 +93,17 @@ class DecisionLog:
         event_id, run, reviewer = checked_names(event_id, run, reviewer)
         rows = [row_of(vote, action) for vote in distinct(votes)]
         content = _checksum([action, rows])
-        common = {"run": run, "event_id": event_id, "reviewer": reviewer, "seconds": checked_seconds(seconds)}
+        event = {"run": run, "event_id": event_id, "reviewer": reviewer}
+        seconds = checked_seconds(seconds)
 
         def write(connection: Connection) -> Outcome:
             if (earlier := _repeated(connection, run, event_id, content)) is not None:
                 return earlier
-            _deliver(connection, run, event_id, action, reviewer, None, content)
+            delivery = event | {"action": action, "target": None, "content": content}
+            connection.execute(sa.insert(deliveries), delivery)
             written = queries.written(connection, run, [vote.sample_id for vote in votes])
             judged = [_with_status(row, vote, written) for row, vote in zip(rows, votes, strict=True)]
-            return _append(connection, common, judged)
+            return _append(connection, event | {"seconds": seconds}, judged)
 
         return self._write(write)
 
@@ -115,7 +113,6 @@ class DecisionLog:
         Args:
             event_id: The id of this undo itself.
             run: Run.id.
-            reviewer: Name of the reviewer who undoes it.
             target: The event id to undo; default the reviewer's newest event not yet undone.
 
         Returns:
@@ -124,16 +121,16 @@ class DecisionLog:
         """
         event_id, run, reviewer = checked_names(event_id, run, reviewer)
         content = _checksum(["undo", target])
+        event = {"run": run, "event_id": event_id, "reviewer": reviewer, "action": "undo"}
 
         def write(connection: Connection) -> Outcome:
             if (earlier := _repeated(connection, run, event_id, content)) is not None:
                 return earlier
             undone = queries.undo_target(connection, run, reviewer, target)
-            _deliver(connection, run, event_id, "undo", reviewer, undone, content)
+            connection.execute(sa.insert(deliveries), event | {"target": undone, "content": content})
             if undone is None:
                 return Outcome((), ())
-            common = {"run": run, "event_id": event_id, "reviewer": reviewer, "action": "undo"}
-            return _append(connection, common, queries.undoing(connection, run, undone))
+            return _append(connection, event, queries.undoing(connection, run, undone))
 
         return self._write(write)
 
@@ -183,7 +180,7 @@ class DecisionLog:
         self._refuse_if_gone()
         return self._engine.connect()
 
-    def _write(self, work: Callable[[Connection], Result]) -> Result:
+    def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
         """Do the work in one transaction, and again after losing a race to another writer."""
         self._refuse_if_gone()
         problem: exc.DBAPIError | None = None
@@ -229,7 +226,7 @@ def _checksum(content: Any) -> str:
 def _with_status(row: dict[str, Any], vote: Vote, written: dict[str, list[str]]) -> dict[str, Any]:
     """Compare and set: accept a vote only on the state the reviewer saw, a revision and own later events."""
     accepted = written.get(vote.sample_id, [])
-    if vote.revision <= len(accepted) and set(accepted[vote.revision :]) <= set(vote.own):
+    if vote.revision <= len(accepted) and set(accepted[vote.revision :]) <= set(vote.own_events):
         return row | {"status": "accepted", "revision": len(accepted) + 1}
     return row | {"status": "conflict", "revision": None}
 
@@ -252,23 +249,10 @@ def _repeated(connection: Connection, run: str, event_id: str, content: str) -> 
     return _outcome([row._asdict() for row in connection.execute(rows)], repeated=True)
 
 
-def _deliver(
-    connection: Connection,
-    run: str,
-    event_id: str,
-    action: str,
-    reviewer: str,
-    target: str | None,
-    content: str,
-) -> None:
-    row = {"run": run, "event_id": event_id, "action": action, "reviewer": reviewer}
-    connection.execute(sa.insert(deliveries), row | {"target": target, "content": content})
-
-
-def _append(connection: Connection, common: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
+def _append(connection: Connection, event: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
     """Insert the rows of an event, in order of sample, so that two writers cannot deadlock."""
-    common = common | {"time": utc_now()}
-    numbered = [common | row | {"ordinal": ordinal} for ordinal, row in enumerate(rows)]
+    event = event | {"time": utc_now()}
+    numbered = [event | row | {"ordinal": ordinal} for ordinal, row in enumerate(rows)]
     if numbered:
         connection.execute(sa.insert(events), sorted(numbered, key=lambda row: row["sample_id"]))
     return _outcome(numbered)

@@ -46,9 +46,7 @@ class Replay:
         self.count = self.last = 0  # number of events, id of the newest
         self.tops: dict[str, Sequence[Any]] = {}  # the current decision, by sample
         self.revisions: dict[str, int] = {}
-        self._below: dict[
-            int, Sequence[Any]
-        ] = {}  # the decision below another one, by the id of the upper one
+        self._below: dict[int, Sequence[Any]] = {}  # the decision below another, by the id of the upper one
         self._late: dict[int, Sequence[Any]] = {}  # conflicting votes not withdrawn, by id
         self._current: pd.DataFrame | None = None
         self.extend(events)

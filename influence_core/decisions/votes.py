@@ -16,14 +16,13 @@ class Vote:
     """One sample of a decision, with the state that the reviewer saw.
 
     Args:
-        sample_id: The sample.
-        revision: Its revision as the reviewer saw it; 0 before the first decision.
+        revision: Of the sample as the reviewer saw it; 0 before the first decision.
         label_before: The label given in the dataset.
         label_after: The new label, for "relabel" only.
         suggested_label: The label that was suggested.
         suspicion: The suspicion that was shown, in [0, 1].
         rank: The place in the list that was shown.
-        own: The reviewer's events on this sample since that revision, written yet or not. An event of any other
+        own_events: The reviewer's events on this sample since that revision, written yet or not. An event of any other
             reviewer since then is a conflict.
     """
 
@@ -34,7 +33,7 @@ class Vote:
     suggested_label: str | None = None
     suspicion: float | None = None
     rank: int | None = None
-    own: tuple[str, ...] = ()
+    own_events: tuple[str, ...] = ()
 
 
 def checked_names(event_id: str, run: str, reviewer: str) -> tuple[str, str, str]:
@@ -82,7 +81,7 @@ def row_of(vote: Vote, action: str) -> dict[str, Any]:
     if vote.suspicion is not None and not 0 <= vote.suspicion <= 1:
         raise DecisionError(f"The suspicion of {sample!r} is {vote.suspicion}; expected 0 to 1, or none.")
     row = asdict(vote)
-    del row["own"]  # not part of the decision
+    del row["own_events"]  # not part of the decision
     row["suspicion"] = None if vote.suspicion is None else float(vote.suspicion)
     row["rank"] = None if vote.rank is None else int(vote.rank)
     return row | {"action": action, "expected_revision": int(row.pop("revision"))}

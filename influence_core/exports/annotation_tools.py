@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pandas as pd
@@ -43,28 +42,13 @@ def label_studio_tasks(
 ) -> list[dict[str, Any]]:
     """Return tasks in Label Studio's import format: one per sample, with our suggestion and the decision.
 
-    Args:
-        run: The run.
-        log: The decision log.
-        image_url: Function from a sample's id to the address of its picture for Label Studio.
-        sample_ids: Ids of the samples, in order; default all.
+    `image_url` gives the address of a picture by its sample id; `sample_ids` are in order, default all.
     """
     samples, decided = run.samples, corrections(run, log).set_index("sample_id")
     exported = samples.index if sample_ids is None else list(sample_ids)
     rows = samples.loc[exported].to_dict("index")
     verdicts = decided.to_dict("index")
     return [_task(run, str(sample), rows[sample], verdicts.get(sample), image_url) for sample in exported]
-
-
-def label_studio_config(classes: Sequence[str]) -> str:
-    """Return the labelling interface for the tasks, as XML."""
-    labels = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
-    actions = "".join(f'<Choice value="{name}"/>' for name in ("keep", "relabel", "remove"))
-    return (
-        '<View><Image name="image" value="$image"/>'
-        f'<Choices name="label" toName="image" choice="single">{labels}</Choices>'
-        f'<Choices name="action" toName="image" choice="single">{actions}</Choices></View>'
-    )
 
 
 def _task(
@@ -86,10 +70,8 @@ def _annotations(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
     if verdict is None:
         return []
     label = {"keep": verdict["label"], "relabel": verdict["corrected_label"]}.get(verdict["action"])
-    result = [_choice("action", verdict["action"])]
-    if label is not None:
-        result.append(_choice("label", str(label)))
-    return [{"result": result}]
+    choices = {"action": verdict["action"]} | ({} if label is None else {"label": str(label)})
+    return [{"result": [_choice(name, value) for name, value in choices.items()]}]
 
 
 def _choice(name: str, value: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import unicodedata
 import zipfile
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,58 +26,28 @@ from influence_core.runs.run import Run
 from influence_core.system.report import Report
 from influence_core.system.safe_tables import Target, opened, write_csv
 
+if TYPE_CHECKING:
+    from influence_core.data import Dataset, Samples
+
 LONGEST = 80  # characters of a name
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices on Windows
 _WHEN = (1980, 1, 1, 0, 0, 0)  # the same in every zip
 
 
-class Split(Protocol):
-    """The part of data.Samples that an export uses."""
-
-    @property
-    def ids(self) -> tuple[str, ...]: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def groups(self) -> pd.DataFrame: ...
-    def __len__(self) -> int: ...
-    def image_bytes(self, position: int, /) -> tuple[bytes, str]: ...
-
-
-class Pictures(Protocol):
-    """The part of data.Dataset that an export uses."""
-
-    @property
-    def train(self) -> Split: ...
-    @property
-    def val(self) -> Split: ...
-    @property
-    def test(self) -> Split | None: ...
-
-
 def write_image_folder(
     run: Run,
     log: DecisionLog,
-    dataset: Pictures,
+    dataset: "Dataset",
     target: Target,
     *,
     splits: tuple[str, ...] = ("train", "val", "test"),
     on_progress: Report | None = None,
 ) -> int:
-    """Write the corrected dataset as a zip, picture by picture.
+    """Write the corrected dataset as a zip, picture by picture; returns its number of training pictures.
 
     Args:
-        run: The run whose decisions are applied.
-        log: The decision log.
-        dataset: The dataset of the run.
-        target: A path, or a file object open for writing bytes.
-        splits: The splits to write, of train, val and test; only train is changed.
+        splits: Those to write, of train, val and test; only train is changed.
         on_progress: Called with ("export", done, total).
-
-    Returns:
-        The number of training pictures in the zip: all that were not removed.
 
     Raises:
         ExportError: If the dataset is not the one of the run, or holds no pictures.
@@ -147,7 +117,7 @@ def safe_name(text: str) -> str:
     return f"_{name}" if _RESERVED.fullmatch(name) else name
 
 
-def _check_same(run: Run, train: Split) -> None:
+def _check_same(run: Run, train: "Samples") -> None:
     if list(train.ids) != list(run.samples.index):
         raise ExportError(
             f"The dataset has {len(train):,} training samples, and the run {run.name} was made of "

@@ -21,8 +21,7 @@ def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    threads = max(1, cores() // limit())
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // limit())))
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             [*command, str(folder.resolve()), str(descriptor)],
@@ -92,11 +91,7 @@ def run_folder_at(folder: Path | str) -> Path:
 
 
 def job_folder_at(folder: Path | str) -> Path:
-    """Check that a run folder was made by submit.
-
-    Raises:
-        JobError: as `run_folder_at`, or a folder without job.json.
-    """
+    """Check as `run_folder_at`, and that the folder was made by submit; a JobError where it has no job.json."""
     folder = run_folder_at(folder)
     if not (folder / "job.json").is_file():
         raise JobError(

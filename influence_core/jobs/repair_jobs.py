@@ -50,16 +50,11 @@ def kind_of(folder: Path) -> str:
     return str(content.get("kind") or content.get("work", "analyse"))
 
 
-def name_of(folder: Path) -> str:
-    """Name of the repair that a verification job tests."""
-    return str(atomic.read_json(folder / "job.json")["repair"]["name"])
-
-
 def title_of(folder: Path) -> str:
     """Title of a prediction or verification job, for the screen."""
     if kind_of(folder) == PREDICT:
         return "Trying every candidate label"
-    return f"Verifying {name_of(folder)}"
+    return f"Verifying {atomic.read_json(folder / 'job.json')['repair']['name']}"
 
 
 def active(run_folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ end whose lock is free was interrupted.
 import os
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from influence_core.jobs.process import is_running, run_folder_at
@@ -87,7 +88,7 @@ def status(folder: Path | str) -> JobStatus:
 def queue(root: Path | str) -> list[str]:
     """Folders, relative to the root, of the queued jobs, the next one first."""
     waiting = []
-    for path in (path for places in PLACES for path in Path(root).glob(places)):
+    for path in chain.from_iterable(map(Path(root).glob, PLACES)):
         progress = read_progress(path.parent) or {}
         if progress.get("state") == "queued" and job_lock.is_locked(path.parent / "lock"):
             waiting.append((str(progress.get("queued")), path.parent.relative_to(root).as_posix()))

@@ -18,33 +18,21 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from influence_core.errors import JobError
 from influence_core.jobs import process as job_process
 from influence_core.jobs.process import is_running, job_folder_at, kill, limit
-from influence_core.jobs.status import JobStatus, end_of, queue, run_state, status
+from influence_core.jobs.status import end_of, run_state, status
 from influence_core.run_files.folder import continue_run
 from influence_core.run_files.progress import read_progress, write_progress
 from influence_core.system import atomic, jail
 from influence_core.system import locks as job_lock
 from influence_core.system.times import utc_now
 
-__all__ = [
-    "JobSpec",
-    "JobStatus",
-    "cancel",
-    "is_running",
-    "kill",
-    "launch",
-    "limit",
-    "queue",
-    "read_job",
-    "status",
-    "submit",
-]
+__all__ = ["JobSpec", "cancel", "is_running", "kill", "launch", "limit", "read_job", "status", "submit"]
 
 ENDING = 5.0  # longest time a process takes to end on a busy machine, in seconds
 JAIL = jail.__file__
@@ -91,14 +79,9 @@ def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) 
 
 
 def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
-    """Start a job, or resume one that was cancelled, failed or interrupted.
+    """Start a job, or resume one that was cancelled, failed or interrupted; False if it is queued or running already.
 
-    Args:
-        folder: The run folder, made by submit.
-        command: The command to run; it gets the folder and the descriptor of the lock as arguments.
-
-    Returns:
-        False if the job is already queued or running; nothing was started then.
+    `command` gets the folder and the descriptor of the lock as arguments.
     """
     folder = job_folder_at(folder)
     if (descriptor := _lock_of(folder)) is None:
@@ -147,7 +130,7 @@ def _checked(spec: JobSpec) -> JobSpec:
             raise JobError(f"The {name} {path} does not exist. Choose a path that does.")
     if not spec.name.strip():
         raise JobError("The job has no name; expected one, such as that of the dataset.")
-    return JobSpec(**{**{name: getattr(spec, name) for name in JobSpec.__match_args__}, **absolute})
+    return replace(spec, **absolute)
 
 
 def _new_folder(root: Path, name: str) -> Path:

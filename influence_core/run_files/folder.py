@@ -49,14 +49,9 @@ def run_path(root: Path | str, name: str) -> Path:
 
 
 def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Create the folder and its run.json, or continue an unfinished run of the same inputs.
+    """Create the folder and its run.json, or continue an unfinished run of the same inputs under its id.
 
-    Args:
-        folder: Where the run will live.
-        description: Keys of run.json known so far: name, inputs, settings, versions, seed, preflight.
-
-    Returns:
-        The content of run.json, with `id`, `state` and `created`. A continued run keeps its id.
+    `description` holds what is known so far: name, inputs, settings, versions, seed, preflight. Returns run.json.
 
     Raises:
         RunError: If the folder already holds a finished run, or an unfinished run of other inputs.
@@ -64,14 +59,14 @@ def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _changing:
-        earlier = read_description(folder) if (folder / "run.json").exists() else None
         content = dict(atomic.plain(description))
-        if earlier is None:
-            now = utc_now()
-            content |= {"id": new_id(str(content.get("name", folder.name)), now), "created": now}
-        else:
+        if (folder / "run.json").exists():
+            earlier = read_description(folder)
             _refuse_to_mix(folder, earlier, content)
             content |= {key: earlier[key] for key in ("id", "created")}
+        else:
+            now = utc_now()
+            content |= {"id": new_id(str(content.get("name", folder.name)), now), "created": now}
         content |= {"format": FORMAT, "state": "running", "finished": None, "reason": None}
         atomic.write_json(folder / "run.json", content)
     return content
@@ -85,20 +80,17 @@ def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     """
     folder = Path(folder)
     with _changing:
-        content = read_description(folder)
-        if content["state"] != "running":
-            raise RunError(f"The run in {folder} is {content['state']}; only a running run can be finished.")
+        if (state := read_description(folder)["state"]) != "running":
+            raise RunError(f"The run in {folder} is {state}; only a running run can be finished.")
         _check_rows(folder)
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
-        content |= dict(atomic.plain(updates))
-        content |= {"state": "finished", "finished": utc_now(), "files": seals.seal_all(folder)}
-        atomic.write_json(folder / "run.json", content)
-    return content
+        end = {"state": "finished", "finished": utc_now(), "files": seals.seal_all(folder)}
+        return _change(folder, {"running"}, updates | end)
 
 
 def update_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     """Add facts to a run that is still running, such as its preflight."""
-    return _change(Path(folder), {"running"}, dict(updates))
+    return _change(Path(folder), {"running"}, updates)
 
 
 def cancel_run(folder: Path | str, reason: str = "Stopped by the user.") -> dict[str, Any]:
@@ -178,13 +170,13 @@ def _refuse_to_mix(folder: Path, earlier: dict[str, Any], requested: dict[str, A
 
 
 def _identity(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that must agree for two launches to be one run. Paths may differ: the content counts."""
-    inputs = content.get("inputs", {})
+    """Return the facts that must agree for two launches to be one run. Paths may differ: the content counts.
+
+    The batch size may differ too: it changes no score, and a smaller one helps when memory is short.
+    """
+    inputs, settings = content.get("inputs", {}), dict(content.get("settings") or {})
+    settings.pop("batch_size", None)
     fingerprints = {name: inputs.get(name, {}).get("fingerprint") for name in ("dataset", "model")}
-    # The batch size may differ: it changes no score, and a smaller one helps when memory is short.
-    settings = {
-        name: value for name, value in (content.get("settings") or {}).items() if name != "batch_size"
-    }
     return {**fingerprints, "settings": settings, "seed": content.get("seed")}
 
 

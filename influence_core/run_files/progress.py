@@ -71,60 +71,40 @@ class ProgressWriter:
     def __init__(
         self, folder: Path | str, stages: Sequence[Stage], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin with no work done.
-
-        Args:
-            folder: The run folder.
-            stages: Every stage in order, with its title and its share of the time (any unit).
-            clock: Seconds of a clock that never goes back; tests pass their own.
-        """
-        self._folder, self._stages, self._clock = Path(folder), tuple(stages), clock
-        self._order = {name: index for index, (name, _, _) in enumerate(self._stages)}
-        self._begun = clock()
-        self._current: str | None = None
+        """Begin with no work done. The shares of `stages` may have any unit; `clock` never goes back, in seconds."""
+        self._folder, self._clock = Path(folder), clock
+        self._names, self._titles, weights = zip(*stages, strict=True)
+        self._shares = [weight / sum(weights) for weight in weights]
+        self._index = -1  # of the current stage
         self._first_done = self._done = self._total = 0
-        self._stage_begun = self._written = self._begun
-        self._reported = self._begun
+        self._stage_begun = self._written = self._reported = clock()
         self._measured = self._gained = 0.0  # seconds and share of the run, of earlier predictive stages
         self._fraction = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Report that `done` of `total` steps of a stage are finished."""
-        if stage not in self._order:
-            raise ValueError(f"Unknown stage {stage!r}; expected one of {', '.join(self._order)}.")
-        entered = stage != self._current
-        if entered:
-            self._enter(stage, done, total)
+        if stage not in self._names:
+            raise ValueError(f"Unknown stage {stage!r}; expected one of {', '.join(self._names)}.")
+        index = self._names.index(stage)
+        if entered := index != self._index:
+            self._measured, self._gained = self._speed()
+            self._index, self._first_done, self._stage_begun = index, done, self._clock()
         self._done, self._total, self._reported = done, total, self._clock()
-        self._fraction = max(self._fraction, self._before() + self._share(done))
+        self._fraction = max(self._fraction, sum(self._shares[:index]) + self._share(done))
         if entered or done >= total or self._clock() - self._written >= INTERVAL:
             self._write()
 
-    def _enter(self, stage: str, done: int, total: int) -> None:
-        self._measured, self._gained = self._speed()
-        self._current, self._first_done, self._done, self._total = stage, done, done, total
-        self._stage_begun = self._reported = self._clock()
-
     def _speed(self) -> tuple[float, float]:
         """Return seconds and share of the run between the first and last reports, summed over predictive stages."""
-        if self._current is None or self._weights()[self._order[self._current]] < TELLING:
+        if self._index < 0 or self._shares[self._index] < TELLING:
             return self._measured, self._gained
         gained = self._share(self._done) - self._share(self._first_done)
         return self._measured + self._reported - self._stage_begun, self._gained + gained
 
-    def _weights(self) -> list[float]:
-        total = sum(weight for _, _, weight in self._stages)
-        return [weight / total for _, _, weight in self._stages]
-
-    def _before(self) -> float:
-        return sum(self._weights()[: self._order[self._current]]) if self._current else 0.0
-
     def _share(self, done: int) -> float:
         """Return the share of the whole run that `done` steps of the current stage are."""
-        if self._current is None:
-            return 0.0
         part = min(done / self._total, 1.0) if self._total > 0 else 1.0
-        return self._weights()[self._order[self._current]] * part
+        return self._shares[self._index] * part
 
     def _eta(self) -> float | None:
         seconds, gained = self._speed()
@@ -138,15 +118,14 @@ class ProgressWriter:
 
     def _write(self) -> None:
         self._written = self._clock()
-        index = self._order[self._current] if self._current is not None else 0
         write_progress(
             self._folder,
             {
                 "state": "running",
-                "stage": self._current,
-                "stage_title": self._stages[index][1] if self._current is not None else "",
-                "stage_index": index,
-                "stage_count": len(self._stages),
+                "stage": self._names[self._index],
+                "stage_title": self._titles[self._index],
+                "stage_index": self._index,
+                "stage_count": len(self._names),
                 "done": self._done,
                 "total": self._total,
                 "fraction": min(self._fraction, 1.0),

@@ -19,13 +19,12 @@ UNSEALED = frozenset({"run.json", "progress.json", "job.json", "lock", "pid", "c
 
 def seal_all(folder: Path) -> dict[str, dict[str, Any]]:
     """Compute the seals of all files of a folder that belong to the result."""
-    files = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
     return {
         name: {"sha256": atomic.sha256(path), "bytes": path.stat().st_size}
-        for name, path in files.items()
-        if name not in UNSEALED and path.suffix != atomic.SUFFIX
+        for path in sorted(folder.rglob("*"))
+        if (name := path.relative_to(folder).as_posix()) not in UNSEALED
+        and path.suffix != atomic.SUFFIX
+        and path.is_file()
     }
 
 

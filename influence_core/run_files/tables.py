@@ -83,8 +83,8 @@ class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is inst
 
     @property
     def layers(self) -> pd.DataFrame:
-        """The contribution of each layer to each sample; a shallow copy."""
-        return self._layers.copy(deep=False)
+        """The contribution of each layer to each sample; read at each use."""
+        return pd.read_parquet(self.file("layers.parquet"))
 
     def table(self, split: str) -> pd.DataFrame:
         """Return the model's outputs for the "validation" or "test" samples, index sample_id; a shallow copy.
@@ -127,9 +127,9 @@ class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is inst
         explained = self.description.get("columns", {})
         if name not in explained:
             raise RunError(f"{self.path} explains no column {name!r}; it explains {', '.join(explained)}.")
-        fields = {key: value for key, value in explained[name].items() if value is not None}
+        fields = {key: _as_text(value) for key, value in explained[name].items() if value is not None}
         return ColumnMeaning(
-            name=name, **{key: _as_text(fields[key]) for key in fields if key in ColumnMeaning.__match_args__}
+            name=name, **{key: fields[key] for key in fields if key in ColumnMeaning.__match_args__}
         )
 
     def position(self, sample_id: str) -> int:
@@ -153,13 +153,13 @@ class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is inst
     @cached_property
     def cells(self) -> pd.DataFrame | None:
         """The training rows of a table as they are in the source, index sample_id; None for other datasets."""
-        if "cells.parquet" not in self.description["files"]:
-            return None
-        return pd.read_parquet(self.file("cells.parquet"))
+        return self._cells("cells.parquet")
 
     def held_out_cells(self, split: str) -> pd.DataFrame | None:
         """Return the rows of "validation" or "test" as they are in the source; None for other datasets."""
-        name = f"{split}_cells.parquet"
+        return self._cells(f"{split}_cells.parquet")
+
+    def _cells(self, name: str) -> pd.DataFrame | None:
         return pd.read_parquet(self.file(name)) if name in self.description["files"] else None
 
     def thumbnail(self, position: int, split: str = "train") -> tuple[bytes, str]:
@@ -214,15 +214,11 @@ class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is inst
         return self._tables[split]
 
     @cached_property
-    def _layers(self) -> pd.DataFrame:
-        return pd.read_parquet(self.file("layers.parquet"))
-
-    @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        present = [
-            split for split, name in HELD_OUT.items() if f"{name}.parquet" in self.description["files"]
-        ]
-        tables = {"train": self._samples, **{split: self._held_out(HELD_OUT[split]) for split in present}}
+        tables = {"train": self._samples}
+        for split, name in HELD_OUT.items():
+            if f"{name}.parquet" in self.description["files"]:
+                tables[split] = self._held_out(name)
         return {split: {name: row for row, name in enumerate(table.index)} for split, table in tables.items()}
 
     def _thumbnails(self, split: str) -> thumbnails.Pack:

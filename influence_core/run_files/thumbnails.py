@@ -38,15 +38,9 @@ class Pictured(Protocol):
 def pack_thumbnails(
     samples: Pictured, folder: Path | str, on_progress: Report | None = None, *, split: str = "train"
 ) -> int:
-    """Write the thumbnails of all samples of a split, in their order.
+    """Write the thumbnails of all samples of a split, in their order; returns the number of samples with a picture.
 
-    Args:
-        samples: Anything with a length and picture(position).
-        folder: The run folder.
-        on_progress: Called with ("thumbnails", done, total).
-
-    Returns:
-        The number of samples with a picture.
+    `on_progress` is called with ("thumbnails", done, total).
     """
     folder, (pack_file, index_file) = Path(folder), FILES[split]
     (folder / pack_file).parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ model is made once and stored with the opened model, whose weights a run compare
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset, Subset
 
 from influence_core.engine.directions import Direction
 from influence_core.engine.losses import loss_by_name
@@ -36,14 +37,10 @@ def exact_products(
     """
     samples = inputs.split(among)
     study = _study(inputs, samples, precision)
-    few = (
-        samples.select(rows)
-        if hasattr(samples, "select")
-        else torch.utils.data.Subset(samples, rows.tolist())
-    )
+    few = samples.select(rows) if hasattr(samples, "select") else Subset(samples, rows.tolist())
     products = None if study.decided else _forward(inputs, few, direction, precision)
     if products is None:
-        swept = sweep(
+        products = sweep(
             inputs.model,
             few,
             directions=[direction],
@@ -52,12 +49,11 @@ def exact_products(
             precision=precision,
             batch_size=ROWS,
             study=study,
-        )
-        products = swept.products[:, 0]
+        ).products[:, 0]
     return products.double().numpy()
 
 
-def _study(inputs: Inputs, samples: torch.utils.data.Dataset, precision: str) -> Study:
+def _study(inputs: Inputs, samples: Dataset, precision: str) -> Study:
     """The study of the opened model, made once for each precision and set of trainable parameters."""
     scored = in_precision(inputs.model, exact_name(precision))
     key = precision, tuple(trainable(scored))  # a fingerprint of weights does not show which are frozen
@@ -66,11 +62,8 @@ def _study(inputs: Inputs, samples: torch.utils.data.Dataset, precision: str) ->
     return inputs.studies[key]
 
 
-def _forward(
-    inputs: Inputs, few: torch.utils.data.Dataset, direction: Direction, precision: str
-) -> torch.Tensor | None:
+def _forward(inputs: Inputs, few: Dataset, direction: Direction, precision: str) -> torch.Tensor | None:
     """Products (r,) by forward mode, or None where it is not offered or not exact enough for this model."""
-    name = exact_name(precision)
     try:
         result = measured_directional(
             inputs.model,
@@ -79,7 +72,7 @@ def _forward(
             loss=inputs.loss,
             method="forward",
             batch_size=ROWS,
-            precision=name,
+            precision=exact_name(precision),
             probe=PROBE,
         )
     except LayerError:  # no forward derivative, or a wrong one; the sweep reports the fault

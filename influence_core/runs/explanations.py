@@ -92,8 +92,7 @@ def explain(
         inputs: Model and data of the run.
         sample: an id of the validation, test or training split (searched in this order); or a pair (input, label)
             such as dataset.val[0], label a class name or its number, or None for the class the model predicts; or the
-            bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts (`label` sets another).
-        label: the label of a picture given as bytes.
+            bytes of a PNG, JPEG, WebP or BMP file, for the class the model predicts or another `label`.
         objective: "loss", or ("coat", "shirt") for the margin of coat over shirt.
         split: "val", "test" or "train" when the same id is in several. A training sample is never listed itself.
 
@@ -101,8 +100,7 @@ def explain(
         RunError: the id is unknown, or model or data are no longer those of the run.
         DataError: the bytes are no supported picture.
     """
-    _check(k)
-    _check_shared(run, inputs)
+    _check(run, inputs, k)
     with inputs.lock:
         if isinstance(sample, bytes):
             sample = _picture(inputs, sample), label
@@ -115,21 +113,16 @@ def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10) -> 
 
     Test samples are left out on purpose: decisions that used them could no longer be judged on them.
     """
-    _check(k)
-    _check_shared(run, inputs)
+    _check(run, inputs, k)
     with inputs.lock:
         target = _target(run, inputs, sample_id, "train")
         return _explained(run, inputs, target, None, "val", k)
 
 
-def _check(k: int) -> None:
+def _check(run: RunTables, inputs: Inputs, k: int) -> None:
     if not 1 <= k <= TOP:
         raise RunError(f"k is {k}; expected 1 to {TOP} samples of each kind.")
-
-
-def _check_shared(run: RunTables, inputs: Inputs) -> None:
-    """Compare a shared model with the run once more: its other users may have trained it since."""
-    if inputs.shared:
+    if inputs.shared:  # its other users may have trained the model since
         check_model(run, inputs.model)
 
 
@@ -149,8 +142,7 @@ def _target(run: RunTables, inputs: Inputs, sample: str | tuple[Any, Any], split
 
 def _unnamed_target(run: RunTables, inputs: Inputs, value: Any, label: Any) -> _Target:
     if label is None:
-        logits = identity.logits_of(inputs.model, _One(value, 0))
-        label = int(logits.argmax())
+        label = identity.logits_of(inputs.model, _one(value, 0)).argmax()
     if isinstance(label, str):
         label = _class(run, label)
     return _Target(value, int(label), None, "given", None)
@@ -170,19 +162,9 @@ def _picture(inputs: Inputs, data: bytes) -> torch.Tensor:
     return to_tensor(picture_values(picture, preprocessing.channels, preprocessing.size))
 
 
-class _One(torch.utils.data.Dataset):
-    """A dataset of one sample."""
-
-    def __init__(self, value: Any, label: int) -> None:
-        self.item = value, label
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, row: int) -> tuple[Any, int]:
-        if row:
-            raise IndexError(row)
-        return self.item
+def _one(value: Any, label: int) -> Any:
+    """A dataset of one sample: a list is one."""
+    return [(value, label)]
 
 
 def _margin_or_none(run: RunTables, objective: Objectives) -> Objective | None:
@@ -206,17 +188,18 @@ def _class(run: RunTables, name: str) -> int:
 def _explained(
     run: RunTables, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
 ) -> Explanation:
-    began, single = perf_counter(), _One(target.value, target.label)
+    began, single = perf_counter(), _one(target.value, target.label)
     direction = objective_gradient(inputs.model, single, objective or "utility", loss=inputs.loss)
     logits = identity.logits_of(inputs.model, single)[0]
     estimates, lengths = _estimates(run, inputs, direction, among)
     candidates = np.arange(len(estimates))
     if among == target.split and target.position is not None:
         candidates = np.delete(candidates, target.position)  # its influence on itself means nothing
+    precision = str(run.description["settings"].get("precision", "float32"))
     selection = shortlist(
         estimates[candidates],
         lengths[candidates],
-        lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=_precision(run)),
+        lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=precision),
         q=run.sketches.shape[1],
         k=min(TOP, len(candidates)),
     )
@@ -266,19 +249,9 @@ def _sample_facts(run: RunTables, among: str) -> pd.DataFrame:
     return run.samples if among == "train" else run.table(HELD_OUT[among])
 
 
-def _precision(run: RunTables) -> str:
-    return str(run.description["settings"].get("precision", "float32"))
-
-
 def _table(
     facts: pd.DataFrame, rows: np.ndarray, products: np.ndarray, estimates: np.ndarray
 ) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "position": rows,
-            "label": facts["label"].to_numpy()[rows],
-            "influence": products,
-            "estimate": estimates,
-        },
-        index=pd.Index(facts.index[rows], name="sample_id"),
-    )
+    ranked = facts[["label"]].iloc[rows]
+    ranked.insert(0, "position", rows)
+    return ranked.assign(influence=products, estimate=estimates)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from influence_core.judging.intervals import Estimate
 from influence_core.judging.ranks import rank_correlation
 
 Exact = Callable[[np.ndarray], np.ndarray]
@@ -29,17 +30,10 @@ ALL = 320
 ROUNDS = 4
 BUDGET = 1024
 """Most rows scored exactly, control included: a quarter of the demo's 4,000."""
+SIGNS = (1.0, -1.0)
+"""Of the two ends, helpful first."""
 SURE = 3.0
 """Standard errors above its estimate up to which a sample may lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share in [0, 1] with its 95 % interval; exact when both ends are the value."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +49,9 @@ class Quality:
     """Spearman's correlation of sketch and exact products on the random control; NaN for fewer than 3 rows."""
     sketch_error: float
     """Root mean square error of the sketch on the control, in units of |g_i| |v|; 1/sqrt(q) is expected."""
-    top_helpful: Share
-    """Sum of the k most helpful as a share of everything that helps."""
-    top_harmful: Share
+    top_helpful: Estimate
+    """Sum of the k most helpful as a share of everything that helps, in [0, 1]; exact when both ends are the value."""
+    top_harmful: Estimate
     """Sum of the k most harmful as a share of everything that hurts."""
 
 
@@ -78,7 +72,6 @@ def shortlist(
     q: int,
     k: int = 50,
     budget: int = BUDGET,
-    control: int = CONTROL,
     seed: int = 0,
 ) -> Shortlist:
     """Find the k most helpful and the k most harmful of n samples by few exact products.
@@ -91,102 +84,91 @@ def shortlist(
         budget: most rows to score exactly; all n where there are no more.
     """
     n = len(estimates)
-    sd = bounds / np.sqrt(q)
-    control_rows = np.sort(np.random.default_rng(seed).choice(n, min(control, n), replace=False))
-    exact_values = np.full(n, np.nan)
-    selected = np.zeros(n, dtype=bool)
-    next_rows = np.arange(n) if n <= ALL else _first(estimates, bounds, sd, max(FIRST, 3 * k))
+    control = np.sort(np.random.default_rng(seed).choice(n, min(CONTROL, n), replace=False))
+    reach = [np.minimum(sign * estimates + SURE * (bounds / np.sqrt(q)), bounds) for sign in SIGNS]
+    search = _Search(estimates, bounds, np.full(n, np.nan), np.zeros(n, dtype=bool), k)
+    rows = np.arange(n) if n <= ALL else _first(reach, max(FIRST, 3 * k))
     for _ in range(ROUNDS):
-        selected[next_rows] = True
-        unscored = np.union1d(next_rows, control_rows)
-        unscored = unscored[np.isnan(exact_values[unscored])]
-        exact_values[unscored] = exact(unscored)
-        spent = int(np.count_nonzero(~np.isnan(exact_values)))
-        next_rows = _next(estimates, bounds, sd, exact_values, selected, k, max(0, budget - spent))
-        if not len(next_rows):
+        search.selected[rows] = True
+        unscored = np.union1d(rows, control)
+        unscored = unscored[~search.scored[unscored]]
+        search.exact[unscored] = exact(unscored)
+        rows = search.next_rows(reach, budget)
+        if not len(rows):
             break
-    return _result(estimates, bounds, exact_values, selected, control_rows, k)
+    return search.result(control)
 
 
-def _first(estimates: np.ndarray, bounds: np.ndarray, sd: np.ndarray, size: int) -> np.ndarray:
+def _first(reach: list[np.ndarray], size: int) -> np.ndarray:
     """Half of the rows from each end, by the most they can reach."""
-    up = np.minimum(estimates + SURE * sd, bounds)
-    down = np.minimum(SURE * sd - estimates, bounds)
-    half = size // 2
-    return np.union1d(np.argsort(-up, kind="stable")[:half], np.argsort(-down, kind="stable")[:half])
+    return np.union1d(*(np.argsort(-most, kind="stable")[: size // 2] for most in reach))
 
 
-def _next(
-    estimates: np.ndarray,
-    bounds: np.ndarray,
-    sd: np.ndarray,
-    exact_values: np.ndarray,
-    selected: np.ndarray,
-    k: int,
-    budget: int,
-) -> np.ndarray:
-    """Unscored rows that may still belong to one of the two ends, likeliest first, as many as the budget allows."""
-    excess = np.full(len(exact_values), -np.inf)
-    for sign in (1.0, -1.0):
-        bar = _bar(sign * exact_values[selected], k)
-        reach = np.minimum(sign * estimates + SURE * sd, bounds)
-        excess = np.maximum(excess, np.where(reach > bar, reach - bar, -np.inf))
-    excess[~np.isnan(exact_values)] = -np.inf
-    order = np.argsort(-excess, kind="stable")[:budget]
-    return np.sort(order[np.isfinite(excess[order])])
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search among n samples; `exact` is NaN for rows without a product, `selected` leaves out the control."""
+
+    estimates: np.ndarray
+    bounds: np.ndarray
+    exact: np.ndarray
+    selected: np.ndarray
+    k: int
+
+    @property
+    def scored(self) -> np.ndarray:
+        return ~np.isnan(self.exact)
+
+    def next_rows(self, reach: list[np.ndarray], budget: int) -> np.ndarray:
+        """Unscored rows that may still belong to one of the two ends, likeliest first, as many as the budget allows."""
+        excess = np.full(len(self.exact), -np.inf)
+        for sign, most in zip(SIGNS, reach, strict=True):
+            bar = _bar(sign * self.exact[self.selected], self.k)
+            excess = np.maximum(excess, np.where(most > bar, most - bar, -np.inf))
+        excess[self.scored] = -np.inf
+        order = np.argsort(-excess, kind="stable")[: max(0, budget - np.count_nonzero(self.scored))]
+        return np.sort(order[np.isfinite(excess[order])])
+
+    def result(self, control: np.ndarray) -> Shortlist:
+        rows = np.flatnonzero(self.scored)
+        rows = rows[np.argsort(-self.exact[rows], kind="stable")]
+        error, agreement = _agreement(self.estimates[control], self.exact[control], self.bounds[control])
+        rest = control[~self.selected[control]]
+        quality = Quality(
+            n=len(self.exact),
+            scored=len(rows),
+            missed_helpful=self._missed(1.0, error**2),
+            missed_harmful=self._missed(-1.0, error**2),
+            rank_agreement=agreement,
+            sketch_error=error,
+            top_helpful=_share(self.exact, self.selected, rest, self.k),
+            top_harmful=_share(-self.exact, self.selected, rest, self.k),
+        )
+        return Shortlist(rows, self.exact[rows], quality)
+
+    def _missed(self, sign: float, noise: float) -> float:
+        """Expected number of unscored rows above the k-th best; none beyond the certain bound.
+
+        Among the rows that could reach it, in units of |g_i| |v|, products have a mean and a variance s^2 and sketches
+        the same mean and the variance s^2 + noise, so an estimate far from the mean is partly luck and is drawn back to
+        it by s^2 / (s^2 + noise). `noise` is what the control measured. Errors are taken to be normal.
+        """
+        bar = _bar(sign * self.exact, self.k)
+        reachable = (self.bounds > bar) & (self.bounds > 0)
+        unscored = ~self.scored[reachable]
+        if not unscored.any():
+            return 0.0
+        cosine = sign * self.estimates[reachable] / self.bounds[reachable]
+        mean, variance = float(cosine.mean()), max(0.0, float(cosine.var()) - noise)
+        weight = variance / (variance + noise) if variance + noise > 0 else 1.0
+        length = self.bounds[reachable][unscored]
+        expected = length * (mean + weight * (cosine[unscored] - mean))
+        return float(norm.sf((bar - expected) / np.maximum(length * np.sqrt(weight * noise), 1e-30)).sum())
 
 
 def _bar(products: np.ndarray, k: int) -> float:
     """The k-th best product, never below zero: a sample that hurts is not among the most helpful."""
     best = np.sort(products[~np.isnan(products)])[::-1]
     return max(0.0, float(best[k - 1])) if len(best) >= k else 0.0
-
-
-def _result(
-    estimates: np.ndarray,
-    bounds: np.ndarray,
-    exact_values: np.ndarray,
-    selected: np.ndarray,
-    control_rows: np.ndarray,
-    k: int,
-) -> Shortlist:
-    rows = np.flatnonzero(~np.isnan(exact_values))
-    rows = rows[np.argsort(-exact_values[rows], kind="stable")]
-    error, agreement = _agreement(estimates[control_rows], exact_values[control_rows], bounds[control_rows])
-    rest = control_rows[~selected[control_rows]]
-    quality = Quality(
-        n=len(exact_values),
-        scored=len(rows),
-        missed_helpful=_missed(estimates, bounds, exact_values, k, error**2),
-        missed_harmful=_missed(-estimates, bounds, -exact_values, k, error**2),
-        rank_agreement=agreement,
-        sketch_error=error,
-        top_helpful=_share(exact_values, selected, rest, k),
-        top_harmful=_share(-exact_values, selected, rest, k),
-    )
-    return Shortlist(rows, exact_values[rows], quality)
-
-
-def _missed(
-    estimates: np.ndarray, bounds: np.ndarray, exact_values: np.ndarray, k: int, noise: float
-) -> float:
-    """Expected number of unscored rows above the k-th best; none beyond the certain bound.
-
-    Among the rows that could reach it, in units of |g_i| |v|, products have a mean and a variance s^2 and sketches the
-    same mean and the variance s^2 + noise, so an estimate far from the mean is partly luck and is drawn back to it by
-    s^2 / (s^2 + noise). `noise` is what the control measured. Errors are taken to be normal.
-    """
-    bar = _bar(exact_values, k)
-    reachable = (bounds > bar) & (bounds > 0)
-    if not (reachable & np.isnan(exact_values)).any():
-        return 0.0
-    cosine = estimates[reachable] / bounds[reachable]
-    mean, variance = float(cosine.mean()), max(0.0, float(cosine.var()) - noise)
-    weight = variance / (variance + noise) if variance + noise > 0 else 1.0
-    unscored = np.isnan(exact_values[reachable])
-    length = bounds[reachable][unscored]
-    expected = length * (mean + weight * (cosine[unscored] - mean))
-    return float(norm.sf((bar - expected) / np.maximum(length * np.sqrt(weight * noise), 1e-30)).sum())
 
 
 def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
@@ -196,15 +178,16 @@ def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> 
     return error, rank_correlation(estimates, exact) if len(exact) > 2 else float("nan")
 
 
-def _share(exact_values: np.ndarray, selected: np.ndarray, rest: np.ndarray, k: int) -> Share:
+def _share(exact_values: np.ndarray, selected: np.ndarray, rest: np.ndarray, k: int) -> Estimate:
     """Sum of the k largest over the sum of all positive ones; unselected rows through their random sample."""
     positive = np.sort(np.maximum(exact_values[~np.isnan(exact_values)], 0))[::-1]
     top, certain = float(positive[:k].sum()), float(np.maximum(exact_values[selected], 0).sum())
     unseen, sample = int((~selected).sum()), np.maximum(exact_values[rest], 0)
-    if unseen and len(sample) < 2:
-        return Share(float("nan"), 0.0, 1.0)
-    mean = float(sample.mean()) if unseen else 0.0
-    spread = float(sample.std(ddof=1)) / np.sqrt(len(sample)) if unseen else 0.0
-    spread *= np.sqrt(max(0.0, 1 - len(sample) / unseen)) if unseen else 0.0
-    totals = [certain + unseen * max(0.0, mean + sign * 1.96 * spread) for sign in (0, 1, -1)]
-    return Share(*(float(top / max(total, top)) if max(total, top) > 0 else 0.0 for total in totals))
+    mean = spread = 0.0
+    if unseen:
+        if len(sample) < 2:
+            return Estimate(float("nan"), 0.0, 1.0)
+        mean, spread = float(sample.mean()), float(sample.std(ddof=1)) / np.sqrt(len(sample))
+        spread *= np.sqrt(max(0.0, 1 - len(sample) / unseen))
+    totals = [max(top, certain + unseen * max(0.0, mean + sign * 1.96 * spread)) for sign in (0, 1, -1)]
+    return Estimate(*(float(top / total) if total > 0 else 0.0 for total in totals))

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from influence_core.errors import Cancelled, InfluenceError, RunError
-from influence_core.jobs import submission as jobs
-from influence_core.jobs.status import run_state, runs_root_of
+from influence_core.jobs.process import limit
+from influence_core.jobs.status import queue, run_state, runs_root_of
 from influence_core.run_files.folder import cancel_run, fail_run
 from influence_core.run_files.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.system import atomic
@@ -35,16 +35,10 @@ Work = Callable[[Path, Report], None]
 
 
 def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) -> int:
-    """Wait for the job's turn, do its work and record how it ended.
+    """Wait for the job's turn, do its work and record how it ended. Exit code: 1 when it failed, else 0.
 
-    Args:
-        folder: The run folder.
-        lock: Descriptor of the folder's lock; kept open, and not inherited by other programs.
-        work: Called with the folder and on_progress, which raises Cancelled when a stop was requested.
-        stages: Every stage in order, with its title and share of the time.
-
-    Returns:
-        The exit code: 0 when finished or cancelled, 1 when failed.
+    `lock` is the descriptor of the folder's lock: kept open, and not inherited by other programs. `work` is called
+    with the folder and on_progress, which raises Cancelled when a stop was requested.
     """
     os.set_inheritable(lock, False)
     os.nice(NICENESS)
@@ -92,9 +86,9 @@ def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
     slots = root / ".slots"
     slots.mkdir(exist_ok=True)
     while not stop.wait(TURN):
-        if jobs.queue(root)[:1] != [folder.relative_to(root).as_posix()]:
+        if queue(root)[:1] != [folder.relative_to(root).as_posix()]:
             continue
-        for number in range(jobs.limit()):
+        for number in range(limit()):
             if (slot := job_lock.acquire(slots / str(number), patience=0)) is not None:
                 write_progress(folder, {**(read_progress(folder) or {}), "state": "running"})
                 return slot

@@ -1,6 +1,6 @@
 """The work of each kind of job: analyse, record, predict, verify. Each one imports torch when it begins."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from influence_core.scores.gradient_map import MapProcess
 from influence_core.system import atomic
 from influence_core.system.report import Report
 from influence_core.verification.results import frozen_repair
+from influence_core.worker.child import Work
 
 OPENING: Stage = ("open", "Opening dataset and model", 0.02)
 PREDICT_STAGES: tuple[Stage, ...] = (
     ("inputs", "Opening model and data", 0.2),
     ("candidates", "Trying every candidate label", 0.8),
 )
-
-Work = Callable[[Path, Report], None]
 
 
 def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
@@ -34,15 +33,15 @@ def work_of(folder: Path) -> tuple[Work, tuple[Stage, ...]]:
         return verify, VERIFY_STAGES
     if kind == "record":
         return record, (OPENING, *RECORDING)
-    return analyse, stages_of(folder)
+    training = () if read_job(folder).recipe is None else (TRAINING,)
+    return analyse, (OPENING, *training, *STAGES)
 
 
 def analyse(folder: Path, on_progress: Report) -> None:
     """Analyse the dataset of a job with its model."""
     spec = read_job(folder)
-    with closing(
-        MapProcess(seed=spec.settings.get("seed", 0))
-    ) as drawing:  # compiles while torch is imported
+    # the map compiles while torch is imported
+    with closing(MapProcess(seed=spec.settings.get("seed", 0))) as drawing:
         from influence_core.analysis.analyze import analyze
 
         model, dataset = _opened(spec, on_progress, folder)
@@ -57,11 +56,6 @@ def analyse(folder: Path, on_progress: Report) -> None:
             on_progress=on_progress,
             **spec.settings,
         )
-
-
-def stages_of(folder: Path) -> tuple[Stage, ...]:
-    """Every stage of an analysis; training a model is one of them if the job has a recipe."""
-    return (OPENING, *([] if read_job(folder).recipe is None else [TRAINING]), *STAGES)
 
 
 def record(folder: Path, on_progress: Report) -> None:

@@ -30,7 +30,7 @@ SOURCES = sorted([*MAIN.parents[1].rglob("*.py"), *MAIN.parents[2].glob("app.py"
 DOOR = Path(more_work.__file__)
 ROOMS = tuple(module.__name__ for module in (submission, process, status, repair_jobs))
 READING = {
-    "JAIL", "JobSpec", "JobStatus", "active", "kind_of", "limit", "name_of", "read_job", "status", "title_of",
+    "JAIL", "JobSpec", "JobStatus", "active", "kind_of", "limit", "read_job", "status", "title_of",
 }  # fmt: skip
 """What anybody may use of the rooms that hold jobs: it reads. Everything else starts or stops work."""
 PROCESSES = ("subprocess.", "multiprocessing.", "os.fork", "os.spawn", "os.system", "os.exec", "os.kill")

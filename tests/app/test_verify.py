@@ -82,7 +82,7 @@ def test_the_button_freezes_the_choice_and_starts_a_job(run: Run, open_app, monk
     job = json.loads((started[0] / "job.json").read_text())
     assert job["kind"] == "verify" and job["settings"]["seeds"] == 5
     assert len(pd.read_parquet(started[0] / "changes.parquet")) == 3
-    assert repair_jobs.name_of(started[0]) == "the 3 most suspicious"
+    assert repair_jobs.title_of(started[0]) == "Verifying the 3 most suspicious"
 
 
 def test_a_running_job_shows_its_progress(run: Run, open_app):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from influence_core.errors import DataError
-from influence_core.jobs.submission import JobStatus
+from influence_core.jobs.status import JobStatus
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
 from pages.ui.shell import job_panel, places

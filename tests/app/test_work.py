@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from influence_core.decisions import corrections as corrected
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DecisionError
-from influence_core.exports import decided as exports
 from influence_core.runs.run import Run
 from pages.ui.components.outbox import Event
 from pages.ui.reports import downloads
@@ -231,4 +231,4 @@ def test_images_of_a_run_without_a_job_are_opened_with_its_own_options(root: Pat
 
 def test_counts_on_the_page_are_those_of_the_core(run: Run, log: DecisionLog) -> None:
     decide(run, log, "keep", 3)
-    assert downloads.counts(run, log) == exports.counts(run, log)
+    assert downloads.counts(run, log) == corrected.counts(run, log)

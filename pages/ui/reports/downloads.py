@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from influence_core.decisions import corrections as corrected
 from influence_core.decisions.log import DecisionLog
-from influence_core.exports import decided as exports
 from influence_core.exports.annotation_tools import label_issues, label_studio_tasks
-from influence_core.exports.decided import ExportCounts
 from influence_core.exports.image_folder import write_image_folder
 from influence_core.runs.run import Run
+from influence_core.system.safe_tables import write_csv, write_parquet
 from influence_core.verification.results import Verification
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
@@ -50,16 +50,16 @@ class Offer:
     obstacle: str | None = None
 
 
-def counts(run: Run, log: DecisionLog) -> ExportCounts:
+def counts(run: Run, log: DecisionLog) -> corrected.ExportCounts:
     """How many samples were kept, relabelled or removed, and how many are undecided."""
-    return exports.counts(run, log)
+    return corrected.counts(run, log)
 
 
 def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
     """The tables of the preview, by title."""
     return {
-        "Decisions": exports.corrections(run, log),
-        "Corrected labels": exports.corrected_labels(run, log),
+        "Decisions": corrected.corrections(run, log),
+        "Corrected labels": corrected.corrected_labels(run, log),
         "Decision log": log.events(run.id),
     }
 
@@ -82,7 +82,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
             remaining,
             "rows",
             (
-                _csv_file("corrected-labels", lambda: exports.corrected_labels(run, log)),
+                _csv_file("corrected-labels", lambda: corrected.corrected_labels(run, log)),
                 File("Parquet", "corrected-labels.parquet", PARQUET, lambda: _parquet(run, log)),
             ),
         ),
@@ -99,7 +99,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
             "One row per decided sample: both labels, who and when.",
             decided,
             "rows",
-            (_csv_file("decisions", lambda: exports.corrections(run, log)),),
+            (_csv_file("decisions", lambda: corrected.corrections(run, log)),),
         ),
         Offer(
             "Decision log",
@@ -162,13 +162,13 @@ def _dataset_path(run: Run) -> Path:
 
 def _csv(table: pd.DataFrame) -> bytes:
     target = BytesIO()
-    exports.write_csv(table, target)
+    write_csv(table, target)
     return target.getvalue()
 
 
 def _parquet(run: Run, log: DecisionLog) -> bytes:
     target = BytesIO()
-    exports.write_parquet(exports.corrected_labels(run, log), target)
+    write_parquet(corrected.corrected_labels(run, log), target)
     return target.getvalue()
 
 

@@ -17,9 +17,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from influence_core.decisions.corrections import corrections, counts
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.errors import InfluenceError
-from influence_core.exports import decided as exports
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
@@ -93,7 +93,7 @@ def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
 
 
 def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
-    counted, events = exports.counts(run, log), log.events(run.id)
+    counted, events = counts(run, log), log.events(run.id)
     undone = events["action"].tolist().count("undo")
     yield "<h2>Decided by people</h2>"
     yield (
@@ -105,7 +105,7 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
     if len(events):
         by = events[["reviewer", "action"]].value_counts().reset_index()
         yield table(pd.DataFrame(by.to_numpy(), columns=["Reviewer", "Action", "Events"]))
-    decided = exports.corrections(run, log)
+    decided = corrections(run, log)
     if len(decided):
         columns = ["sample_id", "label", "corrected_label", "action", "reviewer", "time"]
         yield table(decided.reindex(columns=columns).head(LISTED).astype(object).fillna(""))

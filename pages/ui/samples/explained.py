@@ -9,10 +9,11 @@ import pandas as pd
 from PIL import Image
 
 from influence_core.data.storage.pictures import decode_picture
+from influence_core.judging.intervals import Estimate
 from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.explanations import TOP, Explanation
 from influence_core.runs.run import Run
-from influence_core.runs.shortlist import Quality, Share
+from influence_core.runs.shortlist import Quality
 from pages.ui.components.gallery import Bar, Card
 from pages.ui.samples import table_rows
 from pages.ui.server.routes import thumbnail_base
@@ -145,7 +146,7 @@ def carried(found: Explanation) -> str:
     return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
 
 
-def of_total(portion: Share) -> str:
+def of_total(portion: Estimate) -> str:
     if portion.low == portion.high:
         return formats.percent(portion.value)
     return f"{formats.percent(portion.value)} {formats.escaped(formats.interval(portion.low, portion.high))}"

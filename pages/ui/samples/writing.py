@@ -58,7 +58,7 @@ def _vote(vote: SentVote, action: str, run: Run) -> Vote:
     return Vote(
         sample_id=sample,
         revision=vote["revision"],
-        own=tuple(vote["own"]),
+        own_events=tuple(vote["own"]),
         label_before=columns["label"][row],
         label_after=label if action == "relabel" else None,
         suggested_label=None if pd.isna(suggested) else suggested,

@@ -8,7 +8,7 @@ import streamlit as st
 
 from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
-from influence_core.jobs.submission import JobStatus
+from influence_core.jobs.status import JobStatus
 from pages.ui.shell import frame, more_work
 from pages.ui.words import formats
 

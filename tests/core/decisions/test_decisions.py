@@ -128,7 +128,7 @@ def test_ones_own_decisions_are_no_conflict_whether_they_were_on_their_way_or_no
     """A tab that is reloaded sends again what the session before may have written; it cannot know how much of it."""
     record(log, "e1", "keep", vote("a"))
     undo(log, "e2")
-    again = Vote("a", seen, "coat", own=("e1", "e2"))
+    again = Vote("a", seen, "coat", own_events=("e1", "e2"))
     assert record(log, "e3", "remove", again) == Outcome(("a",), ()), "a reviewer is in conflict with himself"
     assert actions(log) == {"a": "remove"}
 
@@ -136,7 +136,7 @@ def test_ones_own_decisions_are_no_conflict_whether_they_were_on_their_way_or_no
 def test_own_decisions_do_not_hide_somebody_elses(log):
     record(log, "e1", "keep", vote("a"), reviewer="bob")
     assert record(log, "e2", "remove", vote("a")) == Outcome((), ("a",))
-    then = Vote("a", 0, "coat", own=("e2",))
+    then = Vote("a", 0, "coat", own_events=("e2",))
     assert record(log, "e3", "remove", then) == Outcome((), ("a",)), (
         "the second key on a sample won over a decision its reviewer had never seen"
     )

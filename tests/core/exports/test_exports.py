@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from influence_core.data import open_dataset
+from influence_core.decisions import corrections as corrected
 from influence_core.decisions.log import DecisionLog, Vote
 from influence_core.errors import ExportError
-from influence_core.exports import decided as exports
-from influence_core.exports.image_folder import Names, safe_name
+from influence_core.exports.annotation_tools import label_issues, label_studio_tasks
+from influence_core.exports.image_folder import Names, safe_name, write_image_folder
 from influence_core.runs.run import Run
-from influence_core.system.safe_tables import harmless
+from influence_core.system.safe_tables import harmless, read_csv, write_csv, write_parquet
 from tests.making.drawn_run import dataset_of
 
 
@@ -46,14 +47,14 @@ def test_selected_is_written_is_exported(drawn_run, log, tmp_path, choose):
     }
     selected = selections[choose].tolist()
     decide(log, drawn_run, selected, "remove")
-    frame = exports.corrections(drawn_run, log)
+    frame = corrected.corrections(drawn_run, log)
     assert set(frame["sample_id"]) == set(selected) and len(frame) == len(selected)
-    for write, read in ((exports.write_csv, exports.read_csv), (exports.write_parquet, pd.read_parquet)):
+    for write, read in ((write_csv, read_csv), (write_parquet, pd.read_parquet)):
         ordered = frame.set_index("sample_id").loc[selected].reset_index()
         assert write(ordered, tmp_path / "table") == len(selected)
         assert read(tmp_path / "table")["sample_id"].tolist() == selected, "the export lost the order or rows"
-    assert len(exports.corrected_labels(drawn_run, log)) == len(samples) - len(selected)
-    assert exports.counts(drawn_run, log).removed == len(selected)
+    assert len(corrected.corrected_labels(drawn_run, log)) == len(samples) - len(selected)
+    assert corrected.counts(drawn_run, log).removed == len(selected)
 
 
 def test_counts_add_up_and_undone_decisions_do_not_count(drawn_run, log):
@@ -68,17 +69,17 @@ def test_counts_add_up_and_undone_decisions_do_not_count(drawn_run, log):
     )
     decide(log, drawn_run, ids[-2:], "remove")
     log.undo(event_id="u", run=drawn_run.id, reviewer="ann")
-    assert exports.counts(drawn_run, log) == exports.ExportCounts(5, 3, 0, len(ids) - 8, len(ids))
+    assert corrected.counts(drawn_run, log) == corrected.ExportCounts(5, 3, 0, len(ids) - 8, len(ids))
 
 
 def test_labels_change_only_where_somebody_decided(drawn_run, log):
     changed = relabel_to(drawn_run, "coat")[:4]
     decide(log, drawn_run, changed, "relabel", "coat")
-    labels = exports.corrected_labels(drawn_run, log).set_index("sample_id")
+    labels = corrected.corrected_labels(drawn_run, log).set_index("sample_id")
     expected = drawn_run.samples["label"].where(~drawn_run.samples.index.isin(changed), "coat")
     assert labels["label"].tolist() == expected.tolist()
     assert labels["original_label"].tolist() == drawn_run.samples["label"].tolist()
-    assert exports.corrections(drawn_run, log)["corrected_label"].tolist() == ["coat"] * 4
+    assert corrected.corrections(drawn_run, log)["corrected_label"].tolist() == ["coat"] * 4
 
 
 def test_decisions_about_other_samples_are_an_error_not_a_smaller_export(drawn_run, log):
@@ -86,7 +87,7 @@ def test_decisions_about_other_samples_are_an_error_not_a_smaller_export(drawn_r
         event_id="e", run=drawn_run.id, action="keep", votes=[Vote("stranger", 0, "coat")], reviewer="ann"
     )
     with pytest.raises(ExportError, match="stranger"):
-        exports.corrections(drawn_run, log)
+        corrected.corrections(drawn_run, log)
 
 
 def test_the_image_folder_reads_back_as_the_corrected_dataset(drawn_run, log, tmp_path):
@@ -96,11 +97,11 @@ def test_the_image_folder_reads_back_as_the_corrected_dataset(drawn_run, log, tm
     removed = [sample for sample in drawn_run.samples.index if sample not in changed][:3]
     decide(log, drawn_run, removed, "remove")
     target, steps = tmp_path / "corrected.zip", []
-    written = exports.write_image_folder(
+    written = write_image_folder(
         drawn_run, log, dataset, target, on_progress=lambda *step: steps.append(step)
     )
     again = open_dataset(target)
-    labels = exports.corrected_labels(drawn_run, log)
+    labels = corrected.corrected_labels(drawn_run, log)
     assert written == len(again.train) == len(labels)
     assert steps[-1] == ("export", written + len(dataset.val) + len(dataset.test), steps[-1][2])
     found = {again.train.image_bytes(i)[0]: again.classes[again.train.labels[i]] for i in range(written)}
@@ -111,7 +112,7 @@ def test_the_image_folder_reads_back_as_the_corrected_dataset(drawn_run, log, tm
     }
     assert found == expected, "a picture was re-encoded, lost, or filed under another label"
     assert len(again.val) == len(dataset.val) and len(again.test) == len(dataset.test)
-    assert len(exports.read_csv(io.StringIO(zipfile.ZipFile(target).read("corrections.csv").decode()))) == 7
+    assert len(read_csv(io.StringIO(zipfile.ZipFile(target).read("corrections.csv").decode()))) == 7
 
 
 def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(drawn_run, log, tmp_path):
@@ -119,7 +120,7 @@ def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(drawn_run, 
     contents = []
     for _ in range(2):
         target = io.BytesIO()
-        exports.write_image_folder(drawn_run, log, dataset, target, splits=("train",))
+        write_image_folder(drawn_run, log, dataset, target, splits=("train",))
         contents.append(target.getvalue())
     assert contents[0] == contents[1]
     names = zipfile.ZipFile(io.BytesIO(contents[0])).namelist()
@@ -132,14 +133,14 @@ def test_a_dataset_that_is_not_the_runs_is_refused(drawn_run, log, tmp_path):
     for other, reason in ((dataset.val, "not the same samples"), (swapped, "labels of the dataset differ")):
         pictures = type("Pictures", (), {"train": other, "val": dataset.val, "test": None})
         with pytest.raises(ExportError, match=reason):
-            exports.write_image_folder(drawn_run, log, pictures, tmp_path / "no.zip")
+            write_image_folder(drawn_run, log, pictures, tmp_path / "no.zip")
     assert not (tmp_path / "no.zip").exists()
 
 
 def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(drawn_run, log, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ExportError, match="cannot be written"):
-        exports.write_csv(exports.corrections(drawn_run, log), tmp_path / "file/corrections.csv")
+        write_csv(corrected.corrections(drawn_run, log), tmp_path / "file/corrections.csv")
 
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", "'=1"]
@@ -147,27 +148,27 @@ FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\u
 
 @pytest.mark.parametrize("cell", FORMULAS)
 def test_no_cell_can_run(cell, tmp_path):
-    exports.write_csv(pd.DataFrame({cell: [cell]}), tmp_path / "table.csv")
+    write_csv(pd.DataFrame({cell: [cell]}), tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert len(rows) == 2 and all(text.startswith("'") for row in rows for text in row), rows
 
 
 def test_a_carriage_return_in_a_cell_begins_no_row_with_a_formula(tmp_path):
-    exports.write_csv(pd.DataFrame({"label": ["coat\r=1+1"]}), tmp_path / "table.csv")
+    write_csv(pd.DataFrame({"label": ["coat\r=1+1"]}), tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_bytes() == b'label\r\n"coat\r=1+1"\r\n'
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1))
 def test_apostrophes_against_formulas_are_taken_away_again(cells):
     target = io.BytesIO()
-    exports.write_csv(pd.DataFrame({"cell": cells, "number": range(len(cells))}), target)
-    assert exports.read_csv(io.StringIO(target.getvalue().decode()))["cell"].tolist() == cells
+    write_csv(pd.DataFrame({"cell": cells, "number": range(len(cells))}), target)
+    assert read_csv(io.StringIO(target.getvalue().decode()))["cell"].tolist() == cells
 
 
 def test_numbers_stay_numbers(tmp_path):
     frame = pd.DataFrame({"suspicion": [-0.5, np.nan], "label": ["-1", "+1.5e3"]})
-    exports.write_csv(frame, tmp_path / "table.csv")
+    write_csv(frame, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_bytes() == b"suspicion,label\r\n-0.5,-1\r\n,+1.5e3\r\n"
     assert harmless(None) is None
 
@@ -203,7 +204,7 @@ def test_cleanlab_issues_follow_people_first_and_the_cut_otherwise(drawn_run, lo
     quiet = drawn_run.samples["suspicion"].idxmin()
     decide(log, drawn_run, [suspicious], "keep")
     decide(log, drawn_run, [quiet], "remove")
-    issues = exports.label_issues(drawn_run, log).set_index("sample_id")
+    issues = label_issues(drawn_run, log).set_index("sample_id")
     assert len(issues) == len(drawn_run.samples)
     assert not issues.loc[suspicious, "is_label_issue"] and issues.loc[quiet, "is_label_issue"]
     rest = issues.drop(index=[suspicious, quiet])
@@ -214,17 +215,16 @@ def test_label_studio_tasks_are_plain_json_one_for_each_sample_asked_for(drawn_r
     changed = relabel_to(drawn_run, "coat")[0]
     decide(log, drawn_run, [changed], "relabel", "coat")
     chosen = [drawn_run.samples.index[-1], changed]
-    tasks = exports.label_studio_tasks(drawn_run, log, lambda sample: f"/data/{sample}", chosen)
+    tasks = label_studio_tasks(drawn_run, log, lambda sample: f"/data/{sample}", chosen)
     assert [task["data"]["sample_id"] for task in json.loads(json.dumps(tasks, allow_nan=False))] == chosen
     assert tasks[0]["annotations"] == [] and tasks[1]["data"]["image"] == f"/data/{changed}"
     values = {part["from_name"]: part["value"]["choices"] for part in tasks[1]["annotations"][0]["result"]}
     assert values == {"action": ["relabel"], "label": ["coat"]}
-    assert len(exports.label_studio_tasks(drawn_run, log, str)) == len(drawn_run.samples)
-    assert 'value="coat"' in exports.label_studio_config(drawn_run.classes)
+    assert len(label_studio_tasks(drawn_run, log, str)) == len(drawn_run.samples)
 
 
 def test_the_log_is_exported_whole(drawn_run, log, tmp_path):
     decide(log, drawn_run, drawn_run.samples.index[:3].tolist(), "keep")
     log.undo(event_id="u", run=drawn_run.id, reviewer="ann")
-    assert exports.write_log(drawn_run, log, tmp_path / "log.csv") == 6
-    assert exports.read_csv(tmp_path / "log.csv")["action"].tolist() == ["keep"] * 3 + ["undo"] * 3
+    assert write_csv(log.events(drawn_run.id), tmp_path / "log.csv") == 6
+    assert read_csv(tmp_path / "log.csv")["action"].tolist() == ["keep"] * 3 + ["undo"] * 3

@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 
 from influence_core.jobs import submission as jobs
-from influence_core.worker.child import OnProgress, run_child
+from influence_core.system.report import Report
+from influence_core.worker.child import run_child
 
 STAGES = (("count", "Counting", 1.0),)
 
 
-def count(folder: Path, on_progress: OnProgress) -> None:
+def count(folder: Path, on_progress: Report) -> None:
     """Make one shard a step, and skip those that are there."""
     settings = jobs.read_job(folder).settings
     steps, shards = settings["steps"], folder / "shards"

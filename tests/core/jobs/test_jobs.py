@@ -16,6 +16,7 @@ import torch
 from influence_core.data import open_dataset
 from influence_core.errors import JobError, RunError
 from influence_core.jobs import submission as jobs
+from influence_core.jobs.status import JobStatus, queue
 from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
 from influence_core.run_files.folder import finish_run, read_description, run_path, start_run
 from influence_core.runs.run import open_run
@@ -48,7 +49,7 @@ def wait(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def wait_for(folder: Path, *states: str) -> jobs.JobStatus:
+def wait_for(folder: Path, *states: str) -> JobStatus:
     """Wait until a job is in one of these states."""
     wait(lambda: jobs.status(folder).state in states)
     return jobs.status(folder)
@@ -157,7 +158,7 @@ def test_one_runs_while_the_others_wait_in_order(root):
     wait_for(first, "running")
     second, third = submit(root, "second"), submit(root, "third")
     assert [jobs.status(folder).position for folder in (first, second, third)] == [None, 1, 2]
-    assert jobs.queue(root) == ["second", "third"]
+    assert queue(root) == ["second", "third"]
     wait(
         lambda: "waits for its turn" in (second / "log.txt").read_text()
     )  # a busy machine starts Python slowly
