@@ -1,7 +1,7 @@
 """Storage of a dataset's inputs, with fast access by row.
 
-    EncodedPictures   image files, still encoded: on disk (FileBlobs), packed in one file (PackedBlobs), or in the store
-                      of an unpacked archive (StoredBlobs)
+    EncodedPictures   image files, still encoded: on disk or in the store of an unpacked archive (ReadBlobs), or packed
+                      in one file (PackedBlobs)
     ArrayRows         rows of one array: images (n, c, h, w) or plain features (n, d)
 
 Both return four things per row: its numbers, its picture, its encoded bytes, its digest. Decoded pixels are cached up
@@ -13,9 +13,8 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -61,18 +60,18 @@ class Blobs(Protocol):
     def __getitem__(self, row: int) -> bytes: ...
 
 
-class FileBlobs:
-    """Files that are read from disk on each access."""
+class ReadBlobs:
+    """Files that are read from disk on each access: by `read`, each from its place."""
 
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
+    def __init__(self, read: Callable[[Any], bytes], places: Sequence[Any]):
+        self.read, self.places = read, places
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     def __getitem__(self, row: int) -> bytes:
         try:
-            return self.paths[row].read_bytes()
+            return self.read(self.places[row])
         except OSError as error:
             raise DataError(f"cannot be read from disk: {error.strerror}") from error
 
@@ -99,41 +98,26 @@ class PackedBlobs:
         return self._pack[self._ends[row] : self._ends[row + 1]]
 
 
-class DecodedCache:
-    """A cache of decoded pixels of at most `limit` bytes; the first entries stay."""
-
-    def __init__(self, limit: int = CACHE_BYTES):
-        self.limit = limit
-        self.used = 0
-        self._arrays: dict[tuple, np.ndarray] = {}
-
-    def get(self, key: tuple) -> np.ndarray | None:
-        return self._arrays.get(key)
-
-    def keep(self, key: tuple, values: np.ndarray) -> None:
-        if self.used + values.nbytes <= self.limit and key not in self._arrays:
-            self._arrays[key] = values
-            self.used += values.nbytes
-
-
 class EncodedPictures:
-    """Pictures that are decoded on first use, then cached as uint8."""
+    """Pictures that are decoded on first use, then cached as uint8, up to `limit` bytes; the first ones stay."""
 
     kind: Kind = "image"
 
-    def __init__(self, blobs: Blobs, cache: DecodedCache | None = None):
-        self.blobs = blobs
-        self.cache = cache or DecodedCache()
+    def __init__(self, blobs: Blobs, limit: int = CACHE_BYTES):
+        self.blobs, self.limit = blobs, limit
+        self.cached_bytes = 0
+        self._cache: dict[tuple, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.blobs)
 
     def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
         key = (row, channels, size)
-        values = self.cache.get(key)
-        if values is None:
+        if (values := self._cache.get(key)) is None:
             values = picture_values(decode_picture(self.blobs[row]), channels, size)
-            self.cache.keep(key, values)
+            if self.cached_bytes + values.nbytes <= self.limit and key not in self._cache:
+                self._cache[key] = values
+                self.cached_bytes += values.nbytes
         return values
 
     def picture(self, row: int) -> Image.Image:

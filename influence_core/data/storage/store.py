@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import weakref
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -113,22 +112,6 @@ class Store:
         if zlib.crc32(data) != self.checksums[row]:
             raise DataError("was changed on disk since it was unpacked")
         return data
-
-
-class StoredBlobs:
-    """Some pictures of a store by number; see content.Blobs."""
-
-    def __init__(self, store: Store, rows: Sequence[int]):
-        self.store, self.rows = store, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> bytes:
-        try:
-            return self.store.read(self.rows[row])
-        except OSError as error:
-            raise DataError(f"cannot be read from disk: {error.strerror}") from error
 
 
 def is_store(path: Path) -> bool:
