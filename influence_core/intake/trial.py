@@ -8,7 +8,7 @@ are measured on the same samples, so the best of several looks a little too good
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -91,10 +91,10 @@ def evenly_spaced(samples: Samples, count: int) -> Samples:
 
 
 def alternatives(
-    model: OpenedModel, dataset: Dataset, held_out: Samples, found: np.ndarray
+    model: OpenedModel, dataset: Dataset, held_out: Samples, probabilities: np.ndarray
 ) -> Iterator[Alternative]:
     """Every other reading that a model.json can describe: the class order, then preprocessings."""
-    yield from orders(model.classes, held_out.labels, found)
+    yield from orders(model.classes, held_out.labels, probabilities.argmax(1))
     few = evenly_spaced(held_out, FEWER)
     now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
     if now >= 1 - BETTER:  # no alternative can gain enough to be reported
@@ -114,15 +114,15 @@ def alternatives(
         yield Alternative(words, hits, hits - now, preprocessing=other)
 
 
-def orders(classes: tuple[str, ...], labels: np.ndarray, found: np.ndarray) -> Iterator[Alternative]:
+def orders(classes: tuple[str, ...], labels: np.ndarray, predicted: np.ndarray) -> Iterator[Alternative]:
     """The class order with the most right predictions, if it differs from the given one."""
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (found.argmax(1), labels), 1)
+    np.add.at(confusion, (predicted, labels), 1)
     _, meant = linear_sum_assignment(confusion, maximize=True)
     order = tuple(classes[index] for index in meant)
     if order != classes:
         hits = float(confusion[np.arange(len(classes)), meant].sum() / len(labels))
-        gain = hits - float((found.argmax(1) == labels).mean())
+        gain = hits - float((predicted == labels).mean())
         yield Alternative("The outputs stand for the classes in another order", hits, gain, classes=order)
 
 
@@ -138,10 +138,7 @@ def preprocessings(now: Preprocessing, train: Samples) -> Iterator[tuple[str, Pr
     )
     for words, mean, std in scales:
         if (mean, std) != (now.mean, now.std):
-            yield words, Preprocessing(now.channels, now.size, mean, std)
+            yield words, replace(now, mean=mean, std=std)
     for side in (32, 64, 224):
         if now.size != (side, side):
-            yield (
-                f"Pictures of {side} x {side} pixels",
-                Preprocessing(now.channels, (side, side), now.mean, now.std),
-            )
+            yield f"Pictures of {side} x {side} pixels", replace(now, size=(side, side))
