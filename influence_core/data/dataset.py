@@ -91,11 +91,9 @@ def open_dataset(
         DataError: If the dataset cannot be read, or would be read wrongly; the text names the next action.
     """
     path = Path(path)
-    options: dict[str, Any] = {
-        "validation_share": validation_share,
-        "seed": seed,
-        "skip_unreadable": skip_unreadable,
-    }
+    options: dict[str, Any] = dict(
+        validation_share=validation_share, seed=seed, skip_unreadable=skip_unreadable
+    )
     with readable(path, label, on_progress) as rows:
         parts, notes = divide(rows, report=on_progress, classes=classes, **options)
     parts, notes = encoded(parts, notes)

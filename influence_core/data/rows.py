@@ -57,10 +57,11 @@ def splits_of(words: Iterable[Any], where: str) -> list[Split | None]:
         DataError: a word names no split; the text lists those that do.
     """
     texts = [None if pd.isna(word) else str(word) for word in words]
-    for text in texts:
-        if text is not None and split_of(text) is None:
+    splits: list[Split | None] = [None if text is None else split_of(text) for text in texts]
+    for text, split in zip(texts, splits, strict=True):
+        if text is not None and split is None:
             raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
-    return [None if text is None else split_of(text) for text in texts]
+    return splits
 
 
 def label_name(label: object, path: Path) -> str | None:

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.lib import format as npy
 
 from influence_core.data.readers.archive import DAMAGES
 from influence_core.data.rows import Rows, label_name, some
-from influence_core.data.samples import Samples, Split
+from influence_core.data.samples import SPLITS, Samples, Split
 from influence_core.data.storage.content import ArrayRows
 from influence_core.errors import DataError
 
 MAX_BYTES = 4 * 1024**3
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def samples_from_arrays(
@@ -59,8 +59,7 @@ def read_npz(path: Path) -> Rows:
     present: list[Split] = [split for split in SPLITS if f"x_{split}" in arrays]
     if "train" not in present:
         raise DataError(
-            f"{path} holds {some(sorted(arrays), 12)}; expected x_train and y_train, and best x_val and "
-            "y_val."
+            f"{path} holds {some(sorted(arrays), 12)}; expected x_train and y_train, and best x_val and y_val."
         )
     inputs = [as_inputs(arrays[f"x_{split}"], f"x_{split}") for split in present]
     if len({array.shape[1:] for array in inputs}) > 1:
@@ -101,11 +100,8 @@ def check_members(path: Path) -> None:
 def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     """Return the bytes an array needs by its header, after checking that the archive holds as many."""
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        reader = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = reader(file)
+        first = npy.read_magic(file) == (1, 0)
+        shape, _, dtype = (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(file)
     if dtype.hasobject:
         raise DataError(
             f"{info.filename} holds Python objects, which could run code when read. Save plain numbers or "
@@ -162,8 +158,7 @@ def read_labels(arrays: dict[str, np.ndarray], split: Split) -> list:
     labels = labels.reshape(len(labels), -1)
     if labels.shape != (len(inputs), 1):
         raise DataError(
-            f"x_{split} has {len(inputs):,} rows, y_{split} has shape {labels.shape}; expected one label "
-            "each."
+            f"x_{split} has {len(inputs):,} rows, y_{split} has shape {labels.shape}; expected one label each."
         )
     return labels[:, 0].tolist()
 

@@ -18,7 +18,7 @@ from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.metadata import read_metadata
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import Blobs, EncodedPictures, ReadBlobs
+from influence_core.data.storage.content import EncodedPictures, ReadBlobs
 from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
@@ -67,7 +67,7 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
     return path
 
 
-def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
+def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], ReadBlobs]:
     """Return the ids of the pictures below a folder in order, the names of unknown files, and the pictures."""
     names = sorted(file.relative_to(root).as_posix() for file in walk(root))
     suffix = {name: PurePosixPath(name).suffix.lower() for name in names}

@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 
 from influence_core.data.rows import Rows, label_name, some, splits_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import EncodedPictures, PackedBlobs
+from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
 
 MAX_BYTES = 16 * 1024**3
-RESERVED = ("label", "split")
 
 
 def read_parquet(path: Path) -> Rows:
@@ -30,9 +29,9 @@ def read_parquet(path: Path) -> Rows:
             image = image_column(file.schema_arrow, path)
             table = plain_columns(file, image)
             return Rows(
-                EncodedPictures(PackedBlobs(encoded_pictures(file, image))),
+                EncodedPictures(packed(encoded_pictures(file, image))),
                 *ids_labels_splits(file, image, table, path),
-                groups=table.drop(columns=[name for name in RESERVED if name in table]),
+                groups=table.drop(columns=["label", "split"], errors="ignore"),
                 classes=class_names(file.schema_arrow),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:

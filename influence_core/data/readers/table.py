@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from influence_core.data.encoding import MISSING, as_words, column_of, holds_numbers
 from influence_core.data.readers.parquet import holds_pictures
 from influence_core.data.rows import Rows, some, splits_of
-from influence_core.data.storage.table_rows import TableRows
+from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
 
 MAX_BYTES = 1024**3
@@ -54,15 +54,11 @@ def group_columns(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of words with 2 to MOST_GROUPS values, for groups; a missing value stays missing."""
     columns = {str(name): column_of(cells, name) for name in cells}
     groups = {
-        name: _groups(values)
+        name: [None if word == MISSING else word for word in as_words(values)]
         for name, values in columns.items()
         if not holds_numbers(values) and 2 <= values.nunique() <= MOST_GROUPS
     }
     return pd.DataFrame(groups, index=pd.RangeIndex(len(cells)))
-
-
-def _groups(values: pd.Series) -> list[str | None]:
-    return [None if word == MISSING else word for word in as_words(values)]
 
 
 def is_table(path: Path) -> bool:
@@ -155,9 +151,6 @@ def _label(value: Any) -> str | None:
 
 def _ids(frame: pd.DataFrame) -> tuple[list[str], str | None]:
     for name in IDS:
-        if name not in frame:
-            continue
-        values = column_of(frame, name)
-        if len(set(values.dropna())) == len(frame):
-            return [str(value) for value in values], name
+        if name in frame and len(set(column_of(frame, name).dropna())) == len(frame):
+            return [str(value) for value in frame[name]], name
     return [str(row) for row in range(len(frame))], None

@@ -129,11 +129,9 @@ def content(path: Path) -> bytes:
 
 def read_cifar10(folder: Path, names: set[str]) -> Rows:
     batches = sorted(name for name in names if name.startswith("data_batch_") and name.endswith(".bin"))
-    rows = np.concatenate([read_rows(folder / name, 1) for name in batches])
-    parts: Parts = {
-        "train": split_rows(rows, 1),
-        "test": split_rows(read_rows(folder / "test_batch.bin", 1), 1),
-    }
+    train = np.concatenate([read_rows(folder / name, 1) for name in batches])
+    test = read_rows(folder / "test_batch.bin", 1)
+    parts: Parts = {"train": split_rows(train, 1), "test": split_rows(test, 1)}
     return rows_of(parts, lines(folder / "batches.meta.txt"))
 
 
