@@ -71,11 +71,7 @@ class Guess:
 
 
 def guess_architecture(shapes: Shapes) -> list[Guess]:
-    """Return up to three architectures with similar tensors, best first; none when no family matches.
-
-    Args:
-        shapes: shape of each tensor by its name, as in the file; prefixes of wrappers are stripped.
-    """
+    """Return up to three architectures with tensors of such names and shapes, best first; none without a family."""
     shapes, guesses = unprefixed(shapes), []
     for name in candidates(shapes):
         if (guess := compared(name, shapes)) is not None:

@@ -158,20 +158,17 @@ def complete(
     architecture = architecture or spec.architecture
     classes = tuple(classes) if classes is not None else spec.classes
     preprocessing = preprocessing or spec.preprocessing
-    where = f"For {path.name} the {{}} is not known: model.json beside it lacks it, and no {{}}= was given. "
+
+    def missing(fact: str, keyword: str, hint: str) -> ModelError:
+        lacking = f"model.json beside it lacks it, and no {keyword}= was given"
+        return ModelError(f"For {path.name} the {fact} is not known: {lacking}. {hint}")
+
     if architecture is None:
-        raise ModelError(
-            where.format("architecture", "architecture")
-            + f"Give one of {', '.join(architectures()[:8])}, ..."
-        )
+        raise missing("architecture", "architecture", f"Give one of {', '.join(architectures()[:8])}, ...")
     if classes is None:
-        raise ModelError(
-            where.format("class order", "classes") + "Give classes=dataset.classes if that is the order."
-        )
+        raise missing("class order", "classes", "Give classes=dataset.classes if that is the order.")
     if preprocessing is None:
-        raise ModelError(
-            where.format("preprocessing", "preprocessing") + f"Give it as in model.json: {EXAMPLE}"
-        )
+        raise missing("preprocessing", "preprocessing", f"Give it as in model.json: {EXAMPLE}")
     return architecture, check_classes(classes, "The model"), preprocessing
 
 
