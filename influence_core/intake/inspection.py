@@ -13,7 +13,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,7 @@ def trial(options: Mapping[str, Any]) -> dict[str, Any]:
     return tried(Path(options["model"]), Path(options["dataset"]), report=Progress(), **keywords)
 
 
-QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "preview": preview,
-    "weights": weights,
-    "trial": trial,
-}
+QUESTIONS = {question.__name__: question for question in (preview, weights, trial)}
 
 
 def main(question: str, options: str) -> int:

@@ -40,7 +40,6 @@ def preview(
         pixels: The file to write, uint8; `offset` and `shape` (c, h, w) of each sample are in the answer.
         label: Name of a table's label column. Without it, if more than one is possible, the answer is a question:
             `columns`, each with its name, its number of values, some of them, and whether it is likely.
-        report: See open_dataset.
 
     Raises:
         DataError: what an analysis would refuse, in the same words.

@@ -51,11 +51,7 @@ def trial(
 ) -> dict[str, Any]:
     """Open model and dataset as an analysis would, and measure accuracy on up to SAMPLES validation samples.
 
-    Args:
-        model_path: For open_model.
-        dataset_path: For open_dataset.
-        report: See open_dataset.
-        options: Keywords of open_dataset, such as skip_unreadable and label.
+    `report` and `options`, such as skip_unreadable and label, are for open_dataset.
 
     Returns:
         Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance` (the share of the largest class), `at_chance`,
@@ -70,7 +66,6 @@ def trial(
     right = probabilities.argmax(1) == held_out.labels
     accuracy = share(right)
     largest = float(np.bincount(held_out.labels).max() / len(held_out))
-    at_chance = accuracy.low <= max(largest, 1.5 / len(model.classes))
     better = sorted(
         alternatives(model, dataset, held_out, probabilities), key=lambda alternative: -alternative.gain
     )
@@ -80,7 +75,7 @@ def trial(
         "high": accuracy.high,
         "samples": len(held_out),
         "chance": largest,
-        "at_chance": bool(at_chance),
+        "at_chance": bool(accuracy.low <= max(largest, 1.5 / len(model.classes))),
         "alternatives": [asdict(alternative) for alternative in better if alternative.gain > BETTER][:3],
     }
 

@@ -120,9 +120,8 @@ class Arriving:
 
     def __init__(self, path: Path, name: str, sink: BinaryIO, limit: int):
         """`limit`: most bytes to accept; `name`: the user's name of the file."""
-        self.path = path
-        self._name, self._sink, self._left = name, sink, limit
-        self._limit = limit
+        self.path, self._name, self._sink = path, name, sink
+        self._limit = self._left = limit
 
     def write(self, piece: bytes) -> None:
         """Write one piece, or raise UploadError if the file becomes larger than the limit."""
