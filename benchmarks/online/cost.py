@@ -26,7 +26,7 @@ from torch.utils.data import TensorDataset
 
 import influence_core as ic
 from benchmarks.small_pictures import Pictures, digits, fashion, flipped
-from influence_core.models.small_networks import MLP, SmallCNN
+from influence_core.models.architectures import MLP, SmallCNN
 
 BATCH = 64
 

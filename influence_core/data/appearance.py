@@ -19,12 +19,11 @@ def appearance(samples: Samples) -> dict[str, Any]:
     positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
     values = [samples[int(position)][0].numpy() for position in positions]
     if (encoding := samples.encoding) is not None:
-        columns = [column.to_json() for column in encoding.columns]
         return {
             "features": len(encoding.features),
             "mean": list(encoding.mean),
             "std": list(encoding.std),
-            "table": {"columns": columns},
+            "table": encoding.to_json(),
         }
     if samples.kind == "array":
         rows = np.stack(values)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,18 @@ class Dataset:
         """The encoding of a table's cells as numbers, fitted on train; None for other datasets."""
         return self.train.encoding
 
+    @property
+    def parts(self) -> dict[Split, Samples]:
+        """The samples of each split that exists."""
+        every: dict[Split, Samples | None] = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: part for split, part in every.items() if part is not None}
+
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
         """Return the same dataset with its classes in another order, such as that of a model's outputs."""
-        same = bundle(
-            self.name,
-            self.path,
-            self.train.with_classes(classes),
-            self.val.with_classes(classes),
-            None if self.test is None else self.test.with_classes(classes),
-            self.notes,
-        )
-        return replace(same, options=self.options)
+        parts: dict[Split, Samples] = {
+            split: part.with_classes(classes) for split, part in self.parts.items()
+        }
+        return bundle(self.name, self.path, parts, self.notes, self.options)
 
 
 def open_dataset(
@@ -90,24 +91,14 @@ def open_dataset(
         DataError: If the dataset cannot be read, or would be read wrongly; the text names the next action.
     """
     path = Path(path)
+    options: dict[str, Any] = dict(
+        validation_share=validation_share, seed=seed, skip_unreadable=skip_unreadable
+    )
     with readable(path, label, on_progress) as rows:
-        parts, notes = divide(
-            rows,
-            report=on_progress,
-            validation_share=validation_share,
-            seed=seed,
-            skip_unreadable=skip_unreadable,
-            classes=classes,
-        )
+        parts, notes = divide(rows, report=on_progress, classes=classes, **options)
     parts, notes = encoded(parts, notes)
     name = path.resolve().name if path.is_dir() else path.stem
-    opened = bundle(name, path, parts["train"], parts["val"], parts.get("test"), notes)
-    options: dict[str, Any] = {
-        "validation_share": validation_share,
-        "seed": seed,
-        "skip_unreadable": skip_unreadable,
-    }
-    return replace(opened, options=options | ({} if label is None else {"label": label}))
+    return bundle(name, path, parts, notes, options if label is None else options | {"label": label})
 
 
 def encoded(
@@ -178,8 +169,13 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
 
 
 def bundle(
-    name: str, path: Path, train: Samples, val: Samples, test: Samples | None, notes: tuple[str, ...]
+    name: str,
+    path: Path,
+    parts: Mapping[Split, Samples],
+    notes: tuple[str, ...],
+    options: Mapping[str, Any],
 ) -> Dataset:
-    parts = [train, val] if test is None else [train, val, test]
-    fingerprint = hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()
-    return Dataset(name, path, train.classes, train, val, test, fingerprint, notes)
+    """Return the parts, in the order train, val, test, as a dataset with the fingerprint of all."""
+    fingerprint = hashlib.sha256("".join(part.fingerprint for part in parts.values()).encode()).hexdigest()
+    train, val, test = parts["train"], parts["val"], parts.get("test")
+    return Dataset(name, path, train.classes, train, val, test, fingerprint, notes, options)

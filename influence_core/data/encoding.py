@@ -10,6 +10,7 @@ stay comparable.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ class Column:
     median: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry of model.json."""
         if self.words is None:
             return {"name": self.name, "median": self.median}
         return {"name": self.name, "words": list(self.words)}
@@ -49,13 +49,15 @@ class Encoding:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the d features: 'age', 'sex=Female', 'sex=Male'."""
-        return tuple(
-            name
+        named = (
+            [column.name] if column.words is None else [f"{column.name}={word}" for word in column.words]
             for column in self.columns
-            for name in (
-                [column.name] if column.words is None else [f"{column.name}={word}" for word in column.words]
-            )
         )
+        return tuple(chain.from_iterable(named))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of model.json, without mean and std."""
+        return {"columns": [column.to_json() for column in self.columns]}
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode rows as float32 (n, d).
@@ -116,7 +118,7 @@ def as_words(values: pd.Series) -> list[str]:
     return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in values]
 
 
-def encoding_from(found: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:
+def encoding_from(entry: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:
     """Read an encoding from its entry in model.json.
 
     Raises:
@@ -124,11 +126,11 @@ def encoding_from(found: Mapping[str, Any], mean: Sequence[float], std: Sequence
     """
     columns = tuple(
         Column(
-            str(entry["name"]),
-            tuple(map(str, entry["words"])) if "words" in entry else None,
-            float(entry.get("median", 0.0)),
+            str(column["name"]),
+            tuple(map(str, column["words"])) if "words" in column else None,
+            float(column.get("median", 0.0)),
         )
-        for entry in found["columns"]
+        for column in entry["columns"]
     )
     return Encoding(columns, tuple(mean), tuple(std))
 

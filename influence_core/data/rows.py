@@ -4,8 +4,11 @@ Readers return the rows as they are in the source; `splits.py` checks and divide
 is kept in one place, whatever the format.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +16,6 @@ from influence_core.data.samples import Split
 from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 
-"""Called with the name of the step, the rows or files done, and their total."""
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -48,16 +50,31 @@ def split_of(word: str) -> Split | None:
     return SPLIT_NAMES.get(word.strip().lower())
 
 
-def split_name(text: str, where: str) -> Split:
-    """Return the split of a word such as "validation".
+def splits_of(words: Iterable[Any], where: str) -> list[Split | None]:
+    """Return the split of each cell of a split column, None for an empty one.
 
     Raises:
-        DataError: the word names no split; the text lists those that do.
+        DataError: a word names no split; the text lists those that do.
     """
-    split = split_of(text)
-    if split is None:
-        raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
-    return split
+    texts = [None if pd.isna(word) else str(word) for word in words]
+    splits: list[Split | None] = [None if text is None else split_of(text) for text in texts]
+    for text, split in zip(texts, splits, strict=True):
+        if text is not None and split is None:
+            raise DataError(f"{where} names a split {text!r}; expected one of {', '.join(SPLIT_NAMES)}.")
+    return splits
+
+
+def label_name(label: object, path: Path) -> str | None:
+    """Return a label as the name of its class: 3.0 as "3", NaN as None; a measurement is a DataError."""
+    if not isinstance(label, float):
+        return str(label)
+    if math.isnan(label):
+        return None
+    if not label.is_integer():
+        raise DataError(
+            f"{path} has the label {label}, a measurement. Expected classes: names or whole numbers."
+        )
+    return str(int(label))
 
 
 def counted(number: int, noun: str, nouns: str | None = None) -> str:

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 
 from influence_core.data.encoding import Encoding
-from influence_core.data.storage.content import Content, Size
-from influence_core.data.storage.table_rows import TableRows
+from influence_core.data.storage.content import Content, Size, TableRows
 from influence_core.errors import DataError
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @final
@@ -168,16 +168,8 @@ class Samples(torch.utils.data.Dataset):
         return self._content.values(int(self._rows[position]), *self._view)
 
     def _with(self, **changes: Any) -> "Samples":
-        same: dict[str, Any] = {
-            "rows": self._rows,
-            "ids": self.ids,
-            "labels": self.labels,
-            "classes": self.classes,
-            "split": self.split,
-            "groups": self.groups,
-            "digests": self.digests,
-            "view": self._view,
-        }
+        public = ("ids", "labels", "classes", "split", "groups", "digests")
+        same = {name: getattr(self, name) for name in public} | {"rows": self._rows, "view": self._view}
         content = changes.pop("content", self._content)
         return Samples(content, **(same | changes))
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from influence_core.data.rows import Rows, counted, some
-from influence_core.data.samples import Samples, Split, repeated
+from influence_core.data.samples import SPLITS, Samples, Split, repeated
 from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
 from influence_core.system.report import Report
@@ -99,9 +99,7 @@ def read_all(
             f"{len(faults):,} of {len(results):,} samples cannot be read: {some(faults, SHOWN_FAULTS)}. "
             f"Repair or remove them, or agree to leave them out (skip_unreadable=True)."
         )
-    readable = np.array(
-        [row for row, result in enumerate(results) if isinstance(result, bytes)], dtype=np.int64
-    )
+    readable = np.flatnonzero([isinstance(result, bytes) for result in results])
     if not len(readable):
         raise DataError(f"None of the {len(results):,} samples can be read: {some(faults, SHOWN_FAULTS)}.")
     joined = b"".join(result if isinstance(result, bytes) else bytes(32) for result in results)
@@ -154,10 +152,8 @@ def carve(
     splits: list[Split | None], labels: list[str], readable: np.ndarray, share: float, seed: int
 ) -> tuple[dict[Split, np.ndarray], tuple[str, ...]]:
     """Group the readable rows by split; take a validation set out of train when there is none."""
-    named: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
-    for row in readable:
-        named[splits[row] or "train"].append(int(row))
-    parts: dict[Split, np.ndarray] = {split: np.array(rows, dtype=np.int64) for split, rows in named.items()}
+    named = np.array([splits[row] or "train" for row in readable])
+    parts: dict[Split, np.ndarray] = {split: readable[named == split] for split in SPLITS}
     if not len(parts["train"]):
         raise DataError(
             f"No training samples: found {len(parts['val']):,} for validation and {len(parts['test']):,} for "

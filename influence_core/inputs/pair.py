@@ -15,13 +15,7 @@ def open_pair(
     model_options: Mapping[str, Any] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
 ) -> tuple[OpenedModel, Dataset]:
-    """Open a model and its dataset.
-
-    Args:
-        model: Path for open_model.
-        dataset: Path for open_dataset.
-        model_options: Keywords of open_model, such as architecture.
-        dataset_options: Keywords of open_dataset, such as skip_unreadable.
+    """Open a model and its dataset, each from its path with the keywords of open_model and open_dataset.
 
     Raises:
         InfluenceError: one of them cannot be read.

@@ -13,7 +13,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,11 @@ def weights(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        "guesses": [
-            {"architecture": guess.architecture, "classes": guess.classes, "channels": guess.channels,
-             "size": guess.size, "fitting": guess.fitting, "total": guess.total}
-            for guess in guess_architecture(shapes)
-        ],
+        "guesses": [asdict(guess) for guess in guess_architecture(shapes)],
         "architecture": spec.architecture,
         "classes": None if spec.classes is None else list(spec.classes),
         "preprocessing": None if preprocessing is None else described(preprocessing),
-    }  # fmt: skip
+    }
 
 
 def trial(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,11 +100,7 @@ def trial(options: Mapping[str, Any]) -> dict[str, Any]:
     return tried(Path(options["model"]), Path(options["dataset"]), report=Progress(), **keywords)
 
 
-QUESTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "preview": preview,
-    "weights": weights,
-    "trial": trial,
-}
+QUESTIONS = {question.__name__: question for question in (preview, weights, trial)}
 
 
 def main(question: str, options: str) -> int:
@@ -117,17 +110,14 @@ def main(question: str, options: str) -> int:
     memory = int(SHARE * psutil.virtual_memory().total)
     jail.set_limits(memory=memory, seconds=SECONDS, written=WRITTEN)
     try:
-        answer, code = QUESTIONS[question](json.loads(options)), 0
+        answer = QUESTIONS[question](json.loads(options))
     except InfluenceError as error:
-        answer, code = {"refused": str(error)}, 1
+        answer = {"refused": str(error)}
     except MemoryError:
         size = f"{memory / 1e9:,.0f} GB"
-        answer, code = (
-            {"refused": f"This needs more than the {size} of memory that reading files may use."},
-            1,
-        )
+        answer = {"refused": f"This needs more than the {size} of memory that reading files may use."}
     print(json.dumps(answer))
-    return code
+    return int("refused" in answer)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ so that the page with the preview parses no picture, table or archive of unknown
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
 from influence_core.data.readers.table import label_columns
 from influence_core.data.rows import counted, some
+from influence_core.data.samples import Split
+from influence_core.data.storage.pictures import picture_values
 from influence_core.models.opened import WEIGHT_NAMES
 from influence_core.system.report import Report
 
@@ -38,7 +40,6 @@ def preview(
         pixels: The file to write, uint8; `offset` and `shape` (c, h, w) of each sample are in the answer.
         label: Name of a table's label column. Without it, if more than one is possible, the answer is a question:
             `columns`, each with its name, its number of values, some of them, and whether it is likely.
-        report: See open_dataset.
 
     Raises:
         DataError: what an analysis would refuse, in the same words.
@@ -46,17 +47,16 @@ def preview(
     if label is None and (columns := label_columns(path)):
         return {"columns": columns}
     dataset = open_dataset(path, skip_unreadable=True, label=label, on_progress=report)
-    parts = {split: part for split in ("train", "val", "test") if (part := getattr(dataset, split))}
     skipped = [note for note in dataset.notes if note.startswith("Left out")]
     return {
         "name": dataset.name,
         "kind": dataset.train.kind,
         "classes": list(dataset.classes),
-        "counts": {split: counts(part) for split, part in parts.items()},
+        "counts": {split: counts(part) for split, part in dataset.parts.items()},
         "groups": groups(dataset.train),
         "notes": [note for note in dataset.notes if note not in skipped],
         "skipped": skipped,
-        "problems": problems(parts, dataset.classes),
+        "problems": problems(dataset.parts, dataset.classes),
         "doubtful_order": doubtful_order(dataset.classes),
         "model": carried_model(path),
         **appearance(dataset.train),
@@ -78,7 +78,7 @@ def groups(samples: Samples) -> dict[str, list[tuple[str, int]]]:
     }
 
 
-def problems(parts: dict[str, Samples], classes: Sequence[str]) -> list[str]:
+def problems(parts: Mapping[Split, Samples], classes: Sequence[str]) -> list[str]:
     """Sentences on what makes the numbers of an analysis uncertain: rare classes, few samples, repeated content."""
     train = parts["train"]
     by_class = dict(zip(classes, counts(train), strict=True))
@@ -97,7 +97,7 @@ def problems(parts: dict[str, Samples], classes: Sequence[str]) -> list[str]:
     return sentences + repeated_content(parts)
 
 
-def repeated_content(parts: dict[str, Samples]) -> list[str]:
+def repeated_content(parts: Mapping[Split, Samples]) -> list[str]:
     """Sentences on repeated bytes: in two splits they make accuracy too good, with two labels one is wrong."""
     places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for split, samples in parts.items():
@@ -108,22 +108,21 @@ def repeated_content(parts: dict[str, Samples]) -> list[str]:
     torn = sum(len({label for _, label in occurrences}) > 1 for occurrences in several)
     doubles = sum(Counter(split for split, _ in occurrences)["train"] > 1 for occurrences in several)
     sentences = (
-        (
-            leaks,
-            ("sample stands", "samples stand"),
-            "in more than one split: measured accuracy will be too good.",
-        ),
-        (torn, ("sample occurs", "samples occur"), "with two different labels: one of the two is wrong."),
-        (doubles, ("sample occurs", "samples occur"), "more than once in the training set."),
+        (leaks, "stand", "in more than one split: measured accuracy will be too good."),
+        (torn, "occur", "with two different labels: one of the two is wrong."),
+        (doubles, "occur", "more than once in the training set."),
     )
-    return [f"{counted(count, *nouns)} {rest}" for count, nouns, rest in sentences if count]
+    return [
+        f"{counted(count, f'sample {verb}s', f'samples {verb}')} {rest}"
+        for count, verb, rest in sentences
+        if count
+    ]
 
 
 def doubtful_order(classes: Sequence[str]) -> bool:
     """Whether all classes are numbers but not in their numeric order, such as "10" before "2"."""
-    numbers = [int(name) if name.isdecimal() else None for name in classes]
-    counted = [number for number in numbers if number is not None]
-    return len(counted) == len(classes) and counted != sorted(counted)
+    numbers = [int(name) for name in classes if name.isdecimal()]
+    return len(numbers) == len(classes) and numbers != sorted(numbers)
 
 
 def carried_model(path: Path) -> str | None:
@@ -168,5 +167,4 @@ def small(picture: Image.Image) -> np.ndarray:
     if max(picture.size) > SIDE:
         picture = picture.copy()
         picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-    values = np.asarray(picture)
-    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
+    return picture_values(picture, None, None)

@@ -8,7 +8,7 @@ are measured on the same samples, so the best of several looks a little too good
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -51,11 +51,7 @@ def trial(
 ) -> dict[str, Any]:
     """Open model and dataset as an analysis would, and measure accuracy on up to SAMPLES validation samples.
 
-    Args:
-        model_path: For open_model.
-        dataset_path: For open_dataset.
-        report: See open_dataset.
-        options: Keywords of open_dataset, such as skip_unreadable and label.
+    `report` and `options`, such as skip_unreadable and label, are for open_dataset.
 
     Returns:
         Plain JSON: `accuracy` with `low` and `high`, `samples`, `chance` (the share of the largest class), `at_chance`,
@@ -70,7 +66,6 @@ def trial(
     right = probabilities.argmax(1) == held_out.labels
     accuracy = share(right)
     largest = float(np.bincount(held_out.labels).max() / len(held_out))
-    at_chance = accuracy.low <= max(largest, 1.5 / len(model.classes))
     better = sorted(
         alternatives(model, dataset, held_out, probabilities), key=lambda alternative: -alternative.gain
     )
@@ -80,7 +75,7 @@ def trial(
         "high": accuracy.high,
         "samples": len(held_out),
         "chance": largest,
-        "at_chance": bool(at_chance),
+        "at_chance": bool(accuracy.low <= max(largest, 1.5 / len(model.classes))),
         "alternatives": [asdict(alternative) for alternative in better if alternative.gain > BETTER][:3],
     }
 
@@ -91,10 +86,10 @@ def evenly_spaced(samples: Samples, count: int) -> Samples:
 
 
 def alternatives(
-    model: OpenedModel, dataset: Dataset, held_out: Samples, found: np.ndarray
+    model: OpenedModel, dataset: Dataset, held_out: Samples, probabilities: np.ndarray
 ) -> Iterator[Alternative]:
     """Every other reading that a model.json can describe: the class order, then preprocessings."""
-    yield from orders(model.classes, held_out.labels, found)
+    yield from orders(model.classes, held_out.labels, probabilities.argmax(1))
     few = evenly_spaced(held_out, FEWER)
     now = float((predict(model, few).numpy().argmax(1) == few.labels).mean())
     if now >= 1 - BETTER:  # no alternative can gain enough to be reported
@@ -114,15 +109,15 @@ def alternatives(
         yield Alternative(words, hits, hits - now, preprocessing=other)
 
 
-def orders(classes: tuple[str, ...], labels: np.ndarray, found: np.ndarray) -> Iterator[Alternative]:
+def orders(classes: tuple[str, ...], labels: np.ndarray, predicted: np.ndarray) -> Iterator[Alternative]:
     """The class order with the most right predictions, if it differs from the given one."""
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (found.argmax(1), labels), 1)
+    np.add.at(confusion, (predicted, labels), 1)
     _, meant = linear_sum_assignment(confusion, maximize=True)
     order = tuple(classes[index] for index in meant)
     if order != classes:
         hits = float(confusion[np.arange(len(classes)), meant].sum() / len(labels))
-        gain = hits - float((found.argmax(1) == labels).mean())
+        gain = hits - float((predicted == labels).mean())
         yield Alternative("The outputs stand for the classes in another order", hits, gain, classes=order)
 
 
@@ -138,10 +133,7 @@ def preprocessings(now: Preprocessing, train: Samples) -> Iterator[tuple[str, Pr
     )
     for words, mean, std in scales:
         if (mean, std) != (now.mean, now.std):
-            yield words, Preprocessing(now.channels, now.size, mean, std)
+            yield words, replace(now, mean=mean, std=std)
     for side in (32, 64, 224):
         if now.size != (side, side):
-            yield (
-                f"Pictures of {side} x {side} pixels",
-                Preprocessing(now.channels, (side, side), now.mean, now.std),
-            )
+            yield f"Pictures of {side} x {side} pixels", replace(now, size=(side, side))

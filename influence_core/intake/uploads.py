@@ -19,7 +19,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,10 +73,8 @@ def begin(root: Path, owner: str) -> Upload:
     folder = root / FOLDER / secrets.token_hex(16)
     (root / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(mode=0o700)
-    _write(
-        folder,
-        {"owner": _hashed(owner), "created": utc_now(), "used": utc_now(), "shared": False, "plan": {}},
-    )
+    now = utc_now()
+    _write(folder, {"owner": _hashed(owner), "created": now, "used": now, "shared": False, "plan": {}})
     return Upload(folder, {}, False)
 
 
@@ -105,21 +103,16 @@ def _fits(about: Mapping[str, Any], owners: Collection[str]) -> bool:
 
 def update_plan(upload: Upload, **changes: Any) -> Upload:
     """Store changes of the plan on disk; None removes an entry."""
-    about = _read(upload.folder)
-    if about is None:
-        raise UploadError(NOT_THERE)
+    about = _about(upload)
     plan = {name: value for name, value in {**about["plan"], **changes}.items() if value is not None}
     _write(upload.folder, about | {"plan": plan})
-    return Upload(upload.folder, plan, upload.shared)
+    return replace(upload, plan=plan)
 
 
 def share(upload: Upload, shared: bool) -> Upload:
     """Allow all users of this server to open the runs made from an upload, or withdraw that."""
-    about = _read(upload.folder)
-    if about is None:
-        raise UploadError(NOT_THERE)
-    _write(upload.folder, about | {"shared": shared})
-    return Upload(upload.folder, upload.plan, shared)
+    _write(upload.folder, _about(upload) | {"shared": shared})
+    return replace(upload, shared=shared)
 
 
 class Arriving:
@@ -127,9 +120,8 @@ class Arriving:
 
     def __init__(self, path: Path, name: str, sink: BinaryIO, limit: int):
         """`limit`: most bytes to accept; `name`: the user's name of the file."""
-        self.path = path
-        self._name, self._sink, self._left = name, sink, limit
-        self._limit = limit
+        self.path, self._name, self._sink = path, name, sink
+        self._limit = self._left = limit
 
     def write(self, piece: bytes) -> None:
         """Write one piece, or raise UploadError if the file becomes larger than the limit."""
@@ -182,10 +174,8 @@ def stored_file(upload: Upload, name: str) -> Path:
 
 def left_for(root: Path, upload: Upload, freed: int = 0) -> int:
     """Bytes that this owner may still store: within the quota, after `freed` bytes are deleted, and on the disk."""
-    about = _read(upload.folder)
-    if about is None:
-        raise UploadError(NOT_THERE)
-    stored = sum(_size(folder)[1] for folder, other in _all(root) if other["owner"] == about["owner"])
+    owner = _about(upload)["owner"]
+    stored = sum(_size(folder)[1] for folder, about in _all(root) if about["owner"] == owner)
     return min(quota() - stored + freed, shutil.disk_usage(root).free - SPARE_DISK)
 
 
@@ -205,9 +195,9 @@ def used(root: Path, owners: Collection[str]) -> int:
 
 def uploads_of(root: Path, owners: Collection[str]) -> list[Upload]:
     """Every upload of these owners, the newest last."""
-    matches = [(about, folder) for folder, about in _all(root) if _fits(about, owners)]
-    ordered = sorted(matches, key=lambda pair: pair[0]["created"])
-    return [Upload(folder, about["plan"], bool(about["shared"])) for about, folder in ordered]
+    owned = [(folder, about) for folder, about in _all(root) if _fits(about, owners)]
+    ordered = sorted(owned, key=lambda pair: pair[1]["created"])
+    return [Upload(folder, about["plan"], bool(about["shared"])) for folder, about in ordered]
 
 
 def may_see(root: Path, run: Path, owners: Collection[str]) -> bool:
@@ -237,12 +227,11 @@ def delete(root: Path, upload: Upload) -> Deleted:
     for run in runs:
         if jobs.is_running(run):
             jobs.kill(run)
-    files, size = _size(upload.folder)
-    for folder in [*runs, upload.folder]:
-        more = _size(folder) if folder != upload.folder else (0, 0)
-        files, size = files + more[0], size + more[1]
+    folders = [*runs, upload.folder]
+    files, sizes = zip(*map(_size, folders), strict=True)
+    for folder in folders:
         shutil.rmtree(folder)
-    return Deleted(files, size, tuple(run.name for run in runs))
+    return Deleted(sum(files), sum(sizes), tuple(run.name for run in runs))
 
 
 def _runs_from(root: Path, name: str) -> list[Path]:
@@ -253,9 +242,10 @@ def _runs_from(root: Path, name: str) -> list[Path]:
 def expire(root: Path) -> list[Deleted]:
     """Delete uploads that were not used for `keep_days`, unless a job on them is running."""
     limit = timedelta(days=keep_days())
-    old = [folder for folder, about in _all(root) if _age(about["used"]) > limit]
     idle = [
-        folder for folder in old if not any(jobs.is_running(run) for run in _runs_from(root, folder.name))
+        folder
+        for folder, about in _all(root)
+        if _age(about["used"]) > limit and not any(map(jobs.is_running, _runs_from(root, folder.name)))
     ]
     return [delete(root, Upload(folder, {}, False)) for folder in idle]
 
@@ -271,6 +261,12 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return atomic.read_json(folder / "about.json")
     except (OSError, ValueError):
         return None
+
+
+def _about(upload: Upload) -> dict[str, Any]:
+    if (about := _read(upload.folder)) is None:
+        raise UploadError(NOT_THERE)
+    return about
 
 
 def _write(folder: Path, about: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from influence_core.models.architectures import BUILT_IN, Size, architectures, build_network
-from influence_core.models.weight_files.weights import PREFIXES
+from influence_core.models.weight_files.weights import unprefixed
 
 Shapes = Mapping[str, tuple[int, ...]]
 # A tensor name that marks one family of networks, and the prefixes of the family's architectures.
@@ -71,26 +71,14 @@ class Guess:
 
 
 def guess_architecture(shapes: Shapes) -> list[Guess]:
-    """Return up to three architectures with similar tensors, best first; none when no family matches.
-
-    Args:
-        shapes: shape of each tensor by its name, as in the file; prefixes of wrappers are stripped.
-    """
-    shapes, guesses = bare(shapes), []
+    """Return up to three architectures with tensors of such names and shapes, best first; none without a family."""
+    shapes, guesses = unprefixed(shapes), []
     for name in candidates(shapes):
         if (guess := compared(name, shapes)) is not None:
             guesses.append(guess)
             if guess.share == 1:
                 break  # larger networks of the family take seconds to build and cannot fit better
     return sorted(guesses, key=lambda guess: -guess.share)[:SHOWN]
-
-
-def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Return the shapes with names stripped of prefixes by DataParallel, torch.compile and training frameworks."""
-    for prefix in PREFIXES:
-        if shapes and all(name.startswith(prefix) for name in shapes):
-            return bare({name.removeprefix(prefix): shape for name, shape in shapes.items()})
-    return dict(shapes)
 
 
 def candidates(shapes: Shapes) -> list[str]:

@@ -41,7 +41,7 @@ def read_spec(path: Path) -> Spec:
         shown = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ModelError(f"{path} holds {shown}; expected a table with {', '.join(names)} and nothing else.")
     return Spec(
-        architecture=read_text(content, path),
+        architecture=read_architecture(content.get("architecture"), path),
         classes=read_classes(content.get("classes"), path),
         preprocessing=read_preprocessing(content.get("preprocessing"), path),
     )
@@ -53,19 +53,18 @@ def write_spec(path: Path, architecture: str, classes: tuple[str, ...], preproce
     path.write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
 
 
-def read_text(found: dict, path: Path) -> str | None:
-    architecture = found.get("architecture")
+def read_architecture(architecture: object, path: Path) -> str | None:
     if architecture is not None and not isinstance(architecture, str):
         raise ModelError(f"{path}: architecture is {architecture!r}; expected a name such as small_cnn.")
     return architecture
 
 
-def read_classes(found: object, path: Path) -> tuple[str, ...] | None:
-    if found is None:
+def read_classes(names: object, path: Path) -> tuple[str, ...] | None:
+    if names is None:
         return None
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ModelError(f"{path}: classes must be a list of names, in the order of the network's outputs.")
-    return check_classes(tuple(found), str(path))
+    return check_classes(tuple(names), str(path))
 
 
 def check_classes(classes: tuple[str, ...], where: str) -> tuple[str, ...]:
@@ -76,20 +75,20 @@ def check_classes(classes: tuple[str, ...], where: str) -> tuple[str, ...]:
     return classes
 
 
-def read_preprocessing(found: object, path: Path) -> Preprocessing | None:
-    if found is None:
+def read_preprocessing(entry: object, path: Path) -> Preprocessing | None:
+    if entry is None:
         return None
     try:
-        if not isinstance(found, dict):
+        if not isinstance(entry, dict):
             raise TypeError("not a table")
-        size = found["size"]
-        mean, std = (tuple(float(value) for value in found[name]) for name in ("mean", "std"))
+        size = entry["size"]
+        mean, std = (tuple(float(value) for value in entry[name]) for name in ("mean", "std"))
         return Preprocessing(
-            channels=int(found["channels"]),
+            channels=int(entry["channels"]),
             size=None if size is None else (int(size[0]), int(size[1])),
             mean=mean,
             std=std,
-            table=encoding_from(found["table"], mean, std) if found.get("table") else None,
+            table=encoding_from(entry["table"], mean, std) if entry.get("table") else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise ModelError(f"{path}: preprocessing is {found!r}; expected {EXAMPLE}.") from error
+        raise ModelError(f"{path}: preprocessing is {entry!r}; expected {EXAMPLE}.") from error

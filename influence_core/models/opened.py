@@ -56,15 +56,12 @@ class OpenedModel(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the current weights, the architecture, class order and preprocessing."""
-        digest = hashlib.sha256(describe(self).encode())
+        facts = [self.architecture, self.classes, described(self.preprocessing)]
+        digest = hashlib.sha256(json.dumps(facts).encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-
-def describe(model: OpenedModel) -> str:
-    return json.dumps([model.architecture, model.classes, described(model.preprocessing)])
 
 
 def open_model(
@@ -108,9 +105,8 @@ def save_model(model: OpenedModel, path: str | Path) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()
     }
-    path.write_bytes(
-        safetensors.torch.save(weights)
-    )  # save_file would make the file unreadable for other users
+    # save_file would make the file unreadable for other users
+    path.write_bytes(safetensors.torch.save(weights))
     write_spec(path.with_name("model.json"), model.architecture, model.classes, model.preprocessing)
 
 
@@ -162,20 +158,17 @@ def complete(
     architecture = architecture or spec.architecture
     classes = tuple(classes) if classes is not None else spec.classes
     preprocessing = preprocessing or spec.preprocessing
-    where = f"For {path.name} the {{}} is not known: model.json beside it lacks it, and no {{}}= was given. "
+
+    def missing(fact: str, keyword: str, hint: str) -> ModelError:
+        lacking = f"model.json beside it lacks it, and no {keyword}= was given"
+        return ModelError(f"For {path.name} the {fact} is not known: {lacking}. {hint}")
+
     if architecture is None:
-        raise ModelError(
-            where.format("architecture", "architecture")
-            + f"Give one of {', '.join(architectures()[:8])}, ..."
-        )
+        raise missing("architecture", "architecture", f"Give one of {', '.join(architectures()[:8])}, ...")
     if classes is None:
-        raise ModelError(
-            where.format("class order", "classes") + "Give classes=dataset.classes if that is the order."
-        )
+        raise missing("class order", "classes", "Give classes=dataset.classes if that is the order.")
     if preprocessing is None:
-        raise ModelError(
-            where.format("preprocessing", "preprocessing") + f"Give it as in model.json: {EXAMPLE}"
-        )
+        raise missing("preprocessing", "preprocessing", f"Give it as in model.json: {EXAMPLE}")
     return architecture, check_classes(classes, "The model"), preprocessing
 
 

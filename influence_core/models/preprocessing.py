@@ -61,9 +61,5 @@ def preprocessed(samples: Any, preprocessing: Preprocessing) -> Any:
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return the entry of model.json; `table` is left out where there is none."""
-    facts: dict[str, Any] = {
-        name: getattr(preprocessing, name) for name in ("channels", "size", "mean", "std")
-    }
-    if preprocessing.table is not None:
-        facts["table"] = {"columns": [column.to_json() for column in preprocessing.table.columns]}
-    return facts
+    facts = {name: getattr(preprocessing, name) for name in ("channels", "size", "mean", "std")}
+    return facts if preprocessing.table is None else facts | {"table": preprocessing.table.to_json()}

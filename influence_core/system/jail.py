@@ -75,11 +75,9 @@ def without_new_processes() -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def set_limits(*, memory: int | None = None, seconds: int, written: int) -> None:
+def set_limits(*, memory: int, seconds: int, written: int) -> None:
     """Limit memory (bytes beyond those in use), processor time and file size; write no core dump."""
-    if (
-        memory is not None and sys.platform == "linux"
-    ):  # elsewhere the limit is not enforced and the use not reported
+    if sys.platform == "linux":  # elsewhere the limit is not enforced and the use not reported
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         _lower(resource.RLIMIT_AS, used + memory)
     _lower(resource.RLIMIT_CPU, seconds)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PROBES = 25  # a probe of another process may hold the lock for microseconds
@@ -22,16 +23,12 @@ def acquire(path: Path, *, patience: float = 0.02) -> int | None:
     `patience` is the pause in seconds before each further attempt; 0 means a single attempt.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    for attempt in range(PROBES):
-        try:
-            with _one_at_a_time:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for attempt in range(PROBES if patience else 1):
+        if attempt:
+            time.sleep(patience)
+        with suppress(BlockingIOError), _one_at_a_time:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
-        except BlockingIOError:
-            if patience and attempt < PROBES - 1:
-                time.sleep(patience)
-            elif not patience:
-                break
     os.close(descriptor)
     return None
 

@@ -13,6 +13,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -37,6 +38,7 @@ DAMAGES = (
     ValueError,
 )
 """Exceptions of zipfile for damaged archives; a name that is not UTF-8 raises a ValueError."""
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 REPORTED = 500
 """Members between two reports of progress."""
 # Control characters, and those that change the direction of text so that a name looks like another.
@@ -46,13 +48,7 @@ FORBIDDEN = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 def unpack(
     path: Path, *, within: Path | None = None, limit: int = MAX_BYTES, report: Report | None = None
 ) -> TemporaryStore:
-    """Unpack a zip safely into a store.
-
-    Args:
-        path: The zip.
-        within: The folder for the store. Default: that of temporary files.
-        limit: The most bytes to unpack, itself at most MAX_BYTES.
-        report: Called with the name of the step, the files done and their total.
+    """Unpack a zip safely into a store of at most `limit` bytes, in the folder `within` or that of temporary files.
 
     Raises:
         DataError: the archive is damaged, unsafe or too large; nothing is left behind.
@@ -93,8 +89,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
     if len(entries) > MAX_MEMBERS:
         raise DataError(f"{path.name} holds {len(entries):,} entries; at most {MAX_MEMBERS:,} are unpacked.")
     for entry in entries:
-        fault = entry_fault(entry)
-        if fault:
+        if fault := entry_fault(entry):
             raise DataError(
                 f"{path.name} was refused: its entry {printable(entry.orig_filename)} {fault}. Nothing was "
                 "unpacked. Pack the folder again with ordinary files and relative names only."
@@ -114,31 +109,28 @@ def check_distinct(names: list[str], path: Path) -> None:
     """Raise DataError where a name occurs twice, also in another case or another encoding of an accent."""
     seen: dict[str, str] = {}
     for name in names:
-        key = folded(name)
-        other = seen.get(key)
-        seen[key] = name
-        if other is None:
-            continue
+        other = seen.get(folded(name))
         if other == name:
             raise DataError(f"{path.name} was refused: it holds {printable(name)} more than once.")
-        raise DataError(
-            f"{path.name} was refused: {printable(other)} and {printable(name)} are one name on some systems. "
-            "Rename one of them."
-        )
+        if other is not None:
+            raise DataError(
+                f"{path.name} was refused: {printable(other)} and {printable(name)} are one name on some systems. "
+                "Rename one of them."
+            )
+        seen[folded(name)] = name
 
 
 def check_no_file_is_a_folder(names: list[str], path: Path) -> None:
     """Raise DataError where a file lies below another file: a pack could hold both, a folder could not."""
     files = {folded(name) for name in names}
-    folders = {parent for parent in {name.rpartition("/")[0] for name in names} if parent}
-    while folders:
+    folders: Collection[str] = names
+    while folders := {name.rpartition("/")[0] for name in folders} - {""}:
         for folder in folders:
             if folded(folder) in files:
                 raise DataError(
                     f"{path.name} cannot be unpacked: {printable(folder)} is both a file and a folder. Rename one of "
                     "them."
                 )
-        folders = {parent for parent in {folder.rpartition("/")[0] for folder in folders} if parent}
 
 
 def folded(name: str) -> str:
@@ -159,16 +151,13 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
         (".." in parts, "points outside the folder"),
         ("" in parts or "." in parts, "has an empty part in its path"),
         (
-            any(len(part.encode("utf-8", "replace")) > 255 for part in parts),
+            max(len(part.encode("utf-8", "replace")) for part in parts) > 255,
             "has a name longer than 255 bytes",
         ),
         (kind == stat.S_IFLNK, "is a symbolic link"),
         (kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK), "is neither a file nor a folder"),
         (entry.flag_bits & 1, "is encrypted"),
-        (
-            entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED),
-            "uses an uncommon compression",
-        ),
+        (entry.compress_type not in COMPRESSIONS, "uses an uncommon compression"),
     )
     return next((text for wrong, text in faults if wrong), None)
 
@@ -178,8 +167,7 @@ class Allowance:
 
     def __init__(self, path: Path, limit: int):
         self._path, self._packed = path, path.stat().st_size
-        self._limit = min(limit, MAX_BYTES, max(FREE_BYTES, MAX_RATIO * self._packed))
-        self._left = self._limit
+        self._limit = self._left = min(limit, MAX_BYTES, max(FREE_BYTES, MAX_RATIO * self._packed))
 
     def take(self, count: int) -> None:
         """Subtract `count` bytes; raise DataError at the first byte beyond the limit."""
@@ -214,7 +202,7 @@ def copy_members(
         if target.parent not in made:
             target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
-        if is_picture(member.filename):
+        if PurePosixPath(member.filename).suffix.lower() in PICTURE_SUFFIXES:
             copy_member(archive, member, packing.sink, allowance)
             packing.finished(member.filename, member.CRC)
         else:
@@ -232,10 +220,6 @@ def copy_member(
         while chunk := source.read(CHUNK):
             allowance.take(len(chunk))
             sink.write(chunk)
-
-
-def is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def printable(name: str) -> str:

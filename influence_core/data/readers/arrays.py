@@ -8,21 +8,22 @@ group_val, group_test) and classes (names by label number). Inputs are features 
 Arrays of Python objects are refused: reading them would run code (`allow_pickle=False`).
 """
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.lib import format as npy
 
 from influence_core.data.readers.archive import DAMAGES
-from influence_core.data.rows import Rows, some
-from influence_core.data.samples import Samples, Split
+from influence_core.data.rows import Rows, label_name, some
+from influence_core.data.samples import SPLITS, Samples, Split
 from influence_core.data.storage.content import ArrayRows
 from influence_core.errors import DataError
 
 MAX_BYTES = 4 * 1024**3
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def samples_from_arrays(
@@ -37,23 +38,18 @@ def samples_from_arrays(
     """Wrap arrays in memory as Samples; labels (n,) are class numbers, ids default to row numbers as text."""
     content = ArrayRows(as_inputs(np.asarray(inputs), "inputs"))
     numbers = np.asarray(labels, dtype=np.int64)
-    names = (
-        tuple(classes) if classes is not None else tuple(str(number) for number in range(numbers.max() + 1))
-    )
     sample_ids = [str(row) for row in range(len(content))] if ids is None else list(ids)
+    no_groups = pd.DataFrame(index=pd.Index(sample_ids))
+    digests = b"".join(content.digest(row) for row in range(len(content)))
     return Samples(
         content,
         rows=np.arange(len(content)),
         ids=sample_ids,
         labels=numbers,
-        classes=names,
+        classes=tuple(map(str, range(numbers.max() + 1))) if classes is None else tuple(classes),
         split=split,
-        groups=pd.DataFrame(index=pd.Index(sample_ids))
-        if groups is None
-        else groups.set_axis(sample_ids, axis=0),
-        digests=np.array([list(content.digest(row)) for row in range(len(content))], dtype=np.uint8).reshape(
-            -1, 32
-        ),
+        groups=no_groups if groups is None else groups.set_axis(sample_ids, axis=0),
+        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
     )
 
 
@@ -63,8 +59,7 @@ def read_npz(path: Path) -> Rows:
     present: list[Split] = [split for split in SPLITS if f"x_{split}" in arrays]
     if "train" not in present:
         raise DataError(
-            f"{path} holds {some(sorted(arrays), 12)}; expected x_train and y_train, and best x_val and "
-            "y_val."
+            f"{path} holds {some(sorted(arrays), 12)}; expected x_train and y_train, and best x_val and y_val."
         )
     inputs = [as_inputs(arrays[f"x_{split}"], f"x_{split}") for split in present]
     if len({array.shape[1:] for array in inputs}) > 1:
@@ -105,21 +100,14 @@ def check_members(path: Path) -> None:
 def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     """Return the bytes an array needs by its header, after checking that the archive holds as many."""
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        reader = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = reader(file)
+        first = npy.read_magic(file) == (1, 0)
+        shape, _, dtype = (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(file)
     if dtype.hasobject:
         raise DataError(
             f"{info.filename} holds Python objects, which could run code when read. Save plain numbers or "
             "text: np.savez(path, y_train=np.asarray(y, dtype=str))."
         )
-    needed = (
-        int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
-        if shape
-        else dtype.itemsize
-    )
+    needed = math.prod(map(int, shape)) * dtype.itemsize
     if needed > info.file_size:
         raise DataError(
             f"{info.filename} promises {needed:,} bytes but holds {info.file_size:,}. The file is damaged."
@@ -170,31 +158,19 @@ def read_labels(arrays: dict[str, np.ndarray], split: Split) -> list:
     labels = labels.reshape(len(labels), -1)
     if labels.shape != (len(inputs), 1):
         raise DataError(
-            f"x_{split} has {len(inputs):,} rows, y_{split} has shape {labels.shape}; expected one label "
-            "each."
+            f"x_{split} has {len(inputs):,} rows, y_{split} has shape {labels.shape}; expected one label each."
         )
     return labels[:, 0].tolist()
 
 
 def named_labels(labels: list, classes: np.ndarray | None, path: Path) -> list[str | None]:
     if classes is None:
-        return [label_name(label, path) for label in labels]
+        texts = (label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in labels)
+        return [label_name(label, path) for label in texts]
     names = [str(name) for name in classes]
     if any(isinstance(label, str) or label != label or not 0 <= label < len(names) for label in labels):
         raise DataError(f"{path}: with classes given, labels must be numbers from 0 to {len(names) - 1}.")
     return [names[int(label)] for label in labels]
-
-
-def label_name(label: str | bytes | int | float | bool, path: Path) -> str | None:
-    if isinstance(label, float):
-        if label != label:
-            return None
-        if not label.is_integer():
-            raise DataError(
-                f"{path} has the label {label}, a measurement. Expected classes: names or whole numbers."
-            )
-        return str(int(label))
-    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
 
 
 def read_groups(arrays: dict[str, np.ndarray], present: list[Split]) -> pd.DataFrame:

@@ -8,6 +8,7 @@
 A sample's id is its path relative to the folder, so it stays the same on every machine.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -15,10 +16,10 @@ import pandas as pd
 
 from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.metadata import read_metadata
-from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, split_name
+from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import Blobs, EncodedPictures, FileBlobs
-from influence_core.data.storage.store import Store, StoredBlobs
+from influence_core.data.storage.content import EncodedPictures, ReadBlobs
+from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
 # Suffixes of pictures. Those of the second line are not read: they are refused by name instead of silently ignored.
@@ -26,15 +27,14 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
 # Suffixes of files beside the pictures that are not samples.
 COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
+# Bytes of a file name that are not UTF-8, which Python holds as lone surrogates.
+UNDECODABLE = re.compile("[\ud800-\udfff]")
 
 
 def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
-    """List the pictures of a folder with their labels, splits and groups.
+    """List the pictures of a folder with their labels, splits and groups; `shown` is its name in messages.
 
-    Args:
-        root: The folder; of an unpacked archive, one in the store's `files`.
-        shown: Its name in messages.
-        store: The store with the pictures of an unpacked archive.
+    The pictures of an unpacked archive lie in its `store`; `root` is then a folder in the store's `files`.
     """
     ids, others, blobs = list_files(root, store)
     if not ids:
@@ -44,21 +44,15 @@ def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
         )
     check_names_are_text(ids)
     metadata = read_metadata(root, ids)
-    labels: list[str | None]
-    splits: list[Split | None]
     labels, splits = name_by_folder(ids)
     if "label" in metadata:
         labels = [None if pd.isna(label) else str(label) for label in metadata["label"]]
     if "split" in metadata:
-        splits = [split_named(text) for text in metadata["split"]]
+        splits = splits_of(metadata["split"], "The metadata")
     check_no_strays(labels, ids)
     groups = metadata.drop(columns=["label", "split"], errors="ignore")
     rows = Rows(EncodedPictures(blobs), ids, labels, splits, groups, notes=note_on_others(others))
     return named_by_file(rows, root)
-
-
-def split_named(text: str | float) -> Split | None:
-    return None if pd.isna(text) else split_name(str(text), "The metadata")
 
 
 def unwrapped(path: Path, store: Store | None = None) -> Path:
@@ -73,16 +67,16 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
     return path
 
 
-def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], Blobs]:
+def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], ReadBlobs]:
     """Return the ids of the pictures below a folder in order, the names of unknown files, and the pictures."""
     names = sorted(file.relative_to(root).as_posix() for file in walk(root))
     suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
     others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
     if store is not None:
         ids, rows = store.below(root)
-        return ids, others, StoredBlobs(store, rows)
+        return ids, others, ReadBlobs(store.read, rows)
     ids = [name for name in names if suffix[name] in PICTURE_SUFFIXES]
-    return ids, others, FileBlobs([root / name for name in ids])
+    return ids, others, ReadBlobs(Path.read_bytes, [root / name for name in ids])
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -104,21 +98,12 @@ def is_hidden(name: str) -> bool:
 
 
 def check_names_are_text(ids: list[str]) -> None:
-    undecodable = [ascii(sample) for sample in ids if not is_text(sample)]
+    undecodable = [ascii(sample) for sample in ids if UNDECODABLE.search(sample)]
     if undecodable:
         raise DataError(
             f"{counted(len(undecodable), 'file name is', 'file names are')} not valid UTF-8 text: {some(undecodable)}. "
             "Rename these files; tables and exports could not hold their names."
         )
-
-
-def is_text(name: str) -> bool:
-    """Whether a name is valid text: undecodable bytes are lone surrogates in Python."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]]:

@@ -6,7 +6,6 @@ A sample's id is its image.path where all rows have one and all differ, else its
 """
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from influence_core.data.rows import Rows, some, split_name
+from influence_core.data.rows import Rows, label_name, some, splits_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import EncodedPictures, PackedBlobs
+from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
 
 MAX_BYTES = 16 * 1024**3
-RESERVED = ("label", "split")
 
 
 def read_parquet(path: Path) -> Rows:
@@ -31,9 +29,9 @@ def read_parquet(path: Path) -> Rows:
             image = image_column(file.schema_arrow, path)
             table = plain_columns(file, image)
             return Rows(
-                EncodedPictures(PackedBlobs(encoded_pictures(file, image))),
+                EncodedPictures(packed(encoded_pictures(file, image))),
                 *ids_labels_splits(file, image, table, path),
-                groups=table.drop(columns=[name for name in RESERVED if name in table]),
+                groups=table.drop(columns=["label", "split"], errors="ignore"),
                 classes=class_names(file.schema_arrow),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
@@ -106,12 +104,8 @@ def ids_labels_splits(
             f"{path} has no column called label; its columns are {some(file.schema_arrow.names, 12)}. Rename "
             "the column of the classes to label."
         )
-    splits: list[Split | None] = [None] * len(table)
-    if "split" in table:
-        splits = [
-            None if pd.isna(text) else split_name(str(text), f"{path.name}, column split,")
-            for text in table["split"]
-        ]
+    words = table["split"] if "split" in table else [None] * len(table)
+    splits = splits_of(words, f"{path.name}, column split,")
     labels = label_names(table["label"].tolist(), class_names(file.schema_arrow), path)
     return sample_ids(file, image), labels, splits
 
@@ -130,7 +124,7 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     """Turn a label column into class names; None where a label is missing."""
     labels = [None if pd.isna(value) else value for value in column]
     if names is None or all(label is None or isinstance(label, str) for label in labels):
-        return [None if label is None else label_text(label, path) for label in labels]
+        return [None if label is None else label_name(label, path) for label in labels]
     outside = sorted(
         {str(label) for label in labels if label is not None and not 0 <= int(label) < len(names)}
     )
@@ -140,16 +134,6 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
             f"0: {some(list(names), 12)}."
         )
     return [None if label is None else names[int(label)] for label in labels]
-
-
-def label_text(label: object, path: Path) -> str:
-    if isinstance(label, float):
-        if math.isinf(label) or label != int(label):
-            raise DataError(
-                f"{path} has the label {label}, a measurement. Expected classes: names or whole numbers."
-            )
-        return str(int(label))
-    return str(label)
 
 
 def class_names(schema: pa.Schema) -> tuple[str, ...] | None:

@@ -7,52 +7,18 @@ each.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.rows import Rows, some, split_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import Content, Kind, Size
+from influence_core.data.storage.content import CACHE_BYTES, EncodedPictures, ReadBlobs
 from influence_core.errors import DataError
 
 NAME = re.compile(r"([A-Za-z]+)(?:-\d+-of-\d+)?\.parquet")
 MAX_SHARDS = 1_000
-
-
-class Joined:
-    """The inputs of several files, joined in order; see content.Content."""
-
-    def __init__(self, parts: Sequence[Content]):
-        self.parts = parts
-        self.kind: Kind = parts[0].kind
-        self.ends = np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self.ends[-1])
-
-    def _locate(self, row: int) -> tuple[Content, int]:
-        part = int(np.searchsorted(self.ends, row, side="right"))
-        return self.parts[part], row - int(self.ends[part] - len(self.parts[part]))
-
-    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
-        part, position = self._locate(row)
-        return part.values(position, channels, size)
-
-    def picture(self, row: int):
-        part, position = self._locate(row)
-        return part.picture(position)
-
-    def encoded(self, row: int) -> tuple[bytes, str]:
-        part, position = self._locate(row)
-        return part.encoded(position)
-
-    def digest(self, row: int) -> bytes:
-        part, position = self._locate(row)
-        return part.digest(position)
 
 
 def shards(root: Path) -> dict[Path, Split] | None:
@@ -83,8 +49,10 @@ def read_shards(files: dict[Path, Split]) -> Rows:
             f"The files name different classes: {some(shown, 3)}. Write them with the same features."
         )
     tables = [rows.groups.reset_index(drop=True) for rows in parts.values()]
+    places = [(rows.content, row) for rows in parts.values() for row in range(len(rows.content))]
+    blobs = ReadBlobs(lambda place: place[0].encoded(place[1])[0], places)
     return Rows(
-        Joined([rows.content for rows in parts.values()]),
+        EncodedPictures(blobs, limit=len(parts) * CACHE_BYTES),
         ids=[f"{file.stem}/{sample}" for file, rows in parts.items() for sample in rows.ids],
         labels=[label for rows in parts.values() for label in rows.labels],
         splits=[files[file] for file, rows in parts.items() for _ in rows.ids],

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 
 from influence_core.data.encoding import MISSING, as_words, column_of, holds_numbers
 from influence_core.data.readers.parquet import holds_pictures
-from influence_core.data.rows import Rows, some, split_name
-from influence_core.data.samples import Split
-from influence_core.data.storage.table_rows import TableRows
+from influence_core.data.rows import Rows, some, splits_of
+from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
 
 MAX_BYTES = 1024**3
@@ -35,22 +34,18 @@ def read_table(path: Path, label: str | None = None) -> Rows:
         DataError: the table cannot be read, or has no label column.
     """
     frame = _frame(path)
-    _check_names(frame, path)
     column = _label_column(frame, label, path)
     ids, id_column = _ids(frame)
     taken = [column, "split", *([id_column] if id_column else [])]
     cells = frame.drop(columns=[name for name in taken if name in frame])
     if not len(cells.columns):
         raise DataError(f"{path} has no column beside the label to learn from.")
-    splits: list[Split | None] = [None] * len(frame)
-    if "split" in frame:
-        where = f"{path.name}, column split,"
-        splits = [None if pd.isna(text) else split_name(str(text), where) for text in frame["split"]]
+    words = frame["split"] if "split" in frame else [None] * len(frame)
     return Rows(
         TableRows(cells.reset_index(drop=True)),
         ids=ids,
         labels=[_label(value) for value in frame[column]],
-        splits=splits,
+        splits=splits_of(words, f"{path.name}, column split,"),
         groups=group_columns(cells),
     )
 
@@ -59,15 +54,11 @@ def group_columns(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of words with 2 to MOST_GROUPS values, for groups; a missing value stays missing."""
     columns = {str(name): column_of(cells, name) for name in cells}
     groups = {
-        name: _groups(values)
+        name: [None if word == MISSING else word for word in as_words(values)]
         for name, values in columns.items()
         if not holds_numbers(values) and 2 <= values.nunique() <= MOST_GROUPS
     }
     return pd.DataFrame(groups, index=pd.RangeIndex(len(cells)))
-
-
-def _groups(values: pd.Series) -> list[str | None]:
-    return [None if word == MISSING else word for word in as_words(values)]
 
 
 def is_table(path: Path) -> bool:
@@ -87,7 +78,6 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
     if path.suffix.lower() != ".csv" and not (path.suffix.lower() == ".parquet" and is_table(path)):
         return []
     frame = _frame(path)
-    _check_names(frame, path)
     named = [str(name) for name in frame if str(name).strip().lower() in USUAL]
     if named == ["label"]:
         return []
@@ -118,10 +108,13 @@ def _frame(path: Path) -> pd.DataFrame:
         )
     try:
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, skipinitialspace=True, low_memory=False)
-        return pq.read_table(path).to_pandas(ignore_metadata=True)
+            frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
+        else:
+            frame = pq.read_table(path).to_pandas(ignore_metadata=True)
     except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
+    _check_names(frame, path)
+    return frame
 
 
 def _check_names(frame: pd.DataFrame, path: Path) -> None:
@@ -158,9 +151,6 @@ def _label(value: Any) -> str | None:
 
 def _ids(frame: pd.DataFrame) -> tuple[list[str], str | None]:
     for name in IDS:
-        if name not in frame:
-            continue
-        values = column_of(frame, name)
-        if len(set(values.dropna())) == len(frame):
-            return [str(value) for value in values], name
+        if name in frame and len(set(column_of(frame, name).dropna())) == len(frame):
+            return [str(value) for value in frame[name]], name
     return [str(row) for row in range(len(frame))], None

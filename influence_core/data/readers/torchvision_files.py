@@ -12,7 +12,6 @@ validation set; one is carved out of train as for every other source.
 import gzip
 import math
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +54,9 @@ def read_layout(root: Path) -> Rows | None:
 
 def folders(root: Path, depth: int) -> list[Path]:
     """Return a folder and those below it, to a depth; links are not followed."""
-    inside = (
-        [child for child in sorted(root.iterdir()) if child.is_dir() and not child.is_symlink()]
-        if depth
-        else []
-    )
+    if not depth:
+        return [root]
+    inside = [child for child in sorted(root.iterdir()) if child.is_dir() and not child.is_symlink()]
     return [root, *(folder for child in inside[:100] for folder in folders(child, depth - 1))]
 
 
@@ -81,9 +78,6 @@ def rows_of(parts: Parts, classes: tuple[str, ...] | None, groups: pd.DataFrame 
         groups=pd.DataFrame(index=pd.RangeIndex(len(splits))) if groups is None else groups,
         classes=classes if classes is not None else tuple(map(str, sorted(set(numbers.tolist())))),
     )
-
-
-# --- MNIST ------------------------------------------------------------------------------------------------
 
 
 def read_mnist(folder: Path) -> Parts:
@@ -122,12 +116,8 @@ def content(path: Path) -> bytes:
     """Return the bytes of a file or of its .gz; more than MAX_BYTES is an error, whatever size the archive states."""
     packed = path.with_name(path.name + ".gz")
     try:
-        if path.exists():
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        else:
-            with gzip.open(packed) as file:
-                data = file.read(MAX_BYTES + 1)
+        with path.open("rb") if path.exists() else gzip.open(packed) as file:
+            data = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path.name} cannot be read, nor {packed.name}: {error}. Download it again."
@@ -137,16 +127,11 @@ def content(path: Path) -> bytes:
     return data
 
 
-# --- CIFAR ------------------------------------------------------------------------------------------------
-
-
 def read_cifar10(folder: Path, names: set[str]) -> Rows:
     batches = sorted(name for name in names if name.startswith("data_batch_") and name.endswith(".bin"))
-    rows = np.concatenate([read_rows(folder / name, 1) for name in batches])
-    parts: Parts = {
-        "train": split_rows(rows, 1),
-        "test": split_rows(read_rows(folder / "test_batch.bin", 1), 1),
-    }
+    train = np.concatenate([read_rows(folder / name, 1) for name in batches])
+    test = read_rows(folder / "test_batch.bin", 1)
+    parts: Parts = {"train": split_rows(train, 1), "test": split_rows(test, 1)}
     return rows_of(parts, lines(folder / "batches.meta.txt"))
 
 
@@ -187,5 +172,5 @@ def lines(path: Path) -> tuple[str, ...] | None:
     """Read class names, one per line; None without the file: classes are then named by their numbers."""
     if not path.is_file():
         return None
-    names: Sequence[str] = content(path)[: 1024**2].decode("utf-8", "replace").split("\n")
+    names = content(path)[: 1024**2].decode("utf-8", "replace").split("\n")
     return tuple(name.strip() for name in names if name.strip())

@@ -1,26 +1,28 @@
 """Storage of a dataset's inputs, with fast access by row.
 
-    EncodedPictures   image files, still encoded: on disk (FileBlobs), packed in one file (PackedBlobs), or in the store
-                      of an unpacked archive (StoredBlobs)
+    EncodedPictures   image files, still encoded: on disk, in the store of an unpacked archive, or packed in one file
     ArrayRows         rows of one array: images (n, c, h, w) or plain features (n, d)
+    TableRows         rows of a table, encoded as numbers
 
-Both return four things per row: its numbers, its picture, its encoded bytes, its digest. Decoded pixels are cached up
+All return four things per row: its numbers, its picture, its encoded bytes, its digest. Decoded pixels are cached up
 to a limit and never evicted. The loops of this package read in order, again and again: evicting the oldest image would
 remove each one just before it is needed.
 """
 
 import hashlib
+import math
 import mmap
-import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
+from influence_core.data.encoding import Encoding
 from influence_core.data.storage.pictures import (
     decode_picture,
     encode_png,
@@ -54,86 +56,51 @@ class Content(Protocol):
         ...
 
 
-class Blobs(Protocol):
-    """Encoded files by number."""
+class ReadBlobs:
+    """Encoded files by number, read from disk on each access: by `read`, each from its place."""
 
-    def __len__(self) -> int: ...
-    def __getitem__(self, row: int) -> bytes: ...
-
-
-class FileBlobs:
-    """Files that are read from disk on each access."""
-
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
+    def __init__(self, read: Callable[[Any], bytes], places: Sequence[Any]):
+        self.read, self.places = read, places
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     def __getitem__(self, row: int) -> bytes:
         try:
-            return self.paths[row].read_bytes()
+            return self.read(self.places[row])
         except OSError as error:
             raise DataError(f"cannot be read from disk: {error.strerror}") from error
 
 
-class PackedBlobs:
-    """Files packed in one unnamed temporary file, so that memory does not grow with their size."""
-
-    def __init__(self, blobs: Iterable[bytes]):
-        with tempfile.TemporaryFile() as file:
-            self._ends = np.cumsum([0, *self._written(file, blobs)])
-            file.flush()
-            empty = os.fstat(file.fileno()).st_size == 0
-            self._pack = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    @staticmethod
-    def _written(file, blobs: Iterable[bytes]) -> Iterator[int]:
-        for blob in blobs:
-            yield file.write(blob)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, row: int) -> bytes:
-        return self._pack[self._ends[row] : self._ends[row + 1]]
-
-
-class DecodedCache:
-    """A cache of decoded pixels of at most `limit` bytes; the first entries stay."""
-
-    def __init__(self, limit: int = CACHE_BYTES):
-        self.limit = limit
-        self.used = 0
-        self._arrays: dict[tuple, np.ndarray] = {}
-
-    def get(self, key: tuple) -> np.ndarray | None:
-        return self._arrays.get(key)
-
-    def keep(self, key: tuple, values: np.ndarray) -> None:
-        if self.used + values.nbytes <= self.limit and key not in self._arrays:
-            self._arrays[key] = values
-            self.used += values.nbytes
+def packed(blobs: Iterable[bytes]) -> ReadBlobs:
+    """Pack files in one unnamed temporary file, so that memory does not grow with their size."""
+    with tempfile.TemporaryFile() as file:
+        ends = np.cumsum([0, *map(file.write, blobs)])
+        file.flush()
+        pack = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends[-1] else b""
+    return ReadBlobs(lambda row: pack[ends[row] : ends[row + 1]], range(len(ends) - 1))
 
 
 class EncodedPictures:
-    """Pictures that are decoded on first use, then cached as uint8."""
+    """Pictures that are decoded on first use, then cached as uint8, up to `limit` bytes; the first ones stay."""
 
     kind: Kind = "image"
 
-    def __init__(self, blobs: Blobs, cache: DecodedCache | None = None):
-        self.blobs = blobs
-        self.cache = cache or DecodedCache()
+    def __init__(self, blobs: ReadBlobs, limit: int = CACHE_BYTES):
+        self.blobs, self.limit = blobs, limit
+        self.cached_bytes = 0
+        self._cache: dict[tuple, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.blobs)
 
     def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
         key = (row, channels, size)
-        values = self.cache.get(key)
-        if values is None:
+        if (values := self._cache.get(key)) is None:
             values = picture_values(decode_picture(self.blobs[row]), channels, size)
-            self.cache.keep(key, values)
+            if self.cached_bytes + values.nbytes <= self.limit and key not in self._cache:
+                self._cache[key] = values
+                self.cached_bytes += values.nbytes
         return values
 
     def picture(self, row: int) -> Image.Image:
@@ -184,6 +151,46 @@ class ArrayRows:
     def _bytes(self, row: int) -> np.ndarray:
         values = self.array[row]
         return values if values.dtype == np.uint8 else (values * 255).round().astype(np.uint8)
+
+
+class TableRows:
+    """Rows of a table in memory. Their numbers need an encoding, fitted later on the training rows."""
+
+    kind: Kind = "array"
+
+    def __init__(self, frame: pd.DataFrame, encoding: Encoding | None = None):
+        self.frame = frame
+        self.encoding = encoding
+        self._encoded = None if encoding is None else encoding.encode(frame)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def with_encoding(self, encoding: Encoding) -> "TableRows":
+        """Return the same rows under another encoding."""
+        return self if encoding == self.encoding else TableRows(self.frame, encoding)
+
+    def values(self, row: int, channels: int | None, size: Size) -> np.ndarray:
+        assert self._encoded is not None, "with_encoding() comes first"
+        return self._encoded[row]
+
+    def picture(self, row: int) -> Image.Image | None:
+        return None
+
+    def encoded(self, row: int) -> tuple[bytes, str]:
+        raise DataError("Rows of a table have no picture to export; export them as a table.")
+
+    def digest(self, row: int) -> bytes:
+        cells = self._lists[row]
+        if any(isinstance(cell, float) and math.isinf(cell) for cell in cells):
+            raise DataError("holds infinity")
+        return hashlib.sha256(repr(cells).encode("utf-8", "surrogatepass")).digest()
+
+    @cached_property
+    def _lists(self) -> list[list]:
+        """The column names and the cells of each row, as plain Python values."""
+        names = [str(name) for name in self.frame.columns]
+        return [[*names, *cells] for cells in self.frame.astype(object).to_numpy().tolist()]
 
 
 def fit_floats(values: np.ndarray, channels: int | None, size: Size) -> np.ndarray:

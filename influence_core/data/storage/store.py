@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import weakref
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +44,9 @@ class Packing:
 
     def __init__(self, store: Path):
         (store / FILES).mkdir()
-        self._store, self._sink = store, (store / PACK).open("xb")
+        self._store = store
+        self.sink: BinaryIO = (store / PACK).open("xb")
+        """The file to which the bytes of the current picture are written."""
         self._names: list[str] = []
         self._ends: list[int] = []
         self._checksums: list[int] = []
@@ -54,24 +55,19 @@ class Packing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._sink.close()
-
-    @property
-    def sink(self) -> BinaryIO:
-        """The file to which the bytes of the current picture are written."""
-        return self._sink
+        self.sink.close()
 
     def finished(self, name: str, checksum: int) -> None:
         """Record that the bytes since the last picture are the picture of this name."""
         self._names.append(name)
-        self._ends.append(self._sink.tell())
+        self._ends.append(self.sink.tell())
         self._checksums.append(checksum)
 
     def finish(self) -> None:
         """Write the index; without it there is no store."""
         lengths = np.diff([0, *self._ends]).tolist()
         index = {"names": self._names, "lengths": lengths, "checksums": self._checksums}
-        self._sink.flush()
+        self.sink.flush()
         (self._store / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -113,22 +109,6 @@ class Store:
         if zlib.crc32(data) != self.checksums[row]:
             raise DataError("was changed on disk since it was unpacked")
         return data
-
-
-class StoredBlobs:
-    """Some pictures of a store by number; see content.Blobs."""
-
-    def __init__(self, store: Store, rows: Sequence[int]):
-        self.store, self.rows = store, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> bytes:
-        try:
-            return self.store.read(self.rows[row])
-        except OSError as error:
-            raise DataError(f"cannot be read from disk: {error.strerror}") from error
 
 
 def is_store(path: Path) -> bool:

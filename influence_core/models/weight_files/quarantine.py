@@ -54,17 +54,15 @@ def run_child(path: Path, target: Path, seconds: float) -> dict:
                 check=False,
             )
     except subprocess.TimeoutExpired:
-        return {"state": "failed", "reason": f"reading it took longer than {seconds:g} seconds"}
+        return failed(f"reading it took longer than {seconds:g} seconds")
     if done.returncode < 0:
-        return {
-            "state": "failed",
-            "reason": f"reading it ended by signal {-done.returncode} (memory or time limit)",
-        }
+        return failed(f"reading it ended by signal {-done.returncode} (memory or time limit)")
     try:
         return json.loads(done.stdout.decode().strip().splitlines()[-1])
     except (ValueError, IndexError):
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return {
-            "state": "failed",
-            "reason": f"the reading process ended with {done.returncode}: {''.join(last)}",
-        }
+        return failed(f"the reading process ended with {done.returncode}: {''.join(last)}")
+
+
+def failed(reason: str) -> dict:
+    return {"state": "failed", "reason": reason}

@@ -35,12 +35,7 @@ SAVE_AGAIN = "Save the weights again with safetensors.torch.save_file."
 
 
 def check_header(data: bytes | memoryview, name: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor by name; raise ModelError where the header does not fit the file.
-
-    Args:
-        data: the whole file.
-        name: the file's name in messages.
-    """
+    """Return each tensor's shape by name; raise ModelError unless the header fits `data`, the whole file `name`."""
     header, start = parsed(data, name)
     tensors = {key: entry for key, entry in header.items() if key != "__metadata__"}
     if len(tensors) > MAX_TENSORS:
@@ -122,14 +117,13 @@ def check_spans(spans: list[tuple[int, int, str]], available: int, name: str) ->
 def check_finite(weights: dict[str, torch.Tensor], name: str) -> None:
     """Raise ModelError for NaN or infinity, which would make every score NaN; the text names the tensor."""
     for key, tensor in weights.items():
-        if tensor.is_floating_point() and not (finite := torch.isfinite(as_common(tensor))).all():
+        if not tensor.is_floating_point():
+            continue
+        # Eight-bit floats lack most operations.
+        finite = torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float())
+        if not finite.all():
             bad = int((~finite).sum())
             raise ModelError(
                 f"{name}: the tensor {key!r} {tuple(tensor.shape)} holds {bad:,} values that are NaN "
                 "or infinite. Training has probably diverged; use an earlier checkpoint."
             )
-
-
-def as_common(tensor: torch.Tensor) -> torch.Tensor:
-    """Return eight-bit floats as float32, because they lack most operations."""
-    return tensor if tensor.element_size() > 1 else tensor.float()

@@ -36,9 +36,8 @@ class FileKind:
 def file_kind(path: Path) -> FileKind:
     """Return the kind of a file, from its first bytes; for zip archives, from the names of their members."""
     with path.open("rb") as file:
-        head = file.read(16)
-        file.seek(0)
         start = file.read(MAX_PICKLE)
+    head = start[:16]
     if head[:4] == b"PK\x03\x04":
         return zip_kind(path)
     # Before pickles: a header of 640 bytes begins as a pickle does. A file mistaken for safetensors is only ever

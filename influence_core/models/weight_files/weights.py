@@ -5,7 +5,9 @@ their header, and parsed from that memory, so that the file cannot change betwee
 are converted by `quarantine.py` first; every other format is refused.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
@@ -17,6 +19,7 @@ from influence_core.models.weight_files.safetensors_header import check_finite, 
 from influence_core.models.weight_files.sniffing import RECIPE, file_kind
 
 MAX_FILE = 8 * 1024**3
+T = TypeVar("T")
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 
 
@@ -83,9 +86,9 @@ def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where:
     network.load_state_dict(weights)
 
 
-def same_kind(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+def same_kind(weight: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether shapes agree and both are floats or both integers: quantised integers are not weights."""
-    return found.shape == wanted.shape and found.is_floating_point() == wanted.is_floating_point()
+    return weight.shape == wanted.shape and weight.is_floating_point() == wanted.is_floating_point()
 
 
 def described(tensor: torch.Tensor) -> str:
@@ -93,15 +96,13 @@ def described(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)}{kind}"
 
 
-def unprefixed(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
-    """Strip prefixes of wrappers such as DataParallel from all names, unless the network has them too."""
+def unprefixed(named: Mapping[str, T], expected: Collection[str] = ()) -> dict[str, T]:
+    """Strip prefixes of wrappers such as DataParallel from all names, unless an expected name has them too."""
     for prefix in PREFIXES:
         ours = any(name.startswith(prefix) for name in expected)
-        if weights and not ours and all(name.startswith(prefix) for name in weights):
-            return unprefixed(
-                {name.removeprefix(prefix): tensor for name, tensor in weights.items()}, expected
-            )
-    return weights
+        if named and not ours and all(name.startswith(prefix) for name in named):
+            return unprefixed({name.removeprefix(prefix): item for name, item in named.items()}, expected)
+    return dict(named)
 
 
 def complete_counters(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:

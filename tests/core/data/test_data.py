@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from influence_core.data import Samples, open_dataset, samples_from_arrays
-from influence_core.data.storage.content import DecodedCache, EncodedPictures
+from influence_core.data.storage.content import EncodedPictures
 from influence_core.data.storage.pictures import MAX_PIXELS, decode_picture, picture_values
 from influence_core.errors import DataError
 from tests.making.pictures import (
@@ -209,11 +209,11 @@ def test_a_batch_is_the_stack_of_its_items(tmp_path):
 
 def test_the_cache_stays_within_its_limit_and_changes_nothing():
     blobs = [encoded(pixels("dark", seed)) for seed in range(10)]
-    small = EncodedPictures(blobs, DecodedCache(limit=3 * 64))
+    small = EncodedPictures(blobs, limit=3 * 64)
     for _ in range(2):
         for row in range(10):
             np.testing.assert_array_equal(small.values(row, 1, None)[0], pixels("dark", row))
-    assert small.cache.used == 3 * 64
+    assert small.cached_bytes == 3 * 64
 
 
 def test_pictures_of_different_sizes_ask_to_be_fitted(tmp_path):
