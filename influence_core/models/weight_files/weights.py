@@ -75,7 +75,7 @@ def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where:
     expected = network.state_dict()
     weights = complete_counters(unprefixed(weights, expected), expected)
     missing = [name for name in expected if name not in weights]
-    surplus = [name for name in weights if name not in expected]
+    surplus = sorted(name for name in weights if name not in expected)  # safetensors names them in any order
     misshapen = [
         f"{name}: file {described(weights[name])}, network {described(tensor)}"
         for name, tensor in expected.items()

@@ -186,6 +186,8 @@ def test_missing_left_over_and_misshapen_tensors_are_named(tmp_path):
     saved(tmp_path, **{"hidden1.bias": None, "other.bias": torch.zeros(1)})
     assert_model_refused(tmp_path, "1 are missing (hidden1.bias)", "1 are left over (other.bias)")
     assert_model_refused(tmp_path / "model.safetensors", "into logistic", architecture="logistic")
+    saved(tmp_path, **{f"other{index}": torch.zeros(1) for index in (3, 0, 4, 2, 1)})
+    assert_model_refused(tmp_path, "5 are left over (other0, other1, other2, other3, and 1 more)")
 
 
 def test_quantised_integers_are_not_taken_for_weights(tmp_path):
