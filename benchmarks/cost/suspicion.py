@@ -102,7 +102,6 @@ def measured(model: Any, train: Any, val: Samples) -> dict[str, float]:
             held_out_labels=held_out_labels,
             classes=tuple(model.classes),
             objectives=["utility"],
-            groups=None,
             seed=0,
             on_progress=lambda stage, done, total: None,
         )

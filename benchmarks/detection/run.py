@@ -77,7 +77,6 @@ def scored(made: Trained) -> tuple[pd.DataFrame, dict, dict[str, float]]:
         held_out_labels=made.held_out_labels if validated else np.zeros(0, dtype=np.int64),
         classes=names,
         objectives=["utility"] if validated else [],
-        groups=None,
         seed=0,
         on_progress=lambda stage, done, total: None,
     )

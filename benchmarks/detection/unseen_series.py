@@ -88,7 +88,6 @@ def measured(name: str, network: nn.Module, inputs: np.ndarray, truth: np.ndarra
                 held_out_labels=truth[TRAIN:] if val else truth[:0],
                 classes=[f"c{c}" for c in range(8)],
                 objectives=[],
-                groups=None,
                 seed=0,
                 on_progress=lambda stage, done, total: None,
             ).table

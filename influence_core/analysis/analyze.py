@@ -20,18 +20,22 @@ from torch.utils.data import Dataset
 
 from influence_core.analysis.column_meanings import check_free, meanings
 from influence_core.analysis.derived_groups import with_derived_groups
-from influence_core.analysis.measured_objectives import check_columns
-from influence_core.analysis.outputs import accuracies, write_cells, write_robustness, write_tables
+from influence_core.analysis.measured_objectives import check_columns, measured_objectives
+from influence_core.analysis.outputs import (
+    accuracies,
+    columns_of_groups,
+    write_cells,
+    write_robustness,
+    write_tables,
+)
 from influence_core.analysis.repeatability import repeatability
 from influence_core.analysis.request import Request, checked_inputs, description
 from influence_core.analysis.sample_table import sample_table
 from influence_core.analysis.steps import (
     clustered,
     directions_of_classes,
-    has_clusters,
     held_out_labels,
     layer_aware_column,
-    measured_objectives,
     sweep_of,
     validation,
     with_checkpoints,
@@ -98,10 +102,8 @@ def analyze(
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
     request = Request(
-        model=model,
-        train=splits[0],
-        val=splits[1],
-        test=splits[2],
+        model,
+        *splits,
         objectives=resolved(objectives, classes) if val is not None else (),
         loss=loss,
         precision=precision,
@@ -114,12 +116,7 @@ def analyze(
         checkpoints=tuple(along(checkpoints)),
     )
     check_free(request.train.groups.columns, request.objectives)
-    if request.val is not None:
-        check_columns(
-            request.objectives,
-            *map(identity.groups_of, splits[:2]),
-            gradient_clusters=has_clusters(request.train),
-        )
+    check_columns(request)
     start_run(folder, description=description(request, source))
     drawing = drawing or MapProcess(seed=seed)
     try:
@@ -172,12 +169,12 @@ def _finish(request: Request, drawing: MapProcess) -> Run:
         held_out_labels=held_out_labels(request),
         classes=request.classes,
         objectives=[o.name for o in measured.objectives],
-        groups=identity.groups_of(request.train),
         seed=request.seed,
         on_progress=request.report,
     )
     clock.lap("scores")
-    table = with_checkpoints(request, measured.objectives, scored.table.assign(**layer_aware))
+    table = scored.table.assign(**columns_of_groups(request.train), **layer_aware)
+    table = with_checkpoints(request, measured.objectives, table)
     table = with_map(request, table, drawing)
     clock.lap("map")
     request.report("check", 0, 1)

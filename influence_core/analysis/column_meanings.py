@@ -18,43 +18,54 @@ def meanings(
     Raises:
         KeyError: a column without an entry; an unexplained number must not be shown.
     """
-    entries = {**_FIXED, **{f"influence_{o.name}": _influence(o) for o in objectives}}
-    entries |= {f"influence_{o.name}{CHECKPOINTS}": _over_checkpoints(o) for o in objectives}
+    entries = dict(_FIXED)
+    for objective in objectives:
+        entries |= _influences(objective)
     head = {"layers": f"last layer ({last_layer})"}
     return {name: entries[name] | (head if entries[name]["layers"] == HEAD else {}) for name in columns}
 
 
-def _entry(title: str, meaning: str, positive: str, unit: str, target: str, layers: str) -> dict[str, str]:
+def _entry(
+    title: str, meaning: str, positive: str = "", unit: str = "", target: str = "", layers: str = ""
+) -> dict[str, str]:
+    return dict(
+        title=title, meaning=meaning, positive_means=positive, unit=unit, target=target, layers=layers
+    )
+
+
+def _pull(title: str, meaning: str, layers: str) -> dict[str, str]:
+    return _entry(title, meaning, "unusual", "loss per parameter step", _GIVEN, layers)
+
+
+def _outlier(title: str, meaning: str, unit: str, layers: str) -> dict[str, str]:
+    return _entry(title, meaning, "unusual", unit, "the other gradients", layers)
+
+
+def _doubt(title: str, meaning: str, layers: str = EVIDENCE) -> dict[str, str]:
+    return _entry(title, meaning, "probably wrong", "probability", _GIVEN, layers)
+
+
+def _influences(objective: Objective) -> dict[str, dict[str, str]]:
+    """The entries of one objective: influence on the trained model, and over its checkpoints."""
+    name, target = objective.name, objective.title
     return {
-        "title": title,
-        "meaning": meaning,
-        "positive_means": positive,
-        "unit": unit,
-        "target": target,
-        "layers": layers,
+        f"influence_{name}": _entry(
+            f"Influence on {name}",
+            f"Negative: a training step on this sample raises {target}; positive: it lowers it.",
+            "helpful",
+            f"{target} per unit of learning rate",
+            target,
+            ALL,
+        ),
+        f"influence_{name}{CHECKPOINTS}": _entry(
+            f"Influence on {name} over checkpoints",
+            f"Negative: steps on this sample raised {target} along the training; positive: they lowered it.",
+            "helpful",
+            f"{target}, summed over checkpoints by their learning rates",
+            target,
+            ALL,
+        ),
     }
-
-
-def _influence(objective: Objective) -> dict[str, str]:
-    return _entry(
-        f"Influence on {objective.name}",
-        f"Negative: a training step on this sample raises {objective.title}; positive: it lowers it.",
-        "helpful",
-        f"{objective.title} per unit of learning rate",
-        objective.title,
-        ALL,
-    )
-
-
-def _over_checkpoints(objective: Objective) -> dict[str, str]:
-    return _entry(
-        f"Influence on {objective.name} over checkpoints",
-        f"Negative: steps on this sample raised {objective.title} along the training; positive: they lowered it.",
-        "helpful",
-        f"{objective.title}, summed over checkpoints by their learning rates",
-        objective.title,
-        ALL,
-    )
 
 
 def check_free(groups: Sequence[str], objectives: Sequence[Objective]) -> None:
@@ -69,9 +80,9 @@ def check_free(groups: Sequence[str], objectives: Sequence[Objective]) -> None:
 
 _GIVEN = "the given label"
 _FIXED = {
-    "sample_id": _entry("Sample", "The sample's id.", "", "", "", ""),
-    "label": _entry("Given label", "The label in the dataset.", "", "", "", ""),
-    "predicted": _entry("Predicted label", "The class the model finds most probable.", "", "", "", OUTPUTS),
+    "sample_id": _entry("Sample", "The sample's id."),
+    "label": _entry("Given label", "The label in the dataset."),
+    "predicted": _entry("Predicted label", "The class the model finds most probable.", layers=OUTPUTS),
     "confidence": _entry(
         "Confidence", "Probability of the predicted class.", "sure", "probability", "the prediction", OUTPUTS
     ),
@@ -94,29 +105,10 @@ _FIXED = {
         _GIVEN,
         OUTPUTS,
     ),
-    "grad_norm": _entry(
-        "Gradient norm",
-        "How strongly this sample pulls on the model (L2).",
-        "unusual",
-        "loss per parameter step",
-        _GIVEN,
-        ALL,
-    ),
-    "grad_norm_l1": _entry(
-        "Gradient norm (L1)",
-        "The same pull, as a sum of absolute values.",
-        "unusual",
-        "loss per parameter step",
-        _GIVEN,
-        ALL,
-    ),
-    "grad_norm_last": _entry(
-        "Gradient norm (last layer)",
-        "How strongly this sample pulls on the last layer (L2).",
-        "unusual",
-        "loss per parameter step",
-        _GIVEN,
-        HEAD,
+    "grad_norm": _pull("Gradient norm", "How strongly this sample pulls on the model (L2).", ALL),
+    "grad_norm_l1": _pull("Gradient norm (L1)", "The same pull, as a sum of absolute values.", ALL),
+    "grad_norm_last": _pull(
+        "Gradient norm (last layer)", "How strongly this sample pulls on the last layer (L2).", HEAD
     ),
     "self_influence": _entry(
         "Self-influence",
@@ -166,85 +158,43 @@ _FIXED = {
         _GIVEN,
         OUTPUTS,
     ),
-    "outlier_forest": _entry(
+    "outlier_forest": _outlier(
         "Outlier: isolation forest",
         "How few random cuts separate this sample's gradient from all others.",
-        "unusual",
         "score from 0 to 1",
-        "the other gradients",
         ALL,
     ),
-    "outlier_l1": _entry(
-        "Outlier: L1 norm",
-        "Share of samples with a smaller gradient (L1).",
-        "unusual",
-        "share",
-        "the other gradients",
-        HEAD,
+    "outlier_l1": _outlier(
+        "Outlier: L1 norm", "Share of samples with a smaller gradient (L1).", "share", HEAD
     ),
-    "outlier_l2": _entry(
-        "Outlier: L2 norm",
-        "Share of samples with a smaller gradient (L2).",
-        "unusual",
-        "share",
-        "the other gradients",
-        HEAD,
+    "outlier_l2": _outlier(
+        "Outlier: L2 norm", "Share of samples with a smaller gradient (L2).", "share", HEAD
     ),
-    "suspicion": _entry(
-        "Suspicion",
-        "Estimated probability that the given label is wrong, from all evidence this run trusts.",
-        "probably wrong",
-        "probability",
-        _GIVEN,
-        EVIDENCE,
+    "suspicion": _doubt(
+        "Suspicion", "Estimated probability that the given label is wrong, from all evidence this run trusts."
     ),
-    "suspicion_probe": _entry(
+    "suspicion_probe": _doubt(
         "Suspicion: probe",
         "Evidence against the given label by simple classifiers that were fitted without it.",
-        "probably wrong",
-        "probability",
-        _GIVEN,
-        EVIDENCE,
     ),
-    "suspicion_kernel": _entry(
-        "Suspicion: curved probe",
-        "The same with curved borders between classes (a Gaussian kernel).",
-        "probably wrong",
-        "probability",
-        _GIVEN,
-        EVIDENCE,
+    "suspicion_kernel": _doubt(
+        "Suspicion: curved probe", "The same with curved borders between classes (a Gaussian kernel)."
     ),
-    "suspicion_neighbours": _entry(
+    "suspicion_neighbours": _doubt(
         "Suspicion: neighbours",
         "Evidence against the given label by the labels of the 15 most similar samples, compared in several ways.",
-        "probably wrong",
-        "probability",
-        _GIVEN,
-        EVIDENCE,
     ),
-    "suspicion_validation": _entry(
+    "suspicion_validation": _doubt(
         "Suspicion: validation labels",
         "Evidence against the given label by a classifier fitted to the validation labels alone.",
-        "probably wrong",
-        "probability",
-        _GIVEN,
-        EVIDENCE,
     ),
-    "suspicion_outputs": _entry(
+    "suspicion_outputs": _doubt(
         "Suspicion: the model itself",
         "Evidence against the given label by the model's outputs; little where the model has memorised its labels.",
-        "probably wrong",
-        "probability",
-        _GIVEN,
         OUTPUTS,
     ),
     "suggested_label": _entry(
-        "Suggested label",
-        "The most probable label other than the given one.",
-        "",
-        "",
-        _GIVEN,
-        EVIDENCE,
+        "Suggested label", "The most probable label other than the given one.", target=_GIVEN, layers=EVIDENCE
     ),
     "suggested_probability": _entry(
         "Probability of the suggestion",
@@ -255,9 +205,7 @@ _FIXED = {
         EVIDENCE,
     ),
     "map_x": _entry(
-        "Map, across", "Place on the map of gradients; only nearness means something.", "", "", "", ALL
+        "Map, across", "Place on the map of gradients; only nearness means something.", layers=ALL
     ),
-    "map_y": _entry(
-        "Map, up", "Place on the map of gradients; only nearness means something.", "", "", "", ALL
-    ),
+    "map_y": _entry("Map, up", "Place on the map of gradients; only nearness means something.", layers=ALL),
 }

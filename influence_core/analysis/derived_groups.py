@@ -37,17 +37,11 @@ THIRDS = {
 
 def with_derived_groups(train: Any, *others: Any) -> list[Any]:
     """The same splits with derived group columns; anything but Samples of pictures stays unchanged."""
-    splits = [train, *others]
     if not isinstance(train, Samples) or train.kind != "image":
-        return splits
-    measures = [None if split is None else _measured(split) for split in splits]
-    train_measures = measures[0]
-    assert train_measures is not None
-    return [
-        None
-        if split is None or split_measures is None
-        else split.with_groups(_grouped(train_measures, split_measures))
-        for split, split_measures in zip(splits, measures, strict=True)
+        return [train, *others]
+    looks = _measured(train)
+    return [train.with_groups(_grouped(looks, looks))] + [
+        None if split is None else split.with_groups(_grouped(looks, _measured(split))) for split in others
     ]
 
 
@@ -74,13 +68,10 @@ def _measured(samples: Samples) -> pd.DataFrame:
     for low in range(0, len(samples), AT_ONCE):
         inputs, _ = samples.batch(range(low, min(low + AT_ONCE, len(samples))))
         parts.append(_looks(inputs))
-    looks = pd.DataFrame(
-        np.concatenate(parts), columns=["brightness", "contrast", "sharpness", "cast", "channel"]
-    )
+    names = ["brightness", "contrast", "sharpness", "cast", "channel"]
+    looks = pd.DataFrame(np.concatenate(parts), columns=names, index=list(samples.ids))
     sizes = [picture_size(samples.image_bytes(row)[0]) for row in range(len(samples))]
-    return looks.assign(size=[float(width * height) for width, height in sizes]).set_axis(
-        list(samples.ids), axis=0
-    )
+    return looks.assign(size=[float(width * height) for width, height in sizes])
 
 
 def _looks(inputs: Tensor) -> np.ndarray:
@@ -96,7 +87,9 @@ def _looks(inputs: Tensor) -> np.ndarray:
     ).numpy()
 
 
-# ---------------------------------------------------------------------------------------------- clusters
+def has_clusters(train: Any) -> bool:
+    """Whether gradient clusters become a group column: only of Samples, so that other datasets keep their columns."""
+    return isinstance(train, Samples)
 
 
 Assign = Callable[[Tensor], list[str]]

@@ -80,68 +80,41 @@ def dry_run(
         batch_size=batch_size,
         features=evidence_layers(network, train),
     )
-    sweeps, whole = _seconds(cost, len(train), len(held_out), len(named))
+    n, m, a_sample = len(train), len(held_out), cost.seconds_per_sample or 0.0
+    sweeps = 2 * (cost.seconds_start or 0.0) + (n + m) * a_sample
     return Check(
         model=network.architecture,
         dataset=data.name,
-        train=len(train),
-        held_out=len(held_out),
+        train=n,
+        held_out=m,
         preflight=cost,
         notes=tuple(data.notes),
         seconds_sweeps=sweeps,
-        seconds_analysis=whole,
+        seconds_analysis=sweeps + len(named) * m * a_sample + REST + n * REST_A_SAMPLE,
     )
-
-
-def _seconds(facts: Preflight, n: int, m: int, k: int) -> tuple[float, float]:
-    """Expected for the two sweeps, and for the whole analysis."""
-    start, per_sample = facts.seconds_start or 0.0, facts.seconds_per_sample or 0.0
-    sweeps = 2 * start + (n + m) * per_sample
-    return sweeps, sweeps + k * m * per_sample + REST + n * REST_A_SAMPLE
 
 
 def report(check: Check) -> str:
     """The check as plain text: the summary first, then a table of layers."""
-    facts = check.preflight
+    facts, left_out, memory = check.preflight, "nothing", "not measured: this system does not report it"
+    if more := len(facts.frozen):
+        names = ", ".join(facts.frozen[:SHOWN]) + (f" and {more - SHOWN} more" if more > SHOWN else "")
+        left_out = f"{facts.frozen_parameters:,} frozen parameters: {names}"
+    if facts.memory_expected_mb is not None:
+        memory = f"about {facts.memory_expected_mb:,.0f} MB above the loaded process"
     lines = [
-        (
-            "Model",
-            f"{check.model}, {facts.parameters:,} trainable parameters on {facts.device}, {facts.dtype}",
-        ),
-        ("Dataset", f"{check.dataset}, {check.train:,} training and {check.held_out:,} validation samples"),
-        (
-            "Gradients",
-            f"{facts.to_sentence()} {100 * facts.share_covered:.0f} % of the trainable parameters count.",
-        ),
-        ("Left out", left_out(facts)),
-        ("BatchNorm", facts.batch_norm),
-        ("Batch size", f"{facts.batch_size}"),
-        (
-            "Time",
-            f"about {check.seconds_sweeps:.0f} s to score all samples, "
-            f"about {check.seconds_analysis:.0f} s for the whole analysis",
-        ),
-        ("Memory", memory(facts)),
-        *(("Note", note) for note in check.notes),
+        f"Model       {check.model}, {facts.parameters:,} trainable parameters on {facts.device}, {facts.dtype}",
+        f"Dataset     {check.dataset}, {check.train:,} training and {check.held_out:,} validation samples",
+        f"Gradients   {facts.to_sentence()} {100 * facts.share_covered:.0f} % of the trainable parameters count.",
+        f"Left out    {left_out}",
+        f"BatchNorm   {facts.batch_norm}",
+        f"Batch size  {facts.batch_size}",
+        f"Time        about {check.seconds_sweeps:.0f} s to score all samples, "
+        f"about {check.seconds_analysis:.0f} s for the whole analysis",
+        f"Memory      {memory}",
+        *(f"Note        {note}" for note in check.notes),
     ]
-    head = [f"{title:<11} {text}" for title, text in lines]
-    return "\n".join([*head, "", *_table(facts)])
-
-
-def left_out(found: Preflight) -> str:
-    """'nothing', or the frozen parameters by name."""
-    if not found.frozen:
-        return "nothing"
-    more = len(found.frozen) - SHOWN
-    names = ", ".join(found.frozen[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return f"{found.frozen_parameters:,} frozen parameters: {names}"
-
-
-def memory(found: Preflight) -> str:
-    """'about 130 MB above the loaded process'."""
-    if found.memory_expected_mb is None:
-        return "not measured: this system does not report it"
-    return f"about {found.memory_expected_mb:,.0f} MB above the loaded process"
+    return "\n".join([*lines, "", *_table(facts)])
 
 
 def _table(facts: Preflight) -> list[str]:

@@ -4,18 +4,15 @@ An objective that cannot be measured on this data (a class without validation sa
 is left out with a note; the rest of the run continues.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-from torch import nn
-from torch.utils.data import Dataset
-
-from influence_core.analysis.derived_groups import CLUSTER_COLUMN
-from influence_core.engine.losses import Loss
-from influence_core.engine.sweep import Direction
+from influence_core.analysis.derived_groups import CLUSTER_COLUMN, has_clusters
+from influence_core.analysis.request import Request
+from influence_core.engine.directions import Direction
+from influence_core.engine.precision import exact_name, in_precision
 from influence_core.errors import DataError, ObjectiveError
+from influence_core.inputs import facts as identity
 from influence_core.objectives import Objective, bind, judged, measured_all
 
 
@@ -31,53 +28,48 @@ class MeasuredObjectives:
     """Sentences: the objectives that were left out, and what was left out of the others."""
 
 
-def measure_objectives(
-    model: nn.Module,
-    val: Dataset,
-    objectives: Sequence[Objective],
-    *,
-    loss: str | Loss,
-    classes: Sequence[str],
-    groups: pd.DataFrame | None,
-    train_groups: pd.DataFrame | None,
-    seed: int,
-    on_progress: Callable[[int, int], None],
-) -> MeasuredObjectives:
-    """Measure every objective that can be measured on the validation samples."""
+def measured_objectives(request: Request) -> MeasuredObjectives:
+    """The objectives of the request that can be measured on the validation samples; none without such samples."""
+    if request.val is None:
+        note = "Without validation samples there is nothing to measure influence by."
+        return MeasuredObjectives((), (), {}, (note,))
+    model = in_precision(request.model, exact_name(request.precision))
+    facts = {
+        "groups": identity.groups_of(request.val),
+        "train_groups": identity.groups_of(request.train),
+        "classes": request.classes,
+    }
     bound: list[Objective] = []
     notes: dict[str, None] = {}  # without repeats: two objectives of one column give the same note
-    for objective in objectives:
+    for objective in request.objectives:
         try:
-            measurable = bind(
-                objective,
-                model,
-                val,
-                loss=loss,
-                groups=groups,
-                train_groups=train_groups,
-                classes=classes,
-            )
+            measurable = bind(objective, model, request.val, loss=request.loss, **facts)
         except ObjectiveError as error:
             notes[f"Influence on '{objective.name}' was left out. {error}"] = None
             continue
         bound.append(measurable)
         notes |= dict.fromkeys(measurable.notes)
-    measured = measured_all(model, val, bound, loss=loss, on_progress=on_progress)
+    measured = measured_all(
+        model,
+        request.val,
+        bound,
+        loss=request.loss,
+        on_progress=lambda done, total: request.report("objective", done, total),
+    )
     return MeasuredObjectives(
         objectives=tuple(bound),
         directions=tuple(one.gradient for one in measured),
-        facts={one.objective.name: judged(one, seed=seed) for one in measured},
+        facts={one.objective.name: judged(one, seed=request.seed) for one in measured},
         notes=tuple(notes),
     )
 
 
-def check_columns(
-    objectives: Sequence[Objective], *groups: pd.DataFrame | None, gradient_clusters: bool = False
-) -> None:
+def check_columns(request: Request) -> None:
     """Raise DataError if an objective names a group column that no split has: a mistake, not a property of the data."""
-    columns = sorted({str(name) for table in groups if table is not None for name in table.columns})
-    columns += [CLUSTER_COLUMN] if gradient_clusters else []
-    for objective in objectives:
+    splits = [split for split in (request.train, request.val) if split is not None]
+    columns = sorted({str(name) for split in splits for name in split.groups.columns})
+    columns += [CLUSTER_COLUMN] if has_clusters(request.train) else []
+    for objective in request.objectives:
         column = getattr(objective, "column", None)
         if column is not None and column not in columns:
             carried = f"it carries {', '.join(columns)}" if columns else "it carries none"

@@ -22,20 +22,18 @@ from influence_core.scores.plain.outputs import baselines
 def accuracies(request: Request, swept: Sweep, held_out: Sweep | None) -> dict[str, Any]:
     """The accuracy on every split, as results for run.json; writes the held-out tables on the way."""
 
-    def right(logits: torch.Tensor, samples: Any) -> np.ndarray:
+    def right(logits: Tensor, samples: Any) -> np.ndarray:
         return logits.argmax(1).numpy() == samples.labels
 
-    facts: dict[str, Any] = {
-        "train_accuracy": float(right(swept.logits, request.train).mean()),
-        "cut": CUT,
-    }
+    train_accuracy = float(right(swept.logits, request.train).mean())
+    facts: dict[str, Any] = {"train_accuracy": train_accuracy, "cut": CUT}
     if held_out is not None:
         facts["validation_accuracy"] = share(right(held_out.logits, request.val)).to_json()
-        write_held_out(request, "validation", request.val, held_out.logits, held_out.grad_norms)
+        _write_held_out(request, "validation", request.val, held_out.logits, held_out.grad_norms)
     if request.test is not None and len(request.test):
         logits = identity.logits_of(request.model, request.test)
         facts["test_accuracy"] = share(right(logits, request.test)).to_json()
-        write_held_out(request, "test", request.test, logits, None)
+        _write_held_out(request, "test", request.test, logits)
     return facts
 
 
@@ -47,41 +45,32 @@ def write_cells(request: Request) -> None:
             cells.to_parquet(request.folder / f"{name}cells.parquet")
 
 
-def write_held_out(
-    request: Request, split: str, samples: Any, logits: torch.Tensor, norms: torch.Tensor | None
+def _write_held_out(
+    request: Request, split: str, samples: Any, logits: Tensor, grad_norms: Tensor | None = None
 ) -> None:
-    table = held_out_table(samples, logits, request.classes, identity.groups_of(samples), norms)
-    table.to_parquet(request.folder / f"{split}.parquet", index=False)
-
-
-def held_out_table(
-    samples: Any,
-    logits: Tensor,
-    classes: tuple[str, ...],
-    groups: pd.DataFrame | None,
-    grad_norms: Tensor | None = None,
-) -> pd.DataFrame:
-    """A table of m rows: sample_id, label, predicted, confidence, loss (cross-entropy, nats) and the group columns.
+    """Write a table of m rows: sample_id, label, predicted, confidence, loss (cross-entropy, nats) and the groups.
 
     grad_norms (m,), over all layers, becomes the column grad_norm; None for samples that were not swept.
     """
-    labels = samples.labels
+    labels, names = samples.labels, np.asarray(request.classes, dtype=object)
     plain = baselines(logits.numpy(), labels)
     losses = torch.nn.functional.cross_entropy(logits.double(), torch.from_numpy(labels), reduction="none")
-    table = pd.DataFrame(
-        {
-            "sample_id": list(samples.ids),
-            "label": [classes[label] for label in labels],
-            "predicted": [classes[int(label)] for label in plain.predicted],
-            "confidence": plain.confidence,
-            "loss": losses.numpy().astype("float32"),
-        }
-    )
+    columns = {
+        "sample_id": list(samples.ids),
+        "label": names[labels],
+        "predicted": names[plain.predicted],
+        "confidence": plain.confidence,
+        "loss": losses.numpy().astype("float32"),
+    }
     if grad_norms is not None:
-        table["grad_norm"] = grad_norms.numpy()
-    if groups is not None:
-        table = table.assign(**{str(name): groups[name].to_numpy() for name in groups.columns})
-    return table
+        columns["grad_norm"] = grad_norms.numpy()
+    table = pd.DataFrame(columns | columns_of_groups(samples))
+    table.to_parquet(request.folder / f"{split}.parquet", index=False)
+
+
+def columns_of_groups(samples: Any) -> dict[str, np.ndarray]:
+    """The group columns of a split, by name."""
+    return {str(name): values.to_numpy() for name, values in samples.groups.items()}
 
 
 def write_tables(

@@ -8,8 +8,7 @@ with it.
     largest difference = max over samples and columns of |again - first| / max over the run of |first|
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -37,29 +36,8 @@ SLOWER = 3.0
 """Time of float64 over that of float32: twice the bytes, and half as many numbers in a vector register."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scorer:
-    """Scores of some rows of a run, computed again."""
-
-    model: nn.Module
-    samples: Dataset
-    directions: Sequence[Direction]
-    loss: str | Loss
-
-    def scores(self, rows: np.ndarray, precision: str, batch_size: int) -> Tensor:
-        """Gradient norms and products (r, 1 + k) of these rows, in this order."""
-        subset = Subset(self.samples, rows.tolist())
-        return _columns(
-            sweep(
-                self.model,
-                subset,
-                directions=self.directions,
-                sketch=0,
-                loss=self.loss,
-                precision=precision,
-                batch_size=batch_size,
-            )
-        )
+Scores = Callable[[np.ndarray, str, int], Tensor]
+"""Rows of a run, a precision and a batch size -> gradient norms and products (r, 1 + k), in the order of the rows."""
 
 
 def repeatability(
@@ -79,12 +57,15 @@ def repeatability(
         "float64" holds the result of double precision, or the reason why it was not computed.
     """
     n = loop.count(samples)
-    rows = np.random.default_rng(seed).choice(n, min(CHECKED, n), replace=False)
-    rows = np.sort(rows)[::-1].copy()
-    scorer = _Scorer(model, samples, directions, loss)
+    rows = np.sort(np.random.default_rng(seed).choice(n, min(CHECKED, n), replace=False))[::-1].copy()
     first = _columns(swept)
+
+    def scores(rows: np.ndarray, precision: str, batch_size: int) -> Tensor:
+        subset, options = Subset(samples, rows.tolist()), {"precision": precision, "batch_size": batch_size}
+        return _columns(sweep(model, subset, directions=directions, sketch=0, loss=loss, **options))
+
     began = perf_counter()
-    again = scorer.scores(rows, precision, OTHER_BATCH)
+    again = scores(rows, precision, OTHER_BATCH)
     seconds_per_row = (perf_counter() - began) / max(1, len(rows))
     differences = _differences(again, first[rows], first)
     off = float(np.max(differences, initial=0.0))  # max() would drop a NaN
@@ -92,8 +73,11 @@ def repeatability(
     double: dict[str, Any] = {"state": "not needed: the run itself is in float64"}
     if precision == "bfloat16":
         double = {"state": "not checked: the run was compared with float32 before it began"}
-    if precision == "float32":
-        double = _in_double(scorer, rows, differences, first, seconds_per_row, decide=state == "differed")
+    elif precision == "float32" and loop.home(model)[0].type == "mps":
+        double = {"state": "not checked: this device has no float64"}
+    elif precision == "float32":
+        worst = rows[np.argsort(-differences, kind="stable")[:DOUBLE_ROWS]]
+        double = _in_double(scores, worst, first, seconds_per_row, decide=state == "differed")
         state = "rounding" if state == "differed" and double.get("repeats") else state
     facts = {
         "state": state,
@@ -106,37 +90,28 @@ def repeatability(
 
 
 def _in_double(
-    scorer: _Scorer,
-    rows: np.ndarray,
-    differences: np.ndarray,
-    first: Tensor,
-    seconds_per_row: float,
-    *,
-    decide: bool,
+    scores: Scores, rows: np.ndarray, first: Tensor, seconds_per_row: float, *, decide: bool
 ) -> dict[str, Any]:
-    """Score the rows that differed most in float64; with `decide` in two batch sizes and orders.
+    """Score the rows again in float64; with `decide` in two batch sizes and orders.
 
     Without the compiled loops: compiling them for float64 takes 15 s if no sweep has done so yet, and the result would
     share their mistakes.
     """
-    if loop.home(scorer.model)[0].type == "mps":
-        return {"state": "not checked: this device has no float64"}
-    order = np.argsort(-differences, kind="stable")[:DOUBLE_ROWS]
-    expected = SLOWER * seconds_per_row * len(order) * (2 if decide else 1)
+    expected = SLOWER * seconds_per_row * len(rows) * (2 if decide else 1)
     if expected > CHEAP:
         return {"state": f"not checked: it would take about {expected:.0f} s"}
     with uncompiled():
-        truth = scorer.scores(rows[order], "float64", DOUBLE_ROWS)
-    near = first[rows[order]].double()
+        truth = scores(rows, "float64", DOUBLE_ROWS)
+    near = first[rows].double()
     facts = {
         "state": "checked",
-        "samples": len(order),
+        "samples": len(rows),
         "largest_difference": float(_differences(near, truth, first).max()),
         "rank_agreement": float(min(rank_correlation(*pair) for pair in zip(near.T, truth.T, strict=True))),
     }
     if decide:
         with uncompiled():
-            turned = scorer.scores(rows[order][::-1], "float64", OTHER_BATCH).flip(0)
+            turned = scores(rows[::-1], "float64", OTHER_BATCH).flip(0)
         facts["repeats"] = bool(_differences(turned, truth, first).max() <= WITHIN["float64"])
     return facts
 
@@ -155,15 +130,15 @@ def _sentence(facts: dict[str, Any]) -> str:
     """The check and its outcome in plain words."""
     off, most = facts["largest_difference"], facts["tolerance"]
     measured = f"(largest difference {off:.1g} of the largest score; at most {most:g} is expected)"
-    head = (
-        f"{facts['samples']} samples were scored again in another order and batch size: norms and influences "
-    )
     ends = {
         "agreed": f"agreed {measured}.",
         "rounding": f"differed {measured}. In float64 they repeat to nine digits, so samples do not mix: rounding "
         "switched units that stand at the kink of a ReLU. Analyse with precision float64 if single samples matter.",
         "differed": f"differed {measured}.",
     }
+    head = (
+        f"{facts['samples']} samples were scored again in another order and batch size: norms and influences "
+    )
     return head + ends[facts["state"]] + _double_sentence(facts["float64"])
 
 

@@ -89,11 +89,7 @@ def description(request: Request, source: Any) -> dict[str, Any]:
             "batch_size": request.batch_size,
             "sketch": SKETCH,
             "evidence_layers": list(request.evidence),
-            **(
-                {"checkpoints": [member.mark for member in request.checkpoints]}
-                if request.checkpoints
-                else {}
-            ),
+            **({"checkpoints": [one.mark for one in request.checkpoints]} if request.checkpoints else {}),
         },
         "versions": {
             "python": platform.python_version(),

@@ -5,6 +5,7 @@ the repaired one look more robust than it is. Accuracies have 95 % Wilson interv
 for display.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,25 +67,27 @@ def robustness(
         on_progress(done, total)
 
     with scoring(model):
-        parts = list(_all(model, few, positions, function))
+        index = torch.from_numpy(positions)
+        parts = [
+            HeldOutBatch(model, batch.inputs, batch.labels, index[batch.start : batch.stop], function)
+            for batch in loop.batches(few, BATCH, like=model)
+        ]
         labels = torch.cat([part.labels for part in parts]).cpu()
-        clean = _predicted(parts, lambda part: part.inputs)
+        clean = _predicted(parts, [part.inputs for part in parts])
         report(1)
         attacks: dict[str, list[dict[str, float]]] = {kind: [] for kind in STEPS}
         broken: dict[int, tuple[float, Tensor, int]] = {}
         for kind, level in tries:
             changed = [attacked(part, space, kind, level) for part in parts]
-            predicted = _predicted_of(parts, changed)
+            predicted = _predicted(parts, changed)
             attacks[kind].append({"strength": level, **_share(predicted == labels)})
             if kind == "pgd":
                 _keep(broken, torch.cat(changed), predicted, (clean == labels) & (predicted != labels), level)
             report(STEPS[kind])
         natural = {}
         for kind in kinds(space):
-            predicted = _predicted(
-                parts, lambda part, kind=kind: corrupted(part.inputs, part.rows, space, kind)
-            )
-            natural[kind] = _share(predicted == labels)
+            changed = [corrupted(part.inputs, part.rows, space, kind) for part in parts]
+            natural[kind] = _share(_predicted(parts, changed) == labels)
             report(1)
     facts = {
         "unit": space.words,
@@ -98,20 +101,8 @@ def robustness(
     return facts, _examples(broken, parts, positions, clean)
 
 
-def _all(model: nn.Module, few: Dataset, positions: np.ndarray, loss: Loss) -> list[HeldOutBatch]:
-    index = torch.from_numpy(positions)
-    return [
-        HeldOutBatch(model, batch.inputs, batch.labels, index[batch.start : batch.stop], loss)
-        for batch in loop.batches(few, BATCH, like=model)
-    ]
-
-
-def _predicted(parts: list[HeldOutBatch], change: Callable[[HeldOutBatch], Tensor]) -> Tensor:
-    """Predicted classes (n,) after a change of the inputs."""
-    return _predicted_of(parts, [change(part) for part in parts])
-
-
-def _predicted_of(parts: list[HeldOutBatch], inputs: list[Tensor]) -> Tensor:
+def _predicted(parts: list[HeldOutBatch], inputs: list[Tensor]) -> Tensor:
+    """Predicted classes (n,) of changed inputs, batch by batch."""
     with torch.no_grad():
         classes = [part.with_inputs(x).outputs.argmax(1).cpu() for part, x in zip(parts, inputs, strict=True)]
     return torch.cat(classes)
@@ -141,24 +132,20 @@ def _examples(
     clean: Tensor,
 ) -> Examples:
     """Up to EXAMPLES of them, spread evenly over the original classes, the weakest attack first."""
-    by_class: dict[int, int] = {}
-    turn = {}
-    for place in sorted(broken, key=lambda place: (broken[place][0], place)):
-        number = int(clean[place])
-        turn[place] = by_class[number] = by_class.get(number, -1) + 1
-    shown = sorted(
-        sorted(broken, key=lambda place: (turn[place], broken[place][0], place))[:EXAMPLES],
-        key=lambda place: broken[place][0],
-    )
+    weakest_first = sorted(broken, key=lambda place: (broken[place][0], place))
+    seen, turn = Counter[int](), {}
+    for place in weakest_first:
+        turn[place] = seen[int(clean[place])]
+        seen[int(clean[place])] += 1
+    chosen = sorted(weakest_first, key=turn.__getitem__)[:EXAMPLES]
+    shown = sorted(chosen, key=lambda place: broken[place][0])
     originals = torch.cat([part.inputs for part in parts]).cpu()
-    nothing = originals[:0]
+    inputs = torch.stack([broken[place][1] for place in shown]) if shown else originals[:0]
     return Examples(
         rows=positions[shown],
-        original=(originals[shown] if shown else nothing).numpy().astype(np.float32),
-        attacked=(torch.stack([broken[place][1] for place in shown]) if shown else nothing)
-        .numpy()
-        .astype(np.float32),
-        before=clean[shown].numpy() if shown else np.zeros(0, int),
+        original=originals[shown].numpy().astype(np.float32),
+        attacked=inputs.numpy().astype(np.float32),
+        before=clean[shown].numpy(),
         after=np.array([broken[place][2] for place in shown], dtype=int),
         strength=np.array([broken[place][0] for place in shown]),
     )

@@ -51,7 +51,6 @@ def sample_table(
     held_out_labels: np.ndarray,
     classes: tuple[str, ...],
     objectives: Sequence[str],
-    groups: pd.DataFrame | None,
     seed: int,
     on_progress: Report,
 ) -> ScoreTable:
@@ -72,8 +71,12 @@ def sample_table(
     model_evidence = Evidence(OUTPUTS_READER, "the model", swept.logits.numpy(), outputs.numpy())
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
     doubt = suspicion([*evidence, model_evidence], labels, held_out_labels, anchor=anchor)
-    deepest = as_log_probabilities(_deepest_probe(evidence), labels, held_out_labels)
+    deepest_probe = [e for e in evidence if e.reader == "probe"][-1]
+    deepest = as_log_probabilities(deepest_probe, labels, held_out_labels)
     confident = confident_learning(labels, softmax(deepest.train))
+    by_validation = {}
+    if len(held_out_labels):
+        by_validation["knn_shapley"] = knn_shapley(deepest_view, labels, held_out_labels, seed=seed)
     table = pd.DataFrame(
         {
             "sample_id": list(ids),
@@ -85,7 +88,7 @@ def sample_table(
             "el2n": plain.el2n,
             **_of_gradients(swept, seed),
             **_of_influence(swept, objectives),
-            **_of_validation(deepest_view, labels, held_out_labels, seed),
+            **by_validation,
             "confident_learning": confident.quality,
             "suspicion": doubt.suspicion,
             **{f"suspicion_{name}": values for name, values in doubt.parts.items()},
@@ -93,8 +96,6 @@ def sample_table(
             "suggested_probability": doubt.suggested_probability,
         }
     )
-    if groups is not None:
-        table = table.assign(**{str(name): groups[name].to_numpy() for name in groups.columns})
     on_progress("scores", len(views) + 1, len(views) + 1)
     results = {
         "expected_errors": float(doubt.suspicion.sum()),
@@ -134,14 +135,6 @@ def _of_influence(swept: Sweep, objectives: Sequence[str]) -> dict[str, np.ndarr
     return columns | ({"influence_worst_class": classes.min(1)} if classes.shape[1] else {})
 
 
-def _of_validation(
-    view: View, labels: np.ndarray, held_out_labels: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    if not len(held_out_labels):
-        return {}
-    return {"knn_shapley": knn_shapley(view, labels, held_out_labels, seed=seed)}
-
-
 def _views(swept: Sweep, held_out: Sweep | None, inputs: View | None) -> list[View]:
     """The view of the inputs if there is one, then those of the kept layers, shallow to deep."""
     layers = [name for name, f in swept.features.items() if f.shape[1] >= FEWEST_FEATURES]
@@ -174,7 +167,3 @@ def _evidence(
         from_view, nearest = readings(scaled_view, labels, classes, groups, seed=seed)
         evidence += [*from_view, *taught_by_validation(scaled_view, held_out_labels, classes, seed=seed)]
     return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), scaled_view
-
-
-def _deepest_probe(evidence: Sequence[Evidence]) -> Evidence:
-    return [e for e in evidence if e.reader == "probe"][-1]

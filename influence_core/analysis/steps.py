@@ -8,16 +8,13 @@ import numpy as np
 import pandas as pd
 
 from influence_core.analysis.column_meanings import CHECKPOINTS
-from influence_core.analysis.derived_groups import CLUSTER_COLUMN, Assign, gradient_clusters
-from influence_core.analysis.measured_objectives import MeasuredObjectives, measure_objectives
+from influence_core.analysis.derived_groups import CLUSTER_COLUMN, Assign, gradient_clusters, has_clusters
 from influence_core.analysis.request import SKETCH, Request
-from influence_core.data import Samples
 from influence_core.engine.directions import Direction
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.result import Sweep
 from influence_core.engine.sweep import sweep
 from influence_core.errors import LayerError
-from influence_core.inputs import facts as identity
 from influence_core.inputs.fingerprints import fingerprint
 from influence_core.objectives import Objective
 from influence_core.scores.gradient_map import MapProcess
@@ -28,21 +25,14 @@ from influence_core.scores.influence.worst_class import class_directions
 
 def validation(request: Request) -> tuple[Sweep | None, Assign | None]:
     """The sweep over validation samples and the clusters of their gradients; None where there are none."""
-    held_out = (
-        sweep_of(request, request.val, (), stage="validation", shards=None)
-        if request.val is not None
-        else None
-    )
-    sketches = held_out.sketches.numpy() if held_out is not None else np.zeros((0, SKETCH))
+    held_out, sketches = None, np.zeros((0, SKETCH))
+    if request.val is not None:
+        held_out = sweep_of(request, request.val, stage="validation")
+        sketches = held_out.sketches.numpy()
     np.save(request.folder / "validation_sketches.npy", sketches.astype(np.float32))
     if held_out is None or not has_clusters(request.train):
         return held_out, None
     return held_out, gradient_clusters(held_out.sketches, seed=request.seed)
-
-
-def has_clusters(train: Any) -> bool:
-    """Whether gradient clusters become a group column: only of Samples, so that other datasets keep their columns."""
-    return isinstance(train, Samples)
 
 
 def clustered(samples: Any, swept: Sweep, clusters: Assign | None) -> Any:
@@ -62,24 +52,6 @@ def directions_of_classes(request: Request) -> list[Direction]:
         return []
     scored = in_precision(request.model, exact_name(request.precision))
     return class_directions(scored, request.val, held_out_labels(request), loss=request.loss)
-
-
-def measured_objectives(request: Request) -> MeasuredObjectives:
-    """The objectives of the request, measured on the validation samples; none without validation samples."""
-    if request.val is None:
-        notes = ("Without validation samples there is nothing to measure influence by.",)
-        return MeasuredObjectives((), (), {}, notes)
-    return measure_objectives(
-        in_precision(request.model, exact_name(request.precision)),
-        request.val,
-        request.objectives,
-        loss=request.loss,
-        classes=request.classes,
-        groups=identity.groups_of(request.val),
-        train_groups=identity.groups_of(request.train),
-        seed=request.seed,
-        on_progress=lambda done, total: request.report("objective", done, total),
-    )
 
 
 def layer_aware_column(request: Request) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -106,7 +78,12 @@ def layer_aware_column(request: Request) -> tuple[dict[str, np.ndarray], tuple[s
 
 
 def sweep_of(
-    request: Request, samples: Any, directions: Sequence[Direction], *, stage: str, shards: Path | None
+    request: Request,
+    samples: Any,
+    directions: Sequence[Direction] = (),
+    *,
+    stage: str,
+    shards: Path | None = None,
 ) -> Sweep:
     return sweep(
         request.model,
@@ -128,10 +105,8 @@ def with_map(request: Request, table: pd.DataFrame, drawing: MapProcess) -> pd.D
     """The table with the two columns of the map, once its process has finished."""
     waited = 0
     while not drawing.done(0.25):
-        waited += 1
-        request.report(
-            "map", min(waited, 39), 40
-        )  # umap-learn reports no progress: about ten seconds are assumed
+        waited += 1  # umap-learn reports no progress: about ten seconds are assumed
+        request.report("map", min(waited, 39), 40)
     layout = drawing.result()
     request.report("map", 40, 40)
     return table.assign(map_x=layout[:, 0], map_y=layout[:, 1])

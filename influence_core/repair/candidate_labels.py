@@ -7,7 +7,6 @@ covers all samples in doubt, those with a decision, and some random ones of ever
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +53,7 @@ def prepare(
         for row, position in enumerate(positions)
         for label in candidate_labels(run, position, most)
     ]
-    rows, sample_positions, labels = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+    rows, sample_positions, labels = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
     products = np.full((len(positions), classes, len(measured)), np.nan, np.float32)
     directions = [direction for _, direction in measured]
     products[rows, labels] = pair_products(
@@ -91,13 +90,16 @@ def predicted_objectives(
     cover removals only (predicted_effects.py reads its column).
     """
     with_direction = []
-    for name in [column.removeprefix("influence_") for column in run.samples if _is_influence(column)]:
+    meanings = run.description.get("columns", {})
+    for column in [str(column) for column in run.samples if str(column).startswith("influence_")]:
+        name = column.removeprefix("influence_")
         try:
             objective = objective_of(run, name)
             direction = objective_gradient(inputs.model, inputs.val, objective, loss=inputs.loss)
         except InfluenceError:
             continue
-        with_direction.append((PredictedObjective(name, "run", _title(run, name)), direction))
+        title = str(meanings.get(column, {}).get("target") or name)
+        with_direction.append((PredictedObjective(name, "run", title), direction))
     if everything:
         with_direction += [
             (aim, objective_gradient(inputs.model, part, "utility", loss=inputs.loss))
@@ -174,19 +176,8 @@ def _flagged_and_reference(run: RunTables, also: tuple[str, ...]) -> tuple[np.nd
     flagged = np.argsort(-suspicion, kind="stable")[: min(MOST_FLAGGED, int((suspicion >= FLOOR).sum()))]
     flagged = np.unique(np.concatenate([flagged, positions_of(run, also)])).astype(np.int64)
     rest = np.setdiff1d(np.arange(len(suspicion)), flagged)
-    generator, labels = (
-        np.random.default_rng(run.description.get("seed") or 0),
-        run.samples["label"].to_numpy(),
-    )
+    generator = np.random.default_rng(run.description.get("seed") or 0)
+    labels = run.samples["label"].to_numpy()
     parts = [rest[labels[rest] == name] for name in run.classes]
     drawn = [generator.choice(part, min(REFERENCE, len(part)), replace=False) for part in parts if len(part)]
     return flagged, np.concatenate([*drawn, np.zeros(0, np.int64)]).astype(np.int64)
-
-
-def _is_influence(column: Any) -> bool:
-    return str(column).startswith("influence_")
-
-
-def _title(run: RunTables, name: str) -> str:
-    column: Any = run.description.get("columns", {}).get(f"influence_{name}", {})
-    return str(column.get("target") or name)

@@ -1,9 +1,8 @@
 """`Advice`: the influence of samples in doubt under other labels, stored beside the run and read without torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -97,15 +96,13 @@ def write_advice(run: RunTables, advice: Advice) -> None:
     """Store the advice beside the run."""
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
-    content = BytesIO()
-    np.savez(content, products=advice.products, positions=positions_of(run, advice.ids))
     with atomic.writing(folder / ARRAYS) as file:
-        file.write(content.getvalue())
+        np.savez(file, products=advice.products, positions=positions_of(run, advice.ids))
     facts = {
         "run": run.id,
         "sha256": atomic.sha256(folder / ARRAYS),
         "flagged": int((~advice.reference).sum()),
-        "aims": [{"name": aim.name, "kind": aim.kind, "title": aim.title} for aim in advice.objectives],
+        "aims": [asdict(aim) for aim in advice.objectives],
     }
     atomic.write_json(folder / FACTS, facts)
 

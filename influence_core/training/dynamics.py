@@ -40,16 +40,16 @@ def training_dynamics(recording: Recording) -> pd.DataFrame:
     ever, right_before = np.zeros(n, bool), np.zeros(n, bool)
     for number in range(1, recording.epochs + 1):
         epoch = dict(zip(COLUMNS, recording.epoch(number), strict=True))
-        mean["confidence"].add(np.exp(-epoch["loss"].astype(np.float64)))
-        mean["aum"].add(epoch["margin"])
-        mean["influence"].add(epoch["influence"])
-        mean["kept"].add(epoch["kept"])
+        epoch |= {"confidence": np.exp(-epoch["loss"].astype(np.float64)), "aum": epoch["margin"]}
+        for name, running in mean.items():
+            running.add(epoch[name])
         right = np.where(np.isnan(epoch["margin"]), right_before, epoch["margin"] > 0)  # not seen: unchanged
         forgotten += right_before & ~right
         learned = np.where(right, np.where(learned > 0, learned, number), 0)
         ever |= right
         right_before = right
     columns = {
+        "label": recording.samples["label"].to_numpy(),
         "confidence": mean["confidence"].value(),
         "variability": mean["confidence"].spread(),
         "aum": mean["aum"].value(),
@@ -59,8 +59,7 @@ def training_dynamics(recording: Recording) -> pd.DataFrame:
         "influence": mean["influence"].value(),
         "kept": mean["kept"].value(),
     }
-    table = pd.DataFrame({"label": recording.samples["label"].to_numpy(), **columns})
-    return table.set_index(pd.Index(recording.samples["sample_id"], name="sample_id"))
+    return pd.DataFrame(columns, index=pd.Index(recording.samples["sample_id"], name="sample_id"))
 
 
 class _Mean:

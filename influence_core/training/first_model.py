@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from influence_core.data import Dataset
 from influence_core.data.appearance import appearance
-from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
+from influence_core.models import OpenedModel, Preprocessing, open_model, save_model
 from influence_core.run_files.progress import TRAINING
 from influence_core.system.report import Report
-from influence_core.training.train import Recipe, train
+from influence_core.training.recipe import Recipe, new_model
+from influence_core.training.train import train
 
 SMALLEST, LARGEST = 16, 64
 STEPS = 1_500
@@ -28,25 +27,12 @@ def small_network(dataset: Dataset, *, seed: int = 0) -> OpenedModel:
     """Build an untrained network for the dataset; the seed decides its weights."""
     facts = appearance(dataset.train)
     if dataset.train.kind == "array":
-        architecture = "mlp"
-        preprocessing = Preprocessing(facts["features"], None, tuple(facts["mean"]), tuple(facts["std"]))
+        architecture, channels, size = "mlp", facts["features"], None
     else:
-        architecture = "small_cnn"
         side = min(LARGEST, max(SMALLEST, min(facts["size"])))
-        preprocessing = Preprocessing(
-            facts["channels"], (side, side), tuple(facts["mean"]), tuple(facts["std"])
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(
-            architecture,
-            classes=len(dataset.classes),
-            channels=preprocessing.channels,
-            size=preprocessing.size,
-        )
-    return OpenedModel(
-        network, classes=dataset.classes, preprocessing=preprocessing, architecture=architecture
-    )
+        architecture, channels, size = "small_cnn", facts["channels"], (side, side)
+    preprocessing = Preprocessing(channels, size, tuple(facts["mean"]), tuple(facts["std"]))
+    return new_model(architecture, dataset.classes, preprocessing, seed=seed)
 
 
 def recipe_for(samples: int, options: Mapping[str, Any]) -> Recipe:

@@ -111,12 +111,7 @@ class OnlineValuation:
         self._direction: Direction = {}
         self._recorder = None
         if out is not None and samples is not None:
-            settings = {
-                "method": method,
-                "refresh": refresh,
-                "seed": seed,
-                "validation": validation is not None,
-            }
+            settings = dict(method=method, refresh=refresh, seed=seed, validation=validation is not None)
             labels = label_texts(model, samples)
             self._recorder = Recorder(out, adapted(samples).ids, labels, settings=settings)
 
@@ -215,7 +210,6 @@ class OnlineValuation:
         self._inputs.pause(True)
         try:
             batch, b = Rows(inputs, labels), len(labels)
-            precision = "float64" if loop.home(self.model)[1] == torch.float64 else "float32"
             if self.validation is None:
                 self._direction = objective_gradient(self.model, batch, loss=self._loss, batch_size=b)
             elif self.steps % self.refresh == 0:
@@ -227,7 +221,7 @@ class OnlineValuation:
                 sketch=0,
                 loss=self._loss,
                 batch_size=b,
-                precision=precision,
+                precision="float64" if loop.home(self.model)[1] == torch.float64 else "float32",
             )
             products = swept.products[:, 0]
             if self.validation is None:
@@ -241,13 +235,10 @@ def label_texts(model: nn.Module, samples: Dataset) -> list[str]:
     """Labels as a run stores them, which the Dynamics page matches samples by; a sequence of labels in one string."""
     names = classes_of(model, samples)
 
-    def text(label: Any) -> str:
-        places = torch.as_tensor(label).flatten().tolist()
-        return " ".join(names[p] if names and p >= 0 else str(p) for p in places)
-
-    if isinstance(samples, Samples):
-        return [text(label) for label in samples.labels]
-    return [text(samples[row][1]) for row in range(loop.count(samples))]
+    rows = range(loop.count(samples))
+    labels = samples.labels if isinstance(samples, Samples) else (samples[row][1] for row in rows)
+    places = (torch.as_tensor(label).flatten().tolist() for label in labels)
+    return [" ".join(names[p] if names and p >= 0 else str(p) for p in label) for label in places]
 
 
 class Rows(Dataset):

@@ -4,7 +4,7 @@
 validation accuracy on datasets of different kinds: docs/detection.md, "The recipe of our own trainings".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,9 @@ from influence_core.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from influence_core.models.opened import OpenedModel
+    from influence_core.models.preprocessing import Preprocessing
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 320, 5, 30
 RATE = 4e-3
@@ -91,9 +94,6 @@ def starting_model(model: "nn.Module", recipe: Recipe) -> "nn.Module":
     Raises:
         ModelError: "scratch" for a custom network, which cannot be rebuilt.
     """
-    import torch  # imported late: a page that only shows a recipe need not wait for it
-
-    from influence_core.models.architectures import build_network
     from influence_core.models.opened import OpenedModel
 
     if recipe.start == "given":
@@ -103,14 +103,21 @@ def starting_model(model: "nn.Module", recipe: Recipe) -> "nn.Module":
             f"{type(model).__name__} cannot be started from scratch: only networks with a name in architectures() can "
             "be rebuilt. Give a recipe with start='given' to fine-tune the weights it has."
         )
+    return new_model(model.architecture, model.classes, model.preprocessing, seed=recipe.seed)
+
+
+def new_model(
+    architecture: str, classes: Sequence[str], preprocessing: "Preprocessing", *, seed: int
+) -> "OpenedModel":
+    """A network of a named architecture with new weights, drawn by the seed; torch's random state stays as it is."""
+    import torch  # imported late: a page that only shows a recipe need not wait for it
+
+    from influence_core.models.architectures import build_network
+    from influence_core.models.opened import OpenedModel
+
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(seed)
         network = build_network(
-            model.architecture,
-            classes=len(model.classes),
-            channels=model.preprocessing.channels,
-            size=model.preprocessing.size,
+            architecture, classes=len(classes), channels=preprocessing.channels, size=preprocessing.size
         )
-    return OpenedModel(
-        network, classes=model.classes, preprocessing=model.preprocessing, architecture=model.architecture
-    )
+    return OpenedModel(network, classes=classes, preprocessing=preprocessing, architecture=architecture)

@@ -18,8 +18,6 @@ from influence_core.training.recipe import Recipe, starting_model, suggested
 from influence_core.training.recorder import Recorder, Recording, open_recording
 from influence_core.training.train import Epoch, train
 
-CHECKPOINT = "checkpoint.pt"
-
 
 def recording_recipe(parameters: int, n: int) -> Recipe:
     """`suggested`, but at least eight epochs: a curve of five points shows little."""
@@ -65,13 +63,7 @@ def record_training(
         recorder.numbers(rows, loss=epoch.losses, margin=epoch.margins, influence=influence)
         recorder.end_epoch()
 
-    train(
-        learner,
-        samples,
-        recipe,
-        checkpoint=recorder.folder / CHECKPOINT,
-        on_progress=on_progress,
-        on_epoch=write,
-    )
+    checkpoint = recorder.folder / "checkpoint.pt"
+    train(learner, samples, recipe, checkpoint=checkpoint, on_progress=on_progress, on_epoch=write)
     recorder.close()
     return open_recording(folder)

@@ -104,10 +104,8 @@ class Recorder:
     def numbers(self, rows: Any, **columns: Any) -> None:
         """Add one batch of precomputed numbers, each (b,), by a name of COLUMNS; None is left out."""
         where = _array(rows).astype(np.int64)
-        if len(where) and (where.min() < 0 or where.max() >= self.n):
-            raise RunError(
-                f"Row {int(where.max())} was recorded, but the recording is of {self.n:,} samples."
-            )
+        if len(wrong := where[(where < 0) | (where >= self.n)]):
+            raise RunError(f"Row {wrong[0]} was recorded, but the recording is of {self.n:,} samples.")
         for name, values in columns.items():
             if values is not None:
                 place = COLUMNS.index(name)
@@ -189,11 +187,6 @@ class Recording:
         place = COLUMNS.index(name)
         rows = [self.epoch(number)[place] for number in range(1, self.epochs + 1)]
         return np.stack(rows) if rows else np.zeros((0, self.facts["n"]), np.float32)
-
-    def trajectory(self, name: str, row: int) -> np.ndarray:
-        """One sample's column over the epochs, (e,) float32."""
-        place = COLUMNS.index(name)
-        return np.array([self.epoch(k)[place, row] for k in range(1, self.epochs + 1)], np.float32)
 
 
 def open_recording(folder: Path | str) -> Recording:

@@ -22,6 +22,8 @@ from influence_core.models.weight_files.unpickle import read
 from influence_core.system import atomic
 from influence_core.training.recipe import Recipe
 
+ARRAYS = ("losses", "margins")
+
 
 def key_of(model: OpenedModel, samples: Samples, recipe: Recipe, weights: np.ndarray) -> str:
     """SHA-256 of everything that decides a training: start, samples with labels, weights, recipe, threads."""
@@ -59,7 +61,7 @@ class State:
             part.load_state_dict(content[name])
         torch.set_rng_state(content["random"])
         self._best, self._best_epoch = content["best"], content["best_epoch"]
-        self._epochs = [_unpacked(epoch) for epoch in content["epochs"]]
+        self._epochs = [e | {name: e[name].numpy() for name in ARRAYS} for e in content["epochs"]]
         yield from self._epochs
 
     def keep(self, epoch: Any, *, watched: bool) -> None:
@@ -70,7 +72,11 @@ class State:
         if self._file is not None:
             content = {name: part.state_dict() for name, part in self._parts.items()}
             content |= {"key": self._key, "random": torch.get_rng_state(), "best": self._best}
-            content |= {"best_epoch": self._best_epoch, "epochs": [_packed(e) for e in self._epochs]}
+            content |= {"best_epoch": self._best_epoch}
+            # as tensors: torch's safe reader does not read NumPy arrays
+            content["epochs"] = [
+                e | {name: torch.from_numpy(e[name]) for name in ARRAYS} for e in self._epochs
+            ]
             with atomic.writing(self._file, durable=False) as file:
                 torch.save(content, file)
 
@@ -92,17 +98,3 @@ class State:
         with self._file.open("rb") as file:
             content: Any = read(file)
         return content if content.get("key") == self._key else None
-
-
-def _packed(epoch: dict[str, Any]) -> dict[str, Any]:
-    """Arrays as tensors: torch's safe reader does not read NumPy arrays."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in epoch.items()
-    }
-
-
-def _unpacked(epoch: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in epoch.items()
-    }

@@ -107,16 +107,17 @@ def train(
                 shuffled = order.permutation(len(samples))
                 # Parts of nearly equal size: a last batch of one sample would break batch norm.
                 parts = np.array_split(shuffled[takes_part[shuffled]], steps)
-                record = _EpochRecord.empty(len(samples))
+                losses, margins = np.full((2, len(samples)), np.nan, np.float32)
+                rate = 0.0
                 for step, part in enumerate(parts):
-                    record.losses[part], record.margins[part] = train_step(
-                        model, source, part, optimizer, recipe, weights
-                    )
-                    record.learning_rate = float(schedule.get_last_lr()[0])
+                    losses[part], margins[part] = train_step(model, source, part, optimizer, recipe, weights)
+                    rate = float(schedule.get_last_lr()[0])
                     schedule.step()
                     if on_progress:
                         on_progress("train", (number - 1) * steps + step + 1, recipe.epochs * steps)
-                epoch = record.epoch(number, None if validation is None else mean_loss(model, validation))
+                mean = float(np.nanmean(losses, dtype=np.float64))
+                held_out = None if validation is None else mean_loss(model, validation)
+                epoch = Epoch(number, mean, rate, losses, margins, held_out)
                 state.keep(epoch, watched=bool(recipe.patience))
                 if on_epoch:
                     on_epoch(epoch)
@@ -175,11 +176,10 @@ def margins_of(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.learning_rate, momentum=0.9, weight_decay=recipe.weight_decay
-    )
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
 
 
 def augmented(inputs: Tensor) -> Tensor:
@@ -237,23 +237,6 @@ def mean_loss(model: OpenedModel, samples: Samples) -> float:
 def accuracy(model: OpenedModel, samples: Samples) -> float:
     """Return the share of samples whose most likely class is the given label."""
     return float((predict(model, samples).argmax(1).numpy() == samples.labels).mean())
-
-
-@dataclass(slots=True)
-class _EpochRecord:
-    """The running epoch so far."""
-
-    losses: np.ndarray
-    margins: np.ndarray
-    learning_rate: float = 0.0
-
-    @classmethod
-    def empty(cls, n: int) -> "_EpochRecord":
-        return cls(np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32))
-
-    def epoch(self, number: int, validation_loss: float | None) -> Epoch:
-        mean = float(np.nanmean(self.losses, dtype=np.float64))
-        return Epoch(number, mean, self.learning_rate, self.losses, self.margins, validation_loss)
 
 
 class _Inputs:

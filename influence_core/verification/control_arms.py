@@ -18,8 +18,9 @@ training, so groups are removed: the samples that hurt most, that help most, tha
 at 2.5, 5 and 10 % of the data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,9 +52,8 @@ def random(run: Run, repair: Repair, truth: pd.Series | None, seed: int) -> Repa
     Stand-ins of removed or weighed samples are removed or weighed. The others get their true label or, if that is not
     known, the label the run finds most probable.
     """
-    stand_ins = drawn(run, repair, seed)
     rows = []
-    for sample, (action, weight) in stand_ins.items():
+    for sample, (action, weight) in drawn(run, repair, seed).items():
         before = str(run.samples.at[sample, "label"])
         if action != "relabel":
             rows.append((sample, action, before, None, weight, f"random, seed {seed}"))
@@ -64,31 +64,25 @@ def random(run: Run, repair: Repair, truth: pd.Series | None, seed: int) -> Repa
 
 def scrambled(run: Run, repair: Repair, seed: int) -> Repair:
     """The changes of the repair, applied to random samples of the same given labels."""
-    generator, rows = np.random.default_rng((seed, 2)), []
-    for label, part in repair.changes.groupby("label_before", sort=True):
-        members = _members(run, str(label))
-        picked = generator.choice(members, size=min(len(part), len(members)), replace=False)
-        for sample, change in zip(picked, rows_of(part), strict=False):
-            after = change.label_after if change.action == "relabel" else None
-            rows.append((str(sample), change.action, str(label), after, change.weight, "scrambled"))
+    rows = []
+    for sample, change in _stand_ins(run, repair, (seed, 2)):
+        after = change.label_after if change.action == "relabel" else None
+        rows.append((sample, change.action, change.label_before, after, change.weight, "scrambled"))
     return Repair("the same changes on random samples", run.id, changes_of(rows))
 
 
 def drawn(run: Run, repair: Repair, seed: int) -> dict[str, tuple[str, float]]:
     """Random stand-ins for the repaired samples: sample id -> action and weight of the change it stands for."""
-    generator, stand_ins = np.random.default_rng((seed, 1)), {}
+    return {sample: (change.action, change.weight) for sample, change in _stand_ins(run, repair, (seed, 1))}
+
+
+def _stand_ins(run: Run, repair: Repair, seed: tuple[int, int]) -> Iterator[tuple[str, Any]]:
+    """Random samples, as many of each given label as the repair changes, each with the change it stands for."""
+    generator = np.random.default_rng(seed)
     for label, part in repair.changes.groupby("label_before", sort=True):
-        members = _members(run, str(label))
+        members = run.samples.index[(run.samples["label"] == label).to_numpy()].to_numpy(dtype=object)
         picked = generator.choice(members, size=min(len(part), len(members)), replace=False)
-        pairs: Sequence = list(zip(part["action"], part["weight"], strict=True))
-        stand_ins |= {
-            str(sample): (str(pairs[turn][0]), float(pairs[turn][1])) for turn, sample in enumerate(picked)
-        }
-    return stand_ins
-
-
-def _members(run: Run, label: str) -> np.ndarray:
-    return run.samples.index[(run.samples["label"] == label).to_numpy()].to_numpy(dtype=object)
+        yield from zip(map(str, picked), rows_of(part), strict=False)
 
 
 def _best_label(run: Run, sample: str, truth: pd.Series | None) -> str:
@@ -117,12 +111,10 @@ class Group:
 def groups_of(run: Run, count: int, *, seed: int) -> list[Group]:
     """The first `count` groups of a fixed order: every kind at 5 %, then at 10 %, then at 2.5 %."""
     n = len(run.samples)
-    influence = (
-        run.samples["influence_utility"].to_numpy(float) if "influence_utility" in run.samples else None
-    )
     suspicion = run.samples["suspicion"].to_numpy(float)
     orders = {"most suspicious": np.argsort(-suspicion, kind="stable")}
-    if influence is not None:
+    if "influence_utility" in run.samples:
+        influence = run.samples["influence_utility"].to_numpy(float)
         orders["hurting most"] = np.argsort(influence, kind="stable")
         orders["helping most"] = np.argsort(-influence, kind="stable")
     groups = []

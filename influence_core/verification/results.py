@@ -1,6 +1,7 @@
 """Results of a verification, read from its folder, and their summary in one sentence that does not exaggerate.
 
 RUN/verifications/<number>/   verification.json, changes.parquet; job.json and progress.json if a job made it
+RUN/verifications/<number>.taken   empty
 RUN/trainings/<key>.npz       probabilities of each trained model; <key>/model.safetensors for the repaired one
 """
 
@@ -193,12 +194,16 @@ def frozen_repair(folder: Path, facts: dict[str, Any]) -> Repair:
 
 
 def new_folder(run: Run) -> Path:
-    """Create an empty folder for the next verification of a run, numbered after the highest one there."""
+    """Create an empty folder for the next verification of a run, numbered after the highest one there ever was.
+
+    The file <number>.taken outlives its folder: a link or a report of a deleted verification must not show another.
+    """
     root = run.path / FOLDER
     root.mkdir(exist_ok=True)
-    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
+    number = 1 + max((int(path.stem) for path in root.iterdir() if path.stem.isdigit()), default=0)
     while True:
         try:
+            (root / f"{number}.taken").touch(exist_ok=False)
             (root / str(number)).mkdir()
             return root / str(number)
         except FileExistsError:  # another process was faster

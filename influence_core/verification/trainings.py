@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +30,7 @@ from influence_core.engine.losses import loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import Cancelled
 from influence_core.inputs.reopened import Inputs, reopen
-from influence_core.models.opened import OpenedModel
+from influence_core.models.opened import OpenedModel, save_model
 from influence_core.models.preprocessing import preprocessed
 from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.perturbed import attacks
@@ -115,8 +114,7 @@ def run_all(
     else:
         done = finished
         for key, task in todo.items():
-            before = done
-            report = lambda steps, before=before: on_progress(stage, before + steps, total)  # noqa: E731
+            report = lambda steps, before=done: on_progress(stage, before + steps, total)  # noqa: E731
             train_one(inputs, task, folder, key, report)
             done += task.steps()
     on_progress(stage, total, total)
@@ -130,8 +128,6 @@ def read(folder: Path, key: str) -> Outcome:
 
 def train_one(inputs: Inputs, task: Task, folder: Path, key: str, report: Callable[[int], None]) -> None:
     """Train, measure once, and write the result; after a stop the next call continues the training."""
-    from influence_core.models.opened import save_model
-
     with _one_thread():
         model: Any = starting_model(inputs.model, task.recipe)
         samples = inputs.train.relabelled(task.labels)
@@ -148,13 +144,10 @@ def train_one(inputs: Inputs, task: Task, folder: Path, key: str, report: Callab
         plain = predict(model, judged).numpy()
         hostile = attacked(model, judged, task.epsilon)
     if task.keep_model:
-        place = folder / key
-        place.mkdir(exist_ok=True)
-        save_model(model, place / "model.safetensors")
-    content = BytesIO()
-    np.savez(content, probabilities=plain, attacked=hostile)
+        (folder / key).mkdir(exist_ok=True)
+        save_model(model, folder / key / "model.safetensors")
     with atomic.writing(_file(folder, key)) as file:
-        file.write(content.getvalue())
+        np.savez(file, probabilities=plain, attacked=hostile)
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -58,6 +58,16 @@ class Plan:
     epsilon: float = EPSILON
     workers: int | None = None
 
+    def __post_init__(self) -> None:
+        known = (*control_arms.ARMS, "scrambled")
+        if unknown := [arm for arm in self.arms if arm not in known]:
+            raise DataError(f"No arm is called {unknown[0]!r}; expected some of {', '.join(known)}.")
+        if not {"nothing", "repair"} <= set(self.arms) or self.seeds < 1:
+            raise DataError(
+                f"The arms {', '.join(self.arms) or '(none)'} with {self.seeds} trainings each cannot be compared; "
+                "expected at least the arms nothing and repair, and at least 1 training each."
+            )
+
 
 def verify(
     run: Run | str | Path,
@@ -89,7 +99,7 @@ def verify(
         out: Folder of the result; default: a new one in RUN/verifications. An unfinished one is continued.
 
     Raises:
-        DataError: the repaired data cannot be trained on; the message says what to do.
+        DataError: the repaired data cannot be trained on, or arms that cannot be compared; the message says what to do.
         RunError: model or data are no longer those of the run.
     """
     opened = run if isinstance(run, Run) else open_run(run)
@@ -109,6 +119,10 @@ def verify(
     folder = Path(out) if out is not None else new_folder(opened)
     folder.mkdir(parents=True, exist_ok=True)
     return _Verifying(opened, inputs, repair, plan, folder, report, shared).verify()
+
+
+Arm = tuple[str, int]
+"""The name of an arm, and a seed."""
 
 
 @dataclass(frozen=True)
@@ -147,32 +161,26 @@ class _Verifying:
         self._write(content)
         return open_verification(self.folder)
 
-    def _versions(self) -> dict[tuple[str, int], Version]:
-        """Every arm's version of the training data, by (arm, seed)."""
+    def _versions(self) -> dict[Arm, Version]:
+        """Every arm's version of the training data."""
         truth = self.run.truth()
-        names = [name for name in self.plan.arms if name != "oracle" or truth is not None]
-        versions: dict[tuple[str, int], Version] = {}
-        for seed in range(self.plan.seeds):  # seed by seed: a stop then leaves whole comparisons behind
-            for arm in names:
-                versions[arm, seed] = repaired(self.inputs.train, self._arm(arm, seed, truth))
-        return versions
+        return {
+            (arm, seed): repaired(self.inputs.train, self._arm(arm, seed, truth))
+            for seed in range(self.plan.seeds)  # seed by seed: a stop then leaves whole comparisons behind
+            for arm in self.plan.arms
+            if arm != "oracle" or truth is not None
+        }
 
     def _arm(self, arm: str, seed: int, truth: pd.Series | None) -> Repair:
-        if arm == "repair":
-            return self.repair
         if arm == "random":
             return control_arms.random(self.run, self.repair, truth, seed)
         if arm == "scrambled":
             return control_arms.scrambled(self.run, self.repair, seed)
         if arm == "oracle" and truth is not None:
             return control_arms.oracle(self.run, truth)
-        if arm == "nothing":
-            return control_arms.nothing(self.run)
-        raise DataError(
-            f"No arm is called {arm!r}; expected some of {', '.join(control_arms.ARMS)}, scrambled."
-        )
+        return self.repair if arm == "repair" else control_arms.nothing(self.run)
 
-    def _trained(self, versions: dict[tuple[str, int], Version]) -> dict[tuple[str, int], Outcome]:
+    def _trained(self, versions: dict[Arm, Version]) -> dict[Arm, Outcome]:
         tasks = [
             self._task(arm, version.samples.labels, version.weights, seed)
             for (arm, seed), version in versions.items()
@@ -194,18 +202,15 @@ class _Verifying:
             on_progress=self.report,
         )
 
-    def _content(
-        self, versions: dict[tuple[str, int], Version], outcomes: dict[tuple[str, int], Outcome]
-    ) -> dict[str, Any]:
-        judged = evaluation(self.inputs)
-        repair_version = versions.get(("repair", 0)) or repaired(self.inputs.train, self.repair)
-        task = self._task("repair", repair_version.samples.labels, repair_version.weights, 0)
+    def _content(self, versions: dict[Arm, Version], outcomes: dict[Arm, Outcome]) -> dict[str, Any]:
+        judged, version = evaluation(self.inputs), versions["repair", 0]
+        task = self._task("repair", version.samples.labels, version.weights, 0)
         return {
             "format": 1,
             "state": "running",
             "run": self.run.id,
             "made": utc_now(),
-            "repair": repair_version.to_json(),
+            "repair": version.to_json(),
             "recipe": self.plan.recipe.to_json(),
             "seeds": self.plan.seeds,
             "epsilon": self.plan.epsilon,
@@ -215,21 +220,13 @@ class _Verifying:
             "model": task.key(self.inputs),
             **measurements.summary(judged, _by_arm(outcomes), _by_arm(versions), gaps_of(self.run)),
             "inputs": {
-                "dataset": self.run.description["inputs"]["dataset"]["fingerprint"],
-                "model": self.run.description["inputs"]["model"]["fingerprint"],
+                name: self.run.description["inputs"][name]["fingerprint"] for name in ("dataset", "model")
             },
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__),
         }
 
     def _predicted(
-        self,
-        content: dict[str, Any],
-        versions: dict[tuple[str, int], Version],
-        outcomes: dict[tuple[str, int], Outcome],
+        self, content: dict[str, Any], versions: dict[Arm, Version], outcomes: dict[Arm, Outcome]
     ) -> None:
         """Train without each group, and add the predictions, the measurements and their scale to the content."""
         groups = groups_of(self.run, self.plan.groups, seed=self.plan.recipe.seed)
@@ -262,27 +259,24 @@ class _Verifying:
 
     def _first_order(self, changes: Sequence[Change]) -> list[float]:
         """First-order change of the validation loss by each change, in loss per unit of learning rate."""
-        given = self.inputs.train.labels
+        given, classes = self.inputs.train.labels, len(self.inputs.train.classes)
         rows = [np.flatnonzero((change.labels != given) | (change.weights != 1)) for change in changes]
-        pairs = sorted(
-            {
-                (int(i), int(labels[i]))
-                for change, part in zip(changes, rows, strict=True)
-                for labels in (given, change.labels)
-                for i in part
-            }
-        )
+
+        def pairs(part: np.ndarray, labels: np.ndarray) -> np.ndarray:
+            return part * classes + labels[part]  # a sample under a label, as one number
+
+        changed = list(zip(changes, rows, strict=True))
+        swept = np.unique([pair for c, part in changed for y in (given, c.labels) for pair in pairs(part, y)])
         direction = predicted_objectives(self.run, self.inputs, everything=False)[0][1]
-        positions, labels = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+        positions, labels = np.divmod(swept.astype(np.int64), classes)
         products = pair_products(self.inputs, positions, labels, [direction])[:, 0].astype(float)
-        product = dict(zip(pairs, products.tolist(), strict=True))
+
+        def product(part: np.ndarray, labels: np.ndarray) -> np.ndarray:
+            return products[np.searchsorted(swept, pairs(part, labels))]
+
         return [
-            sum(
-                product[int(i), int(given[i])]
-                - float(change.weights[i]) * product[int(i), int(change.labels[i])]
-                for i in part
-            )
-            for change, part in zip(changes, rows, strict=True)
+            sum((product(part, given) - c.weights[part].astype(float) * product(part, c.labels)).tolist())
+            for c, part in changed
         ]
 
     def _write(self, content: dict[str, Any]) -> None:
@@ -290,6 +284,6 @@ class _Verifying:
         atomic.write_json(self.folder / RESULT, content)
 
 
-def _by_arm(values: dict[tuple[str, int], Any]) -> dict[str, list[Any]]:
+def _by_arm(values: dict[Arm, Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(arm for arm, _ in values)
     return {name: [value for (arm, _), value in values.items() if arm == name] for name in names}

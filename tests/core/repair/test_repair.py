@@ -1,5 +1,7 @@
 """Laws of repairs: the original stays, a version is its content, and predictions are what the formula says."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from influence_core.repair import repairs
 from influence_core.repair.candidate_labels import prepare
 from influence_core.repair.label_influence import read_advice
 from influence_core.repair.predicted_effects import predicted_effects, sample_advice
-from influence_core.runs.run import Run
+from influence_core.runs.run import Run, open_run
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,19 @@ def repair_of(run: Run, *rows) -> repairs.Repair:
 
 def other(run: Run, position: int) -> str:
     return next(name for name in run.classes if name != run.samples.iloc[position]["label"])
+
+
+def test_a_run_without_any_sample_to_prepare_gets_empty_advice(cloud_run, inputs, tmp_path, monkeypatch):
+    shutil.copytree(cloud_run.path, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    none = run.samples.iloc[:0]
+    monkeypatch.setattr(Run, "samples", property(lambda self: none))
+    made = prepare(run, inputs)
+    again = read_advice(run)
+    assert again is not None and again.ids == made.ids == ()
+    assert made.objectives and again.products.shape == (0, len(run.classes), len(made.objectives))
+    effects = predicted_effects(run, repair_of(run), again)
+    assert effects.covered == 0 and (effects.table["first_order"] == 0).all()
 
 
 def test_a_version_holds_the_changes_and_leaves_the_original_alone(cloud_run, inputs):

@@ -66,6 +66,8 @@ def test_a_batch_is_read_as_loss_and_margin(tmp_path):
     assert epoch[2, 2] == 1 and epoch[3, 0] == 0 and np.isnan(epoch[:, [1, 3]]).all()
     with pytest.raises(RunError, match="of 4 samples"):
         recorder.numbers([4], loss=[1.0])
+    with pytest.raises(RunError, match="Row -2 was recorded"):
+        recorder.numbers([3, -2], loss=[1.0, 1.0])
     with pytest.raises(RunError, match="numbers"):
         recorder.batch([0], np.zeros((1, 3, 2)), [0])
 

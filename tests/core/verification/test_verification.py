@@ -21,7 +21,7 @@ from influence_core.runs.run import Run
 from influence_core.training.recipe import suggested
 from influence_core.verification import control_arms as arms
 from influence_core.verification import measurements as measured
-from influence_core.verification.results import calibration_of, list_verifications
+from influence_core.verification.results import calibration_of, list_verifications, new_folder
 from influence_core.verification.trainings import Outcome
 from influence_core.verification.verify import verify
 from influence_core.worker.work import work_of
@@ -118,6 +118,34 @@ def test_bad_repairs_are_refused_before_anything_is_trained(run):
     with pytest.raises(DataError, match="no sample is left of 1"):
         verify(run, lost, **SMALL)
     assert not outcomes(run)
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"arms": ("repair", "random")}, "The arms repair, random .* at least the arms nothing and repair"),
+        ({"arms": ("nothing", "oracle")}, "The arms nothing, oracle .* at least the arms nothing and repair"),
+        ({"arms": ("nothing", "repair", "rndom")}, "No arm is called 'rndom'"),
+        ({"seeds": 0}, "with 0 trainings each .* at least 1 training"),
+    ],
+)
+def test_arms_that_cannot_be_compared_are_refused_before_anything_is_made(run, choice, named):
+    with pytest.raises(DataError, match=named):
+        verify(run, **SMALL | choice)
+    assert not (run.path / "verifications").exists() and not outcomes(run)
+
+
+def test_the_number_of_a_deleted_verification_is_not_used_again(run):
+    first, second = new_folder(run), new_folder(run)
+    second.rmdir()
+    third = new_folder(run)
+    assert [folder.name for folder in (first, second, third)] == ["1", "2", "3"]
+    assert list_verifications(run) == []
+
+
+def test_folders_of_an_earlier_version_are_counted_too(run):
+    (run.path / "verifications" / "7").mkdir(parents=True)
+    assert new_folder(run).name == "8"
 
 
 def test_arms_have_the_size_and_class_mix_of_the_repair(run):
