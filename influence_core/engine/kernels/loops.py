@@ -37,9 +37,10 @@ def loop(dtype: torch.dtype, name: str) -> Any:
     from influence_core.engine.kernels.openmp import in_threads
 
     loops = {
-        "written": gradient_loop.LOOPS,
+        "written": gradient_loop.WRITTEN,
         "made": factor_loop.MADE,
         "rows": gradient_loop.ROWS_OF_A_TABLE,
         "depthwise": position_sums.DEPTHWISE,
     }
-    return in_threads(*loops[name][KINDS[dtype]])
+    share, entries = loops[name]
+    return in_threads(share, entries, KINDS[dtype])

@@ -145,10 +145,8 @@ def made(
         raise _refusal("made", "d", f"shape {tuple(d.shape)}, a {tuple(a.shape)}", "at least one number")
     if tall < ROWS or tall % ROWS:
         raise _refusal("made", "tall", f"{tall} rows a block", f"a multiple of {ROWS}")
-    address, threads = (
-        _address("made", "d", d, (n, rows, t), d.dtype, laid_out=False),
-        torch.get_num_threads(),
-    )
+    address = _address("made", "d", d, (n, rows, t), d.dtype, laid_out=False)
+    threads = torch.get_num_threads()
     task = _common("made", address, d.dtype, n, rows, columns, directions, fold, sums)
     task[Slot.OTHER] = _address("made", "a", a, (n, columns, t), d.dtype, laid_out=False)
     task[Slot.POSITIONS], task[Slot.TALL] = t, tall
@@ -249,12 +247,7 @@ def _axes(loop: str, name: str, value: Tensor, axes: int) -> torch.Size:
 
 
 def _address(
-    loop: str,
-    name: str,
-    value: Tensor,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    laid_out: bool = True,
+    loop: str, name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, laid_out: bool = True
 ) -> int:
     """Address of a CPU tensor of exactly this shape and format; contiguous, unless the task holds its strides."""
     fits = value.shape == shape and value.dtype is dtype and value.is_cpu
