@@ -1,5 +1,11 @@
-"""Compiled loops by name; `run` does a checked task with one, in torch's own threads where possible."""
+"""Compiled loops by name, and whether they or torch operations read numbers.
 
+`run` does a checked task with one, in torch's own threads where possible.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -7,10 +13,25 @@ import torch
 from torch import Tensor
 
 from influence_core.engine.kernels import tasks
-from influence_core.engine.kernels.availability import KINDS
-from influence_core.engine.kernels.tasks import Task
+from influence_core.engine.kernels.tasks import KINDS, Task
 
 NAMES = "written", "made", "rows", "depthwise"
+_UNCOMPILED = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Context in which torch operations read all numbers, as on a GPU: for few samples faster than compiling."""
+    token = _UNCOMPILED.set(True)
+    try:
+        yield
+    finally:
+        _UNCOMPILED.reset(token)
+
+
+def compiles(*values: Tensor) -> bool:
+    """Whether a compiled loop reads these tensors: their format and device are supported, outside `uncompiled`."""
+    return not _UNCOMPILED.get() and all(value.is_cpu and value.dtype in KINDS for value in values)
 
 
 def run(task: Task) -> None:

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from influence_core.engine.kernels.availability import KINDS
 from influence_core.errors import InfluenceError
 
+KINDS = {torch.float32: np.float32, torch.float64: np.float64}
+"""Number formats that have compiled loops, by torch dtype."""
 ROWS, COLUMNS = 6, 64
 """Rows and columns of one block that a loop makes. 6 rows of 2 vectors are 12 sums: 2 multipliers of 4 cycles need 8,
 and 12 take 8 loads for 12 products where 8 take 6 for 8."""
@@ -275,5 +276,5 @@ def _refusal(loop: str, name: str, actual: str, expected: str) -> InfluenceError
     return InfluenceError(
         f"The compiled loop '{loop}' was handed {name} = {actual}; expected {expected}. It would have read outside its "
         "arrays and was not started. This is a bug of the engine: please report it. Until then "
-        "`with uncompiled():` (engine/kernels/availability.py) reads by torch operations."
+        "`with uncompiled():` (engine/kernels/loops.py) reads by torch operations."
     )
