@@ -1,7 +1,4 @@
-"""Compiled loops by name, and whether they or torch operations read numbers.
-
-`run` does a checked task with one, in torch's own threads where possible.
-"""
+"""Compiled loops by name, in torch's own threads where possible, and whether they or torch operations read numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

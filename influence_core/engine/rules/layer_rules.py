@@ -4,9 +4,7 @@ With `input` an operation's input and `d` the gradient of each sample's loss at 
 returns one factor (factors.py) for each parameter, as a function that makes it: only needed ones are made. Rules
 belong to operations, not to modules, so they hold for a functional call, a tied weight, a subclass and an ordinary
 layer alike. One more operation = one more function under `@rule`. An operation without a rule is differentiated by vmap
-(dispatch.py).
-
-Sources: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions.
+(dispatch.py). Sources: factors.py.
 """
 
 import inspect
