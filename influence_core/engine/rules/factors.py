@@ -8,7 +8,7 @@ returns the two factors; contract.py reads norms, products and sketches off them
     Rows     an embedding: only the rows of the table that a sample used
     Dense    the gradient itself, where it is as small as a vector or has no better form
 
-Sources: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions. Ours: Shifted.
+Sources: Goodfellow 2015 (arXiv 1510.01799); Rochette et al. 2019 (arXiv 1912.06015) for convolutions. Ours: Shifted.
 """
 
 from dataclasses import dataclass
