@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.agreement import rank_correlation
 from influence_core.engine.directions import Direction
-from influence_core.engine.kernels.availability import uncompiled
+from influence_core.engine.kernels.loops import uncompiled
 from influence_core.engine.losses import Loss
 from influence_core.engine.result import Sweep
 from influence_core.engine.sweep import sweep

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from influence_core.engine import batches as loop
-from influence_core.engine.watching.watch import scoring
+from influence_core.engine.watching.watch import heard_calls, scoring
 
 
 @contextmanager
@@ -20,18 +20,11 @@ def heard(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]
     """Pooled inputs (b, f) of the modules at these paths; the forward pass inside the context fills them in."""
     pooled: dict[str, Tensor] = {}
 
-    def listener(path: str) -> Any:
-        def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-            pooled[path] = _pooled(module, args[0].detach())
+    def keep(path: str, args: tuple[Any, ...]) -> None:
+        pooled[path] = _pooled(model.get_submodule(path), args[0].detach())
 
-        return keep
-
-    handles = [model.get_submodule(path).register_forward_pre_hook(listener(path)) for path in paths]
-    try:
+    with heard_calls([(path, model.get_submodule(path)) for path in paths], keep):
         yield pooled
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -59,21 +52,10 @@ def _shapes(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
     """Shape of each module's first argument in its last call, in the order of first calls."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def listener(path: str) -> Any:
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            first = args[0] if args else None
-            if isinstance(first, Tensor) and first.is_floating_point() and first.ndim >= 2:
-                shapes[path] = tuple(first.shape)
-            else:
-                shapes[path] = (0,)
+    def note(path: str, args: tuple[Any, ...]) -> None:
+        found = [x for x in args[:1] if isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 2]
+        shapes[path] = tuple(found[0].shape) if found else (0,)
 
-        return note
-
-    handles = [module.register_forward_pre_hook(listener(path)) for path, module in model.named_modules()]
-    try:
-        with scoring(model), torch.no_grad():
-            loop.forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with heard_calls(model.named_modules(), note), scoring(model), torch.no_grad():
+        loop.forward(model, inputs)
     return shapes

@@ -18,7 +18,7 @@ from influence_core.engine.readings.contract import Buffer, Wanted
 from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, wide
 from influence_core.engine.study import Study
-from influence_core.engine.watching.watch import Watch
+from influence_core.engine.watching.watch import Watch, requiring_gradients
 from influence_core.errors import InfluenceError, LayerError
 
 
@@ -111,18 +111,10 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
     if not values:
         return {}
     rows: list[tuple[Tensor, ...]] = []
-    for value in values.values():
-        value.requires_grad_(True)
-    try:
+    with requiring_gradients(values.values()):
         for i in range(len(batch)):
             loss = plan.loss(loop.forward(model, loop.one_of(batch.inputs, i)), batch.labels[i : i + 1]).sum()
-            gradients = torch.autograd.grad(
-                loss, list(values.values()), allow_unused=True, materialize_grads=True
-            )
-            rows.append(gradients)
-    finally:
-        for value in values.values():
-            value.requires_grad_(False)
+            rows.append(torch.autograd.grad(loss, list(values.values()), materialize_grads=True))
     return {name: torch.stack(column) for name, column in zip(values, zip(*rows, strict=True), strict=True)}
 
 

@@ -28,10 +28,9 @@ def per_sample_gradients(
 
 def _gradients(
     model: nn.Module, batch: Any, loss: Callable[[Any, Tensor], Tensor], values: list[nn.Parameter]
-) -> list[Tensor]:
+) -> tuple[Tensor, ...]:
     value = loss(loop.forward(model, batch.inputs), batch.labels).sum()
-    gradients = torch.autograd.grad(value, values, allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g for v, g in zip(values, gradients, strict=True)]
+    return torch.autograd.grad(value, values, materialize_grads=True)
 
 
 def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ per cent of a gradient.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +29,7 @@ from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.sample_axes import Key, Layouts, compared
-from influence_core.engine.watching.watch import Watch, scoring, trainable
+from influence_core.engine.watching.watch import Watch, heard_calls, requiring_gradients, scoring, trainable
 from influence_core.errors import LayerError
 
 ROWS = 3
@@ -97,39 +96,23 @@ def _watched(model: nn.Module, few: Dataset, loss: Loss, spread: frozenset[Key])
     (batch,) = loop.batches(few, loop.count(few), like=model)
     with scoring(model), torch.enable_grad():
         watch = Watch(named, batch.inputs, None, lambda use: None, lambda use, ds: None, spread)
-        with _noting_module(model, watch), watch:
+        running = [""]
+
+        def enter(path: str, args: Any) -> None:
+            running.append(path)
+            watch.where = path
+
+        def leave(path: str, output: Any) -> None:
+            running.pop()
+            watch.where = running[-1]
+
+        with heard_calls(model.named_modules(), enter, leave), watch:
             loss(loop.forward(model, batch.inputs), batch.labels)
     return watch
 
 
-@contextmanager
-def _noting_module(model: nn.Module, watch: Watch) -> Iterator[None]:
-    """Record the running module in `watch.where`, so that an error can name it."""
-    stack: list[str] = []
-
-    def enter(path: str) -> Any:
-        def note(module: nn.Module, args: Any) -> None:
-            stack.append(path)
-            watch.where = path
-
-        return note
-
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        stack.pop()
-        watch.where = stack[-1] if stack else ""
-
-    handles = []
-    for path, module in model.named_modules():
-        handles += [module.register_forward_pre_hook(enter(path)), module.register_forward_hook(leave)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def _measured_errors(
-    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts, step: int = ROWS
+    model: nn.Module, few: Dataset, loss: Loss, layouts: Layouts, step: int
 ) -> tuple[dict[str, str], dict[str, float]]:
     """Ways by parameter, and the error of each parameter that is off; under "" that of the losses, if samples mix.
 
@@ -137,7 +120,7 @@ def _measured_errors(
     """
     dtype, named = loop.home(model)[1], trainable(model)
     with scoring(model), torch.enable_grad():
-        with _requiring_gradients(named):
+        with requiring_gradients(named.values()):
             losses_alone = [
                 checked_losses(loss(loop.forward(model, b.inputs), b.labels), 1)
                 for b in loop.batches(few, 1, like=model)
@@ -159,22 +142,10 @@ def _truth(
 ) -> Mapping[str, Tensor]:
     """Gradients (step, *shape) by parameter, every sample alone through autograd."""
     try:
-        with _requiring_gradients(named):
+        with requiring_gradients(named.values()):
             return per_sample_gradients(model, few, loss)
     except RuntimeError:  # the engine's own error may name the layer and a remedy, so it comes first
         return {name: value.new_zeros(0, *value.shape) for name, value in named.items()}
-
-
-@contextmanager
-def _requiring_gradients(named: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Set requires_grad on the parameters, as in training: without it torch takes its fast path through encoders."""
-    try:
-        for value in named.values():
-            value.requires_grad_(True)
-        yield
-    finally:
-        for value in named.values():
-            value.requires_grad_(False)
 
 
 def _error_shares(
@@ -205,8 +176,7 @@ def _engine_errors(
 
     book = Book(shapes, ROWS, read=read_error, join=torch.cat)
     (batch,) = loop.batches(few, ROWS, like=model)
-    watch = Watch(named, batch.inputs, layouts, book.called, book.receive)
-    with watch:
+    with Watch(named, batch.inputs, layouts, book.called, book.receive) as watch:
         losses = loss(loop.forward(model, batch.inputs), batch.labels)
     losses = checked_losses(losses, ROWS)
     if losses.requires_grad:  # if not, the sweep raises the error
@@ -217,13 +187,9 @@ def _engine_errors(
 
 def mixing_message(model: nn.Module, few: Dataset, share: float) -> str:
     """Error message for a model whose samples are not independent; names the first module where it shows."""
-    together, alone = [
-        _outputs(model, batches) for batches in (_as_one(model, few), loop.batches(few, 1, like=model))
-    ]
-    place = next(
-        (path for path, values in alone.items() if not _same_rows(together.get(path), values)),
-        "the model itself",
-    )
+    together, alone = [_outputs(model, loop.batches(few, rows, like=model)) for rows in (ROWS, 1)]
+    off = (path for path, values in alone.items() if not _same_rows(together.get(path), values))
+    place = next(off, "the model itself")
     return (
         f"A sample's loss depends on the other samples of its batch (off by {share:.1%}), first seen in '{place}': "
         "then the gradient of one sample does not exist. Expected layers that treat each sample alone: BatchNorm with "
@@ -231,28 +197,17 @@ def mixing_message(model: nn.Module, few: Dataset, share: float) -> str:
     )
 
 
-def _as_one(model: nn.Module, few: Dataset) -> Any:
-    return loop.batches(few, ROWS, like=model)
-
-
 def _outputs(model: nn.Module, batches: Any) -> dict[str, list[Tensor]]:
     """First tensor that each module returned, by path, batch by batch; modules in the order in which they finish."""
     outputs: dict[str, list[Tensor]] = {}
 
-    def listener(path: str) -> Any:
-        def keep(module: nn.Module, args: Any, output: Any) -> None:
-            outputs.setdefault(path, []).extend(tensors_in(output)[:1])
+    def keep(path: str, output: Any) -> None:
+        outputs.setdefault(path, []).extend(tensors_in(output)[:1])
 
-        return keep
-
-    handles = [module.register_forward_hook(listener(path)) for path, module in model.named_modules() if path]
-    try:
-        with scoring(model), torch.no_grad():
-            for batch in batches:
-                loop.forward(model, batch.inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    parts = [(path, module) for path, module in model.named_modules() if path]
+    with heard_calls(parts, after=keep), scoring(model), torch.no_grad():
+        for batch in batches:
+            loop.forward(model, batch.inputs)
     return outputs
 
 

@@ -186,12 +186,8 @@ def _as_sweep(columns: dict[str, Tensor], plan: Plan) -> Sweep:
 def _nothing(plan: Plan) -> dict[str, Tensor]:
     """The columns of a sweep over no samples."""
     names = ["square", "losses", "l1", "last_l1", "last", *(f"square.{path}" for path in plan.layers)]
-    widths = {
-        "products": plan.k,
-        "sketches": plan.q,
-        "logits": 0,
-        **{f"feature.{path}": 0 for path in plan.keep},
-    }
+    widths = {"products": plan.k, "sketches": plan.q, "logits": 0}
+    widths |= {f"feature.{path}": 0 for path in plan.keep}
     return {name: torch.zeros(0) for name in names} | {name: torch.zeros(0, w) for name, w in widths.items()}
 
 
@@ -207,9 +203,8 @@ def _check_agreement(
         plan = _planned(scored, study, directions, 0, on_wide_outputs(function), 0, ())
         rows, n = 1 if study.decided else CHECK_ROWS, loop.count(checked)
         with scoring(scored):
-            sweeps[precision] = _as_sweep(
-                fetched(_joined(_swept(scored, checked, plan, rows, 0, n, None, n))), plan
-            )
+            columns = _joined(_swept(scored, checked, plan, rows, 0, n, None, n))
+            sweeps[precision] = _as_sweep(fetched(columns), plan)
     check_ranks(sweeps["bfloat16"], sweeps["float32"])
 
 

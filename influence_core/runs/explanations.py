@@ -18,7 +18,7 @@ import torch
 
 from influence_core.data.samples import to_tensor
 from influence_core.data.storage.pictures import decode_picture, picture_values
-from influence_core.engine.readings.direction_sketch import sketch_of
+from influence_core.engine.directions import sketch_of
 from influence_core.engine.sweep import Direction
 from influence_core.errors import DataError, RunError
 from influence_core.inputs import facts as identity

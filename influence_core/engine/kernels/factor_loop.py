@@ -12,15 +12,7 @@ import numpy as np
 from numba import carray, njit
 
 from influence_core.engine.kernels.gradient_loop import FLUSH_EVERY, flush_buckets
-from influence_core.engine.kernels.intrinsics import (
-    BITS,
-    copier,
-    fetch,
-    make,
-    pointer,
-    reader,
-    transpose_8x4,
-)
+from influence_core.engine.kernels.intrinsics import BITS, copier, fetch, make, pointer, reader, transpose_8x4
 from influence_core.engine.kernels.openmp import QUICK, THREAD, THREADS, cached_on_disk
 from influence_core.engine.kernels.tasks import BAND, BLOCK_GAP, COLUMNS, ROWS, SLOTS, Slot
 
@@ -42,9 +34,8 @@ def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[
         whole = max(0, min(blocks, (rows - 2) // ROWS))
         for p in range(t - 1):
             for block in range(whole):
-                copy_8(
-                    zero, into + apart * block + size * ROWS * p, begin + size * (ROWS * block + p * along)
-                )
+                there = into + apart * block + size * ROWS * p
+                copy_8(zero, there, begin + size * (ROWS * block + p * along))
     for block in range(blocks):
         packed = carray(pointer(zero, into + apart * block), (t, ROWS))
         for r in range(ROWS):
@@ -57,12 +48,8 @@ def _packed_rows(task, zero, size, i, band, last, into, apart):  # type: ignore[
 @njit(**QUICK)
 def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untyped-def]
     """Copy a of sample i to addresses `apart` bytes apart, as (positions, 64), columns padded with zeros."""
-    columns, t, step, along = (
-        task[Slot.COLUMNS],
-        task[Slot.POSITIONS],
-        task[Slot.A_COLUMN],
-        task[Slot.A_POSITION],
-    )
+    columns, t = task[Slot.COLUMNS], task[Slot.POSITIONS]
+    step, along = task[Slot.A_COLUMN], task[Slot.A_POSITION]
     begin = task[Slot.OTHER] + size * i * task[Slot.A_SAMPLE]
     a = carray(pointer(zero, begin), ((columns - 1) * step + (t - 1) * along + 1,))
     for block in range(-(-columns // COLUMNS)):
@@ -81,10 +68,8 @@ def _packed_columns(task, zero, size, i, into, apart):  # type: ignore[no-untype
             turned, eights = t // 4 * 4 if along == 1 else 0, wide // 8 * 8
             for c in range(0, eights, 8):
                 for p in range(0, turned, 4):
-                    there = into + size * (COLUMNS * p + c)
-                    transpose_8x4(
-                        zero, there, begin + size * ((first + c) * step + p), size * COLUMNS, size * step
-                    )
+                    there, here = into + size * (COLUMNS * p + c), begin + size * ((first + c) * step + p)
+                    transpose_8x4(zero, there, here, size * COLUMNS, size * step)
             for c in range(wide):
                 for p in range(turned if c < eights else 0, t):
                     packed[p, c] = a[(first + c) * step + p * along]
@@ -169,11 +154,8 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
     open = np.full((high - low, modulus + COLUMNS if task[Slot.FOLDS] else 0), zero)
     lanes = VECTOR // size
     sums = np.full((high - low, (2 + width) * lanes), zero)
-    g, sign, v = (
-        np.full(tall * COLUMNS, zero),
-        np.full(tall * COLUMNS, zero),
-        np.full(width * tall * COLUMNS, zero),
-    )
+    g, sign = np.full(tall * COLUMNS, zero), np.full(tall * COLUMNS, zero)
+    v = np.full(width * tall * COLUMNS, zero)
     place = np.zeros(tall, dtype=np.int64)
     added, opened, places = sums.ctypes.data, open.ctypes.data, place.ctypes.data
     made, along, signed = g.ctypes.data, v.ctypes.data, sign.ctypes.data
@@ -203,26 +185,10 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                 if later >= last:
                     later, beside = band, column + COLUMNS
                 for i in range(high - low):
-                    left, right = (
-                        factors + (first - band) // ROWS * row_apart + i * tall_line,
-                        windows + block * apart + i * wide_line,
-                    )
-                    into, total = opened + size * i * open.shape[1], added + VECTOR * i * (2 + width)
-                    _read(
-                        task,
-                        zero,
-                        size,
-                        left,
-                        right,
-                        row_apart,
-                        along,
-                        signed,
-                        into,
-                        places,
-                        whole,
-                        total,
-                        made,
-                    )
+                    d = factors + (first - band) // ROWS * row_apart + i * tall_line
+                    a = windows + block * apart + i * wide_line
+                    into, out = opened + size * i * open.shape[1], added + VECTOR * i * (2 + width)
+                    _read(task, zero, size, d, a, row_apart, along, signed, into, places, whole, out, made)
                     if i < tall and later + i < rows and beside < columns:
                         _ahead(task, size, later + i, beside)
             _closed(task, sums, low, lanes)
@@ -230,10 +196,7 @@ def share_made(task, zero, size, number, threads):  # type: ignore[no-untyped-de
             if task[Slot.FOLDS] and (since >= FLUSH_EVERY or (last == rows and block == blocks - 1)):
                 since = 0
                 for i in range(low, high):
-                    flush_buckets(
-                        open[i - low],
-                        carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
-                    )
+                    flush_buckets(open[i - low], task, i)
 
 
 def enter_made_32(address):  # type: ignore[no-untyped-def]
@@ -244,8 +207,5 @@ def enter_made_64(address):  # type: ignore[no-untyped-def]
     share_made(carray(address, (SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
-MADE = {
-    np.float32: (enter_made_32, lambda task: share_made(task, np.float32(0), 4, 0, 1)),
-    np.float64: (enter_made_64, lambda task: share_made(task, np.float64(0), 8, 0, 1)),
-}
-"""By number format: the function for a thread of OpenMP, and the one for the calling thread alone."""
+MADE = share_made, {np.float32: enter_made_32, np.float64: enter_made_64}
+"""The loop, and the functions that threads of OpenMP enter it by, by number format."""

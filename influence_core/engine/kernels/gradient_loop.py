@@ -39,7 +39,8 @@ def _one(g, v, out, zero):  # type: ignore[no-untyped-def]
 
 @cached_on_disk
 @njit(**QUICK)
-def _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero):  # type: ignore[no-untyped-def]
+def _eight(g, v, out, zero):  # type: ignore[no-untyped-def]
+    v0, v1, v2, v3, v4, v5, v6, v7 = v
     square, size = zero, zero
     p0, p1, p2, p3, p4, p5, p6, p7 = zero, zero, zero, zero, zero, zero, zero, zero
     for j in range(len(g)):
@@ -62,6 +63,22 @@ def _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero):  # type: ignore[no-unt
 
 @cached_on_disk
 @njit(**QUICK)
+def _directions(task, zero, skip, numbers):  # type: ignore[no-untyped-def]
+    """So many numbers of all eight directions, from `skip` bytes on."""
+    return (
+        carray(pointer(zero, task[Slot.DIRECTIONS] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 1] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 2] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 3] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 4] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 5] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 6] + skip), (numbers,)),
+        carray(pointer(zero, task[Slot.DIRECTIONS + 7] + skip), (numbers,)),
+    )
+
+
+@cached_on_disk
+@njit(**QUICK)
 def _signs(sign, first, length, row_sign, column_sign):  # type: ignore[no-untyped-def]
     """Write the signs of numbers first to first + length, and zeros after them."""
     columns = len(column_sign)
@@ -77,13 +94,14 @@ def _signs(sign, first, length, row_sign, column_sign):  # type: ignore[no-untyp
 
 @cached_on_disk
 @njit(**QUICK)
-def flush_buckets(open, folded):  # type: ignore[no-untyped-def]
-    """Add all buckets to `folded` in float64, those past its end from its start on, and set them to zero."""
-    first = 0
+def flush_buckets(open, task, i):  # type: ignore[no-untyped-def]
+    """Add all buckets to the sketch of sample i, those past its end from its start on, and set them to zero."""
+    modulus, first = task[Slot.MODULUS], 0
+    folded = carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,))
     while first < len(open):
-        for j in range(min(len(folded), len(open) - first)):
+        for j in range(min(modulus, len(open) - first)):
             folded[j] += open[first + j]
-        first += len(folded)
+        first += modulus
     open[:] = 0
 
 
@@ -99,45 +117,31 @@ def share(task, zero, size, number, threads):  # type: ignore[no-untyped-def]
     past = min(CHUNK, -(-e // COLUMNS) * COLUMNS)
     open = np.full((high - low, modulus + past if task[Slot.FOLDS] else 0), zero)
     sign, tail = np.full(CHUNK, zero), np.full(CHUNK, zero)
-    opened, signed = (
-        open.ctypes.data,
-        sign.ctypes.data,
-    )  # taken once: each view of an array costs 20 cycles
+    opened, signed = open.ctypes.data, sign.ctypes.data  # taken once: each view of an array costs 20 cycles
     for first in range(0, e, CHUNK):
-        length, skip = (min(CHUNK, e - first),), size * first
-        v0 = carray(pointer(zero, task[Slot.DIRECTIONS] + skip), length)
-        if width == 8:
-            v1 = carray(pointer(zero, task[Slot.DIRECTIONS + 1] + skip), length)
-            v2 = carray(pointer(zero, task[Slot.DIRECTIONS + 2] + skip), length)
-            v3 = carray(pointer(zero, task[Slot.DIRECTIONS + 3] + skip), length)
-            v4 = carray(pointer(zero, task[Slot.DIRECTIONS + 4] + skip), length)
-            v5 = carray(pointer(zero, task[Slot.DIRECTIONS + 5] + skip), length)
-            v6 = carray(pointer(zero, task[Slot.DIRECTIONS + 6] + skip), length)
-            v7 = carray(pointer(zero, task[Slot.DIRECTIONS + 7] + skip), length)
+        length, skip = min(CHUNK, e - first), size * first
+        v = _directions(task, zero, skip, length)
         if task[Slot.FOLDS]:
-            _signs(sign, first, length[0], row_sign, column_sign)
+            _signs(sign, first, length, row_sign, column_sign)
         place = (first + task[Slot.START]) % modulus
         for i in range(low, high):
             here = task[Slot.VALUES] + size * i * e + skip
-            g = carray(pointer(zero, here), length)
+            g = carray(pointer(zero, here), (length,))
             out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * i * (2 + width)), (2 + width,))
             if width == 8:
-                _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
+                _eight(g, v, out, zero)
             else:
-                _one(g, v0, out, zero)
+                _one(g, v[0], out, zero)
             if task[Slot.FOLDS]:
-                if length[0] < CHUNK:
-                    tail[: length[0]] = g
+                if length < CHUNK:
+                    tail[:length] = g
                     here = tail.ctypes.data
                 into = opened + size * ((i - low) * open.shape[1] + place)
-                for at in range(0, size * length[0], size * COLUMNS):
+                for at in range(0, size * length, size * COLUMNS):
                     scatter_signed(zero, into + at, signed + at, here + at)
         if task[Slot.FOLDS] and ((first + CHUNK) % FLUSH_EVERY == 0 or first + CHUNK >= e):
             for i in range(low, high):
-                flush_buckets(
-                    open[i - low],
-                    carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,)),
-                )
+                flush_buckets(open[i - low], task, i)
 
 
 @cached_on_disk
@@ -150,27 +154,18 @@ def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-de
     column_sign = carray(pointer(zero, task[Slot.COLUMN_SIGNS]), (columns,))
     ids = carray(pointer(np.int64(0), task[Slot.OTHER]), (n, t))
     open = np.full(modulus if task[Slot.FOLDS] else 0, zero)
-    length = (columns,)
     for i in range(n * number // threads, n * (number + 1) // threads):
         out = carray(pointer(np.float64(0), task[Slot.SUMS] + 8 * i * (2 + width)), (2 + width,))
         for p in range(t):
             skip, first = size * columns * ids[i, p], 0
             own = size * columns * (i * t + p)
-            g = carray(pointer(zero, task[Slot.VALUES] + own), length)
+            g = carray(pointer(zero, task[Slot.VALUES] + own), (columns,))
             if not task[Slot.COUNT]:  # their place holds g, far shorter than the table
                 skip = own
-            v0 = carray(pointer(zero, task[Slot.DIRECTIONS] + skip), length)
             if width == 8:
-                v1 = carray(pointer(zero, task[Slot.DIRECTIONS + 1] + skip), length)
-                v2 = carray(pointer(zero, task[Slot.DIRECTIONS + 2] + skip), length)
-                v3 = carray(pointer(zero, task[Slot.DIRECTIONS + 3] + skip), length)
-                v4 = carray(pointer(zero, task[Slot.DIRECTIONS + 4] + skip), length)
-                v5 = carray(pointer(zero, task[Slot.DIRECTIONS + 5] + skip), length)
-                v6 = carray(pointer(zero, task[Slot.DIRECTIONS + 6] + skip), length)
-                v7 = carray(pointer(zero, task[Slot.DIRECTIONS + 7] + skip), length)
-                _eight(g, v0, v1, v2, v3, v4, v5, v6, v7, out, zero)
+                _eight(g, _directions(task, zero, skip, columns), out, zero)
             else:
-                _one(g, v0, out, zero)
+                _one(g, carray(pointer(zero, task[Slot.DIRECTIONS] + skip), (columns,)), out, zero)
             place = (ids[i, p] * columns + task[Slot.START]) % modulus if task[Slot.FOLDS] else 0
             while task[Slot.FOLDS] and first < columns:
                 run, sign = min(columns - first, modulus - place), row_sign[ids[i, p]]
@@ -178,9 +173,7 @@ def share_rows(task, zero, size, number, threads):  # type: ignore[no-untyped-de
                     open[place + j] += sign * column_sign[first + j] * g[first + j]
                 first, place = first + run, 0
         if task[Slot.FOLDS]:
-            flush_buckets(
-                open, carray(pointer(np.float64(0), task[Slot.FOLDED] + 8 * i * modulus), (modulus,))
-            )
+            flush_buckets(open, task, i)
 
 
 def enter_32(address):  # type: ignore[no-untyped-def]
@@ -199,12 +192,6 @@ def enter_rows_64(address):  # type: ignore[no-untyped-def]
     share_rows(carray(address, (SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
-LOOPS = {
-    np.float32: (enter_32, lambda task: share(task, np.float32(0), 4, 0, 1)),
-    np.float64: (enter_64, lambda task: share(task, np.float64(0), 8, 0, 1)),
-}
-ROWS_OF_A_TABLE = {
-    np.float32: (enter_rows_32, lambda task: share_rows(task, np.float32(0), 4, 0, 1)),
-    np.float64: (enter_rows_64, lambda task: share_rows(task, np.float64(0), 8, 0, 1)),
-}
-"""By number format: the function for a thread of OpenMP, and the one for the calling thread alone."""
+WRITTEN = share, {np.float32: enter_32, np.float64: enter_64}
+ROWS_OF_A_TABLE = share_rows, {np.float32: enter_rows_32, np.float64: enter_rows_64}
+"""A loop, and the functions that threads of OpenMP enter it by, by number format."""

@@ -10,6 +10,7 @@ Left to the compiler, the first ran at a third of this speed: it could not know 
 The code names no processor: where vectors are narrower, LLVM uses two for one.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -49,6 +50,20 @@ def repeated(builder: Any, number: Any, kind: Any) -> Any:
     )
 
 
+def over_numbers(zero: Any, count: int, write: Callable[..., None]) -> Any:
+    """Signature and code of an intrinsic that takes `zero` and `count` numbers of 64 bits, and returns nothing.
+
+    write(builder, number, vector, *numbers) writes the code; `number` and `vector` are the types in the format of zero.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_value_type(zero)
+        write(builder, number, ir.VectorType(number, BITS // zero.bitwidth), *args[1:])
+        return context.get_dummy_value()
+
+    return types.void(zero, *[types.int64] * count), generate
+
+
 @intrinsic
 def pointer(context: Any, like: Any, address: Any) -> Any:
     """A pointer to numbers of the format of `like`."""
@@ -65,10 +80,7 @@ def make(context: Any, zero: Any, d: Any, a: Any, g: Any, positions: Any) -> Any
     """g = d^T a, at addresses of d (positions, 6), a (positions, 64), g (6, 64), contiguous; `zero`: the format."""
     lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        number = context.get_value_type(zero)
-        vector = ir.VectorType(number, lanes)
-        _, d, a, g, t = args
+    def write(builder: Any, number: Any, vector: Any, d: Any, a: Any, g: Any, t: Any) -> None:
         with cgutils.for_range(builder, i64(COLUMNS // (ABREAST * lanes))) as part:
             skip = builder.mul(part.index, i64(ABREAST * lanes * size))
             places = [i64((r * COLUMNS + v * lanes) * size) for r in range(ROWS) for v in range(ABREAST)]
@@ -88,9 +100,8 @@ def make(context: Any, zero: Any, d: Any, a: Any, g: Any, positions: Any) -> Any
                         builder.store(added(builder, builder.load(total), factor, x), total)
             for total, place in zip(sums, places, strict=True):
                 builder.store(builder.load(total), place, align=size)
-        return context.get_dummy_value()
 
-    return types.void(zero, *[types.int64] * 4), generate
+    return over_numbers(zero, 4, write)
 
 
 def reader(k: int, folds: bool) -> Any:
@@ -106,15 +117,11 @@ def reader(k: int, folds: bool) -> Any:
     ) -> Any:
         lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            number = context.get_value_type(zero)
-            vector = ir.VectorType(number, lanes)
-            width = BITS // 8
-            kind = ir.FunctionType(vector, [vector])
-            absolute = cgutils.get_or_insert_function(
-                builder.module, kind, f"llvm.fabs.v{lanes}f{zero.bitwidth}"
-            )
-            _, g, v, signs, buckets, places, rows, sums = args
+        def write(builder: Any, number: Any, vector: Any, *numbers: Any) -> None:
+            g, v, signs, buckets, places, rows, sums = numbers
+            width, kind = BITS // 8, ir.FunctionType(vector, [vector])
+            name = f"llvm.fabs.v{lanes}f{zero.bitwidth}"
+            absolute = cgutils.get_or_insert_function(builder.module, kind, name)
             totals = [cgutils.alloca_once(builder, vector) for _ in range(2 + k)]
             kept = [pointer_at(builder, sums, i64(width * index), vector) for index in range(2 + k)]
             for total, place in zip(totals, kept, strict=True):
@@ -125,10 +132,8 @@ def reader(k: int, folds: bool) -> Any:
                 along = builder.add(v, builder.mul(line, i64(k)))
                 bucket = buckets
                 if folds:
-                    skip = builder.mul(row.index, i64(8))
-                    bucket = builder.add(
-                        buckets, builder.load(pointer_at(builder, places, skip, ir.IntType(64)))
-                    )
+                    place = pointer_at(builder, places, builder.mul(row.index, i64(8)), ir.IntType(64))
+                    bucket = builder.add(buckets, builder.load(place))
                 for offset in range(0, COLUMNS * size, width):
                     x = builder.load(pointer_at(builder, own, i64(offset), vector), align=size)
                     grown = [added(builder, builder.load(totals[0]), x, x)]
@@ -145,9 +150,8 @@ def reader(k: int, folds: bool) -> Any:
                         builder.store(added(builder, builder.load(into, align=size), s, x), into, align=size)
             for total, place in zip(totals, kept, strict=True):
                 builder.store(builder.load(total), place, align=size)
-            return context.get_dummy_value()
 
-        return types.void(zero, *[types.int64] * 7), generate
+        return over_numbers(zero, 7, write)
 
     return read
 
@@ -157,15 +161,13 @@ def scatter_signed(context: Any, zero: Any, buckets: Any, signs: Any, g: Any) ->
     """buckets += signs * g, at addresses of 64 numbers each."""
     lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(context.get_value_type(zero), lanes)
+    def write(builder: Any, number: Any, vector: Any, *addresses: Any) -> None:
         for offset in (i64(v * lanes * size) for v in range(COLUMNS // lanes)):
-            into, sign, x = (pointer_at(builder, address, offset, vector) for address in args[1:])
+            into, sign, x = (pointer_at(builder, address, offset, vector) for address in addresses)
             total, *pair = (builder.load(place, align=size) for place in (into, sign, x))
             builder.store(added(builder, total, *pair), into, align=size)
-        return context.get_dummy_value()
 
-    return types.void(zero, *[types.int64] * 3), generate
+    return over_numbers(zero, 3, write)
 
 
 def correlator(rows: int) -> Any:
@@ -180,10 +182,8 @@ def correlator(rows: int) -> Any:
     ) -> Any:
         lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            number = context.get_value_type(zero)
-            vector = ir.VectorType(number, lanes)
-            _, d, x, kernel, height, width, pitch = args
+        def write(builder: Any, number: Any, vector: Any, *numbers: Any) -> None:
+            d, x, kernel, height, width, pitch = numbers
             parts = [(r, v) for r in range(rows) for v in range(TAPS // lanes)]
             sums = [cgutils.alloca_once(builder, vector) for _ in parts]
             for total in sums:
@@ -201,9 +201,8 @@ def correlator(rows: int) -> Any:
             for total, (r, v) in zip(sums, parts, strict=True):
                 place = pointer_at(builder, kernel, i64((r * TAPS + v * lanes) * size), vector)
                 builder.store(builder.load(total), place, align=size)
-            return context.get_dummy_value()
 
-        return types.void(zero, *[types.int64] * 6), generate
+        return over_numbers(zero, 6, write)
 
     return correlate
 
@@ -215,14 +214,12 @@ def copier(numbers: int) -> Any:
     def copy(context: Any, zero: Any, into: Any, source: Any) -> Any:
         lanes, size = BITS // zero.bitwidth, zero.bitwidth // 8
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector = ir.VectorType(context.get_value_type(zero), lanes)
+        def write(builder: Any, number: Any, vector: Any, *addresses: Any) -> None:
             for offset in (i64(v * lanes * size) for v in range(numbers // lanes)):
-                there, here = (pointer_at(builder, address, offset, vector) for address in args[1:])
+                there, here = (pointer_at(builder, address, offset, vector) for address in addresses)
                 builder.store(builder.load(here, align=size), there, align=size)
-            return context.get_dummy_value()
 
-        return types.void(zero, *[types.int64] * 2), generate
+        return over_numbers(zero, 2, write)
 
     return copy
 
@@ -234,18 +231,14 @@ def transpose_8x4(context: Any, zero: Any, into: Any, source: Any, apart: Any, b
     low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
     first, second = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        number = context.get_value_type(zero)
+    def write(builder: Any, number: Any, _: Any, into: Any, source: Any, apart: Any, beside: Any) -> None:
         half, vector, index = ir.VectorType(number, 4), ir.VectorType(number, 8), ir.IntType(32)
-        _, into, source, apart, beside = args
 
         def mixed(one: Any, other: Any, order: list[int]) -> Any:
             return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(index, len(order)), order))
 
-        rows = [
-            builder.load(pointer_at(builder, source, builder.mul(beside, i64(r)), half), align=size)
-            for r in range(8)
-        ]
+        places = [pointer_at(builder, source, builder.mul(beside, i64(r)), half) for r in range(8)]
+        rows = [builder.load(place, align=size) for place in places]
         pairs = [
             mixed(rows[r], rows[r + 4], list(range(8))) for r in range(4)
         ]  # float32: 2 lanes of 128 bits
@@ -254,9 +247,8 @@ def transpose_8x4(context: Any, zero: Any, into: Any, source: Any, apart: Any, b
             for column, part in ((start, first), (start + 1, second)):
                 place = pointer_at(builder, into, builder.mul(apart, i64(column)), vector)
                 builder.store(mixed(left, right, part), place, align=size)
-        return context.get_dummy_value()
 
-    return types.void(zero, *[types.int64] * 4), generate
+    return over_numbers(zero, 4, write)
 
 
 @intrinsic
@@ -264,9 +256,8 @@ def fetch(context: Any, address: Any) -> Any:
     """Prefetch 256 bytes that will be read soon: fetching them from memory takes longer than making a block."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), flag, flag, flag])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         for line in range(0, 256, 64):
             place = pointer_at(builder, args[0], i64(line), ir.IntType(8))

@@ -1,5 +1,8 @@
-"""Compiled loops by name; `run` does a checked task with one, in torch's own threads where possible."""
+"""Compiled loops by name, in torch's own threads where possible, and whether they or torch operations read numbers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -7,10 +10,25 @@ import torch
 from torch import Tensor
 
 from influence_core.engine.kernels import tasks
-from influence_core.engine.kernels.availability import KINDS
-from influence_core.engine.kernels.tasks import Task
+from influence_core.engine.kernels.tasks import KINDS, Task
 
 NAMES = "written", "made", "rows", "depthwise"
+_UNCOMPILED = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Context in which torch operations read all numbers, as on a GPU: for few samples faster than compiling."""
+    token = _UNCOMPILED.set(True)
+    try:
+        yield
+    finally:
+        _UNCOMPILED.reset(token)
+
+
+def compiles(*values: Tensor) -> bool:
+    """Whether a compiled loop reads these tensors: their format and device are supported, outside `uncompiled`."""
+    return not _UNCOMPILED.get() and all(value.is_cpu and value.dtype in KINDS for value in values)
 
 
 def run(task: Task) -> None:
@@ -37,9 +55,10 @@ def loop(dtype: torch.dtype, name: str) -> Any:
     from influence_core.engine.kernels.openmp import in_threads
 
     loops = {
-        "written": gradient_loop.LOOPS,
+        "written": gradient_loop.WRITTEN,
         "made": factor_loop.MADE,
         "rows": gradient_loop.ROWS_OF_A_TABLE,
         "depthwise": position_sums.DEPTHWISE,
     }
-    return in_threads(*loops[name][KINDS[dtype]])
+    share, entries = loops[name]
+    return in_threads(share, entries, KINDS[dtype])

@@ -6,7 +6,7 @@ A task is a row of 64-bit numbers; a loop takes (task, zero, bytes a number, thr
 # pyright: reportPrivateImportUsage=false
 import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,19 @@ def _loaded() -> Any:
 
 
 def in_threads(
-    enter: Callable[[Any], None], alone: Callable[[np.ndarray], None]
+    share: Callable[..., None], entries: Mapping[type, Callable[[Any], None]], kind: type
 ) -> Callable[[np.ndarray, int], None]:
     """A loop for tasks: in torch's own threads if they are GOMP's, else in the calling thread.
 
     Args:
-        enter: runs in each thread: takes the address of a task, and does the share of THREAD() of THREADS(). A function
-            of a module that closes over nothing, so that numba can cache it on disk.
-        alone: does all of a task in the calling thread.
+        share: the loop.
+        entries: by number format, what runs in each thread: takes the address of a task, and does the share of THREAD()
+            of THREADS(). A function of a module that closes over nothing, so that numba can cache it on disk.
+        kind: the number format.
     """
-    library = _loaded()
+    library, enter, zero = _loaded(), entries[kind], kind(0)
     if not hasattr(library, "GOMP_parallel"):
-        return lambda task, threads: alone(task)
+        return lambda task, threads: share(task, zero, zero.itemsize, 0, 1)
     try:
         entry = cfunc(ADDRESS, cache=True)(enter)
     except RuntimeError:  # no writable folder, as in `cached_on_disk`

@@ -52,8 +52,5 @@ def enter_depthwise_64(address):  # type: ignore[no-untyped-def]
     _share_depthwise(carray(address, (PICTURE_SLOTS,)), np.float64(0), 8, THREAD(), THREADS())
 
 
-DEPTHWISE = {
-    np.float32: (enter_depthwise_32, lambda task: _share_depthwise(task, np.float32(0), 4, 0, 1)),
-    np.float64: (enter_depthwise_64, lambda task: _share_depthwise(task, np.float64(0), 8, 0, 1)),
-}
-"""By number format: the function for a thread of OpenMP, and the one for the calling thread alone."""
+DEPTHWISE = _share_depthwise, {np.float32: enter_depthwise_32, np.float64: enter_depthwise_64}
+"""The loop, and the functions that threads of OpenMP enter it by, by number format."""

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from influence_core.engine.kernels.availability import KINDS
 from influence_core.errors import InfluenceError
 
+KINDS = {torch.float32: np.float32, torch.float64: np.float64}
+"""Number formats that have compiled loops, by torch dtype."""
 ROWS, COLUMNS = 6, 64
 """Rows and columns of one block that a loop makes. 6 rows of 2 vectors are 12 sums: 2 multipliers of 4 cycles need 8,
 and 12 take 8 loads for 12 products where 8 take 6 for 8."""
@@ -145,10 +146,8 @@ def made(
         raise _refusal("made", "d", f"shape {tuple(d.shape)}, a {tuple(a.shape)}", "at least one number")
     if tall < ROWS or tall % ROWS:
         raise _refusal("made", "tall", f"{tall} rows a block", f"a multiple of {ROWS}")
-    address, threads = (
-        _address("made", "d", d, (n, rows, t), d.dtype, laid_out=False),
-        torch.get_num_threads(),
-    )
+    address = _address("made", "d", d, (n, rows, t), d.dtype, laid_out=False)
+    threads = torch.get_num_threads()
     task = _common("made", address, d.dtype, n, rows, columns, directions, fold, sums)
     task[Slot.OTHER] = _address("made", "a", a, (n, columns, t), d.dtype, laid_out=False)
     task[Slot.POSITIONS], task[Slot.TALL] = t, tall
@@ -249,12 +248,7 @@ def _axes(loop: str, name: str, value: Tensor, axes: int) -> torch.Size:
 
 
 def _address(
-    loop: str,
-    name: str,
-    value: Tensor,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    laid_out: bool = True,
+    loop: str, name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, laid_out: bool = True
 ) -> int:
     """Address of a CPU tensor of exactly this shape and format; contiguous, unless the task holds its strides."""
     fits = value.shape == shape and value.dtype is dtype and value.is_cpu
@@ -282,5 +276,5 @@ def _refusal(loop: str, name: str, actual: str, expected: str) -> InfluenceError
     return InfluenceError(
         f"The compiled loop '{loop}' was handed {name} = {actual}; expected {expected}. It would have read outside its "
         "arrays and was not started. This is a bug of the engine: please report it. Until then "
-        "`with uncompiled():` (engine/kernels/availability.py) reads by torch operations."
+        "`with uncompiled():` (engine/kernels/loops.py) reads by torch operations."
     )

@@ -8,9 +8,7 @@ For G_i = sum_t d_t a_t^T (engine/rules/factors.py) each quantity is read in its
 
 An L1 norm needs every number of G, so the position Gram |G|^2 = sum_{t,s} (d_t.d_s)(a_t.a_s) would only add work. G is
 written one tile of rows at a time, for up to 32 samples, into one reused buffer, and read while it is in cache
-(tiles.py): each direction is fetched from memory once a tile instead of once a sample.
-
-The reference for its tests: oracle.py.
+(tiles.py): each direction is fetched from memory once a tile instead of once a sample. Checked against oracle.py.
 """
 
 from collections.abc import Iterator

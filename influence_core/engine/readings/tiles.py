@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from influence_core.engine.kernels import tasks
-from influence_core.engine.kernels.availability import compiles
-from influence_core.engine.kernels.loops import run
+from influence_core.engine.kernels.loops import compiles, run
 from influence_core.engine.kernels.tasks import packed_size
 from influence_core.engine.readings.sketch import FoldingMap
 
@@ -159,12 +158,7 @@ def _read_compiled(
 
 
 def _looks(
-    rows: int,
-    row: int,
-    columns: int,
-    directions: Sequence[Tensor],
-    folding: FoldingMap | None,
-    into: Totals,
+    rows: int, row: int, columns: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> Iterator[tuple[Sequence[Tensor], tasks.Fold | None, Tensor]]:
     """Directions, sketch and sums of each look; only the first look has a sketch."""
     width, fold = into.sums.shape[2] - 2, None

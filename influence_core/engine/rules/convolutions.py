@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from influence_core.engine.kernels import loops
-from influence_core.engine.kernels.availability import compiles
+from influence_core.engine.kernels.loops import compiles
 from influence_core.engine.kernels.tasks import TAPS
 from influence_core.engine.rules.factors import Dense, Factor, Outer, Shifted, Tap
 

@@ -22,6 +22,7 @@ from influence_core.engine.rules.factors import Dense, Factor, regrouped
 from influence_core.engine.rules.layer_rules import RULES
 from influence_core.engine.watching.backward_roots import End
 from influence_core.engine.watching.nested import replaced, tensors_in
+from influence_core.engine.watching.operations import in_place
 from influence_core.engine.watching.sample_axes import by_rows
 from influence_core.engine.watching.watch import ParameterTensor, Use
 
@@ -86,26 +87,14 @@ def _by_rule(use: Use, d: Tensor, b: int) -> list[Part] | None:
 BROADCAST = {
     *("add", "sub", "mul", "div", "true_divide", "rsub", "pow", "maximum", "minimum", "where", "lerp"),
     *("addcmul", "addcdiv", "masked_fill", "expand", "expand_as", "broadcast_to"),
-    *("add_", "sub_", "mul_", "div_", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__"),
-    *("__truediv__", "__rtruediv__", "__rdiv__", "__pow__", "__rpow__"),
-    *("__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"),
+    *("add_", "sub_", "mul_", "div_", "__rsub__", "__rdiv__", "__rpow__"),
 }
 """Operations in which every number of the output depends on one number of the parameter, which is repeated to fit."""
-_OUT_OF_PLACE = {
-    "__iadd__": torch.add,
-    "__isub__": torch.sub,
-    "__imul__": torch.mul,
-    "__itruediv__": torch.div,
-    "__idiv__": torch.div,
-}
 
 
 def _by_broadcast(use: Use, d: Tensor, b: int) -> list[Part]:
     """Expand each parameter to the whole output, differentiate once, and sum over repetitions."""
-    name = use.key[0]
-    operation = _OUT_OF_PLACE.get(name, use.operation)
-    if name.endswith("_") and not name.endswith("__"):
-        operation = getattr(torch, name[:-1])
+    operation = getattr(torch, use.key[0][:-1]) if in_place(use.operation) else use.operation
     by_parameter = []
     for index, held in use.held.items():
         value = next(x for x in tensors_in((use.args, use.kwargs)) if id(x) == index)
@@ -132,14 +121,11 @@ def _by_vjp(use: Use, ds: tuple[Tensor, ...], b: int) -> list[Part]:
     leaves = tensors_in((use.args, use.kwargs))
     axes = dict(zip((id(leaf) for leaf in leaves), use.sighting.input_axes, strict=True))
     sample_axes = {key: axis for key, axis in axes.items() if axis is not None and key not in use.held}
-    rows = {
-        id(leaf): by_rows(leaf, sample_axes[id(leaf)], b, use.path)
-        for leaf in leaves
-        if id(leaf) in sample_axes
-    }
+    by_id = {id(leaf): leaf for leaf in leaves}
+    rows = {key: by_rows(by_id[key], axis, b, use.path) for key, axis in sample_axes.items()}
     outs = use.sighting.output_axes
     back = [None if axis is None else by_rows(d, axis, b, use.path) for d, axis in zip(ds, outs, strict=True)]
-    values = {id(leaf): leaf for leaf in leaves if id(leaf) in use.held}
+    values = {key: leaf for key, leaf in by_id.items() if key in use.held}
     if not sample_axes:
         return _by_blocks(use, values, back)
 
@@ -158,10 +144,10 @@ def _by_vjp(use: Use, ds: tuple[Tensor, ...], b: int) -> list[Part]:
     return [Part(use.held[key], Dense(gradients[key]), way) for key in values]
 
 
-def _by_blocks(use: Use, values: dict[int, Tensor], back: list[Tensor | None]) -> list[Part]:
+def _by_blocks(use: Use, held: dict[int, Tensor], back: list[Tensor | None]) -> list[Part]:
     """Parts of an operation that repeats parameters for each sample: the gradient of sample i is in its own rows."""
     with torch.enable_grad():
-        leaves = {key: value.detach().requires_grad_() for key, value in values.items()}
+        leaves = {key: value.detach().requires_grad_() for key, value in held.items()}
         outputs = tensors_in(use.operation(*replaced(use.args, leaves), **replaced(use.kwargs, leaves)))
         outs, blocks = [], []
         for x, d, axis in zip(outputs, back, use.sighting.output_axes, strict=True):
@@ -170,14 +156,8 @@ def _by_blocks(use: Use, values: dict[int, Tensor], back: list[Tensor | None]) -
                 block = block.transpose(1, 2) if axis.inner else block
                 outs.append(x)
                 blocks.append(block.flatten(1, 2).movedim(1, 1 + axis.at))
-        grads = torch.autograd.grad(
-            outs,
-            list(leaves.values()),
-            blocks,
-            is_grads_batched=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        values = list(leaves.values())
+        grads = torch.autograd.grad(outs, values, blocks, is_grads_batched=True, materialize_grads=True)
     return [Part(use.held[key], Dense(g), "vmap") for key, g in zip(leaves, grads, strict=True)]
 
 
@@ -197,17 +177,10 @@ def _vmapped(
                 return vmap(grad(pulled), in_dims=(None, 0, axes))(values, rows, back), "vmap"
         except (RuntimeError, NotImplementedError, ValueError):
             pass  # no rule for vmap, or no sample in the arguments: the loop below raises the real error
-        gradients: dict[int, list[Tensor]] = {key: [] for key in values}
+        leaves = {key: value.detach().requires_grad_() for key, value in values.items()}
+        by_sample = []
         for i in range(b):
-            leaves = {key: value.detach().requires_grad_() for key, value in values.items()}
-            total = pulled(
-                leaves,
-                {key: row[i] for key, row in rows.items()},
-                [None if d is None else d[i] for d in back],
-            )
-            grads = torch.autograd.grad(
-                total, list(leaves.values()), allow_unused=True, materialize_grads=True
-            )
-            for key, gradient in zip(leaves, grads, strict=True):
-                gradients[key].append(gradient)
-    return {key: torch.stack(listed) for key, listed in gradients.items()}, "loop"
+            own = {key: row[i] for key, row in rows.items()}
+            total = pulled(leaves, own, [None if d is None else d[i] for d in back])
+            by_sample.append(torch.autograd.grad(total, list(leaves.values()), materialize_grads=True))
+    return dict(zip(leaves, map(torch.stack, zip(*by_sample, strict=True)), strict=True)), "loop"

@@ -4,14 +4,13 @@ With `input` an operation's input and `d` the gradient of each sample's loss at 
 returns one factor (factors.py) for each parameter, as a function that makes it: only needed ones are made. Rules
 belong to operations, not to modules, so they hold for a functional call, a tied weight, a subclass and an ordinary
 layer alike. One more operation = one more function under `@rule`. An operation without a rule is differentiated by vmap
-(dispatch.py).
-
-Sources: Goodfellow 2015 (arXiv 1510.01799) for linear layers; Rochette et al. 2019 (arXiv 1912.06015) for convolutions.
+(dispatch.py). Sources: factors.py.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -41,13 +40,17 @@ RULES: dict[Callable[..., Any], Rule] = {}
 
 
 def rule(*operations: Callable[..., Any], first_axis_only: bool = True) -> Callable[..., Callable[..., Made]]:
-    """Register a rule; `first_axis_only=False` where samples may lie on any axis but the last ones, which are mixed."""
+    """Register a rule; `first_axis_only=False` where samples may lie on any axis but the last ones, which are mixed.
+
+    Arguments are named as the operation names them; those written in C do not say, so there the rule lists all.
+    """
 
     def register(make: Callable[..., Made]) -> Callable[..., Made]:
         full = inspect.signature(make)
-        signature = full.replace(parameters=list(full.parameters.values())[1:])
-        entry = Rule(make, signature, next(iter(signature.parameters)), first_axis_only)
-        RULES.update(dict.fromkeys(operations, entry))
+        own = full.replace(parameters=list(full.parameters.values())[1:])
+        for operation in operations:
+            signature = inspect.signature(operation) if isinstance(operation, FunctionType) else own
+            RULES[operation] = Rule(make, signature, next(iter(signature.parameters)), first_axis_only)
         return make
 
     return register
@@ -128,11 +131,8 @@ def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
     eps: float = 1e-5,
+    **others: Any,
 ) -> Made:
     """With running statistics only; watch.py refuses batch statistics, with which one sample has no gradient."""
     return _scaled(d, functional.batch_norm(input, running_mean, running_var, eps=eps))
@@ -144,11 +144,9 @@ def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
     use_input_stats: bool = True,
-    momentum: float = 0.1,
     eps: float = 1e-5,
+    **others: Any,
 ) -> Made:
     if use_input_stats:
         return _scaled(d, functional.instance_norm(input, eps=eps))
@@ -156,14 +154,7 @@ def instance_norm(
 
 
 @rule(functional.group_norm)
-def group_norm(
-    d: Tensor,
-    input: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Made:
+def group_norm(d: Tensor, input: Tensor, num_groups: int, eps: float = 1e-5, **others: Any) -> Made:
     return _scaled(d, functional.group_norm(input, num_groups, eps=eps))
 
 
@@ -173,26 +164,16 @@ def _over_positions(values: Tensor, shape: Any) -> Dense:
 
 
 @rule(functional.layer_norm, first_axis_only=False)
-def layer_norm(
-    d: Tensor,
-    input: Tensor,
-    normalized_shape: Any,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Made:
+def layer_norm(d: Tensor, input: Tensor, normalized_shape: Any, eps: float = 1e-5, **others: Any) -> Made:
     def scaled() -> Dense:
         return _over_positions(d * functional.layer_norm(input, normalized_shape, eps=eps), normalized_shape)
 
-    return {
-        "weight": scaled,
-        "bias": lambda: _over_positions(d, normalized_shape),
-    }
+    return {"weight": scaled, "bias": lambda: _over_positions(d, normalized_shape)}
 
 
 @rule(functional.rms_norm, first_axis_only=False)
 def rms_norm(
-    d: Tensor, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+    d: Tensor, input: Tensor, normalized_shape: Any, eps: float | None = None, **others: Any
 ) -> Made:
     normal = functional.rms_norm(input, normalized_shape, eps=eps)
     return {"weight": lambda: _over_positions(d * normal, normalized_shape)}
@@ -200,14 +181,7 @@ def rms_norm(
 
 @rule(functional.embedding, first_axis_only=False)
 def embedding(
-    d: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
+    d: Tensor, input: Tensor, weight: Tensor, padding_idx: int | None = None, **others: Any
 ) -> Made:
     """Only the used rows are stored. The padding row gets no gradient, as in torch."""
     ids = input.reshape(len(d), -1)
@@ -226,15 +200,10 @@ def embedding_bag(
     d: Tensor,
     input: Tensor,
     weight: Tensor,
-    offsets: Tensor | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
     mode: str = "mean",
-    sparse: bool = False,
     per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
     padding_idx: int | None = None,
+    **others: Any,
 ) -> Made:
     """Bags of one length, summed or averaged; other bags have no factors here and are differentiated by vmap."""
     if mode == "max" or input.ndim != 2:

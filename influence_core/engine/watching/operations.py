@@ -12,18 +12,7 @@ import torch
 
 from influence_core.engine.watching.nested import tensors_in
 
-LOOKS = {
-    "shape",
-    "size",
-    "dim",
-    "device",
-    "dtype",
-    "numel",
-    "is_floating_point",
-    "is_cuda",
-    "layout",
-    "requires_grad",
-}
+LOOKS = set("shape size dim device dtype numel is_floating_point is_cuda layout requires_grad".split())
 """Attributes and methods of a tensor that do not read its numbers."""
 
 
@@ -37,26 +26,13 @@ def label(func: Any) -> str:
 
 def in_place(func: Any) -> bool:
     """Whether an operation overwrites its first argument."""
-    name = label(func)
-    return name in _IN_PLACE_DUNDERS or (name.endswith("_") and not name.endswith("__"))
-
-
-_IN_PLACE_DUNDERS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__"}
+    name = label(func)  # that of `x += y` is "add_"
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
 
 
 _DECISIONS = {
-    *(
-        "__bool__",
-        "__int__",
-        "__float__",
-        "__index__",
-        "__contains__",
-        "__array__",
-        "item",
-        "tolist",
-        "numpy",
-    ),
-    *("equal", "allclose", "is_nonzero", "nonzero", "masked_select", "unique", "unique_consecutive"),
+    *"__bool__ __int__ __float__ __index__ __contains__ __array__ item tolist numpy".split(),
+    *"equal allclose is_nonzero nonzero masked_select unique unique_consecutive".split(),
 }
 """Operations that bring a tensor's numbers to Python or into a shape: what follows may differ between batches."""
 

@@ -11,10 +11,11 @@ The model is restored exactly, also after an error: mode of every module, requir
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,16 +57,12 @@ class Use:
 
     def check_untouched(self) -> None:
         """Raise LayerError when a later in-place operation has overwritten this operation's input."""
-        now = _versions(tensors_in((self.args, self.kwargs)))
-        if now != self.versions:
+        if _versions((self.args, self.kwargs)) != self.versions:
             raise LayerError(
                 f"The input of '{self.path}' ({self.key[0]}) was overwritten in place after it was used, so its "
                 "gradient would be wrong. Expected inputs to stay as they were. Replace the in-place operation that "
                 "follows (for example `x += y` by `x = x + y`)."
             )
-
-
-Receiver = Callable[[Use, tuple[Tensor, ...]], None]
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -90,8 +87,7 @@ def scoring(model: nn.Module) -> Iterator[None]:
     flags = [(value, value.requires_grad) for value in model.parameters()]
     try:
         model.eval()
-        for value, _ in flags:
-            value.requires_grad_(False)
+        model.requires_grad_(False)
         yield
     finally:
         for module, training in modes:
@@ -100,8 +96,48 @@ def scoring(model: nn.Module) -> Iterator[None]:
             value.requires_grad_(flag)
 
 
+@contextmanager
+def requiring_gradients(values: Iterable[Tensor]) -> Iterator[None]:
+    """Set requires_grad, as in training: without it torch takes its fast path through encoders."""
+    values = list(values)
+    try:
+        for value in values:
+            value.requires_grad_(True)
+        yield
+    finally:
+        for value in values:
+            value.requires_grad_(False)
+
+
+@contextmanager
+def heard_calls(
+    modules: Iterable[tuple[str, nn.Module]],
+    before: Callable[[str, tuple[Any, ...]], None] | None = None,
+    after: Callable[[str, Any], None] | None = None,
+) -> Iterator[None]:
+    """Context in which every call of these modules is reported: before(path, arguments), after(path, output)."""
+    with ExitStack() as stack:
+        for path, module in modules:
+            if before:
+                hook = partial(lambda path, module, args: before(path, args), path)
+                stack.enter_context(module.register_forward_pre_hook(hook))
+            if after:
+                hook = partial(lambda path, module, args, output: after(path, output), path)
+                stack.enter_context(module.register_forward_hook(hook))
+        yield
+
+
 COMPOSITE = {functional.multi_head_attention_forward}
 """Functions that contain several uses: their bodies are watched instead."""
+
+
+class _Call(NamedTuple):
+    """A call of an operation, and the parameter tensors among its arguments."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    parameters: list[ParameterTensor]
 
 
 @dataclass(eq=False)
@@ -119,7 +155,7 @@ class Watch(TorchFunctionMode):
     inputs: Any
     layouts: Layouts | None
     called: Callable[[Use], None]
-    receive: Receiver
+    receive: Callable[[Use, tuple[Tensor, ...]], None]
     spread: frozenset[Key] = frozenset()
     where: str = ""
     decided: str = ""
@@ -152,52 +188,35 @@ class Watch(TorchFunctionMode):
             if from_batch and func in COMPOSITE:
                 with self:
                     return unguarded(func)(*args, **kwargs)
-            return self._run_on_parameters(func, args, kwargs, parameters, from_batch)
+            return self._run_on_parameters(_Call(func, args, kwargs, parameters), from_batch)
         out = func(*args, **kwargs)
         if from_batch:
             self._mark(args[:1] if out is None else out)
         return out
 
-    def _run_on_parameters(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        parameters: list[ParameterTensor],
-        from_batch: bool,
-    ) -> Any:
+    def _run_on_parameters(self, call: _Call, from_batch: bool) -> Any:
         """Run an operation on parameters: with the batch it is a use, with constants it makes a derived tensor."""
-        name = label(func)
+        name = label(call.func)
         if name in LOOKS:
-            return func(*args, **kwargs)
-        names = {source for item in parameters for source in item.sources}
+            return call.func(*call.args, **call.kwargs)
+        names = {source for item in call.parameters for source in item.sources}
         sources = tuple(sorted(names, key=self._order.__getitem__))
         occurrence = self._occurrences[name, sources] = self._occurrences.get((name, sources), -1) + 1
         key = (name, sources, occurrence)
         if self.layouts is None:
             used = from_batch or key in self.spread
-            inputs = tuple(value.detach() for value in tensors_in((args, kwargs)))
-            out = (self._use if used else self._derive)(key, func, args, kwargs, parameters, None)
+            inputs = tuple(value.detach() for value in tensors_in((call.args, call.kwargs)))
+            out = self._use(key, call, None) if used else self._derive(key, call)
             self.sightings.append(Sighting(key, used, inputs, tuple(x.detach() for x in tensors_in(out))))
             return out
         sighting = self.layouts.of(key)
-        if sighting.by_sample:
-            return self._use(key, func, args, kwargs, parameters, sighting)
-        return self._derive(key, func, args, kwargs, parameters, sighting)
+        return self._use(key, call, sighting) if sighting.by_sample else self._derive(key, call)
 
-    def _derive(
-        self,
-        key: Key,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        parameters: list[ParameterTensor],
-        sighting: Sighting | None,
-    ) -> Any:
+    def _derive(self, key: Key, call: _Call) -> Any:
         """Run with parameters as leaves of a separate graph, and record the outputs as parameter tensors."""
-        swapped = {id(item.value): self._leaf(item) for item in parameters}
-        args, kwargs = replaced((args, kwargs), swapped)
-        out = func(*args, **kwargs)
+        swapped = {id(item.value): self._leaf(item) for item in call.parameters}
+        args, kwargs = replaced((call.args, call.kwargs), swapped)
+        out = call.func(*args, **kwargs)
         for value in tensors_in(out):
             if value.requires_grad:
                 self._parameters[id(value)] = ParameterTensor(value, None, key[1])
@@ -211,18 +230,10 @@ class Watch(TorchFunctionMode):
             self.leaves[item.name] = item.value.detach().requires_grad_()
         return self.leaves[item.name]
 
-    def _use(
-        self,
-        key: Key,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        parameters: list[ParameterTensor],
-        sighting: Sighting | None,
-    ) -> Any:
+    def _use(self, key: Key, call: _Call, sighting: Sighting | None) -> Any:
         """Run with parameters as constants, record the use, and subscribe to its output gradients."""
-        constant = {id(item.value): item.value.detach() for item in parameters}
-        args, kwargs = replaced((args, kwargs), constant)
+        func, constant = call.func, {id(item.value): item.value.detach() for item in call.parameters}
+        args, kwargs = replaced((call.args, call.kwargs), constant)
         if func is functional.linear and args and args[0].ndim > 2:
             # else torch computes one small product a sample, since weights are frozen
             args = (args[0].contiguous(), *args[1:])
@@ -232,12 +243,11 @@ class Watch(TorchFunctionMode):
         out = func(*args, **kwargs)
         floating = [value for value in tensors_in(out) if value.is_floating_point()]
         if floating and sighting is not None:
-            by_id = {id(constant[id(item.value)]): item for item in parameters}
+            by_id = {id(constant[id(item.value)]): item for item in call.parameters}
             detached = replaced(
                 arguments, {id(x): x.detach() for x in tensors_in(arguments) if id(x) not in by_id}
             )
-            versions = _versions(tensors_in(detached))
-            use = Use(key, func, detached[0], detached[1], by_id, sighting, versions)
+            use = Use(key, func, detached[0], detached[1], by_id, sighting, _versions(detached))
             self.called(use)
             out = self._listened(use, out)
         self._mark(out)
@@ -275,9 +285,7 @@ class Watch(TorchFunctionMode):
         return replaced(out, {id(old): new for old, new in zip(values, fanned, strict=True)})  # pyright: ignore
 
     def _rooted(self, out: Tensor) -> Tensor:
-        if (
-            out._is_view()
-        ):  # of itself alone (linear layers of sequences); torch forbids writing into it in place
+        if out._is_view():  # of itself alone (linear layers of sequences); torch forbids writing into it
             out = out.new_empty(0).set_(out.detach())  # pyright: ignore[reportArgumentType]
         return Root.apply(out, self._anchor(out))  # pyright: ignore[reportReturnType]
 
@@ -293,5 +301,5 @@ class Watch(TorchFunctionMode):
             value._influence_batch = self._token  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _versions(values: list[Tensor]) -> tuple[int, ...]:
-    return tuple(value._version for value in values)
+def _versions(tree: Any) -> tuple[int, ...]:
+    return tuple(value._version for value in tensors_in(tree))

@@ -15,7 +15,7 @@ import influence_core as ic
 from influence_core.engine import measured_directional
 from influence_core.engine.agreement import Agreement, compared
 from influence_core.engine.losses import LOSSES
-from influence_core.engine.one_direction.steps import best_step, first_step
+from influence_core.engine.one_direction.trusted_way import best_step, first_step
 from influence_core.errors import InfluenceError, LayerError
 from tests.making.oracles import dataset, flat, flat_gradients, random_directions, settled
 from tests.making.sweep_laws import Made, ids, shaken, snapshot

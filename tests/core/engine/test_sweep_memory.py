@@ -141,7 +141,7 @@ import sys
 import torch
 from tests.core.engine.test_sweep_memory import words
 import influence_core as ic
-from influence_core.engine.kernels.availability import uncompiled
+from influence_core.engine.kernels.loops import uncompiled
 
 assert "sympy" not in sys.modules, "loaded before the sweep"
 with uncompiled():

@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 import influence_core as ic
 from influence_core.engine import batches as loop
-from influence_core.engine.readings.direction_sketch import sketch_of
+from influence_core.engine.directions import sketch_of
 from influence_core.errors import DataError, RunError
 from influence_core.inputs.reopened import reopen
 from influence_core.runs.shortlist import shortlist
