@@ -13,11 +13,16 @@ from torch.nn import functional
 
 from influence_core.engine import batches as loop
 from influence_core.engine.watching.watch import heard_calls, scoring
+from influence_core.errors import LayerError
 
 
 @contextmanager
 def heard(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Pooled inputs (b, f) of the modules at these paths; the forward pass inside the context fills them in."""
+    """Pooled inputs (b, f) of the modules at these paths; the forward pass inside the context fills them in.
+
+    Raises:
+        LayerError: the pass did not call one of the modules.
+    """
     pooled: dict[str, Tensor] = {}
 
     def keep(path: str, args: tuple[Any, ...]) -> None:
@@ -25,6 +30,11 @@ def heard(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]
 
     with heard_calls([(path, model.get_submodule(path)) for path in paths], keep):
         yield pooled
+    if silent := [path for path in paths if path not in pooled]:
+        raise LayerError(
+            f"The forward pass never called {', '.join(silent)}, so there are no inputs to keep. Expected modules that "
+            "the model calls: an attention, for one, reads the weights of its `out_proj` without calling it."
+        )
 
 
 def _pooled(layer: nn.Module, inputs: Tensor) -> Tensor:

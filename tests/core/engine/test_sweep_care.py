@@ -191,6 +191,21 @@ def test_shards_of_another_loss_or_another_forward_are_not_used():
     assert key("x", once) != before, "the model's code changed, its weights and its names did not"
 
 
+def test_features_of_a_module_that_is_never_called_are_refused_by_name():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x)[0].mean(1))
+
+    samples = TensorDataset(torch.randn(3, 5, 4), torch.arange(3))
+    assert ic.sweep(Attention(), samples, features=["head"]).features["head"].shape == (3, 4)
+    with pytest.raises(LayerError, match=r"never called attention\.out_proj.*Expected modules that"):
+        ic.sweep(Attention(), samples, features=["head", "attention.out_proj"])
+
+
 def test_what_is_kept_of_a_sample_is_small():
     """What a sweep keeps of one sample is a few hundred numbers, never a gradient."""
     model = nn.Linear(2000, 3)
