@@ -23,8 +23,7 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
-from influence_core.objectives.held_out import HeldOut, named_classes
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch, named_classes
 from influence_core.objectives.names import objective_by_name
 from influence_core.objectives.objective import Objective
 
@@ -45,7 +44,7 @@ class Measured:
     @property
     def value(self) -> float:
         """The objective at the current weights."""
-        return float(self.objective.value(self.readings, torch.ones(len(self.readings)).double()))
+        return float(self.objective.value(self.readings, self.readings.new_ones(len(self.readings))))
 
 
 def objective_gradient(
@@ -259,7 +258,7 @@ def _weights(objective: Objective, readings: Tensor) -> Tensor:
     """df/dr (m, width), at these readings."""
     with torch.enable_grad():
         variable = readings.detach().clone().requires_grad_(True)
-        value = objective.value(variable, torch.ones(len(readings)).to(readings))
+        value = objective.value(variable, readings.new_ones(len(readings)))
         (weights,) = torch.autograd.grad(value, variable)
     return weights
 
