@@ -12,17 +12,10 @@ from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.plain.outputs import baselines, softmax
-from influence_core.scores.suspicion.evidence import (
-    Evidence,
-    Scaled,
-    View,
-    readings,
-    scaled,
-    taught_by_validation,
-)
-from influence_core.scores.suspicion.near_copies import members, twin_groups
+from influence_core.scores.suspicion.evidence import Evidence, readings, taught_by_validation
 from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
+from influence_core.scores.views import Scaled, View, members, scaled, twin_groups
 from influence_core.system.report import Report
 
 CUT = 0.5
@@ -135,7 +128,7 @@ def _of_influence(swept: Sweep, objectives: Sequence[str]) -> dict[str, np.ndarr
 
 
 def _of_validation(
-    view: View, labels: np.ndarray, held_out_labels: np.ndarray, seed: int
+    view: Scaled, labels: np.ndarray, held_out_labels: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     if not len(held_out_labels):
         return {}
@@ -166,7 +159,7 @@ def _evidence(
     Each view has three readers, four with validation labels. The deepest view is returned scaled.
     """
     scaled_view = scaled(views[0], seed)
-    groups = members(twin_groups(scaled_view, seed=seed))
+    groups = members(twin_groups(scaled_view))
     evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)

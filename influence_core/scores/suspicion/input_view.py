@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.rules.factors import wide
-from influence_core.scores.suspicion.evidence import View
+from influence_core.scores.views import View
 
 NAME = "the inputs"
 FILTERS, PATCHES, PICTURES = 128, 6000, 400
@@ -35,7 +35,7 @@ FLAT = 0.01
 NARROW = 6
 """Pixels a side from which pictures are cut into patches of two pixels or more; narrower ones are read as series."""
 HALF = 512
-"""Numbers of a series' values, and of its spectrum: together the width of any projected view (evidence.WIDEST)."""
+"""Numbers of a series' values, and of its spectrum: together the width of any projected view (views.WIDEST)."""
 BATCH = 8
 """Pictures at a time: their responses stay in the cache, which takes a quarter of the time of 100 at a time."""
 
