@@ -72,8 +72,7 @@ def marginal_yield(doubts: pd.DataFrame, queue: np.ndarray, wrong: pd.Series, k:
         queue: (n,) bool, the samples that will be reviewed anyway.
         wrong: True, False or missing where the truth is unknown, by the index of `doubts`.
     """
-    truth = wrong.reindex(doubts.index)
-    judged, error = _judged(truth)
+    judged, error = _judged(wrong.reindex(doubts.index))
     rest = judged & ~queue
     rate = float(error[rest].mean()) if rest.any() else 0.0
     yields = []
@@ -87,8 +86,7 @@ def marginal_yield(doubts: pd.DataFrame, queue: np.ndarray, wrong: pd.Series, k:
 
 def curves(doubts: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -> dict[str, Curve]:
     """Precision and recall of every signal over the judged samples, and of a random order under "random"."""
-    truth = wrong.reindex(doubts.index)
-    judged, error = _judged(truth)
+    judged, error = _judged(wrong.reindex(doubts.index))
     error = error[judged]
     if not error.any():
         return {}
@@ -105,10 +103,8 @@ def decided_errors(decisions: Mapping[str, str | None], index: pd.Index) -> pd.S
 
 def _judged(truth: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Which samples have a known truth, and which of those are wrong, each (n,) bool."""
-    judged = truth.notna().to_numpy(dtype=bool)
-    return judged, np.array(
-        [bool(value) if is_judged else False for value, is_judged in zip(truth, judged, strict=True)]
-    )
+    judged = truth.notna()
+    return judged.to_numpy(dtype=bool), truth.where(judged, False).to_numpy(dtype=bool)
 
 
 def _order(values: Any) -> np.ndarray:

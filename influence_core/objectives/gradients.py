@@ -108,15 +108,10 @@ def bind(
         )
     names = tuple(classes) or named_classes(model, measured_on)
     with scoring(model):
-        held_out = HeldOut(
-            measured_on,
-            model,
-            loss_by_name(loss),
-            names,
-            groups if measured_on is samples else None,
-            train_groups,
+        own_groups = groups if measured_on is samples else None
+        return objective.bound(
+            HeldOut(measured_on, model, loss_by_name(loss), names, own_groups, train_groups)
         )
-        return objective.bound(held_out)
 
 
 def measured_all(
@@ -157,9 +152,8 @@ def _first_pass(
     for together in (shared, *([index] for index in curved if index not in shared)):
         if together:
             measured_on = objectives[together[0]].samples(samples)
-            readings |= _read(
-                model, measured_on, {index: objectives[index] for index in together}, loss, batch_size
-            )
+            some = {index: objectives[index] for index in together}
+            readings |= _read(model, measured_on, some, loss, batch_size)
     return readings
 
 
@@ -232,10 +226,8 @@ def _measured(
     weights = _weights(objective, values)
     rows = None if objective.whole else weights.abs().sum(1).nonzero()[:, 0].cpu().numpy()
     size = loop.count(samples) if objective.whole else batch_size
-    gradient = {
-        name: torch.zeros_like(value) for name, value in model.named_parameters() if value.requires_grad
-    }
-    named = {name: value for name, value in model.named_parameters() if name in gradient}
+    named = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    gradient = {name: torch.zeros_like(value) for name, value in named.items()}
     with scoring(model), torch.enable_grad():
         for value in named.values():
             value.requires_grad_(True)

@@ -194,15 +194,12 @@ def _designed(
     requested: list[tuple[np.ndarray, int, str]] = []
     for reading, target in enumerate(targets):
         in_class, name = labels == target, held_out.classes[target]
-        if kind == "equal_opportunity":
-            requested.append((in_class, 0, f"labelled {name}"))
-        elif kind == "demographic_parity":
-            requested.append((everyone, reading, ""))
-        else:
-            requested += [
-                (in_class, reading, f"labelled {name}"),
-                (~in_class, reading, f"labelled other than {name}"),
-            ]
+        inside, outside = f"labelled {name}", f"labelled other than {name}"
+        requested += {
+            "equal_opportunity": [(in_class, 0, inside)],
+            "demographic_parity": [(everyone, reading, "")],
+            "equalized_odds": [(in_class, reading, inside), (~in_class, reading, outside)],
+        }[kind]
     kept, notes = [], []
     for mask, reading, where in requested:
         counts = np.bincount(groups.codes[mask & (groups.codes >= 0)], minlength=len(groups.names))

@@ -49,11 +49,8 @@ class WorstGroup(Objective):
     def words(self, readings: Tensor) -> dict[str, Any]:
         means = self._means(readings, readings.new_ones(len(readings))).tolist()
         groups = dict(zip(self._bound.names, means, strict=True))
-        return {
-            "column": self.column,
-            "groups": groups,
-            "highest": max(groups, key=lambda name: groups[name]),
-        }
+        highest = max(groups, key=lambda name: groups[name])
+        return {"column": self.column, "groups": groups, "highest": highest}
 
     def _means(self, readings: Tensor, weights: Tensor) -> Tensor:
         return cell_means(readings[:, :1], self._inside.to(readings.device), weights)

@@ -77,27 +77,27 @@ class Noise:
 
 
 def noise(
-    asked: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
+    readers: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> Noise:
     """The noise estimate from log probabilities, each (n, c) and (m, c).
 
     None of the readers may know the labels (n,) it is compared with; pools must not know the m held-out labels either.
 
     Args:
-        asked: the main reader first, then others to compare.
+        readers: the main one first, then others to compare.
         pools: pooled readers that training labels taught.
         labels, held_out_labels: (n,) and (m,); m may be 0.
     """
-    if not beats_chance(asked[0].train.argmax(1), labels):
+    if not beats_chance(readers[0].train.argmax(1), labels):
         return Noise(0.0, 0.0, 0.0)
     fits = [fit_rate_and_sharpness(pool.train, labels) for pool in pools]
-    fit, scores = _best_supported(fits, asked, labels)
+    fit, scores = _best_supported(fits, readers, labels)
     support, likeliest_rate = fit.support, fit_rate(scores, labels)
     possible = (
         support * likeliest_rate
         + (1 - support) * (likeliest_rate + rate_bound(scores, labels) + fit.rate) / 3
     )
-    for estimate in _level_estimates(asked, pools, labels, held_out_labels):
+    for estimate in _level_estimates(readers, pools, labels, held_out_labels):
         possible += (1 - support * (1 - estimate.weight)) * estimate.sure * (estimate.level - possible)
         support = max(support, estimate.sure)
     return Noise(possible * (UNSUPPORTED + (1 - UNSUPPORTED) * support), support, possible, fits[0].sharpness)
@@ -137,7 +137,7 @@ def choose_reader(
 
 
 def held_out_level(
-    asked: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
+    readers: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> LevelEstimate:
     """Level from the gap between agreement with training labels and agreement with validation labels.
 
@@ -155,7 +155,7 @@ def held_out_level(
     docs/detection.md, "Clean labels and calibration".
 
     Args:
-        asked: readers whose agreement is compared, each (n, c) and (m, c).
+        readers: those whose agreement is compared, each (n, c) and (m, c).
         pools: readers that training labels taught.
     """
     fit = max(
@@ -163,8 +163,7 @@ def held_out_level(
         key=lambda f: (f.support, f.rate),
     )
     held_out_rate = fit.rate * fit.support
-    estimates = [_compared(e, labels, held_out_labels, held_out_rate) for e in asked]
-    beyond, level = max(estimates)
+    beyond, level = max(_compared(e, labels, held_out_labels, held_out_rate) for e in readers)
     # r' itself comes from few labels: then the mean of two doubtful estimates is better than one
     return LevelEstimate(
         level, max(beyond, fit.support * ramp(level, CHANCE, SURE)), 0.5 if held_out_rate else 1.0
