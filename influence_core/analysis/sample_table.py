@@ -66,7 +66,7 @@ def sample_table(
     anchor = next(i for i, e in enumerate(evidence) if e.reader == "kernel")
     doubt = suspicion([*evidence, model_evidence], labels, held_out_labels, anchor=anchor)
     deepest = as_log_probabilities(_deepest_probe(evidence), labels, held_out_labels)
-    confident = confident_learning(labels, softmax(deepest.train))
+    quality, issues = confident_learning(labels, softmax(deepest.train))
     table = pd.DataFrame(
         {
             "sample_id": list(ids),
@@ -79,7 +79,7 @@ def sample_table(
             **_of_gradients(swept, seed),
             **_of_influence(swept, objectives),
             **_of_validation(deepest_view, labels, held_out_labels, seed),
-            "confident_learning": confident.quality,
+            "confident_learning": quality,
             "suspicion": doubt.suspicion,
             **{f"suspicion_{name}": values for name, values in doubt.parts.items()},
             "suggested_label": names[doubt.suggested],
@@ -96,7 +96,7 @@ def sample_table(
         "noise_support": doubt.noise.support,
         "noise_possible": doubt.noise.possible,
         "near_copies": copies,
-        "confident_learning_issues": confident.flagged,
+        "confident_learning_issues": issues,
         "regime": regime(doubt.trust),
         "evidence": [
             {"name": t.evidence, "share": round(t.share, 4), "remembers": t.remembers, "why": t.why()}

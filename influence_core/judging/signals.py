@@ -9,7 +9,7 @@ A sample is in doubt by a signal when it ranks high in that signal's order (dete
     precision and recall   along each order, with a random order beside them
 
 Errors come from the truth where it is known, otherwise from decisions (relabelled or removed = an error, kept = none).
-Decisions cover only the reviewed samples, so their numbers hold for that part alone: `known` counts these.
+Decisions cover only the reviewed samples, so their numbers hold for that part alone: `judged` counts these.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ CONFIRMING = ("relabel", "remove")
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The next `looked` samples of a signal: `known` of them are judged, `errors` of those are wrong.
+    """The next `looked` samples of a signal: `judged` are judged, `errors` of those are wrong.
 
     by_chance: errors expected among as many judged samples of the same rest in random order.
     """
 
     signal: str
     looked: int
-    known: int
+    judged: int
     errors: int
     by_chance: float
 

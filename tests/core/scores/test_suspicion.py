@@ -11,8 +11,7 @@ from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outputs import baselines, softmax
 from influence_core.scores.suspicion.evidence import Evidence, neighbours, readings, taught_by_validation
-from influence_core.scores.suspicion.noise.fits import beats_chance
-from influence_core.scores.suspicion.noise.rate import Noise, noise
+from influence_core.scores.suspicion.noise_rate import Noise, beats_chance, noise
 from influence_core.scores.suspicion.ridge_reader import fit_ridge, of_columns
 from influence_core.scores.suspicion.suspicion import Suspicion, as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import regime
@@ -433,11 +432,9 @@ def test_confident_learning_sees_the_given_labels():
     probabilities = softmax(5 * np.eye(3)[np.arange(60) % 3])
     given = np.arange(60) % 3
     given[7] = (given[7] + 1) % 3
-    found = confident_learning(given, probabilities)
-    assert found.quality.argmin() == 7 and found.flagged == 1, "cleanlab was not given the given labels"
-    assert confident_learning(np.zeros(9, int), probabilities[:9]).flagged == 0, (
-        "one class alone has no issue"
-    )
+    quality, issues = confident_learning(given, probabilities)
+    assert quality.argmin() == 7 and issues == 1, "cleanlab was not given the given labels"
+    assert confident_learning(np.zeros(9, int), probabilities[:9])[1] == 0, "one class alone has no issue"
 
 
 def test_baselines_of_a_memorised_model_agree_with_everything():
