@@ -47,10 +47,7 @@ class Curve:
 
 
 def agreement(doubts: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of every two orders, from doubts (n, s), large = in doubt. Shape (s, s).
-
-    A signal that is the same for all samples has no order: its correlations are NaN.
-    """
+    """Spearman's correlation (s, s) of every two orders, from doubts (n, s); NaN for a signal that has no order."""
     return pd.DataFrame(rank_correlations(doubts.to_numpy()), index=doubts.columns, columns=doubts.columns)
 
 

@@ -74,11 +74,7 @@ def measured(
     loss: str | Loss = "cross_entropy",
     batch_size: int = 64,
 ) -> Measured:
-    """One objective's gradient with its value; groups are those of `samples`.
-
-    Raises:
-        InfluenceError: as objective_gradient.
-    """
+    """One objective's gradient with its value; groups are those of `samples`. Errors: as objective_gradient."""
     resolved = objective_by_name(objective)
     bound = bind(resolved, model, samples, loss=loss, groups=getattr(samples, "groups", None))
     return measured_all(model, samples, [bound], loss=loss, batch_size=batch_size)[0]

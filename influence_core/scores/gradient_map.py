@@ -145,8 +145,8 @@ class MapProcess:
 def main(seed: int) -> None:
     """Compile on random numbers, read two lines (path of the sketches, path of the map), lay out, write.
 
-    Runs at low priority: torch's threads wait for each other, so one that loses its processor to this process holds up
-    the others (the sweep took four times as long on two cores).
+    Low priority: torch's threads wait for each other, and one that loses its processor holds up the others (the sweep
+    took four times as long on two cores).
     """
     if hasattr(os, "nice"):
         os.nice(10)

@@ -148,8 +148,7 @@ def _log_drawn(beliefs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _levelled(doubt: np.ndarray, rate: float) -> np.ndarray:
     """sigmoid(doubt + a) with a such that the mean is the rate, which is at least 1e-4."""
-    if rate < 1e-4:
-        rate = 1e-4
+    rate = max(rate, 1e-4)
 
     def gap(a: float) -> float:
         return float(_sigmoid(doubt + a).mean()) - rate
