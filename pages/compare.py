@@ -91,7 +91,7 @@ def added(
         queue = np.zeros(len(table), dtype=bool)
         queue[selection.queue(open_run.run, open_run.cut)] = True
         yields = signals.marginal_yield(table, queue, wrong, k)
-        if not any(y.known for y in yields):
+        if not any(y.judged for y in yields):
             frame.nothing(
                 "No decisions outside the queue yet",
                 "Decide some samples in another order on Outliers; this chart then shows what each order adds.",

@@ -20,7 +20,7 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.judging.intervals import share
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOutBatch
 from influence_core.objectives.perturbed.attacks import STEPS, attacked
 from influence_core.objectives.perturbed.corruptions import corrupted, kinds
 from influence_core.objectives.perturbed.input_space import input_space

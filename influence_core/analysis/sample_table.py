@@ -12,17 +12,10 @@ from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.plain.outputs import baselines, softmax
-from influence_core.scores.suspicion.evidence import (
-    Evidence,
-    Scaled,
-    View,
-    readings,
-    scaled,
-    taught_by_validation,
-)
-from influence_core.scores.suspicion.near_copies import members, twin_groups
+from influence_core.scores.suspicion.evidence import Evidence, readings, taught_by_validation
 from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
+from influence_core.scores.views import Scaled, View, members, scaled, twin_groups
 from influence_core.system.report import Report
 
 CUT = 0.5
@@ -73,7 +66,7 @@ def sample_table(
     doubt = suspicion([*evidence, model_evidence], labels, held_out_labels, anchor=anchor)
     deepest_probe = [e for e in evidence if e.reader == "probe"][-1]
     deepest = as_log_probabilities(deepest_probe, labels, held_out_labels)
-    confident = confident_learning(labels, softmax(deepest.train))
+    quality, issues = confident_learning(labels, softmax(deepest.train))
     by_validation = {}
     if len(held_out_labels):
         by_validation["knn_shapley"] = knn_shapley(deepest_view, labels, held_out_labels, seed=seed)
@@ -89,7 +82,7 @@ def sample_table(
             **_of_gradients(swept, seed),
             **_of_influence(swept, objectives),
             **by_validation,
-            "confident_learning": confident.quality,
+            "confident_learning": quality,
             "suspicion": doubt.suspicion,
             **{f"suspicion_{name}": values for name, values in doubt.parts.items()},
             "suggested_label": names[doubt.suggested],
@@ -104,7 +97,7 @@ def sample_table(
         "noise_support": doubt.noise.support,
         "noise_possible": doubt.noise.possible,
         "near_copies": copies,
-        "confident_learning_issues": confident.flagged,
+        "confident_learning_issues": issues,
         "regime": regime(doubt.trust),
         "evidence": [
             {"name": t.evidence, "share": round(t.share, 4), "remembers": t.remembers, "why": t.why()}
@@ -159,7 +152,7 @@ def _evidence(
     Each view has three readers, four with validation labels. The deepest view is returned scaled.
     """
     scaled_view = scaled(views[0], seed)
-    groups = members(twin_groups(scaled_view, seed=seed))
+    groups = members(twin_groups(scaled_view))
     evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)

@@ -69,16 +69,11 @@ def detection_table(samples: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -
 
 
 def _quality(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
-    from sklearn.metrics import (
-        average_precision_score,
-        roc_auc_score,
-    )  # takes a second to import, which a page need not wait for
+    from sklearn import metrics  # takes a second to import, which a page need not wait for
 
-    order = np.argsort(-score, kind="stable")
+    ranked = wrong[np.argsort(-score, kind="stable")]
     return {
-        "auroc": float(roc_auc_score(wrong, score)),
-        "average_precision": float(average_precision_score(wrong, score)),
-        "precision_at_5": float(wrong[order[: max(1, len(wrong) // 20)]].mean()),
-        "precision_at_10": float(wrong[order[: max(1, len(wrong) // 10)]].mean()),
-        "precision_at_20": float(wrong[order[: max(1, len(wrong) // 5)]].mean()),
+        "auroc": float(metrics.roc_auc_score(wrong, score)),
+        "average_precision": float(metrics.average_precision_score(wrong, score)),
+        **{f"precision_at_{p}": float(ranked[: max(1, len(wrong) * p // 100)].mean()) for p in (5, 10, 20)},
     }

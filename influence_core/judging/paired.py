@@ -53,11 +53,11 @@ def rank_correlation(predicted: np.ndarray, measured: np.ndarray, *, seed: int =
     """Spearman's correlation with a bootstrap interval over groups; None below four groups, or for constants."""
     if len(predicted) < 4 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None
-    generator, n = np.random.default_rng(seed), len(predicted)
-    draws = (generator.integers(n, size=n) for _ in range(BOOTSTRAPS))
-    drawn = [ranks.rank_correlation(predicted[rows], measured[rows]) for rows in draws]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Estimate(ranks.rank_correlation(predicted, measured), float(low), float(high))
+
+    def statistic(_: np.ndarray, rows: np.ndarray) -> float:
+        return ranks.rank_correlation(predicted[rows], measured[rows])
+
+    return bootstrapped(statistic, 1, len(predicted), seed=seed)
 
 
 def slope_through_zero(predicted: np.ndarray, measured: np.ndarray) -> float | None:

@@ -7,10 +7,7 @@ import numpy as np
 
 
 def rank_correlations(columns: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of every two columns (n, s), in [-1, 1]. Shape (s, s).
-
-    Correlations of a column are NaN where all its values are the same or one of them is NaN: it has no order.
-    """
+    """Spearman's correlation (s, s), in [-1, 1], of every two columns (n, s); NaN for a constant or one with NaN."""
     from scipy.stats import rankdata  # up to a second to import, which not every page needs to wait for
 
     ranks = rankdata(np.asarray(columns, dtype=np.float64), axis=0)

@@ -9,7 +9,7 @@ A sample is in doubt by a signal when it ranks high in that signal's order (dete
     precision and recall   along each order, with a random order beside them
 
 Errors come from the truth where it is known, otherwise from decisions (relabelled or removed = an error, kept = none).
-Decisions cover only the reviewed samples, so their numbers hold for that part alone: `known` counts these.
+Decisions cover only the reviewed samples, so their numbers hold for that part alone: `judged` counts these.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ CONFIRMING = ("relabel", "remove")
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The next `looked` samples of a signal: `known` of them are judged, `errors` of those are wrong.
+    """The next `looked` samples of a signal: `judged` are judged, `errors` of those are wrong.
 
     by_chance: errors expected among as many judged samples of the same rest in random order.
     """
 
     signal: str
     looked: int
-    known: int
+    judged: int
     errors: int
     by_chance: float
 
@@ -47,10 +47,7 @@ class Curve:
 
 
 def agreement(doubts: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of every two orders, from doubts (n, s), large = in doubt. Shape (s, s).
-
-    A signal that is the same for all samples has no order: its correlations are NaN.
-    """
+    """Spearman's correlation (s, s) of every two orders, from doubts (n, s); NaN for a signal that has no order."""
     return pd.DataFrame(rank_correlations(doubts.to_numpy()), index=doubts.columns, columns=doubts.columns)
 
 
@@ -72,8 +69,7 @@ def marginal_yield(doubts: pd.DataFrame, queue: np.ndarray, wrong: pd.Series, k:
         queue: (n,) bool, the samples that will be reviewed anyway.
         wrong: True, False or missing where the truth is unknown, by the index of `doubts`.
     """
-    truth = wrong.reindex(doubts.index)
-    judged, error = _judged(truth)
+    judged, error = _judged(wrong.reindex(doubts.index))
     rest = judged & ~queue
     rate = float(error[rest].mean()) if rest.any() else 0.0
     yields = []
@@ -87,8 +83,7 @@ def marginal_yield(doubts: pd.DataFrame, queue: np.ndarray, wrong: pd.Series, k:
 
 def curves(doubts: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -> dict[str, Curve]:
     """Precision and recall of every signal over the judged samples, and of a random order under "random"."""
-    truth = wrong.reindex(doubts.index)
-    judged, error = _judged(truth)
+    judged, error = _judged(wrong.reindex(doubts.index))
     error = error[judged]
     if not error.any():
         return {}
@@ -105,10 +100,8 @@ def decided_errors(decisions: Mapping[str, str | None], index: pd.Index) -> pd.S
 
 def _judged(truth: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Which samples have a known truth, and which of those are wrong, each (n,) bool."""
-    judged = truth.notna().to_numpy(dtype=bool)
-    return judged, np.array(
-        [bool(value) if is_judged else False for value, is_judged in zip(truth, judged, strict=True)]
-    )
+    judged = truth.notna()
+    return judged.to_numpy(dtype=bool), truth.where(judged, False).to_numpy(dtype=bool)
 
 
 def _order(values: Any) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Objectives: scalars of the model and held-out samples; the gradient of each is a direction of the ONE sweep.
 
 objective.py            the base class: readings of single samples, and one number computed from all of them
-held_out.py             the held-out samples before measuring: labels, groups, classes
-held_out_batch.py       a batch of held-out samples with the model's outputs and losses
+held_out.py             the held-out samples: labels, groups, classes; a batch with the model's outputs and losses
 utility.py              mean loss, and mean loss of one class
 margin.py               one prediction: the lead of one class over another
 custom.py               a user's own function
@@ -11,7 +10,7 @@ gradients.py            the gradient, from ordinary batches
 significance.py         bootstrap interval and permutation test: whether a gap exists
 groups/gaps.py          fairness: equal opportunity, demographic parity, equalized odds, as the SIZE of a gap
 groups/worst_group.py   fairness: the mean loss of the group with the largest loss
-groups/membership.py    the group of each held-out sample, and faults of a group column
+groups/membership.py    the group of each held-out sample, means of groups, and faults of a group column
 perturbed/robustness.py   loss under attack (attacks.py), corruption (corruptions.py) or a linear head's closed step
 perturbed/input_space.py  the range and unit in which an input may be changed
 """
@@ -20,8 +19,7 @@ from influence_core.objectives.custom import Own
 from influence_core.objectives.gradients import Measured, bind, measured, measured_all, objective_gradient
 from influence_core.objectives.groups.gaps import Gap
 from influence_core.objectives.groups.worst_group import WorstGroup
-from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.margin import Margin
 from influence_core.objectives.names import objective_by_name, resolved
 from influence_core.objectives.objective import Objective

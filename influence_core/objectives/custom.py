@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from influence_core.errors import InfluenceError
-from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 Function = Callable[[nn.Module, Any, Tensor], Tensor]

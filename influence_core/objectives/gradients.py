@@ -23,8 +23,7 @@ from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
-from influence_core.objectives.held_out import HeldOut, named_classes
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch, named_classes
 from influence_core.objectives.names import objective_by_name
 from influence_core.objectives.objective import Objective
 
@@ -45,7 +44,7 @@ class Measured:
     @property
     def value(self) -> float:
         """The objective at the current weights."""
-        return float(self.objective.value(self.readings, torch.ones(len(self.readings)).double()))
+        return float(self.objective.value(self.readings, self.readings.new_ones(len(self.readings))))
 
 
 def objective_gradient(
@@ -75,11 +74,7 @@ def measured(
     loss: str | Loss = "cross_entropy",
     batch_size: int = 64,
 ) -> Measured:
-    """One objective's gradient with its value; groups are those of `samples`.
-
-    Raises:
-        InfluenceError: as objective_gradient.
-    """
+    """One objective's gradient with its value; groups are those of `samples`. Errors: as objective_gradient."""
     resolved = objective_by_name(objective)
     bound = bind(resolved, model, samples, loss=loss, groups=getattr(samples, "groups", None))
     return measured_all(model, samples, [bound], loss=loss, batch_size=batch_size)[0]
@@ -109,15 +104,10 @@ def bind(
         )
     names = tuple(classes) or named_classes(model, measured_on)
     with scoring(model):
-        held_out = HeldOut(
-            measured_on,
-            model,
-            loss_by_name(loss),
-            names,
-            groups if measured_on is samples else None,
-            train_groups,
+        own_groups = groups if measured_on is samples else None
+        return objective.bound(
+            HeldOut(measured_on, model, loss_by_name(loss), names, own_groups, train_groups)
         )
-        return objective.bound(held_out)
 
 
 def measured_all(
@@ -158,9 +148,8 @@ def _first_pass(
     for together in (shared, *([index] for index in curved if index not in shared)):
         if together:
             measured_on = objectives[together[0]].samples(samples)
-            readings |= _read(
-                model, measured_on, {index: objectives[index] for index in together}, loss, batch_size
-            )
+            some = {index: objectives[index] for index in together}
+            readings |= _read(model, measured_on, some, loss, batch_size)
     return readings
 
 
@@ -233,10 +222,8 @@ def _measured(
     weights = _weights(objective, values)
     rows = None if objective.whole else weights.abs().sum(1).nonzero()[:, 0].cpu().numpy()
     size = loop.count(samples) if objective.whole else batch_size
-    gradient = {
-        name: torch.zeros_like(value) for name, value in model.named_parameters() if value.requires_grad
-    }
-    named = {name: value for name, value in model.named_parameters() if name in gradient}
+    named = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    gradient = {name: torch.zeros_like(value) for name, value in named.items()}
     with scoring(model), torch.enable_grad():
         for value in named.values():
             value.requires_grad_(True)
@@ -259,7 +246,7 @@ def _weights(objective: Objective, readings: Tensor) -> Tensor:
     """df/dr (m, width), at these readings."""
     with torch.enable_grad():
         variable = readings.detach().clone().requires_grad_(True)
-        value = objective.value(variable, torch.ones(len(readings)).to(readings))
+        value = objective.value(variable, readings.new_ones(len(readings)))
         (weights,) = torch.autograd.grad(value, variable)
     return weights
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 

@@ -18,7 +18,8 @@ from influence_core.objectives.custom import Function, Own
 from influence_core.objectives.groups.gaps import KINDS, Gap
 from influence_core.objectives.groups.worst_group import WorstGroup
 from influence_core.objectives.objective import Objective
-from influence_core.objectives.perturbed import robustness
+from influence_core.objectives.perturbed.corruptions import CORRUPTIONS
+from influence_core.objectives.perturbed.robustness import Adversarial, Corrupted, LinearStep
 from influence_core.objectives.utility import ClassUtility, Utility
 
 Family = Callable[[list[str], tuple[str, ...]], list[Objective]]
@@ -50,7 +51,29 @@ def _fairness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
 
 
 def _robustness(parts: list[str], classes: tuple[str, ...]) -> list[Objective]:
-    return [robustness.by_name(parts)]
+    match parts:
+        case []:
+            return [Adversarial()]
+        case ["fgsm" | "pgd" as kind, *strength] if len(strength) <= 1:
+            return [Adversarial(kind, *map(_strength, strength), name="_".join(["robustness", *parts]))]
+        case ["linear"]:
+            return [LinearStep()]
+        case ["corruption", *kind] if not kind or (len(kind) == 1 and kind[0] in CORRUPTIONS):
+            return [Corrupted(*kind, name="_".join(["robustness", *parts]))]
+    raise ValueError(
+        "robustness, robustness:fgsm, robustness:pgd (both with a strength, as in robustness:pgd:0.05), "
+        f"robustness:linear or robustness:corruption:KIND with KIND one of {', '.join(CORRUPTIONS)}"
+    )
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = -1.0
+    if not 0 < strength < 100:
+        raise ValueError(f"a strength above zero, such as 0.03, not '{text}'")
+    return strength
 
 
 FAMILIES: dict[str, Family] = {"utility": _utility, "fairness": _fairness, "robustness": _robustness}

@@ -43,7 +43,7 @@ def judged(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
 
 
 def _interval(objective: Objective, readings: Tensor, seed: int) -> dict[str, Any]:
-    value = float(objective.value(readings, torch.ones(len(readings)).to(readings)))
+    value = float(objective.value(readings, readings.new_ones(len(readings))))
     low, high = _bootstrap(objective.fixed(readings), readings, np.random.default_rng(seed))
     if not objective.gap:
         return {"value": value, "low": low, "high": high, "present": None}
@@ -67,7 +67,7 @@ def _bootstrap(
 
 def _permuted(objective: Objective, readings: Tensor, value: float, rng: np.random.Generator) -> float:
     """Share of permutations with a gap at least as large, the observed one included."""
-    strata, ones = objective.strata.numpy(), torch.ones(len(readings)).to(readings)
+    strata, ones = objective.strata.numpy(), readings.new_ones(len(readings))
     strata_rows = [np.flatnonzero(strata == number) for number in np.unique(strata[strata >= 0])]
     as_large = 0
     for _ in range(DEALS):

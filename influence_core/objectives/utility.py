@@ -12,7 +12,6 @@ from torch import Tensor
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 
@@ -23,9 +22,6 @@ class Utility(Objective):
     name: str = "utility"
     title: str = "validation loss"
     linear: ClassVar[bool] = True
-
-    def readings(self, batch: HeldOutBatch) -> Tensor:
-        return batch.losses
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,6 @@ class ClassUtility(Objective):
                 "validation samples of this class."
             )
         return replace(self, members=torch.from_numpy(members).double())
-
-    def readings(self, batch: HeldOutBatch) -> Tensor:
-        return batch.losses
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         assert self.members is not None, "bound() comes first"

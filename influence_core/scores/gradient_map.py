@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from influence_core.errors import InfluenceError
-from influence_core.scores.neighbours.nearest import distances, nearest_rows, unit
+from influence_core.scores.nearest import distances, nearest_rows, unit
 
 NEIGHBOURS = 15
 FEWEST = 40
@@ -89,13 +89,7 @@ class MapProcess:
         package = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                __name__,
-                str(seed),
-            ],  # -P: no umap.py from the current folder
+            [sys.executable, "-P", "-m", __name__, str(seed)],  # -P: no umap.py from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self.stderr,
@@ -151,8 +145,8 @@ class MapProcess:
 def main(seed: int) -> None:
     """Compile on random numbers, read two lines (path of the sketches, path of the map), lay out, write.
 
-    Runs at low priority: torch's threads wait for each other, so one that loses its processor to this process holds up
-    the others (the sweep took four times as long on two cores).
+    Low priority: torch's threads wait for each other, and one that loses its processor holds up the others (the sweep
+    took four times as long on two cores).
     """
     if hasattr(os, "nice"):
         os.nice(10)

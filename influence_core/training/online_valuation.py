@@ -38,7 +38,7 @@ from influence_core.inputs.described import adapted
 from influence_core.inputs.facts import classes_of, in_model_format
 from influence_core.objectives import objective_gradient
 from influence_core.scores.influence import layer_aware
-from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
+from influence_core.scores.influence.layer_inputs import LayerInputs
 from influence_core.training.recorder import Recorder
 
 Method = Literal["layer_aware", "last_layer", "ghost"]
@@ -194,7 +194,7 @@ class OnlineValuation:
             d = layer_aware.output_gradient(outputs, batch.labels, self._loss) / len(rows)
         return layer_aware.summed(layer_aware.pairs(d, self._by_layer(), self.fold))
 
-    def _by_layer(self) -> dict[str, Heard]:
+    def _by_layer(self) -> dict[str, Tensor]:
         layer_inputs = self._inputs.collect()
         return layer_inputs if self.method != "last_layer" else dict([list(layer_inputs.items())[-1]])
 

@@ -32,7 +32,7 @@ from influence_core.errors import Cancelled
 from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.models.opened import OpenedModel, save_model
 from influence_core.models.preprocessing import preprocessed
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOutBatch
 from influence_core.objectives.perturbed import attacks
 from influence_core.objectives.perturbed.input_space import input_space
 from influence_core.runs.run import open_run

@@ -20,10 +20,8 @@ import torch
 from torch import Tensor
 
 from influence_core.errors import ObjectiveError
-from influence_core.objectives.groups.group_means import cell_means, indicator
-from influence_core.objectives.groups.membership import FEWEST, Membership, membership
-from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.groups.membership import FEWEST, Membership, cell_means, indicator, membership
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 KINDS = {
@@ -151,7 +149,7 @@ class Gap(Objective):
         return (largest - means.masked_fill(absent, torch.inf).amin(-1)).mean(-1)
 
     def fixed(self, readings: Tensor) -> Self:
-        means = self._means(readings, torch.ones(len(readings)).to(readings)).detach().cpu().numpy()
+        means = self._means(readings, readings.new_ones(len(readings))).detach().cpu().numpy()
         pairs = tuple((int(np.nanargmax(row)), int(np.nanargmin(row))) for row in means)
         return replace(self, pairs=pairs)
 
@@ -161,7 +159,7 @@ class Gap(Objective):
 
     def words(self, readings: Tensor) -> dict[str, Any]:
         """Each group's mean over the comparisons it takes part in, and the groups with the highest and lowest mean."""
-        means = self._means(readings, torch.ones(len(readings)).to(readings)).cpu().numpy()
+        means = self._means(readings, readings.new_ones(len(readings))).cpu().numpy()
         by_group = [column[~np.isnan(column)] for column in means.T]
         groups = {
             name: float(np.mean(values))
@@ -196,15 +194,12 @@ def _designed(
     requested: list[tuple[np.ndarray, int, str]] = []
     for reading, target in enumerate(targets):
         in_class, name = labels == target, held_out.classes[target]
-        if kind == "equal_opportunity":
-            requested.append((in_class, 0, f"labelled {name}"))
-        elif kind == "demographic_parity":
-            requested.append((everyone, reading, ""))
-        else:
-            requested += [
-                (in_class, reading, f"labelled {name}"),
-                (~in_class, reading, f"labelled other than {name}"),
-            ]
+        inside, outside = f"labelled {name}", f"labelled other than {name}"
+        requested += {
+            "equal_opportunity": [(in_class, 0, inside)],
+            "demographic_parity": [(everyone, reading, "")],
+            "equalized_odds": [(in_class, reading, inside), (~in_class, reading, outside)],
+        }[kind]
     kept, notes = [], []
     for mask, reading, where in requested:
         counts = np.bincount(groups.codes[mask & (groups.codes >= 0)], minlength=len(groups.names))

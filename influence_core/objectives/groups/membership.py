@@ -1,4 +1,4 @@
-"""The group of each held-out sample, and whether the groups of a column can be compared at all.
+"""The group of each held-out sample, the mean of each group, and whether the groups of a column can be compared.
 
 Every fault of a column is one sentence: a refusal of this objective alone (ObjectiveError) or a note on what was left
 out. Groups with fewer than FEWEST samples are left out: their mean depends more on chance than on the group.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from influence_core.errors import ObjectiveError
 from influence_core.objectives.held_out import HeldOut
@@ -51,6 +53,19 @@ def membership(held: HeldOut, column: str) -> Membership:
     train = held.train_groups  # clusters of the gradient map exist on train only after the objectives
     trained = _values(train, column) if train is not None and column in train else []
     return Membership(tuple(kept), codes, tuple(_notes(column, values, counts, trained)))
+
+
+def indicator(cells: Tensor, count: int) -> Tensor:
+    """(m, count) float64: 1 where a sample belongs to a cell. cells (m,) int64, -1 for none."""
+    return torch.nn.functional.one_hot(torch.where(cells < 0, count, cells), count + 1)[:, :count].double()
+
+
+def cell_means(values: Tensor, inside: Tensor, weights: Tensor) -> Tensor:
+    """Means (..., cells) of values (m, cells) over the samples inside (m, cells), weights (..., m); NaN for none."""
+    inside, values = inside.to(values), values * inside.to(values)
+    sums, sizes = weights @ values, weights @ inside
+    empty = sizes == 0  # 0 / 0 must not reach the backward pass: NaN times zero is NaN
+    return torch.where(empty, torch.nan, sums / torch.where(empty, 1, sizes))
 
 
 def _values(groups: pd.DataFrame | None, column: str) -> list[str | None]:

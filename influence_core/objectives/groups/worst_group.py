@@ -10,10 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from influence_core.objectives.groups.group_means import cell_means, indicator
-from influence_core.objectives.groups.membership import Membership, membership
+from influence_core.objectives.groups.membership import Membership, cell_means, indicator, membership
 from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 
@@ -39,9 +37,6 @@ class WorstGroup(Objective):
         among = membership(held, self.column)
         return replace(self, among=among, notes=among.notes)
 
-    def readings(self, batch: HeldOutBatch) -> Tensor:
-        return batch.losses
-
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         means = self._means(readings, weights)
         if self.chosen is not None:
@@ -49,18 +44,13 @@ class WorstGroup(Objective):
         return means.masked_fill(means.isnan(), -torch.inf).amax(-1)
 
     def fixed(self, readings: Tensor) -> Self:
-        return replace(
-            self, chosen=int(self._means(readings, torch.ones(len(readings)).to(readings)).argmax())
-        )
+        return replace(self, chosen=int(self._means(readings, readings.new_ones(len(readings))).argmax()))
 
     def words(self, readings: Tensor) -> dict[str, Any]:
-        means = self._means(readings, torch.ones(len(readings)).to(readings)).tolist()
+        means = self._means(readings, readings.new_ones(len(readings))).tolist()
         groups = dict(zip(self._bound.names, means, strict=True))
-        return {
-            "column": self.column,
-            "groups": groups,
-            "highest": max(groups, key=lambda name: groups[name]),
-        }
+        highest = max(groups, key=lambda name: groups[name])
+        return {"column": self.column, "groups": groups, "highest": highest}
 
     def _means(self, readings: Tensor, weights: Tensor) -> Tensor:
         return cell_means(readings[:, :1], self._inside.to(readings.device), weights)

@@ -10,7 +10,7 @@ attack depends on the sample alone and a run can be repeated; all steps stay ins
 import torch
 from torch import Tensor
 
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOutBatch
 from influence_core.objectives.perturbed.input_space import InputSpace
 
 STEPS = {"fgsm": 1, "pgd": 10}

@@ -24,11 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from influence_core.errors import ObjectiveError
-from influence_core.objectives.held_out import HeldOut
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.objective import Objective
 from influence_core.objectives.perturbed.attacks import attacked
-from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, kinds
+from influence_core.objectives.perturbed.corruptions import corrupted, kinds
 from influence_core.objectives.perturbed.input_space import InputSpace, input_space
 
 PAST = 1.3
@@ -64,9 +63,6 @@ class Adversarial(Objective):
     def shown(self, batch: HeldOutBatch) -> HeldOutBatch:
         assert self.space is not None and self.strength is not None, "bound() comes first"
         return batch.with_inputs(attacked(batch, self.space, self.kind, self.strength))
-
-    def readings(self, batch: HeldOutBatch) -> Tensor:
-        return batch.losses
 
 
 @dataclass(frozen=True)
@@ -162,35 +158,3 @@ def _ends_in(held_out: HeldOut, head: nn.Linear) -> bool:
         and isinstance(outputs, Tensor)
         and torch.equal(results[0], outputs)
     )
-
-
-def by_name(parts: list[str]) -> Objective:
-    """The objective of the parts after "robustness".
-
-    Raises:
-        ValueError: unknown parts; the message is what is expected.
-    """
-    kind, rest = (parts[0], parts[1:]) if parts else ("", [])
-    if not parts:
-        return Adversarial()
-    if kind in ("fgsm", "pgd") and len(rest) <= 1:
-        strength = _strength(rest[0]) if rest else None
-        return Adversarial(kind, strength, "_".join(["robustness", kind, *rest]))
-    if kind == "linear" and not rest:
-        return LinearStep()
-    if kind == "corruption" and (not rest or (len(rest) == 1 and rest[0] in CORRUPTIONS)):
-        return Corrupted(rest[0] if rest else None, "_".join(["robustness", kind, *rest]))
-    raise ValueError(
-        "robustness, robustness:fgsm, robustness:pgd (both with a strength, as in robustness:pgd:0.05), "
-        f"robustness:linear or robustness:corruption:KIND with KIND one of {', '.join(CORRUPTIONS)}"
-    )
-
-
-def _strength(text: str) -> float:
-    try:
-        strength = float(text)
-    except ValueError:
-        strength = -1.0
-    if not 0 < strength < 100:
-        raise ValueError(f"a strength above zero, such as 0.03, not '{text}'")
-    return strength

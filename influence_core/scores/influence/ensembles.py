@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleScores:
-    """Sums over members, rows in the order of the samples. members: how many were summed."""
+    """Sums over members, rows in the order of the samples."""
 
     products: Tensor
     """(n, k) for k targets; positive = helpful."""
@@ -50,7 +50,6 @@ class EnsembleScores:
     """(n,) sum of w_k |g_i|^2; large = unusual."""
     losses: Tensor
     """(n,) factor-weighted mean of each sample's own loss."""
-    members: int
 
 
 def checkpoints(saved: Sequence[Weights], learning_rates: Sequence[float] | None = None) -> list[Member]:
@@ -90,8 +89,7 @@ def as_member(model: nn.Module, member: Member) -> Iterator[nn.Module]:
     """The model under a member's weights; the original weights are restored exactly, also after an error."""
     original = {name: value.detach().clone() for name, value in model.state_dict().items()}
     weights = member.weights(model)
-    unknown = sorted(set(weights) - set(original))
-    if unknown:
+    if unknown := sorted(set(weights) - set(original)):
         raise InfluenceError(
             f"A member has weights called {', '.join(unknown[:3])}, which the model does not have. Expected weights "
             "of the same network: take them from model.state_dict()."
@@ -133,6 +131,4 @@ def ensemble_influence(
         products = products + member.factor * scores.products
         self_influence = self_influence + member.factor * scores.grad_norms.square()
         losses = losses + member.factor * scores.losses
-    return EnsembleScores(
-        products, self_influence, losses / sum(member.factor for member in members), len(members)
-    )
+    return EnsembleScores(products, self_influence, losses / sum(member.factor for member in members))

@@ -32,7 +32,7 @@ from influence_core.engine.losses import IGNORED, LOSSES, Loss, checked_losses, 
 from influence_core.engine.readings.sketch import FoldingMap, folding_map
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError
-from influence_core.scores.influence.layer_inputs import Heard, LayerInputs
+from influence_core.scores.influence.layer_inputs import LayerInputs, mean_rows
 from influence_core.system.report import Report
 
 BATCH = 128
@@ -75,14 +75,16 @@ def _cross_entropy_gradient(outputs: Tensor, labels: Tensor) -> Tensor:
     return d
 
 
-def pairs(d: Tensor, heard: dict[str, Heard], fold: int | None = None) -> list[Pair]:
+def pairs(d: Tensor, layer_inputs: Mapping[str, Tensor], fold: int | None = None) -> list[Pair]:
     """One pair with t = 1 for the layers without the outputs' positions, another pair for the layers with them.
 
     fold: how many numbers the inputs of all layers at one position become (`folded`); None to keep them all.
     """
     b, positions = len(d), d.shape[1] if d.ndim == 3 else 1
-    by_token = {path: inputs.rows.to(d.dtype) for path, inputs in heard.items() if inputs.has(positions)}
-    pooled = [inputs.mean.to(d.dtype) for path, inputs in heard.items() if path not in by_token]
+    by_token = {
+        path: rows.to(d.dtype) for path, rows in layer_inputs.items() if rows.shape[1:-1] == (positions,)
+    }
+    pooled = [mean_rows(rows).to(d.dtype) for path, rows in layer_inputs.items() if path not in by_token]
     over_positions = d.sum(1) if d.ndim == 3 else d.reshape(b, -1)
     pooled_pair = [Pair(over_positions.unsqueeze(1), torch.cat(pooled, 1).unsqueeze(1))] if pooled else []
     if not by_token:
@@ -177,7 +179,10 @@ def layer_aware_influence(
 
     try:
         with scoring(model), torch.no_grad():
-            *_, total = accumulate((summed(batch) for batch in batched(measured, "objective")), _sum_lists)
+            *_, total = accumulate(
+                (summed(batch) for batch in batched(measured, "objective")),
+                lambda sums, more: [a + b for a, b in zip(sums, more, strict=True)],
+            )
             if val is None:
                 rows = [(products(b, total) - squares(b)) / (n - 1) for b in batched(train, "sweep")]
             else:
@@ -185,7 +190,3 @@ def layer_aware_influence(
     finally:
         inputs.close()
     return torch.cat(rows).cpu()
-
-
-def _sum_lists(one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
-    return [a + b for a, b in zip(one, other, strict=True)]

@@ -13,7 +13,6 @@ twice are added, as in its gradient. The model is not changed; `close` removes e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -31,20 +30,9 @@ AT_ONCE = 2048
 """Pixels up to which all axes are averaged in one product: 0.6 instead of 2.8 ms for (128, 32, 14, 14)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Inputs of one layer in one batch: rows (b, f), or (b, t, f) where the layer has several positions."""
-
-    rows: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean over positions, (b, f)."""
-        return self.rows if self.rows.ndim == 2 else self.rows.mean(1)
-
-    def has(self, positions: int) -> bool:
-        """Whether the layer has this many positions."""
-        return self.rows.ndim == 3 and self.rows.shape[1] == positions
+def mean_rows(rows: Tensor) -> Tensor:
+    """A layer's inputs with the mean over its positions taken: (b, f) or (b, t, f) -> (b, f)."""
+    return rows if rows.ndim == 2 else rows.mean(1)
 
 
 class LayerInputs:
@@ -62,14 +50,14 @@ class LayerInputs:
         self.model = model
         self.paths = _paths_to_hook(model, layers)
         self.inputs: Any = None
-        self._collected: dict[str, Heard] = {}
+        self._collected: dict[str, Tensor] = {}
         self._checked, self._busy, self._paused = False, False, False
         self._handles = [model.register_forward_pre_hook(self._begin, with_kwargs=True)]
         for path in self.paths:
             self._handles.append(model.get_submodule(path).register_forward_pre_hook(self._listener(path)))
 
-    def collect(self) -> dict[str, Heard]:
-        """Inputs of each layer in the last forward pass, in the order of first calls.
+    def collect(self) -> dict[str, Tensor]:
+        """Inputs of each layer in the last forward pass, first calls first: (b, f), or (b, t, f) of several positions.
 
         Raises:
             LayerError: no layer was called.
@@ -123,7 +111,9 @@ class LayerInputs:
             with torch.no_grad():
                 inputs = _read(module, args[0].detach())
             earlier = self._collected.get(path)
-            self._collected[path] = inputs if earlier is None else _added(earlier, inputs)
+            if earlier is not None and earlier.shape != inputs.shape:
+                earlier, inputs = mean_rows(earlier), mean_rows(inputs)
+            self._collected[path] = inputs if earlier is None else earlier + inputs
 
         return collect
 
@@ -137,7 +127,9 @@ def _paths_to_hook(model: nn.Module, layers: Sequence[str] | None) -> tuple[str,
             "expected the path of a linear or convolution layer, as in model.named_modules()."
         )
     paths = layers or [
-        path for path, module in modules.items() if isinstance(module, HEARD) and _trains(module)
+        path
+        for path, module in modules.items()
+        if isinstance(module, HEARD) and any(value.requires_grad for value in module.parameters())
     ]
     if not paths:
         raise LayerError(
@@ -147,24 +139,15 @@ def _paths_to_hook(model: nn.Module, layers: Sequence[str] | None) -> tuple[str,
     return tuple(paths)
 
 
-def _trains(module: nn.Module) -> bool:
-    return any(value.requires_grad for value in module.parameters())
-
-
-def _read(module: nn.Module, x: Tensor) -> Heard:
+def _read(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
         tokens = x.reshape(len(x), -1, x.shape[-1])
         if module.bias is not None:
             tokens = functional.pad(tokens, (0, 1), value=1.0)
-        return Heard(tokens if tokens.shape[1] > 1 else tokens[:, 0])
+        return tokens if tokens.shape[1] > 1 else tokens[:, 0]
     assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     mean = mean_window(module, x)
-    return Heard(functional.pad(mean, (0, 1), value=1.0) if module.bias is not None else mean)
-
-
-def _added(one: Heard, other: Heard) -> Heard:
-    alike = one.rows.shape == other.rows.shape
-    return Heard(one.rows + other.rows if alike else one.mean + other.mean)
+    return functional.pad(mean, (0, 1), value=1.0) if module.bias is not None else mean
 
 
 def mean_window(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
@@ -177,15 +160,8 @@ def mean_window(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
         all_shares = _shares(shape, module.kernel_size, module.stride, module.dilation, padding)
         return functional.linear(x.flatten(2), all_shares.to(x)).flatten(1)
     for axis, length in enumerate(shape):
-        this_axis = slice(axis, axis + 1)
-        edge = padding[2 * (len(shape) - 1 - axis) :][:2]
-        shares = _shares(
-            (length,),
-            module.kernel_size[this_axis],
-            module.stride[this_axis],
-            module.dilation[this_axis],
-            edge,
-        )
+        steps = (one[axis : axis + 1] for one in (module.kernel_size, module.stride, module.dilation))
+        shares = _shares((length,), *steps, padding[2 * (len(shape) - 1 - axis) :][:2])
         x = (x.movedim(2 + axis, -1) @ shares.to(x).T).movedim(-1, 2 + axis)
     return x.flatten(1)
 

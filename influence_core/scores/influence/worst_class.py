@@ -2,9 +2,9 @@
 
     worst_i = min_c <g_i, grad f_c>,   f_c = mean loss over the validation samples of class c
 
-The whole validation loss hides harm that a wrong label does to one class; the minimum over classes shows it (AUROC for
-wrong labels on a CIFAR-like set 0.52 to 0.61 against 0.70 to 0.81). Category-wise influence: Yang et al., TMLR 2026
-(arXiv 2405.17490). Exact, as directions of the one sweep. Negative = harmful to that class.
+The whole validation loss hides harm that a wrong label does to one class; the minimum over classes shows it
+(docs/detection.md). Category-wise influence: Yang et al., TMLR 2026 (arXiv 2405.17490). Exact, as directions of the one
+sweep. Negative = harmful to that class.
 """
 
 import numpy as np

@@ -6,21 +6,11 @@ place of five folds. Never from the model's own argmax, which would compare the 
 LOW = probably wrong.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
-class Confident:
-    """quality (n,) in [0, 1], low = probably wrong; flagged: number of labels that cleanlab calls issues."""
-
-    quality: np.ndarray
-    flagged: int
-
-
-def confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> Confident:
-    """cleanlab's default quality score of given labels (n,) under out-of-fold probabilities (n, c).
+def confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, int]:
+    """Quality (n,) of given labels (n,) under out-of-fold probabilities (n, c), and how many cleanlab calls issues.
 
     Classes without any label are left out, as cleanlab expects.
     """
@@ -31,7 +21,7 @@ def confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> Confide
     predicted = probabilities[:, present]
     predicted = predicted / np.maximum(predicted.sum(1, keepdims=True), 1e-300)
     if len(present) < 2:
-        return Confident(np.ones(len(labels)), 0)
+        return np.ones(len(labels)), 0
     quality = get_label_quality_scores(codes, predicted)
     flags = find_label_issues(codes, predicted, n_jobs=1)
-    return Confident(np.asarray(quality, dtype=float), int(np.sum(flags)))
+    return np.asarray(quality, dtype=float), int(np.sum(flags))

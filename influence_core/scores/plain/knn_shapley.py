@@ -9,8 +9,8 @@ linear in n. Positive = helpful; a wrong label has a low value.
 
 import numpy as np
 
-from influence_core.scores.neighbours.nearest import unit
-from influence_core.scores.suspicion.evidence import View, scaled
+from influence_core.scores.nearest import unit
+from influence_core.scores.views import Scaled
 
 NEIGHBOURS = 10
 QUERIES = 1000
@@ -18,11 +18,12 @@ CHUNK = 64
 """Queries at a time: a distance row is n numbers."""
 
 
-def knn_shapley(view: View, labels: np.ndarray, held_out_labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def knn_shapley(
+    view: Scaled, labels: np.ndarray, held_out_labels: np.ndarray, *, seed: int = 0
+) -> np.ndarray:
     """Shapley value (n,) of each training sample, from features (n, f), (m, f) and their given labels; m >= 1."""
     drawn = np.random.default_rng(seed).permutation(len(held_out_labels))[:QUERIES]
-    standardised = scaled(view, seed)
-    rows, queries = standardised.rows, unit(standardised.held_out[drawn])
+    rows, queries = view.rows, unit(view.held_out[drawn])
     query_labels, total = held_out_labels[drawn], np.zeros(len(labels))
     for start in range(0, len(queries), CHUNK):
         order = np.argsort(-(queries[start : start + CHUNK] @ rows.T), axis=1, kind="stable")

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.rules.factors import wide
-from influence_core.scores.suspicion.evidence import View
+from influence_core.scores.views import View
 
 NAME = "the inputs"
 FILTERS, PATCHES, PICTURES = 128, 6000, 400
@@ -35,7 +35,7 @@ FLAT = 0.01
 NARROW = 6
 """Pixels a side from which pictures are cut into patches of two pixels or more; narrower ones are read as series."""
 HALF = 512
-"""Numbers of a series' values, and of its spectrum: together the width of any projected view (evidence.WIDEST)."""
+"""Numbers of a series' values, and of its spectrum: together the width of any projected view (views.WIDEST)."""
 BATCH = 8
 """Pictures at a time: their responses stay in the cache, which takes a quarter of the time of 100 at a time."""
 
@@ -102,8 +102,8 @@ def patch_features(pictures: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
 def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tensor:
     """Every patch (b, p + 1, positions), divided by its contrast; the last row is ones, for a constant.
 
-    One product of it with all filters takes a sixth of the time of a convolution of one channel with them. Patches keep
-    their mean: filters that sum to zero ignore it.
+    One product with all filters takes a sixth of a convolution's time. Patches keep their mean: filters that sum to
+    zero ignore it.
     """
     down, across = boxes
     moments = torch.stack([pictures.mean(1), pictures.square().mean(1)], 1)
@@ -118,10 +118,7 @@ def _patches(pictures: Tensor, side: int, boxes: tuple[Tensor, Tensor]) -> Tenso
 
 
 def _boxes(pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(height', height) and (width, width'): matrices that average all windows of `side` pixels.
-
-    Two products of small matrices for both moments take a fifth of the time of pooling them.
-    """
+    """(height', height) and (width, width'), averaging all windows of `side` pixels in a fifth of pooling's time."""
     down, across = (
         torch.eye(length, dtype=pictures.dtype, device=pictures.device).unfold(0, side, 1).mean(2)
         for length in pictures.shape[2:]

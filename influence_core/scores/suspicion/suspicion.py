@@ -11,7 +11,7 @@
    given. Without it all of a small class that is hard to tell apart is accused, and errors that made one class large
    are believed. With two classes a wrong label is always the other one, and q_y = 1.
 4. Calibrate. suspicion = sigmoid(a + s * STEEPNESS * z); a makes the mean equal to the estimated noise rate
-   (noise/rate.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
+   (noise_rate.py). s is the root of how much sharper the readers are than noise lets them seem, times HESITANT where
    class overlap would explain the noise as well: then doubt is spread over the hard samples, and none of them counts as
    wrong. The order is the same.
 
@@ -27,7 +27,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
-from influence_core.scores.suspicion.noise.rate import Noise, choose_reader, noise
+from influence_core.scores.suspicion.noise_rate import Noise, choose_reader, noise
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust, trusted
 
 STEEPNESS = 1.7
@@ -148,8 +148,7 @@ def _log_drawn(beliefs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _levelled(doubt: np.ndarray, rate: float) -> np.ndarray:
     """sigmoid(doubt + a) with a such that the mean is the rate, which is at least 1e-4."""
-    if rate < 1e-4:
-        rate = 1e-4
+    rate = max(rate, 1e-4)
 
     def gap(a: float) -> float:
         return float(_sigmoid(doubt + a).mean()) - rate

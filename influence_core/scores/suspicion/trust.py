@@ -22,7 +22,7 @@ Little depends on the constants. Measured: docs/detection.md, "The constants of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,45 +74,32 @@ def trusted(
 ) -> list[Trust]:
     """One Trust for each piece of evidence; `anchor` is the position of the reader that remembers nothing."""
     guesses = [e.train.argmax(1) for e in evidence]
-    anchor_guess = guesses[anchor]
-    base = float((anchor_guess == labels).mean())
-    validated = len(held_out_labels) > 0
-    records = []
-    for e, guess in zip(evidence, guesses, strict=True):
-        agrees = float((guess == labels).mean())
-        held_agreement = float((e.held_out.argmax(1) == held_out_labels).mean()) if validated else np.nan
-        same = e.layer == evidence[anchor].layer
-        records.append(
-            (e, agrees, held_agreement, ANCHOR_GAIN if same else float((guess == anchor_guess).mean()) - base)
-        )
+    agrees = [float((guess == labels).mean()) for guess in guesses]
+    validated, layer = len(held_out_labels) > 0, evidence[anchor].layer
+    held_out = [
+        float((e.held_out.argmax(1) == held_out_labels).mean()) if validated else np.nan for e in evidence
+    ]
     floor = 1 / max(2, evidence[anchor].train.shape[1])
-    ratio = base / max(records[anchor][2], floor) if validated else np.nan
-    memory = [
-        agrees / max(held_agreement, floor) / max(ratio, 1e-9) for _, agrees, held_agreement, _ in records
-    ]
-    weights = np.array(
-        [
-            _weight(e, a, held_agreement, gain, m)
-            for (e, a, held_agreement, gain), m in zip(records, memory, strict=True)
-        ]
-    )
-    weights[[e.reader == VALIDATION_READER for e in evidence]] *= TAUGHT * np.exp(
-        SYSTEMATIC * _common_errors(records, memory, evidence[anchor].layer, len(held_out_labels))
-    )
-    shares = weights / weights.sum()
-    return [
-        Trust(_name(e), e.reader, float(s), agrees, held_agreement, float(m), gain)
-        for (e, agrees, held_agreement, gain), m, s in zip(records, memory, shares, strict=True)
-    ]
-
-
-def _common_errors(records: list, memory: Sequence[float], layer: str, m: int) -> float:
-    """Share of training labels that the anchor learnt wrongly, by the reader taught by m validation labels."""
-    for (e, _, held_agreement, _), remembered in zip(records, memory, strict=True):
+    ratio = agrees[anchor] / max(held_out[anchor], floor) if validated else np.nan
+    facts, taught_on_anchor = [], []
+    for e, guess, given, unseen in zip(evidence, guesses, agrees, held_out, strict=True):
+        gain = ANCHOR_GAIN if e.layer == layer else float((guess == guesses[anchor]).mean()) - agrees[anchor]
+        memory = given / max(unseen, floor) / max(ratio, 1e-9)
+        facts.append(Trust(_name(e), e.reader, np.nan, given, unseen, memory, gain))
         if e.reader == VALIDATION_READER and e.layer == layer:
-            error = np.sqrt((1 - held_agreement) / max(held_agreement, 1e-9) / m)
-            return float(np.clip(1 - remembered - 2 * error, 0.0, 1.0))
-    return 0.0
+            taught_on_anchor.append(facts[-1])
+    weights = np.array([_weight(fact) for fact in facts])
+    shared = _common_errors(taught_on_anchor, len(held_out_labels))
+    weights[[fact.reader == VALIDATION_READER for fact in facts]] *= TAUGHT * np.exp(SYSTEMATIC * shared)
+    return [replace(t, share=float(s)) for t, s in zip(facts, weights / weights.sum(), strict=True)]
+
+
+def _common_errors(taught: Sequence[Trust], m: int) -> float:
+    """Share of training labels that the anchor learnt wrongly, by who was taught by m validation labels on its view."""
+    if not taught:
+        return 0.0
+    error = np.sqrt((1 - taught[0].held_out) / max(taught[0].held_out, 1e-9) / m)
+    return float(np.clip(1 - taught[0].memory - 2 * error, 0.0, 1.0))
 
 
 def _name(e: Evidence) -> str:
@@ -120,13 +107,13 @@ def _name(e: Evidence) -> str:
     return named.get(e.reader, f"{e.reader} on {e.layer}")
 
 
-def _weight(e: Evidence, agrees: float, held_out: float, gain: float, memory: float) -> float:
-    validated = np.isfinite(memory)
-    memory_term = HELD_OUT * held_out - MEMORY * max(memory - 1, 0.0) if validated else 0.0
-    weight = float(np.exp(GAIN * gain + memory_term))
-    if e.reader != OUTPUTS_READER:
+def _weight(fact: Trust) -> float:
+    validated = np.isfinite(fact.memory)
+    memory_term = HELD_OUT * fact.held_out - MEMORY * max(fact.memory - 1, 0.0) if validated else 0.0
+    weight = float(np.exp(GAIN * fact.gain + memory_term))
+    if fact.reader != OUTPUTS_READER:
         return weight
-    return weight * OUTPUTS * (1.0 if validated else min(1.0, (1 - agrees) / PERFECT))
+    return weight * OUTPUTS * (1.0 if validated else min(1.0, (1 - fact.agrees) / PERFECT))
 
 
 def regime(trust: Sequence[Trust]) -> str:
@@ -134,9 +121,9 @@ def regime(trust: Sequence[Trust]) -> str:
     outputs = next((t for t in trust if t.reader == OUTPUTS_READER), None)
     if outputs is None:
         return "The model's own outputs were not among the evidence."
-    validation = (
-        f" but {outputs.held_out:.0%} of the validation labels" if np.isfinite(outputs.held_out) else ""
-    )
+    joined = "but" if outputs.remembers else "and"
+    validated = np.isfinite(outputs.held_out)
+    validation = f" {joined} {outputs.held_out:.0%} of the validation labels" if validated else ""
     if outputs.remembers:
         return (
             f"This model has memorised its labels: it reproduces {outputs.agrees:.0%} of the training labels"
@@ -145,5 +132,5 @@ def regime(trust: Sequence[Trust]) -> str:
         )
     return (
         f"This model has not memorised its labels: it predicts {outputs.agrees:.0%} of the training labels"
-        f"{validation.replace(' but ', ' and ')}. Its own outputs are informative and count beside the others."
+        f"{validation}. Its own outputs are informative and count beside the others."
     )

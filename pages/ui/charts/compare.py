@@ -85,7 +85,7 @@ def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -
             text=[formats.count(y.errors) for y in shown],
             textposition="outside",
             textfont={"color": colours.text},
-            customdata=[[y.looked, y.known] for y in shown],
+            customdata=[[y.looked, y.judged] for y in shown],
             hovertemplate="%{y}<br>%{x} errors among %{customdata[1]} judged of the next %{customdata[0]}"
             "<extra></extra>",
             cliponaxis=False,

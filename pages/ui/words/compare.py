@@ -54,5 +54,5 @@ def added(found: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
     return (
         f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} by "
         f"**{formats.escaped(titles.get(best.signal, best.signal))}** add **{formats.plural(best.errors, 'error')}** "
-        f"({best.known} of them judged); as many in random order would add about {chance}."
+        f"({best.judged} of them judged); as many in random order would add about {chance}."
     )

@@ -47,7 +47,7 @@ def test_yield_from_decisions_counts_only_what_was_judged():
     samples = doubts(table())
     wrong = decided_errors({"s85": "relabel", "s84": "keep", "s2": "remove"}, samples.index)
     found = {y.signal: y for y in marginal_yield(samples, np.arange(100) >= 90, wrong, k=20)}
-    assert (found["suspicion"].known, found["suspicion"].errors) == (2, 1), (
+    assert (found["suspicion"].judged, found["suspicion"].errors) == (2, 1), (
         "an unseen sample counted as judged"
     )
     assert found["knn_shapley"].errors == 1

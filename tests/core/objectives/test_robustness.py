@@ -10,7 +10,7 @@ import influence_core as ic
 from influence_core.analysis.robustness_curve import robustness
 from influence_core.errors import InfluenceError, ObjectiveError
 from influence_core.objectives import bind, measured
-from influence_core.objectives.held_out_batch import HeldOutBatch
+from influence_core.objectives.held_out import HeldOutBatch
 from influence_core.objectives.perturbed.attacks import attacked
 from influence_core.objectives.perturbed.corruptions import CORRUPTIONS, corrupted, jpeg
 from influence_core.objectives.perturbed.input_space import input_space

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from influence_core.scores.suspicion.evidence import WIDEST, View, scaled
 from influence_core.scores.suspicion.input_view import HALF, input_view, series_features
+from influence_core.scores.views import WIDEST, View, scaled
 
 
 def seen(inputs: torch.Tensor) -> np.ndarray | None:

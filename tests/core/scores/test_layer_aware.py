@@ -16,7 +16,7 @@ from influence_core.scores.influence.layer_aware import (
     output_gradient,
     pairs,
 )
-from influence_core.scores.influence.layer_inputs import Heard, LayerInputs, mean_window
+from influence_core.scores.influence.layer_inputs import LayerInputs, mean_window
 from tests.making.layer_inputs import Deep, Language, assert_close
 from tests.making.oracles import dataset, flat_gradients, products, settled
 
@@ -161,7 +161,7 @@ def test_folded_inputs_keep_their_products_without_bias():
 
 def test_a_sequence_is_folded_where_that_is_cheaper_and_exact_on_request():
     torch.manual_seed(0)
-    seen = {"one": Heard(torch.randn(3, 5, 200)), "pooled": Heard(torch.randn(3, 7))}
+    seen = {"one": torch.randn(3, 5, 200), "pooled": torch.randn(3, 7)}
     d = torch.randn(3, 5, 4)
     assert [pair.a.shape[2] for pair in pairs(d, seen)] == [7, 200]
     assert [pair.a.shape[2] for pair in pairs(d, seen, fold=64)] == [7, 64]

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from influence_core.scores.neighbours.nearest import largest, nearest_rows, unit
-from influence_core.scores.neighbours.row_cells import PIECE, cells
+from influence_core.scores.nearest import PIECE, cells, largest, nearest_rows, unit
 
 
 @pytest.mark.parametrize("n, k", [(5, 3), (700, 19), (1003, 19), (4000, 1)])

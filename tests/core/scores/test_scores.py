@@ -8,7 +8,7 @@ from influence_core.errors import InfluenceError
 from influence_core.judging.detection import detection_table
 from influence_core.judging.intervals import share
 from influence_core.scores.gradient_map import gradient_map
-from influence_core.scores.neighbours.nearest import distances, nearest_rows
+from influence_core.scores.nearest import distances, nearest_rows
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.plain.outputs import baselines, softmax
 

@@ -10,20 +10,12 @@ from sklearn.preprocessing import scale as standardised
 from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outputs import baselines, softmax
-from influence_core.scores.suspicion.evidence import (
-    Evidence,
-    View,
-    neighbours,
-    probe,
-    readings,
-    scaled,
-    taught_by_validation,
-)
-from influence_core.scores.suspicion.near_copies import members, twin_groups
-from influence_core.scores.suspicion.noise.fits import beats_chance
-from influence_core.scores.suspicion.noise.rate import Noise, noise
+from influence_core.scores.suspicion.evidence import Evidence, neighbours, readings, taught_by_validation
+from influence_core.scores.suspicion.noise_rate import Noise, beats_chance, noise
+from influence_core.scores.suspicion.ridge_reader import fit_ridge, of_columns
 from influence_core.scores.suspicion.suspicion import Suspicion, as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import regime
+from influence_core.scores.views import View, members, scaled, twin_groups
 
 
 def alone(n: int) -> dict[int, np.ndarray]:
@@ -40,7 +32,7 @@ def test_leaving_a_group_out_equals_refitting_without_it(size):
     rng = np.random.default_rng(size)
     x, labels = columns(rng.normal(size=(12, 3))), rng.integers(0, 2, 12)
     groups = {size: rng.permutation(12).reshape(-1, size)}
-    found = probe("probe", "v", x, x[:0], labels, 2, groups).train
+    found = fit_ridge(of_columns(x), labels, 2, groups).left_out
     targets = np.eye(2)[labels] - 0.5
     eigenvalues = np.linalg.eigvalsh(x.T @ x)
     gaps = []
@@ -63,8 +55,8 @@ def test_a_samples_own_label_and_its_twins_never_reach_its_evidence():
         other = labels.copy()
         other[changed] = (labels[changed] + 1) % 3
         for before, after in zip(
-            readings(View("v", x, x[:0]), labels, 3, groups)[0],
-            readings(View("v", x, x[:0]), other, 3, groups)[0],
+            readings(scaled(View("v", x, x[:0])), labels, 3, groups)[0],
+            readings(scaled(View("v", x, x[:0])), other, 3, groups)[0],
             strict=True,
         ):
             # the ridge strength and the class prior may move by one label's worth, not the evidence itself
@@ -86,7 +78,8 @@ def test_a_groups_members_are_no_neighbours_of_each_other():
 
 def test_who_is_taught_by_validation_labels_has_seen_no_training_label_and_not_its_own():
     rng = np.random.default_rng(0)
-    view, labels = View("v", rng.normal(size=(30, 5)), rng.normal(size=(40, 5))), rng.integers(0, 3, 40)
+    view = scaled(View("v", rng.normal(size=(30, 5)), rng.normal(size=(40, 5))))
+    labels = rng.integers(0, 3, 40)
     (found,) = taught_by_validation(view, labels, 3)
     assert found.train.shape == (30, 3) and found.held_out.shape == (40, 3)
     flipped = labels.copy()
@@ -117,11 +110,11 @@ def test_near_copies_are_found_whatever_the_scale_and_crowds_are_not():
     x = rng.normal(size=(200, 12))
     x[100:110] = x[:10] + rng.normal(size=(10, 12)) * 0.01
     for scale in (1.0, 1e-3):
-        groups = twin_groups(View("v", x * scale, x[:0]))
+        groups = twin_groups(scaled(View("v", x * scale, x[:0])))
         assert (groups[100:110] == groups[:10]).all(), "a copy was not recognised"
         assert len(np.unique(groups)) == 190, "samples that only lie near each other were taken for copies"
     crowd = np.concatenate([x, np.repeat(x[:1], 20, axis=0)])
-    assert max(members(twin_groups(View("v", crowd, x[:0])))) <= 5, "a crowd is a cluster, not copies"
+    assert max(members(twin_groups(scaled(View("v", crowd, x[:0]))))) <= 5, "a crowd is a cluster, not copies"
 
 
 def planted(regime: str, seed: int, n: int = 500, classes: int = 4, rate: float = 0.15):
@@ -147,7 +140,7 @@ def read(views, logits, given, held_out_labels, classes) -> Suspicion:
     n, m = len(given), len(held_out_labels)
     evidence = []
     for view in views:
-        seen = View(view.name, view.train, view.held_out[:m])
+        seen = scaled(View(view.name, view.train, view.held_out[:m]))
         evidence += readings(seen, given, classes, alone(n))[0]
         evidence += taught_by_validation(seen, held_out_labels, classes)
     own = Evidence("outputs", "the model", logits[:n], logits[n : n + m])
@@ -422,7 +415,7 @@ def test_knn_shapley_is_the_shapley_value_of_a_tiny_game():
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(5, 3)), np.array([0, 1, 0, 1, 1])
     query, asked, k = rng.normal(size=(1, 3)), np.array([1]), module.NEIGHBOURS
-    found = knn_shapley(View("v", x, query), labels, asked)
+    found = knn_shapley(scaled(View("v", x, query)), labels, asked)
 
     def worth(chosen: tuple[int, ...]) -> float:
         return float(sum(labels[list(chosen)] == 1)) / k  # fewer than K samples: all of them are the nearest
@@ -439,11 +432,9 @@ def test_confident_learning_sees_the_given_labels():
     probabilities = softmax(5 * np.eye(3)[np.arange(60) % 3])
     given = np.arange(60) % 3
     given[7] = (given[7] + 1) % 3
-    found = confident_learning(given, probabilities)
-    assert found.quality.argmin() == 7 and found.flagged == 1, "cleanlab was not given the given labels"
-    assert confident_learning(np.zeros(9, int), probabilities[:9]).flagged == 0, (
-        "one class alone has no issue"
-    )
+    quality, issues = confident_learning(given, probabilities)
+    assert quality.argmin() == 7 and issues == 1, "cleanlab was not given the given labels"
+    assert confident_learning(np.zeros(9, int), probabilities[:9])[1] == 0, "one class alone has no issue"
 
 
 def test_baselines_of_a_memorised_model_agree_with_everything():

@@ -1,8 +1,22 @@
 """Estimated share of wrong labels, and whether it is noise at all, without any truth.
 
-All estimates come from readers that left the label out.
+All estimates come from readers that left the label out. Three of them read one reader's beliefs; none is exact:
 
-How much: estimated from the reader that cannot remember labels (fits.py). Where it is noise, the likeliest rate; the
+    fit_rate      maximum likelihood of P(given = y | x) = (1 - r) p_y(x) + r (1 - p_y(x)) / (c - 1), p being the
+                  reader's softmax, SHARPER times as sharp as fits the given labels best. Noise blunts a fit; the
+                  factor is an assumption about how much (2: measured over the cells of benchmarks/detection/run.py,
+                  errors up to 0.1 in r).
+    rate_bound    if a wrong label were any class but the likeliest, the reader's belief in it would be spread as its
+                  belief in all those classes is. No more labels can be wrong than the given labels' own low beliefs
+                  allow: r = min over t of P(p_given <= t) / P(p_other <= t) (mixture proportion: Blanchard, Lee, Scott,
+                  JMLR 2010). Near 0 on clean labels that are only hard; too low for noise that goes to a similar class.
+    fit_rate_and_sharpness
+                  as fit_rate, with r and the sharpness fitted together: exact for labels thrown at random, too low for
+                  any other noise. Near 0 where classes merely overlap, which a blunter softmax explains. Its gain in
+                  log likelihood over r = 0 tells how far it can be chance: a reader that knows little may fit as well
+                  at 0.6 as at 0.
+
+How much: estimated from the reader that cannot remember labels. Where it is noise, the likeliest rate; the
 mean of all three estimates was 0.06 too low for noise where the classes are close. Where it may be no noise, that mean,
 which the other two keep low on labels that are only hard.
 
@@ -25,22 +39,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
+from influence_core.scores.plain.outputs import softmax
 from influence_core.scores.suspicion.evidence import VALIDATION_READER, Evidence
-from influence_core.scores.suspicion.noise.fits import (
-    CHANCE,
-    HIGHEST,
-    LEAST_KNOWN,
-    SURE,
-    Fit,
-    beats_chance,
-    fit_rate,
-    fit_rate_and_sharpness,
-    ramp,
-    rate_bound,
-)
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, Trust
 
+SHARPER = 2.0
+HIGHEST = 0.7
+COMMON = 0.5
+"""Share of the other classes' beliefs that a level t must cover: shares of few samples are chance."""
+LEAST_KNOWN = 0.2
+"""Share of the way from chance to perfect from which a reader is used. 0.1 and 0.2: the same in 112 cells."""
+CHANCE, SURE = 0.01, 0.04
+"""A freely fitted rate up to CHANCE occurs on clean labels; from SURE on it is noise, unless it is chance:"""
+DOUBTED, CERTAIN = 1.0, 2.0
+"""Log likelihood gained, in nats; chance alone gains 2 once in about 40 times. 1.5 and 2.5: mean ECE 0.001 higher."""
+SHARPNESSES = np.exp(np.linspace(-2.5, 3.1, 43))
 UNSUPPORTED = 1 / 3
 FEW, SOME = 0.02, 0.05
 """Excess of labels that no reader finds likely from which samples of no class begin to count, and count fully."""
@@ -48,6 +63,81 @@ BEYOND = 2.5
 """Standard errors between training and validation agreement from which the gap begins to count; one more: fully."""
 CALMER = 4.0
 FEWEST_CLASSES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """rate: in [0, HIGHEST]; gain: log likelihood above that of rate 0, in nats; sharpness: factor on the scores."""
+
+    rate: float
+    gain: float
+    sharpness: float
+
+    @property
+    def support(self) -> float:
+        """0 = overlap or chance would explain the rate, 1 = it is noise."""
+        return ramp(self.rate, CHANCE, SURE) * ramp(self.gain, DOUBTED, CERTAIN)
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to low, 1 from high on."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
+def beats_chance(guess: np.ndarray, labels: np.ndarray, least: float = LEAST_KNOWN) -> bool:
+    """Whether guesses (n,) agree with labels (n,) more than two such columns would by chance (Cohen's kappa).
+
+    The comparison is not with the commonest label: where errors have made one class large, not even a reader that is
+    right would agree more than that.
+    """
+    names, counts = np.unique(labels, return_counts=True)
+    chance = sum(
+        (guess == name).mean() * count / len(labels) for name, count in zip(names, counts, strict=True)
+    )
+    return float((guess == labels).mean()) - chance > least * (1 - chance)
+
+
+def fit_rate_and_sharpness(scores: np.ndarray, labels: np.ndarray) -> Fit:
+    """Rate and gain at the sharpness of the scores (n, c) under which the labels (n,) are likeliest."""
+    label_beliefs = [_beliefs(sharpness * scores, labels) for sharpness in SHARPNESSES]
+    fits = [_fitted_rate(beliefs, scores.shape[1]) for beliefs in label_beliefs]
+    best = int(np.argmin([misfit for _, misfit in fits]))
+    without_noise = min(-float(np.log(beliefs + 1e-9).mean()) for beliefs in label_beliefs)
+    rate, misfit = fits[best]
+    return Fit(rate, (without_noise - misfit) * len(labels), float(SHARPNESSES[best]))
+
+
+def fit_rate(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Likeliest rate at SHARPER times the sharpness of the scores (n, c)."""
+    return _fitted_rate(_beliefs(SHARPER * scores, labels), scores.shape[1])[0]
+
+
+def rate_bound(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The largest rate that the given labels' own low beliefs allow, from scores (n, c) and labels (n,)."""
+    beliefs, rows = softmax(scores), np.arange(len(labels))
+    is_other = np.ones(beliefs.shape, dtype=bool)
+    is_other[rows, beliefs.argmax(1)] = False
+    levels = np.quantile(beliefs[is_other], np.linspace(COMMON, 1, 30))
+    ours, theirs = (
+        np.searchsorted(np.sort(values), levels, side="right") / len(values)
+        for values in (beliefs[rows, labels], beliefs[is_other])
+    )
+    return float((ours / theirs).min())
+
+
+def _beliefs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return softmax(scores)[np.arange(len(labels)), labels]
+
+
+def _fitted_rate(beliefs: np.ndarray, classes: int) -> tuple[float, float]:
+    """The rate under which beliefs (n,) in the given labels are likeliest, and the mean misfit."""
+    others = (1 - beliefs) / max(1, classes - 1)
+
+    def misfit(rate: float) -> float:
+        return -float(np.log((1 - rate) * beliefs + rate * others + 1e-9).mean())
+
+    result = minimize_scalar(misfit, bounds=(0.0, HIGHEST), method="bounded")
+    return float(result.x), float(result.fun)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +167,27 @@ class Noise:
 
 
 def noise(
-    asked: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
+    readers: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> Noise:
     """The noise estimate from log probabilities, each (n, c) and (m, c).
 
     None of the readers may know the labels (n,) it is compared with; pools must not know the m held-out labels either.
 
     Args:
-        asked: the main reader first, then others to compare.
+        readers: the main one first, then others to compare.
         pools: pooled readers that training labels taught.
         labels, held_out_labels: (n,) and (m,); m may be 0.
     """
-    if not beats_chance(asked[0].train.argmax(1), labels):
+    if not beats_chance(readers[0].train.argmax(1), labels):
         return Noise(0.0, 0.0, 0.0)
     fits = [fit_rate_and_sharpness(pool.train, labels) for pool in pools]
-    fit, scores = _best_supported(fits, asked, labels)
+    fit, scores = _best_supported(fits, readers, labels)
     support, likeliest_rate = fit.support, fit_rate(scores, labels)
     possible = (
         support * likeliest_rate
         + (1 - support) * (likeliest_rate + rate_bound(scores, labels) + fit.rate) / 3
     )
-    for estimate in _level_estimates(asked, pools, labels, held_out_labels):
+    for estimate in _level_estimates(readers, pools, labels, held_out_labels):
         possible += (1 - support * (1 - estimate.weight)) * estimate.sure * (estimate.level - possible)
         support = max(support, estimate.sure)
     return Noise(possible * (UNSUPPORTED + (1 - UNSUPPORTED) * support), support, possible, fits[0].sharpness)
@@ -137,7 +227,7 @@ def choose_reader(
 
 
 def held_out_level(
-    asked: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
+    readers: Sequence[Evidence], pools: Sequence[Evidence], labels: np.ndarray, held_out_labels: np.ndarray
 ) -> LevelEstimate:
     """Level from the gap between agreement with training labels and agreement with validation labels.
 
@@ -155,7 +245,7 @@ def held_out_level(
     docs/detection.md, "Clean labels and calibration".
 
     Args:
-        asked: readers whose agreement is compared, each (n, c) and (m, c).
+        readers: those whose agreement is compared, each (n, c) and (m, c).
         pools: readers that training labels taught.
     """
     fit = max(
@@ -163,8 +253,7 @@ def held_out_level(
         key=lambda f: (f.support, f.rate),
     )
     held_out_rate = fit.rate * fit.support
-    estimates = [_compared(e, labels, held_out_labels, held_out_rate) for e in asked]
-    beyond, level = max(estimates)
+    beyond, level = max(_compared(e, labels, held_out_labels, held_out_rate) for e in readers)
     # r' itself comes from few labels: then the mean of two doubtful estimates is better than one
     return LevelEstimate(
         level, max(beyond, fit.support * ramp(level, CHANCE, SURE)), 0.5 if held_out_rate else 1.0

@@ -1,1 +1,0 @@
-"""The estimated share of wrong labels."""
