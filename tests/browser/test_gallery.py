@@ -44,6 +44,7 @@ def press(page: Page, keys: str, every: float) -> None:
         page.keyboard.press(key)
 
 
+@pytest.mark.timed
 def test_a_mark_is_drawn_within_50_ms_of_the_key(visit, run, log):
     page = visit(delay=0.4)
     opened(page)

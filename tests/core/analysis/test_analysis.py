@@ -31,7 +31,6 @@ from tests.making.tiny import tiny_net
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "sample_data" / "fashion"
-ANALYZE = [sys.executable, "-m", "influence_core.cli", "analyze", str(SAMPLE), "--out"]
 
 
 def blobs(n: int, seed: int) -> TensorDataset:
@@ -266,70 +265,49 @@ def test_evidence_comes_from_at_most_four_layers_and_always_the_last():
     assert analysis.evidence_layers(nn.Linear(4, 2), samples) == ("",)
 
 
-@pytest.fixture(scope="module")
-def part_of_demo(tmp_path_factory) -> tuple[list[str], pd.DataFrame]:
-    """The command that analyses it, and the table of an undisturbed run."""
-    place = tmp_path_factory.mktemp("part")
-    arguments = [*ANALYZE[:-2], str(fewer_pictures(place / "data")), "--out"]
-    return arguments, _analysed(arguments, place)
+def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path):
+    """Part of the demo, killed twice without warning and continued, gives the table of an undisturbed run."""
+    data = fewer_pictures(tmp_path / "data")
+    command = [sys.executable, "-m", "influence_core.cli", "analyze", str(data), "--out"]
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    finish(start(command, undisturbed))
+
+    finished: dict[str, int] = {}
+    for moment in ("sweep", "scores"):
+        child = start(command, folder)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and child.poll() is None:
+            try:
+                progress = json.loads((folder / "progress.json").read_text())
+            except (FileNotFoundError, ValueError):
+                progress = {}
+            if progress.get("stage") == moment and (moment == "scores" or progress["done"] > 1200):
+                break
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        shards = {
+            path.name: path.stat().st_mtime_ns for path in (folder / "shards" / "train").glob("*.safetensors")
+        }
+        assert len(shards) >= 2, f"killed in {moment} before two shards were finished"
+        assert finished.items() <= shards.items(), "a finished shard was computed again"
+        finished = shards
+        assert not (folder / "samples.parquet").exists()
+
+    finish(start(command, folder))
+    pd.testing.assert_frame_equal(ic.open_run(folder).samples, ic.open_run(undisturbed).samples)
 
 
-@pytest.mark.parametrize("moment", ["sweep", "scores"])
-def test_kill_9_of_the_worker_loses_at_most_one_shard(tmp_path, part_of_demo, moment):
-    """Part of the demo, killed without warning and continued, gives the table of an undisturbed run."""
-    arguments, undisturbed = part_of_demo
-    folder = tmp_path / "killed"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start():
-        return subprocess.Popen(
-            [*arguments, str(folder)],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    child = start()
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and child.poll() is None:
-        try:
-            progress = json.loads((folder / "progress.json").read_text())
-        except (FileNotFoundError, ValueError):
-            progress = {}
-        if progress.get("stage") == moment and (moment == "scores" or progress["done"] > 1200):
-            break
-        time.sleep(0.02)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.communicate()
-    kept = {
-        path.name: path.stat().st_mtime_ns for path in (folder / "shards" / "train").glob("*.safetensors")
-    }
-    assert len(kept) >= 2, "the run was killed before two shards were finished"
-    assert not (folder / "samples.parquet").exists()
-
-    second = start()
-    _, said = second.communicate(timeout=240)
-    assert second.returncode == 0, said.decode()
-    pd.testing.assert_frame_equal(ic.open_run(folder).samples, undisturbed)
+def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
-def _analysed(arguments: list[str], place: Path) -> pd.DataFrame:
-    folder, environment = place / "undisturbed", {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*arguments, str(folder)], cwd=ROOT, env=environment, check=True, capture_output=True)
-    return ic.open_run(folder).samples
-
-
-def test_the_demo_finds_its_planted_faults(tmp_path):
-    """Suspicion against truth.csv: at least 0.95, not below any other signal, and within 0.005 of its own best part.
-
-    Which part is best changes from dataset to dataset; the pool may lose that much to it. Random stands beside it.
-    """
-    table = _analysed(ANALYZE, tmp_path)
-    truth = pd.read_csv(SAMPLE / "truth.csv").set_index("sample_id")["label"]
-    quality = ic.detection_table(table, table["label"] != truth.reindex(table.index))["auroc"]
-    assert quality["suspicion"] >= 0.95
-    own = quality.index.str.startswith("suspicion")
-    assert quality["suspicion"] >= quality[~own].max(), quality.to_string()
-    assert quality["suspicion"] >= quality[own].max() - 0.005, quality.to_string()
-    assert 0.4 < quality["random"] < 0.6
+def finish(child: subprocess.Popen[bytes]) -> None:
+    _, said = child.communicate(timeout=240)
+    assert child.returncode == 0, said.decode()
