@@ -32,27 +32,27 @@ class Agreement:
         return f"rank agreement {self.ranks:.4f}, relative error {self.error:.1e}"
 
 
-def compared(found: Tensor, true: Tensor) -> Agreement:
+def compared(measured: Tensor, true: Tensor) -> Agreement:
     """Agreement of two vectors (n,), n >= 1."""
-    found, true = found.double().cpu(), true.double().cpu()
-    return Agreement(rank_correlation(found, true), relative_error(found, true))
+    measured, true = measured.double().cpu(), true.double().cpu()
+    return Agreement(rank_correlation(measured, true), relative_error(measured, true))
 
 
-def relative_error(found: Tensor, true: Tensor) -> float:
+def relative_error(measured: Tensor, true: Tensor) -> float:
     """|found - true| / |true|; 0 when both are zero, infinite when only `true` is."""
-    error, length = float((found - true).norm()), float(true.norm())
+    error, length = float((measured - true).norm()), float(true.norm())
     return 0.0 if error == 0 else error / length if length else math.inf
 
 
-def rank_correlation(found: Tensor, true: Tensor) -> float:
+def rank_correlation(measured: Tensor, true: Tensor) -> float:
     """Spearman's rank correlation, in [-1, 1], of two vectors (n,), n >= 1; NaN when a number is not finite."""
-    if not bool(torch.isfinite(found).all() and torch.isfinite(true).all()):
+    if not bool(torch.isfinite(measured).all() and torch.isfinite(true).all()):
         return math.nan
     if bool((true == true[0]).all()):
         return 1.0  # all equal: there is no order to disagree with
-    if bool((found == found[0]).all()):
+    if bool((measured == measured[0]).all()):
         return 0.0  # one value for all shows nothing of the order
     from scipy.stats import rankdata  # takes up to a second to load, and not every sweep needs it
 
-    ranks = [rankdata(values.double().cpu().numpy()) for values in (found, true)]
+    ranks = [rankdata(values.double().cpu().numpy()) for values in (measured, true)]
     return float(np.corrcoef(ranks)[0, 1])

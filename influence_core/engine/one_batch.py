@@ -143,9 +143,9 @@ def _entries(account: Account, last: tuple[str, ...], plan: Plan, like: Tensor) 
     }
 
 
-def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def fetched(columns: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors on the CPU; raises InfluenceError when a number is not finite."""
-    columns = {name: value.cpu() for name, value in found.items()}
+    columns = {name: value.cpu() for name, value in columns.items()}
     finite(columns["losses"])
     for name in ("square", "l1", "last_l1", "products", "sketches"):
         if not torch.isfinite(columns[name]).all():

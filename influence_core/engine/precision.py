@@ -75,12 +75,12 @@ def spread_over(samples: Dataset) -> Subset:
     return Subset(samples, [row * n // size for row in range(size)])
 
 
-def check_ranks(found: Sweep, exact: Sweep) -> None:
+def check_ranks(rough: Sweep, exact: Sweep) -> None:
     """Raise InfluenceError, naming the quantity and its rank agreement, when bfloat16 orders samples unlike float32."""
-    columns = {"the gradient norm": (found.grad_norms, exact.grad_norms)}
-    columns["the L1 norm"] = (found.grad_norms_l1, exact.grad_norms_l1)
+    columns = {"the gradient norm": (rough.grad_norms, exact.grad_norms)}
+    columns["the L1 norm"] = (rough.grad_norms_l1, exact.grad_norms_l1)
     for index in range(exact.products.shape[1]):
-        columns[f"the product with direction {index}"] = (found.products[:, index], exact.products[:, index])
+        columns[f"the product with direction {index}"] = (rough.products[:, index], exact.products[:, index])
     ranks = {name: rank_correlation(*pair) for name, pair in columns.items()}
     worst = min(ranks, key=lambda name: -2 if ranks[name] != ranks[name] else ranks[name])
     if not ranks[worst] >= RANKS:

@@ -66,14 +66,14 @@ class Table:
     n: int
     columns: dict[str, Tensor] = field(default_factory=dict)
 
-    def put(self, start: int, found: Mapping[str, Tensor]) -> int:
+    def put(self, start: int, columns: Mapping[str, Tensor]) -> int:
         """Write rows from `start` on, and return the number of the row after them.
 
         Raises:
             InfluenceError: rows of another shape than those before, as when outputs grow with inputs.
         """
         stop = start
-        for name, value in found.items():
+        for name, value in columns.items():
             if name not in self.columns:
                 self.columns[name] = torch.empty(self.n, *value.shape[1:], dtype=value.dtype)
             column, stop = self.columns[name], start + len(value)

@@ -13,12 +13,12 @@ from pages.ui.shell import frame, more_work, state
 from pages.ui.words import formats
 
 
-def draw(upload: Upload, found: dict[str, Any]) -> None:
+def draw(upload: Upload, preview: dict[str, Any]) -> None:
     """The choices in a line each, and the check where there is a model to look at."""
     left, right = st.columns([2, 3], gap="medium")
     with left.container(border=True):
         frame.section("Ready")
-        st.markdown("\n".join(f"- {line}" for line in lines(upload, found)))
+        st.markdown("\n".join(f"- {line}" for line in lines(upload, preview)))
         if not upload.plan.get("train"):
             st.button(
                 "Check first",

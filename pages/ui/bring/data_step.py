@@ -217,11 +217,11 @@ def result(upload: Upload, preview: dict[str, Any]) -> None:
     st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again, type="tertiary")
 
 
-def headline(found: dict[str, Any]) -> str:
-    sizes = {split: sum(numbers) for split, numbers in found["counts"].items()}
+def headline(preview: dict[str, Any]) -> str:
+    sizes = {split: sum(numbers) for split, numbers in preview["counts"].items()}
     names = {"train": "training", "val": "validation", "test": "test"}
     parts = [f"{formats.count(size)} {names[split]}" for split, size in sizes.items()]
-    return f"{', '.join(parts)} samples in {formats.plural(len(found['classes']), 'class', 'classes')}"
+    return f"{', '.join(parts)} samples in {formats.plural(len(preview['classes']), 'class', 'classes')}"
 
 
 def shape(preview: dict[str, Any]) -> str:

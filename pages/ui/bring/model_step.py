@@ -22,14 +22,14 @@ HEIGHT = 260
 BUILT_IN = "small_cnn", "mlp", "logistic"
 
 
-def draw(upload: Upload, found: dict[str, Any]) -> None:
-    """Two ways: existing weights, or a small model trained here; `found` is the preview of the data."""
+def draw(upload: Upload, preview: dict[str, Any]) -> None:
+    """Two ways: existing weights, or a small model trained here."""
     if upload.plan.get("train"):
         training_notice(upload)
     elif "weights" in upload.plan:
-        weights(upload, found)
+        weights(upload, preview)
     else:
-        ways_in(upload, found)
+        ways_in(upload, preview)
 
 
 def ways_in(upload: Upload, preview: dict[str, Any]) -> None:

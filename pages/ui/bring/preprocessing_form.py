@@ -27,17 +27,17 @@ LARGEST = 1024
 
 
 def choose(
-    upload: Upload, found: dict[str, Any], seen: dict[str, Any], architecture: str | None
+    upload: Upload, preview: dict[str, Any], seen: dict[str, Any], architecture: str | None
 ) -> dict[str, Any]:
     """Channels, size, mean and std as chosen, and for a table its columns."""
     tried = (upload.plan.get("spec") or {}).get("preprocessing")
     stated = tried or seen["preprocessing"]
     guess = next((guess for guess in seen["guesses"] if guess["architecture"] == architecture), None)
-    if found["kind"] != "image":
-        return features(found, stated)
-    channels = channel_count(found, stated, guess)
-    size = picture_size(found, stated, guess, architecture)
-    mean, std = scale(found, stated, channels)
+    if preview["kind"] != "image":
+        return features(preview, stated)
+    channels = channel_count(preview, stated, guess)
+    size = picture_size(preview, stated, guess, architecture)
+    mean, std = scale(preview, stated, channels)
     return {"channels": channels, "size": size, "mean": mean, "std": std}
 
 
@@ -140,12 +140,12 @@ def typed(channels: int) -> tuple[list[float], list[float]]:
     return [0.5], [0.5]
 
 
-def preview(upload: Upload, found: dict[str, Any], spec: dict[str, Any]) -> None:
+def preview(upload: Upload, facts: dict[str, Any], spec: dict[str, Any]) -> None:
     """Some samples after channels and size, and the range of the numbers after the scale."""
     how = spec["preprocessing"]
-    if found["kind"] != "image" or how is None:
+    if facts["kind"] != "image" or how is None:
         return
-    samples = found["samples"][:SEEN]
+    samples = facts["samples"][:SEEN]
     pixels = plan.pixels(upload, samples)
     size = (how["size"][0], how["size"][1])
     with st.container(border=True):

@@ -97,9 +97,9 @@ def set_label_column(name: str, columns: Sequence[str]) -> None:
 # ---------------------------------------------------------------------------------------------- class order
 
 
-def class_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
+def class_order(preview: dict[str, Any], seen: dict[str, Any]) -> list[str] | None:
     """The classes in the order of the outputs; None until an order is chosen."""
-    dataset_classes = found["classes"]
+    dataset_classes = preview["classes"]
     outputs = next((guess["classes"] for guess in seen["guesses"]), None)
     if outputs is not None and outputs != len(dataset_classes):
         st.warning(
@@ -108,7 +108,7 @@ def class_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None
             "class for each output below.",
             icon=":material/warning:",
         )
-    offered = class_orders(found, seen)
+    offered = class_orders(preview, seen)
     if ORDER in st.session_state and st.session_state[ORDER] not in (*offered, OTHER_ORDER, None):
         del st.session_state[ORDER]  # chosen for other data
     choice = st.radio(
@@ -123,15 +123,15 @@ def class_order(found: dict[str, Any], seen: dict[str, Any]) -> list[str] | None
     return None if choice is None else typed_order()
 
 
-def class_orders(found: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
+def class_orders(preview: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
     """The orders on offer, by their name on screen; that of model.json comes first."""
-    dataset_classes = found["classes"]
+    dataset_classes = preview["classes"]
     named = (
         {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
     )
     if seen["classes"] != dataset_classes:
         named[f"As the dataset has them: {listed(dataset_classes)}"] = dataset_classes
-    if found["doubtful_order"]:
+    if preview["doubtful_order"]:
         named[f"As numbers: {listed(sorted(dataset_classes, key=int))}"] = sorted(dataset_classes, key=int)
     return named
 

@@ -69,9 +69,9 @@ def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
     return [[text(value) for value in row] for row in values]
 
 
-def yields(found: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
+def yields(measured: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
     """Errors that each signal's next samples would add to the queue, with chance as a dotted line."""
-    shown, colours = found[::-1], COLOURS[theme]
+    shown, colours = measured[::-1], COLOURS[theme]
     names = [titles.get(y.signal, y.signal) for y in shown]
     figure = go.Figure(
         go.Bar(

@@ -13,9 +13,9 @@ from pages.ui.words import verify as verify_words
 MOST_ROWS = 24
 
 
-def shown_metrics(found: Verification) -> list[str]:
+def shown_metrics(verification: Verification) -> list[str]:
     """The shares among the metrics: accuracy and robust accuracy first, then classes and groups by their change."""
-    effects = found.arms["repair"]["differences"]
+    effects = verification.arms["repair"]["differences"]
     rest = [
         name for name in effects if name not in ("accuracy", "robust accuracy", "loss") and "gap " not in name
     ]
@@ -25,16 +25,16 @@ def shown_metrics(found: Verification) -> list[str]:
     return [name for name in ("accuracy", "robust accuracy") if name in effects] + rest
 
 
-def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
+def dumbbell(verification: Verification, *, theme: Theme) -> go.Figure:
     """Before (hollow) to after (full), the interval of the difference around it, the random control as a grey tick."""
-    colours, names = COLOURS[theme], shown_metrics(found)[::-1]
-    before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
+    colours, names = COLOURS[theme], shown_metrics(verification)[::-1]
+    before, after = (verification.arms[arm]["levels"] for arm in ("nothing", "repair"))
     titles = [_inert(verify_words.metric_title(name)) for name in names]
     rows = list(range(len(names)))  # places by number: a class called "1" would be taken for the second row
     figure = go.Figure()
     inks = []
     for row, name in zip(rows, names, strict=True):
-        effect = found.difference(name)
+        effect = verification.difference(name)
         assert effect is not None
         ink = colours.neutral
         if effect.measurable:
@@ -53,8 +53,8 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
         figure.add_scatter(
             x=ends, y=[row] * 2, mode="lines", line={"color": ink, "width": 2}, hoverinfo="skip"
         )
-    if "random" in found.arms:
-        levels = found.arms["random"]["levels"]
+    if "random" in verification.arms:
+        levels = verification.arms["random"]["levels"]
         figure.add_scatter(
             x=[100 * levels[name] for name in names],
             y=rows,
@@ -81,7 +81,7 @@ def dumbbell(found: Verification, *, theme: Theme) -> go.Figure:
     )
     for row, name, ink in zip(rows, names, inks, strict=True):
         figure.add_annotation(
-            x=1, xref="paper", y=row, text=_change(found, name), showarrow=False, xanchor="left",
+            x=1, xref="paper", y=row, text=_change(verification, name), showarrow=False, xanchor="left",
             font={"size": 13, "color": ink},
         )  # fmt: skip
     figure.update_xaxes(title_text="accuracy on samples no training has seen, %")
@@ -97,10 +97,10 @@ def _change(verification: Verification, name: str) -> str:
     return f" {verify_words.points(effect.value)}"
 
 
-def fidelity(found: Verification, *, theme: Theme, height: int = 420) -> go.Figure:
+def fidelity(verification: Verification, *, theme: Theme, height: int = 420) -> go.Figure:
     """Calibrated prediction against measured change of the loss, one point a change, with the line of agreement."""
-    colours, rows = COLOURS[theme], found.content["points"]
-    scale = (found.calibration or {}).get("loss") or 0.0
+    colours, rows = COLOURS[theme], verification.content["points"]
+    scale = (verification.calibration or {}).get("loss") or 0.0
     predicted = np.array([scale * row["predicted"] for row in rows])
     measured = np.array([row["measured_loss"] for row in rows])
     names = [str(verify_words.ARMS.get(row["name"], row["name"])) for row in rows]

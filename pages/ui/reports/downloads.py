@@ -125,14 +125,14 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
     ]
 
 
-def repaired(run: Run, found: Verification) -> bytes:
+def repaired(run: Run, verification: Verification) -> bytes:
     """The training data as verified, with validation and test samples, as Parquet."""
     from influence_core.exports.version_file import version_bytes
     from influence_core.inputs.reopened import reopen  # imports torch: only this download needs it
     from influence_core.repair import repairs
 
     inputs = reopen(run)
-    return version_bytes(repairs.repaired(inputs.train, found.repair()), inputs.val, inputs.test)
+    return version_bytes(repairs.repaired(inputs.train, verification.repair()), inputs.val, inputs.test)
 
 
 def report(run: Run, log: DecisionLog) -> bytes:

@@ -90,26 +90,26 @@ def verdict(predicted: str, confidence: float) -> str:
     return f"→ {predicted} {formats.percent(confidence)}"
 
 
-def headline(found: Explanation) -> str:
+def headline(explanation: Explanation) -> str:
     """The model's prediction for this sample and its label, in one sentence."""
-    sure = formats.percent(float(found.probabilities.max()))
-    says = f"The model says **{formats.escaped(found.predicted)}** ({sure})"
-    if found.sample_id is None and found.label == found.predicted:
+    sure = formats.percent(float(explanation.probabilities.max()))
+    says = f"The model says **{formats.escaped(explanation.predicted)}** ({sure})"
+    if explanation.sample_id is None and explanation.label == explanation.predicted:
         return f"{says}."
-    agrees = "and so does the label" if found.predicted == found.label else "the label says"
-    named = "" if found.predicted == found.label else f" **{formats.escaped(found.label)}**"
+    agrees = "and so does the label" if explanation.predicted == explanation.label else "the label says"
+    named = "" if explanation.predicted == explanation.label else f" **{formats.escaped(explanation.label)}**"
     return f"{says}, {agrees}{named}."
 
 
-def what_counts(found: Explanation) -> str:
+def what_counts(explanation: Explanation) -> str:
     """The sign, the unit and the target of the scores in one line of plain words."""
-    if found.among == "val":
+    if explanation.among == "val":
         return (
             "Exact. Positive: one training step on this sample lowers the loss of that validation sample, by this much "
             "per unit of learning rate; negative: it raises it."
         )
-    if found.title.startswith("lead of "):
-        lead = formats.escaped(found.title)
+    if explanation.title.startswith("lead of "):
+        lead = formats.escaped(explanation.title)
         return (
             f"Exact. Positive: one training step on the sample raises the {lead} (difference of the two outputs), by "
             "this much per unit of learning rate; negative: it lowers it."
@@ -120,10 +120,10 @@ def what_counts(found: Explanation) -> str:
     )
 
 
-def how_found(found: Explanation) -> str:
+def how_found(explanation: Explanation) -> str:
     """How many samples were scored exactly, and what the shortlist may have missed."""
-    quality = found.quality
-    kind, seconds = KINDS[found.among], formats.number(found.seconds)
+    quality = explanation.quality
+    kind, seconds = KINDS[explanation.among], formats.number(explanation.seconds)
     if quality.scored == quality.n:
         return f"All {formats.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
     missed = max(quality.missed_helpful, quality.missed_harmful)
@@ -139,10 +139,10 @@ def agreement(quality: Quality) -> str:
     return formats.number(quality.rank_agreement)
 
 
-def carried(found: Explanation) -> str:
+def carried(explanation: Explanation) -> str:
     """The concentration of influence: the sum of the top 50 as a share of the total."""
-    helps, hurts = of_total(found.quality.top_helpful), of_total(found.quality.top_harmful)
-    top = min(TOP, found.quality.n)
+    helps, hurts = of_total(explanation.quality.top_helpful), of_total(explanation.quality.top_harmful)
+    top = min(TOP, explanation.quality.n)
     return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
 
 

@@ -42,22 +42,22 @@ def telling(run: Run, row: int) -> list[Cell]:
     return [all_cells[place] for place in sorted([*odd, *rest][:SHOWN])]
 
 
-def cells(run: Run, at: int) -> list[Cell]:
+def cells(run: Run, row: int) -> list[Cell]:
     """Every cell of a row, in the order of the columns."""
-    table, rare = run.cells, _rarity(run)[at]
+    table, rare = run.cells, _rarity(run)[row]
     assert table is not None, "rows are for runs of tables"
-    values = table.iloc[at].tolist()
+    values = table.iloc[row].tolist()
     return [
         Cell(name=str(name), text=shown(value), odd=bool(share < RARE))
         for name, value, share in zip(table.columns, values, rare, strict=True)
     ]
 
 
-def plain_cells(table: pd.DataFrame, at: int) -> list[Cell]:
+def plain_cells(table: pd.DataFrame, row: int) -> list[Cell]:
     """Every cell of a held-out row; unusual cells are marked for training rows only."""
     return [
         Cell(name=str(name), text=shown(value), odd=False)
-        for name, value in zip(table.columns, table.iloc[at].tolist(), strict=True)
+        for name, value in zip(table.columns, table.iloc[row].tolist(), strict=True)
     ]
 
 

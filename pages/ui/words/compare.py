@@ -42,9 +42,9 @@ def rows(results: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def added(found: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
+def added(yields: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
     """One sentence on the best order outside the queue, compared with chance."""
-    best = found[0]
+    best = yields[0]
     chance = formats.number(best.by_chance)
     if best.errors == 0:
         return (

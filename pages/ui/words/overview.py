@@ -107,10 +107,10 @@ class Fact:
     help: str
 
 
-def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
+def facts(results: Mapping[str, Any], findings: Findings) -> list[Fact]:
     """The five numbers: validation accuracy, in doubt, expected errors, worst class, test accuracy."""
-    worst = found.worst_class
-    low, high = (max(0.0, found.expected_errors + side * found.expected_spread) for side in (-1, 1))
+    worst = findings.worst_class
+    low, high = (max(0.0, findings.expected_errors + side * findings.expected_spread) for side in (-1, 1))
     return [
         _accuracy(
             "Validation accuracy",
@@ -119,21 +119,23 @@ def facts(results: Mapping[str, Any], found: Findings) -> list[Fact]:
         ),
         Fact(
             "In doubt",
-            formats.percent(found.flagged / found.total),
-            f"{formats.count(found.flagged)} of {formats.count(found.total)} labels",
+            formats.percent(findings.flagged / findings.total),
+            f"{formats.count(findings.flagged)} of {formats.count(findings.total)} labels",
             "Share of the training labels whose suspicion reaches the cut.",
         ),
         Fact(
             "Expected errors",
-            formats.count(found.expected_errors),
+            formats.count(findings.expected_errors),
             f"[{formats.count(low)}, {formats.count(high)}] labels",
             "Sum of all suspicions: how many training labels are wrong in expectation, with a 95 % interval. "
             "It does not depend on the cut; the interval covers chance, not a wrong estimate of suspicion.",
         ),
         Fact(
             "Worst class",
-            formats.escaped(worst.name) if found.flagged else "none",
-            f"{formats.percent(worst.share)} {_bracket(worst)}" if found.flagged else "nothing is in doubt",
+            formats.escaped(worst.name) if findings.flagged else "none",
+            f"{formats.percent(worst.share)} {_bracket(worst)}"
+            if findings.flagged
+            else "nothing is in doubt",
             "The given label with the largest share in doubt; that share, and its 95 % interval in brackets.",
         ),
         _accuracy(
@@ -176,17 +178,17 @@ def _bracket(worst: ClassShare) -> str:
     return formats.interval(estimate.low, estimate.high)
 
 
-def next_steps(found: Findings) -> list[str]:
+def next_steps(findings: Findings) -> list[str]:
     """The next steps as sentences; the first is the page's primary action."""
-    if found.pair is None:
+    if findings.pair is None:
         return [
             "Nothing reaches the cut. Lower it to look at the most suspicious samples"
-            + (": some of them may be wrong." if found.possible else " anyway.")
+            + (": some of them may be wrong." if findings.possible else " anyway.")
         ]
-    given, suggested, number = found.pair
-    minutes = max(1, round(found.flagged * 3 / 60))
+    given, suggested, number = findings.pair
+    minutes = max(1, round(findings.flagged * 3 / 60))
     return [
-        f"1. **Review** the {formats.plural(found.flagged, 'label')} in doubt, most suspicious first: "
+        f"1. **Review** the {formats.plural(findings.flagged, 'label')} in doubt, most suspicious first: "
         f"about {formats.count(minutes)} min at three seconds each.",
         f"2. The most frequent mix-up is **{formats.escaped(given)}** that looks like "
         f"**{formats.escaped(suggested)}** ({formats.plural(number, 'sample')}): click that cell to see them.",

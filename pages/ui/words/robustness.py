@@ -63,22 +63,23 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
     )
 
 
-def relation_sentences(found: Relation) -> list[str]:
+def relation_sentences(relation: Relation) -> list[str]:
     """The relation in three sentences."""
-    bracket = formats.escaped(f"[{found.low:.2f}, {found.high:.2f}]".replace("-", formats.MINUS))
+    bracket = formats.escaped(f"[{relation.low:.2f}, {relation.high:.2f}]".replace("-", formats.MINUS))
     alike = (
         "mostly the same"
-        if found.rank > 0.7
+        if relation.rank > 0.7
         else "partly the same"
-        if found.rank > 0.3
+        if relation.rank > 0.3
         else "mostly other samples"
     )
     return [
         f"The samples that make the model fragile and those that hurt its accuracy are **{alike}**: rank correlation "
-        f"**{formats.number(found.rank)}** {bracket} (1: the same order, 0: no relation).",
-        f"Of the {found.k} most harmful of each kind, **{found.overlap}** are the same; by chance it would be "
-        f"{formats.number(found.by_chance)}.",
-        f"**{formats.count(found.fragile)}** samples help accuracy and make the model fragile: a choice, not an error.",
+        f"**{formats.number(relation.rank)}** {bracket} (1: the same order, 0: no relation).",
+        f"Of the {relation.k} most harmful of each kind, **{relation.overlap}** are the same; by chance it would be "
+        f"{formats.number(relation.by_chance)}.",
+        f"**{formats.count(relation.fragile)}** samples help accuracy and make the model fragile: "
+        "a choice, not an error.",
     ]
 
 

@@ -65,12 +65,12 @@ def metric_title(name: str) -> str:
     return name.removeprefix("class ")
 
 
-def metrics_table(found: Verification) -> pd.DataFrame:
+def metrics_table(verification: Verification) -> pd.DataFrame:
     """One row per metric: no change, repair, change with interval, verdict, random control."""
-    before, after = (found.arms[arm]["levels"] for arm in ("nothing", "repair"))
+    before, after = (verification.arms[arm]["levels"] for arm in ("nothing", "repair"))
     rows = []
     for name in after:
-        effect, control = found.difference(name), found.difference(name, arm="random")
+        effect, control = verification.difference(name), verification.difference(name, arm="random")
         if effect is None:
             continue
         loss = name == "loss"
@@ -92,11 +92,11 @@ def metrics_table(found: Verification) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def arms_table(found: Verification) -> pd.DataFrame:
+def arms_table(verification: Verification) -> pd.DataFrame:
     """One row per arm: how many samples it changed, accuracy, change."""
     rows = []
-    for name, arm in found.arms.items():
-        effect = found.difference(arm=name)
+    for name, arm in verification.arms.items():
+        effect = verification.difference(arm=name)
         rows.append(
             {
                 "Arm": ARMS.get(name, name),
@@ -109,10 +109,10 @@ def arms_table(found: Verification) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison(found: list[Verification]) -> pd.DataFrame:
+def comparison(verifications: list[Verification]) -> pd.DataFrame:
     """One row per verified repair, newest first."""
     rows = []
-    for verification in found:
+    for verification in verifications:
         effect, recovered = verification.difference(), verification.recovered
         gap = verification.difference(verification.aim) if verification.aim != "accuracy" else None
         repair = verification.content["repair"]
@@ -132,28 +132,28 @@ def comparison(found: list[Verification]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def next_step(found: Verification) -> str:
+def next_step(verification: Verification) -> str:
     """What to do with this result, in words."""
     lowered = [
         metric_title(name)
-        for name in found.arms["repair"].get("differences", {})
-        if name.startswith("class ") and (e := found.difference(name)) is not None and e.high < 0
+        for name in verification.arms["repair"].get("differences", {})
+        if name.startswith("class ") and (e := verification.difference(name)) is not None and e.high < 0
     ]
     cost = (
         f" It lowered accuracy on {' and '.join(lowered[:3])}: look at these before you use it."
         if lowered
         else ""
     )
-    if found.verdict == "improved":
-        onward = ", or continue reviewing what is still in doubt." if found.aim == "accuracy" else "."
+    if verification.verdict == "improved":
+        onward = ", or continue reviewing what is still in doubt." if verification.aim == "accuracy" else "."
         return f"Use the repaired data and the model{onward}{cost}"
-    if found.verdict == "worsened" and found.aim != "accuracy":
+    if verification.verdict == "worsened" and verification.aim != "accuracy":
         return "Keep the original data: this repair widened the gap." + cost
-    if found.verdict == "worsened":
+    if verification.verdict == "worsened":
         return (
             "Keep the original data: this repair made the model worse. Review its labels one by one." + cost
         )
-    if found.aim != "accuracy":
+    if verification.aim != "accuracy":
         return (
             "No effect on the gap could be measured: it rests on few test samples, or too few were removed. Verify "
             "with more seeds, another kind of gap, or more samples." + cost
@@ -164,29 +164,29 @@ def next_step(found: Verification) -> str:
     )
 
 
-def control_sentence(found: Verification) -> str | None:
+def control_sentence(verification: Verification) -> str | None:
     """The random control and the oracle beside the result; None for a gap, whose own sentence has its control."""
-    if found.aim != "accuracy":
+    if verification.aim != "accuracy":
         return None
     parts = []
-    if (control := found.difference(arm="random")) is not None:
+    if (control := verification.difference(arm="random")) is not None:
         parts.append(f"A random repair of the same size: {band(control)} points, {verdict(control)}")
-    if (oracle := found.difference(arm="oracle")) is not None:
+    if (oracle := verification.difference(arm="oracle")) is not None:
         parts.append(f"every true error corrected: {band(oracle)} points")
-    if (share := found.recovered) is not None:
+    if (share := verification.recovered) is not None:
         low, high = formats.percent(share.low), formats.percent(share.high)
         parts.append(
             f"the repair recovers {formats.percent(share.value)} [{low}, {high}] of what wrong labels cost"
         )
-    if (share := found.recovered_loss) is not None:
+    if (share := verification.recovered_loss) is not None:
         low, high = formats.percent(share.low), formats.percent(share.high)
         parts.append(f"of the loss it recovers {formats.percent(share.value)} [{low}, {high}]")
     return "; ".join(parts) + "." if parts else None
 
 
-def fidelity_sentence(found: Verification) -> str:
+def fidelity_sentence(verification: Verification) -> str:
     """How far the predictions can be trusted, even when that is not far."""
-    rank = found.rank_correlation
+    rank = verification.rank_correlation
     if rank is None:
         return "Too few groups were measured to judge the predictions."
     quality = (
@@ -194,7 +194,7 @@ def fidelity_sentence(found: Verification) -> str:
         if rank.low <= 0
         else "put the changes in roughly the right order"
     )
-    count = formats.plural(len(found.content["points"]), "change")
+    count = formats.plural(len(verification.content["points"]), "change")
     return (
         f"Rank correlation of predicted and measured loss over {count}: {rank.value:.2f} "
         f"[{rank.low:.2f}, {rank.high:.2f}]; the predictions {quality}."
