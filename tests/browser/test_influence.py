@@ -36,6 +36,7 @@ def test_one_key_to_the_influence_page_and_back(page: Page, real_app: str, real:
     )
     expect(page).to_have_url(re.compile(r"of=Training"))  # the address follows the page
     expect(page).to_have_url(re.compile(r"sample=train"))
+    expect(page).to_have_url(re.compile(r"run=real"))
     expect(page.get_by_label("Sample id")).to_have_value(asked)
 
     page.get_by_role("button", name="Back to Review").click()
@@ -60,3 +61,34 @@ def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str)
         timeout=90_000
     )
     expect(page.get_by_role("button", name="Back to Outliers")).to_be_visible()
+    suspect = page.get_by_label("Sample id").input_value()
+    assert suspect.startswith("train/")
+
+    helped = page.get_by_role("listbox", name="Helpful samples").get_by_role("option").first
+    helped.hover()
+    helped.locator(".explain").click()  # a validation sample, on the page that is open
+    expect(page.get_by_label("Sample id")).to_have_value(re.compile("^val/"), timeout=60_000)
+    expect(page).to_have_url(re.compile(r"sample=val"))
+    expect(page).to_have_url(re.compile(r"run=real"))
+    expect(page).not_to_have_url(re.compile(r"of=Training"))
+
+    page.get_by_role("button", name="Back to Outliers").click()
+    expect(page.get_by_role("heading", name="Outliers")).to_be_visible(timeout=60_000)
+    expect(page).to_have_url(re.compile(r"/outliers\?.*run=real"))
+    expect(page).to_have_url(re.compile(r"share=100"))
+
+
+def test_the_address_shows_the_sample_again_after_a_reload(page: Page, real_app: str):
+    page.goto(f"{real_app}/outliers?run=real&share=100")
+    card = page.locator(".grid .card").nth(2)
+    expect(card).to_be_visible(timeout=60_000)
+    card.hover()
+    card.locator(".explain").click()
+    question = page.get_by_role("heading", name="Which of the two labels is wrong?")
+    expect(question).to_be_visible(timeout=90_000)
+    expect(page).to_have_url(re.compile(r"of=Training"))
+    expect(page).to_have_url(re.compile(r"run=real"))
+    sample = page.get_by_label("Sample id").input_value()
+    page.reload()
+    expect(question).to_be_visible(timeout=60_000)
+    expect(page.get_by_label("Sample id")).to_have_value(sample)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitAPIException
 
 from influence_core.errors import InfluenceError
 from influence_core.runs.run import Run
@@ -21,9 +23,9 @@ P = ParamSpec("P")
 CONTENT_WIDTH = 1400
 _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
-_SHARED = ("sample", "of", "against")
-"""Address parameters that widgets of several pages own. Streamlit refuses to set a bound parameter, so each travels as
-the value of its widget."""
+_SHARED = {"sample": "", "of": "Validation", "against": "its loss"}
+"""Address parameters that widgets of several pages own, with the values that are left out of the address. Streamlit
+refuses to set a bound parameter, so each travels as the value of its widget, and so does the open run."""
 _BROUGHT = "_brought_values"
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
@@ -43,34 +45,36 @@ def redirect(name: str, **query: str) -> None:
 
 
 def apply_redirect() -> None:
-    """Switch to the page that `redirect` named, if any.
+    """Switch to the page that `redirect` named, if any; call it before any widget is drawn.
 
     Always with a mapping of parameters: `query_params=None` refuses to clear one that a widget owns, as `run` is.
     """
     if (target := st.session_state.pop(_REDIRECT, None)) is not None:
         name, query = target
-        address = {key: value for key, value in query.items() if key not in _SHARED}
-        for key in _SHARED:
-            st.session_state.pop(key, None)
-        st.session_state[_BROUGHT] = {key: query[key] for key in _SHARED if key in query}
-        st.session_state.update(st.session_state[_BROUGHT])
-        st.switch_page(page_file(name), query_params=address)
+        brought = {key: query.get(key, usual) for key, usual in _SHARED.items()}
+        st.session_state.update(brought)
+        if name != st.session_state.get(_PAGE_NOW):
+            st.session_state[_BROUGHT] = brought | {"run": st.session_state.get("run")}
+            address = {key: value for key, value in query.items() if key not in _SHARED}
+            st.switch_page(page_file(name), query_params=address)
     _write_brought()
 
 
 def _write_brought() -> None:
-    """Set again what `redirect` brought, until it is in the address or the visitor changed it.
+    """Write what `redirect` brought to another page into the address; a reload then shows it again.
 
-    Streamlit 1.67 writes a value set by code into the address only if its widget was drawn before: without this, a
-    reload just after the switch forgets which sample was open.
+    Streamlit 1.67 itself writes a value set by code only for a widget that was drawn before, and refuses us a parameter
+    whose widget was: then the value is set again until it stands there, or until the visitor changed it.
     """
     brought = {
         key: value
         for key, value in st.session_state.get(_BROUGHT, {}).items()
-        if st.session_state.get(key) == value and st.query_params.get(key) != value
+        if value not in (_SHARED.get(key), st.query_params.get(key)) and st.session_state.get(key) == value
     }
     st.session_state[_BROUGHT] = brought
     st.session_state.update(brought)
+    with suppress(StreamlitAPIException):  # its widget is drawn already, and writes it
+        st.query_params.update(brought)
 
 
 def rerun_if_redirected() -> None:
