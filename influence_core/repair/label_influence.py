@@ -75,7 +75,7 @@ def candidate_labels(run: RunTables, position: int, most: int) -> list[int]:
 
 def advice_of(
     run: RunTables,
-    known: tuple[PredictedObjective, ...],
+    objectives: tuple[PredictedObjective, ...],
     positions: np.ndarray,
     products: np.ndarray,
     flagged: int,
@@ -83,7 +83,7 @@ def advice_of(
     rows = run.samples.iloc[positions]
     number = {name: position for position, name in enumerate(run.classes)}
     return Advice(
-        objectives=known,
+        objectives=objectives,
         ids=tuple(map(str, rows.index)),
         products=products,
         reference=np.arange(len(positions)) >= flagged,
