@@ -20,7 +20,7 @@ from pages.ui.words import formats, how_to_read
 
 UPLOAD = "Upload"
 CHOICES = 24
-LOSS, ITS_LOSS = "loss", "its loss"
+LOSS, ITS_LOSS = "loss", frame.SHARED[state.AGAINST]
 
 
 def page() -> None:
@@ -56,7 +56,7 @@ def subject() -> tuple[str, str]:
     of = left.segmented_control(
         "Sample from",
         ("Validation", "Test", "Training", UPLOAD),
-        default="Validation",
+        default=frame.SHARED[state.OF],
         required=True,
         key=state.OF,
         bind="query-params",

@@ -54,10 +54,8 @@ def _code(what: object, within: tuple[object, ...] = ()) -> str:
 
     A docstring changes nothing. An object that cannot be pickled is never the same again: its rows are recomputed.
     """
-    if isinstance(what, type) or any(
-        what is one for one in within
-    ):  # `super()` closes over its class, a recursive function over itself
-        return repr(what)
+    if isinstance(what, type) or any(what is one for one in within):
+        return repr(what)  # `super()` closes over its class, a recursive function over itself
     if isinstance(what, functools.partial):
         held, text = [what.func, what.args, sorted(what.keywords.items())], "partial"
     elif isinstance(what, FunctionType):

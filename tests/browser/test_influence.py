@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from influence_core.decisions.log import decision_log_for
 from influence_core.runs.run import Run
@@ -31,9 +31,7 @@ def test_one_key_to_the_influence_page_and_back(page: Page, real_app: str, real:
     page.keyboard.press("i")  # at once: two decisions may still be on their way
 
     expect(page.get_by_role("heading", name="Influence")).to_be_visible()
-    expect(page.get_by_role("heading", name="Which of the two labels is wrong?")).to_be_visible(
-        timeout=90_000
-    )
+    expect(suspects(page)).to_be_visible(timeout=90_000)
     expect(page).to_have_url(re.compile(r"of=Training"))  # the address follows the page
     expect(page).to_have_url(re.compile(r"sample=train"))
     expect(page).to_have_url(re.compile(r"run=real"))
@@ -51,15 +49,21 @@ def test_one_key_to_the_influence_page_and_back(page: Page, real_app: str, real:
     assert dict(decided) == {first: "keep", asked: "remove"}, "a decision made just before leaving was lost"
 
 
-def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str):
+def explain_an_outlier(page: Page, real_app: str) -> None:
     page.goto(f"{real_app}/outliers?run=real&share=100")
     card = page.locator(".grid .card").nth(2)
     expect(card).to_be_visible(timeout=60_000)
     card.hover()
     card.locator(".explain").click()
-    expect(page.get_by_role("heading", name="Which of the two labels is wrong?")).to_be_visible(
-        timeout=90_000
-    )
+    expect(suspects(page)).to_be_visible(timeout=90_000)
+
+
+def suspects(page: Page) -> Locator:
+    return page.get_by_role("heading", name="Which of the two labels is wrong?")
+
+
+def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str):
+    explain_an_outlier(page, real_app)
     expect(page.get_by_role("button", name="Back to Outliers")).to_be_visible()
     suspect = page.get_by_label("Sample id").input_value()
     assert suspect.startswith("train/")
@@ -79,16 +83,10 @@ def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str)
 
 
 def test_the_address_shows_the_sample_again_after_a_reload(page: Page, real_app: str):
-    page.goto(f"{real_app}/outliers?run=real&share=100")
-    card = page.locator(".grid .card").nth(2)
-    expect(card).to_be_visible(timeout=60_000)
-    card.hover()
-    card.locator(".explain").click()
-    question = page.get_by_role("heading", name="Which of the two labels is wrong?")
-    expect(question).to_be_visible(timeout=90_000)
+    explain_an_outlier(page, real_app)
     expect(page).to_have_url(re.compile(r"of=Training"))
     expect(page).to_have_url(re.compile(r"run=real"))
     sample = page.get_by_label("Sample id").input_value()
     page.reload()
-    expect(question).to_be_visible(timeout=60_000)
+    expect(suspects(page)).to_be_visible(timeout=60_000)
     expect(page.get_by_label("Sample id")).to_have_value(sample)

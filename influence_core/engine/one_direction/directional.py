@@ -65,7 +65,7 @@ def directional(
         samples: map-style dataset of (input, label), n rows, never shuffled.
         direction: parameter name -> tensor of the parameter's shape; missing names count as zero.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        method: "difference" (central; 2 inference passes, rounded), "forward" (about 3.2, exact) or "auto": the
+        method: "difference" (central; 2 inference passes, rounded), "forward" (about 3, exact) or "auto": the
             difference if it agrees with autograd on a sample (rank agreement 0.99, relative error 1e-2), else forward
             with a warning.
         batch_size: samples a pass.

@@ -1,7 +1,7 @@
 """Three ways to the product <g_i, v>: the change of every sample's loss along a line theta + e v.
 
     differences   (l_i(theta + e v) - l_i(theta - e v)) / 2e    two inference passes; rounding, and e^2 of curvature
-    tangents      forward mode: dual numbers theta + eps v      about 3.2 inference passes; exact
+    tangents      forward mode: dual numbers theta + eps v      about 3 inference passes; exact
     gradients     one-sample autograd, then the product         slowest; the definition, the reference for the others
 
 The weights are never overwritten: a call gets separate tensors (torch.func.functional_call), made once for all batches.

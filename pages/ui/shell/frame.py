@@ -23,12 +23,12 @@ P = ParamSpec("P")
 CONTENT_WIDTH = 1400
 _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
-_SHARED = {"sample": "", "of": "Validation", "against": "its loss"}
-"""Address parameters that widgets of several pages own, with the values that are left out of the address. Streamlit
-refuses to set a bound parameter, so each travels as the value of its widget, and so does the open run."""
 _BROUGHT = "_brought_values"
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 """How the address of the Influence page names a split."""
+SHARED = {"sample": "", "of": SPLITS["val"], "against": "its loss"}
+"""Address parameters that widgets of several pages own, with the values that are left out of the address. Streamlit
+refuses to set a bound parameter, so each travels as the value of its widget, and so does the open run."""
 
 
 def page_file(name: str) -> Path:
@@ -51,11 +51,11 @@ def apply_redirect() -> None:
     """
     if (target := st.session_state.pop(_REDIRECT, None)) is not None:
         name, query = target
-        brought = {key: query.get(key, usual) for key, usual in _SHARED.items()}
+        brought = {key: query.get(key, usual) for key, usual in SHARED.items()}
         st.session_state.update(brought)
         if name != st.session_state.get(_PAGE_NOW):
             st.session_state[_BROUGHT] = brought | {"run": st.session_state.get("run")}
-            address = {key: value for key, value in query.items() if key not in _SHARED}
+            address = {key: value for key, value in query.items() if key not in SHARED}
             st.switch_page(page_file(name), query_params=address)
     _write_brought()
 
@@ -69,7 +69,7 @@ def _write_brought() -> None:
     brought = {
         key: value
         for key, value in st.session_state.get(_BROUGHT, {}).items()
-        if value not in (_SHARED.get(key), st.query_params.get(key)) and st.session_state.get(key) == value
+        if value not in (SHARED.get(key), st.query_params.get(key)) and st.session_state.get(key) == value
     }
     st.session_state[_BROUGHT] = brought
     st.session_state.update(brought)
