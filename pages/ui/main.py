@@ -29,8 +29,9 @@ def main() -> None:
     if not visitor.admit():
         st.stop()
     page = st.navigation(_pages(), expanded=True)
-    frame.apply_redirect()
-    frame.note_page(page.url_path)
+    name = page.url_path or "start"
+    frame.apply_redirect(name)
+    frame.note_page(name)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:

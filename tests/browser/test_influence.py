@@ -82,6 +82,13 @@ def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str)
     expect(page).to_have_url(re.compile(r"share=100"))
 
 
+def test_the_way_on_leaves_the_sample_behind(page: Page, real_app: str):
+    explain_an_outlier(page, real_app)
+    page.get_by_role("link", name="Export").click()
+    expect(page.get_by_role("heading", name="Export")).to_be_visible(timeout=60_000)
+    expect(page).to_have_url(re.compile(r"/export\?run=real$"))  # `of` and `sample` belong to the page left
+
+
 def test_the_address_shows_the_sample_again_after_a_reload(page: Page, real_app: str):
     explain_an_outlier(page, real_app)
     expect(page).to_have_url(re.compile(r"of=Training"))

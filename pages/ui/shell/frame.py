@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -44,8 +43,8 @@ def redirect(name: str, **query: str) -> None:
     st.session_state[_REDIRECT] = (name, query)
 
 
-def apply_redirect() -> None:
-    """Switch to the page that `redirect` named, if any; call it before any widget is drawn.
+def apply_redirect(page: str) -> None:
+    """Switch from the open page to the one that `redirect` named, if any; call it before any widget is drawn.
 
     Always with a mapping of parameters: `query_params=None` refuses to clear one that a widget owns, as `run` is.
     """
@@ -53,28 +52,31 @@ def apply_redirect() -> None:
         name, query = target
         brought = {key: query.get(key, usual) for key, usual in SHARED.items()}
         st.session_state.update(brought)
-        if name != st.session_state.get(_PAGE_NOW):
-            st.session_state[_BROUGHT] = brought | {"run": st.session_state.get("run")}
+        if name != page:
+            st.session_state[_BROUGHT] = name, brought | {"run": st.session_state.get("run")}
             address = {key: value for key, value in query.items() if key not in SHARED}
             st.switch_page(page_file(name), query_params=address)
-    _write_brought()
+    _write_brought(page)
 
 
-def _write_brought() -> None:
-    """Write what `redirect` brought to another page into the address; a reload then shows it again.
+def _write_brought(page: str) -> None:
+    """Write what `redirect` brought to this page into the address; a reload then shows it again.
 
     Streamlit 1.67 itself writes a value set by code only for a widget that was drawn before, and refuses us a parameter
-    whose widget was: then the value is set again until it stands there, or until the visitor changed it.
+    whose widget was: then the value is set again in the next runs, until it stands there or the visitor changed it.
     """
+    name, values = st.session_state.pop(_BROUGHT, (page, {}))
     brought = {
         key: value
-        for key, value in st.session_state.get(_BROUGHT, {}).items()
+        for key, value in values.items()
         if value not in (SHARED.get(key), st.query_params.get(key)) and st.session_state.get(key) == value
     }
-    st.session_state[_BROUGHT] = brought
-    st.session_state.update(brought)
-    with suppress(StreamlitAPIException):  # its widget is drawn already, and writes it
-        st.query_params.update(brought)
+    if name == page and brought:
+        st.session_state.update(brought)
+        try:
+            st.query_params.update(brought)
+        except StreamlitAPIException:  # its widget is drawn already, and writes it
+            st.session_state[_BROUGHT] = name, brought
 
 
 def rerun_if_redirected() -> None:
@@ -85,7 +87,7 @@ def rerun_if_redirected() -> None:
 
 def note_page(page: str) -> None:
     """Remember the open page, for the way back to it."""
-    st.session_state[_PAGE_NOW] = page or "start"
+    st.session_state[_PAGE_NOW] = page
 
 
 def explain(sample: str, split: str = "train") -> None:
