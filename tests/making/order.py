@@ -27,13 +27,17 @@ SLOW = {
 
 
 def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """The same tests, a slice a worker: slow files first, each to whom has least so far, then others to fill it up."""
+    """The same tests, a slice a worker: slow files first, each to whom has least so far, then others to fill it up.
+
+    Files of equal seconds stand in the order of their names, because workers must agree and a set has no order.
+    """
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.nodeid.split("::")[0].removeprefix("tests/"), []).append(item)
     hands: list[list[pytest.Item]] = [[] for _ in range(workers)]
     seconds = [0] * workers
-    for name in sorted(SLOW.keys() & files.keys(), key=SLOW.__getitem__, reverse=True):
+    slow = sorted(SLOW.keys() & files.keys(), key=lambda name: (-SLOW[name], name))
+    for name in slow:
         least = seconds.index(min(seconds))
         hands[least] += files.pop(name)
         seconds[least] += SLOW[name]

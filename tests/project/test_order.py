@@ -1,5 +1,8 @@
 """Workers share the slow files, run them first, and no test is lost on the way."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,3 +26,24 @@ def test_every_worker_begins_with_slow_files(workers):
     for worker in range(workers):
         first = found[len(items) * worker // workers].nodeid
         assert first.split("::")[0].removeprefix("tests/") in SLOW, f"worker {worker} begins with {first}"
+
+
+def test_every_worker_sorts_the_files_in_the_same_order():
+    """Workers are processes with their own hash seeds, and refuse to run when their lists differ."""
+    code = (
+        "from types import SimpleNamespace\n"
+        "from tests.making.order import SLOW, dealt\n"
+        "print([item.nodeid for item in dealt([SimpleNamespace(nodeid=name) for name in SLOW], 2)])\n"
+    )
+    lists = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=TESTS.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "0123456"
+    }
+    assert len(lists) == 1, "equal seconds are ordered by a set"
