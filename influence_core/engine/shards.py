@@ -1,17 +1,20 @@
 """Finished row ranges of a sweep on disk, verified before use, so that a killed sweep can continue.
 
 A shard is one safetensors file, written under a temporary name and renamed, so a reader never sees half of one. It
-holds the key of its pass and a checksum of its numbers. If either does not match, its rows are recomputed. Anything
-that could change one of a sweep's numbers changes the key.
+holds the key of its pass and a checksum of its numbers. If either does not match, its rows are recomputed. The key
+changes with weights, samples, settings, and the code of model and loss with what it calls. Python does not show what
+compiled code does, nor which attribute of another module (`settings.SCALE`) a function will read.
 """
 
-import functools
 import hashlib
+import io
 import os
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
 from uuid import uuid4
 
 import torch
@@ -25,6 +28,10 @@ from influence_core.engine.losses import Loss
 FORM = 4
 """Version of the engine's numbers, increased when they change. Sketches of versions 1 and 2 folded other entries
 together; version 3 kept the outputs of sequences."""
+LIBRARIES = {*sys.stdlib_module_names, "numpy", "torch"}
+"""Packages whose code counts by name, torch's by its version as well."""
+PLAIN = (bool, int, float, str, tuple)
+"""Types of settings, as modules and classes keep them."""
 
 
 def key_of(
@@ -35,47 +42,96 @@ def key_of(
     fingerprint: str,
 ) -> str:
     """Digest of the model's structure, code and weights, directions, loss, settings and the samples' fingerprint."""
-    forwards = sorted(_code(kind.forward) for kind in {type(module) for module in model.modules()})
+    modules = [(name, type(module), _settings(module)) for name, module in model.named_modules()]
     trained = sorted(name for name, value in model.named_parameters() if value.requires_grad)
-    digest = hashlib.sha256(
-        f"{FORM}:{list(settings)}:{fingerprint}:{trained}:{_code(loss)}:{forwards}:{model!r}".encode()
-    )
+    facts = (FORM, list(settings), fingerprint, trained, repr(model), torch.__version__)
+    digest = hashlib.sha256(f"{facts}:{_code((loss, modules), set())}".encode())
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for index, direction in enumerate(directions):
         tensors += [(f"{index}:{name}", value) for name, value in direction.items()]
     for name, value in tensors:
-        digest.update(f"{name}:{tuple(value.shape)};".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(f"{name}:".encode() + _bytes(value))
     return digest.hexdigest()
 
 
-def _code(what: object, within: tuple[object, ...] = ()) -> str:
-    """What a function computes, as far as Python exposes it: instructions, constants, defaults and what it closes over.
+def _bytes(tensor: Tensor) -> bytes:
+    """Type, shape and numbers, the same in every process; what torch pickles is not."""
+    numbers = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return f"{tensor.dtype}:{tuple(tensor.shape)};".encode() + numbers
 
-    A docstring changes nothing. An object that cannot be pickled is never the same again: its rows are recomputed.
+
+def _code(what: object, seen: set[object]) -> str:
+    """Digest of an object and of the code it runs; one that cannot be read is never the same again.
+
+    `seen` holds the functions and classes that are in the digest already.
     """
-    if isinstance(what, type) or any(what is one for one in within):
-        return repr(what)  # `super()` closes over its class, a recursive function over itself
-    if isinstance(what, functools.partial):
-        held, text = [what.func, what.args, sorted(what.keywords.items())], "partial"
-    elif isinstance(what, FunctionType):
-        held = [cell.cell_contents for cell in what.__closure__ or ()]
-        held += [*(what.__defaults__ or ()), *sorted((what.__kwdefaults__ or {}).items())]
-        text = _instructions(what.__code__, what.__doc__)
-    else:
-        try:
-            return hashlib.sha256(pickle.dumps(what)).hexdigest()
-        except (pickle.PicklingError, AttributeError, TypeError):
-            return uuid4().hex
-    return f"{text}{[_code(one, (*within, what)) for one in held]}"
+    sink = io.BytesIO()
+    try:
+        _CodePickler(sink, seen).dump(what)
+    except Exception:  # other packages' objects raise almost anything; the rows are then computed again
+        return uuid4().hex
+    return hashlib.sha256(sink.getvalue()).hexdigest()
 
 
-def _instructions(code: CodeType, text: str | None = None) -> str:
-    """Instructions, names and constants; those of inner functions instead of their addresses."""
-    constants = [
-        one if not isinstance(one, CodeType) else _instructions(one) for one in code.co_consts if one != text
-    ]
-    return f"{code.co_code.hex()}:{constants}:{code.co_names}"
+class _CodePickler(pickle.Pickler):
+    """Pickles code by content, where pickle has only its name, and tensors and sets the same in every process.
+
+    Of a function: instructions, constants, defaults, what it closes over, and the globals it names, helpers included.
+    Of a class: its bases, methods and plain values. Libraries count by name, docstrings not at all.
+    """
+
+    def __init__(self, sink: io.BytesIO, seen: set[object]):
+        super().__init__(sink, protocol=5)
+        self.fast = True  # no references to earlier equal objects: they depend on identity
+        self.seen = seen
+
+    def persistent_id(self, what: Any) -> str | bytes | None:
+        """Return the text of what pickle would not write by content; None for everything else."""
+        if isinstance(what, Tensor):
+            return _bytes(what)
+        if isinstance(what, (set, frozenset)):
+            return str(sorted(_code(one, self.seen) for one in what))
+        if isinstance(what, ModuleType):
+            return what.__name__
+        if isinstance(what, CodeType):
+            return _code((what.co_code, what.co_names, what.co_consts), self.seen)
+        if isinstance(what, CellType):
+            return _code(what.cell_contents, self.seen) if what != CellType() else "empty"
+        if not isinstance(what, (FunctionType, type)):
+            return None
+        name = f"{what.__module__}.{what.__qualname__}"
+        if what in self.seen or name.partition(".")[0] in LIBRARIES:
+            return name
+        self.seen.add(what)
+        parts = _parts_of_class(what) if isinstance(what, type) else _parts_of_function(what)
+        return name + _code(parts, self.seen)
+
+
+def _parts_of_function(what: FunctionType) -> list[object]:
+    code = what.__code__
+    constants = [one for one in code.co_consts if one != what.__doc__]
+    used = [what.__globals__[name] for name in sorted(_names(code)) if name in what.__globals__]
+    held = [what.__defaults__, what.__kwdefaults__, what.__closure__]
+    return [code.co_code, code.co_names, constants, held, used]
+
+
+def _parts_of_class(what: type) -> list[object]:
+    wrapped = {name: getattr(value, "fget", value) for name, value in vars(what).items()}
+    methods = {name: getattr(value, "__func__", value) for name, value in wrapped.items()}
+    own = sorted((name, value) for name, value in methods.items() if isinstance(value, FunctionType))
+    return [what.__bases__, own, _settings(what)]
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names that a function or one inside it looks up."""
+    inner = (_names(one) for one in code.co_consts if isinstance(one, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _settings(of: object) -> list[tuple[str, object]]:
+    """The plain attributes of a class or a module, but for those of Python's own and the mode, which a sweep sets."""
+    names = sorted(name for name in vars(of) if not name.startswith("__") and name != "training")
+    return [(name, vars(of)[name]) for name in names if isinstance(vars(of)[name], PLAIN)]
 
 
 def write_shard(folder: Path, start: int, key: str, tensors: dict[str, Tensor]) -> None:
@@ -111,6 +167,5 @@ def _place(folder: Path, start: int) -> Path:
 def _checksum(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
-        digest.update(f"{name}:{tuple(tensors[name].shape)}:{tensors[name].dtype};".encode())
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(f"{name}:".encode() + _bytes(tensors[name]))
     return digest.hexdigest()

@@ -1,12 +1,19 @@
 """The sweep leaves nothing behind, trusts nothing it should not, and says what is wrong in a sentence."""
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import influence_core as ic
 from influence_core.engine import shards
@@ -214,6 +221,121 @@ def test_what_is_kept_of_a_sample_is_small():
         t.numel() for t in (found.losses, found.logits, found.grad_norms, found.sketches, found.products)
     )
     assert kept / 32 < 30 < sum(p.numel() for p in model.parameters())
+
+
+SCALE = 1.0
+
+
+def helper(outputs):
+    return SCALE * outputs
+
+
+def helped_loss(outputs, labels):
+    return helper(outputs).sum(1)
+
+
+class Base(nn.Module):
+    def scaled(self, x):
+        return x
+
+    def forward(self, x, labels=None):
+        return self.scaled(x).sum(1)
+
+
+class Derived(Base):
+    pass
+
+
+@pytest.mark.parametrize(
+    "what, name, value",
+    [
+        ("a constant that the loss reads", "SCALE", 2.0),
+        ("a helper that the loss calls", "helper", lambda outputs: -outputs),
+        ("a method that the model's or the loss's forward calls", "Base.scaled", lambda self, x: -x),
+    ],
+)
+def test_shards_of_other_helpers_are_not_used(what, name, value, monkeypatch):
+    """The likely bug: only the function that is handed over is read, not what it calls."""
+    before = [key(helped_loss), key(Derived()), key("x", Derived())]
+    assert before == [key(helped_loss), key(Derived()), key("x", Derived())], (
+        "the same pass is computed again"
+    )
+    monkeypatch.setattr(f"{__name__}.{name}", value)
+    changed = [
+        old != new
+        for old, new in zip(before, [key(helped_loss), key(Derived()), key("x", Derived())], strict=True)
+    ]
+    assert changed == ([False, True, True] if name == "Base.scaled" else [True, False, False]), what
+
+
+class Own:
+    weight = torch.tensor([1.0, 2.0])
+
+    def loss(self, outputs, labels):
+        return (outputs * self.weight).sum(1)
+
+
+def losses_that_hold() -> dict[str, Any]:
+    """Losses of the same numbers in every process, by what makes them hard to recognise again."""
+    weight, known = torch.tensor([1.0, 2.0]), {"plain", "weighted", "smooth"}
+    own = Own()
+    own.weight = weight.clone()
+    return {
+        "a tensor": lambda outputs, labels: (outputs * weight).sum(1),
+        "a tensor in a module": nn.CrossEntropyLoss(weight=weight, reduction="none"),
+        "a tensor in an argument": partial(nn.functional.cross_entropy, weight=weight, reduction="none"),
+        "a set": lambda outputs, labels: outputs.sum(1) * ("plain" in known),
+        "a set that is a constant": lambda outputs, labels: (
+            outputs.sum(1) * (labels in {"plain", "weighted"})
+        ),
+        "a function inside": lambda outputs, labels: (lambda z: z)(outputs).sum(1),
+        "a function in an argument": partial(lambda f, outputs, labels: f(outputs).sum(1), lambda z: z),
+        "a method": own.loss,
+    }
+
+
+def test_a_loss_is_recognised_in_another_process():
+    """The likely bugs: addresses, the order of sets and what torch pickles differ from process to process."""
+    ours = {name: key(loss) for name, loss in losses_that_hold().items()}
+    code = (
+        f"from {__name__} import *\n"
+        "print(json.dumps({name: key(loss) for name, loss in losses_that_hold().items()}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = json.loads(answer.stdout)
+    assert [name for name in ours if ours[name] != theirs[name]] == [], "computed again after every stop"
+    assert len(set(ours.values())) == len(ours), "different losses have one key"
+
+
+def test_another_body_of_a_method_is_another_loss(monkeypatch):
+    before = key(Own().loss)
+    monkeypatch.setattr(Own, "loss", lambda self, outputs, labels: -outputs.sum(1))
+    assert key(Own().loss) != before
+
+
+def test_a_loss_that_cannot_be_read_is_computed_again():
+    iterator, lock = iter(DataLoader(TensorDataset(torch.zeros(2)))), threading.Lock()
+    for loss in (
+        lambda outputs, labels: next(iterator) * outputs,
+        lambda outputs, labels: outputs * lock.locked(),
+    ):
+        assert key(loss) != key(loss)
+
+
+def test_a_loss_that_closes_over_something_not_yet_there_has_a_key():
+    def loss(outputs, labels):
+        return later(outputs)
+
+    assert key(loss) == key(loss)
+    later = helper
+    assert later is helper
 
 
 class Asked(TorchDispatchMode):
