@@ -9,8 +9,8 @@ TYPESCRIPT := .venv/typescript-5.9.3
 run: .venv/app  ## open the app on 127.0.0.1 with the bundled sample
 	$(BIN)/influence app
 
-# Two processes with one thread each, because most tests are too small to use two and two threads each wait for each
-# other. Browsers by themselves, because they start servers and jobs; what times a key press runs alone.
+# Two processes with one thread each: most tests are too small for two threads, and two threads in each process would
+# wait for one another. Browsers by themselves, because they start servers and jobs; what times a key press runs alone.
 test: .venv/test  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not slow and not timed" --numprocesses 2 --dist worksteal

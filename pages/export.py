@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core.decisions.corrections import ExportCounts
+from influence_core.decisions.corrections import ExportCounts, counts
 from pages.ui.reports import downloads
 from pages.ui.reports.downloads import File, Offer
 from pages.ui.shell import frame, state
@@ -21,7 +21,7 @@ def page() -> None:
     offers = downloads.offers(open_run.run, open_run.name, open_run.log, state.address())
     with action:
         button(offers[0], offers[0].files[0], open_run, label="Corrected labels", primary=True)
-    counted = downloads.counts(open_run.run, open_run.log)
+    counted = counts(open_run.run, open_run.log)
     summary(counted)
     frame.section("Downloads")
     cards(offers, open_run)

@@ -197,15 +197,11 @@ def samples(open_run: OpenRun, aim: FairnessObjective) -> None:
 
 
 def explain(open_run: OpenRun, positions: np.ndarray) -> None:
-    """A link to the Influence page for one sample, where that page exists."""
-    if not frame.page_file("influence").exists():
-        return
+    """A link to the Influence page for one sample."""
     ids = [str(open_run.run.samples.index[position]) for position in positions[:SHOWN]]
     pick, button = st.columns([3, 1], vertical_alignment="bottom")
     sample = pick.selectbox("Explain a sample", ids, key="fairness_sample")
-    button.button(
-        "Open in Influence", on_click=frame.redirect, args=("influence",), kwargs={state.SAMPLE: sample}
-    )
+    button.button("Open in Influence", on_click=frame.explain, args=(sample,))
 
 
 # ---------------------------------------------------------------------------------------------- nothing measured

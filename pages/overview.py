@@ -82,6 +82,7 @@ def widest_gap(open_run: OpenRun) -> None:
         icon=":material/balance:",
         on_click=frame.redirect,
         args=("fairness",),
+        kwargs={"objective": widest.title},
     )
 
 

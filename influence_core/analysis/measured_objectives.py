@@ -12,7 +12,6 @@ from influence_core.analysis.request import Request
 from influence_core.engine.directions import Direction
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.errors import DataError, ObjectiveError
-from influence_core.inputs import facts as identity
 from influence_core.objectives import Objective, bind, judged, measured_all
 
 
@@ -35,8 +34,8 @@ def measured_objectives(request: Request) -> MeasuredObjectives:
         return MeasuredObjectives((), (), {}, (note,))
     model = in_precision(request.model, exact_name(request.precision))
     facts = {
-        "groups": identity.groups_of(request.val),
-        "train_groups": identity.groups_of(request.train),
+        "groups": request.val.groups,
+        "train_groups": request.train.groups,
         "classes": request.classes,
     }
     bound: list[Objective] = []

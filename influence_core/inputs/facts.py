@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
@@ -52,11 +51,6 @@ def class_names(model: nn.Module, samples: Any) -> tuple[str, ...]:
             "output: open the model that was trained on these classes."
         )
     return named or tuple(str(number) for number in range(outputs.shape[1]))
-
-
-def groups_of(samples: Any) -> pd.DataFrame | None:
-    """Return the group columns, one row per sample; None where there are none."""
-    return samples.groups if len(samples.groups.columns) else None
 
 
 def model_facts(model: nn.Module) -> dict[str, Any]:

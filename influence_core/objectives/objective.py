@@ -12,6 +12,7 @@ Source: Yang, Yue, Chen, Liu, TMLR 2026 (arXiv 2405.17490); the identity stands 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -20,7 +21,7 @@ from torch.utils.data import Dataset
 from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 
 
-class Objective:
+class Objective(ABC):
     """A scalar to be lowered. Subclasses set `name` and `title`.
 
     An objective is a value: methods return new ones and change nothing. The gradient loop calls `bound` once, then
@@ -62,9 +63,9 @@ class Objective:
         """
         return batch
 
+    @abstractmethod
     def readings(self, batch: HeldOutBatch) -> Tensor:
-        """The reading of each sample, its own loss by default: (b,) or (b, width), differentiable in the parameters."""
-        return batch.losses
+        """The reading of each sample: (b,) or (b, width), differentiable in the parameters."""
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         """The objective itself (...), from readings (m, width) and how often each sample counts (..., m).

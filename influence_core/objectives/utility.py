@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from influence_core.errors import ObjectiveError
-from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 
@@ -22,6 +22,9 @@ class Utility(Objective):
     name: str = "utility"
     title: str = "validation loss"
     linear: ClassVar[bool] = True
+
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class ClassUtility(Objective):
                 "validation samples of this class."
             )
         return replace(self, members=torch.from_numpy(members).double())
+
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         assert self.members is not None, "bound() comes first"

@@ -24,8 +24,8 @@ DEAREST = 0.005
 """Most accuracy that a size may cost, as a fraction, on validation samples."""
 
 
-def fairness_objectives(run: RunTables) -> list[str]:
-    """The gaps between groups that this run measured influence on.
+def measured_gaps(run: RunTables) -> list[str]:
+    """Names of the gaps between groups that this run measured influence on.
 
     The kind whose size is known best comes first: demographic parity, which counts every sample.
     """
@@ -60,7 +60,7 @@ def hurting_both(run: RunTables, objective: str) -> np.ndarray:
 
 def wanted_gap(run: RunTables, objective: str | None) -> DecidedGap:
     """The gap of an objective of the run, or of its first; RunError where the run measured no such gap."""
-    objectives = fairness_objectives(run)
+    objectives = measured_gaps(run)
     wanted = objectives[0] if objective is None and objectives else objective
     if wanted not in objectives or "influence_utility" not in run.samples:
         raise RunError(

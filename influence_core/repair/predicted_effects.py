@@ -44,7 +44,7 @@ class Effects:
     table: pd.DataFrame
     accuracy_change: float | None
     covered: int
-    asked: int
+    requested: int
 
     @property
     def worsened(self) -> pd.DataFrame:

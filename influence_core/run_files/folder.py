@@ -80,8 +80,7 @@ def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     """
     folder = Path(folder)
     with _changing:
-        if (state := read_description(folder)["state"]) != "running":
-            raise RunError(f"The run in {folder} is {state}; only a running run can be finished.")
+        _in_state(folder, {"running"})
         _check_rows(folder)
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         end = {"state": "finished", "finished": utc_now(), "files": seals.seal_all(folder)}
@@ -143,14 +142,18 @@ def new_id(name: str, created: str) -> str:
 
 def _change(folder: Path, allowed: set[str], updates: dict[str, Any]) -> dict[str, Any]:
     with _changing:
-        content = read_description(folder)
-        if content["state"] not in allowed:
-            raise RunError(
-                f"The run in {folder} is {content['state']}, expected {' or '.join(sorted(allowed))}: "
-                f"it was left as it is."
-            )
-        content |= atomic.plain(updates)
+        content = _in_state(folder, allowed) | atomic.plain(updates)
         atomic.write_json(folder / "run.json", content)
+    return content
+
+
+def _in_state(folder: Path, allowed: set[str]) -> dict[str, Any]:
+    """Return run.json of a run that is in one of these states, else raise RunError."""
+    content = read_description(folder)
+    if content["state"] not in allowed:
+        raise RunError(
+            f"The run in {folder} is {content['state']}, expected {' or '.join(sorted(allowed))}: it was left as it is."
+        )
     return content
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence_core.decisions import corrections as corrected
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DecisionError
 from influence_core.runs.run import Run
@@ -227,8 +226,3 @@ def test_images_of_a_run_without_a_job_are_opened_with_its_own_options(root: Pat
     content = offers["Corrected image folder"].files[0].make()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert sum(name.startswith("train/") and name.endswith(".png") for name in archive.namelist()) == 40
-
-
-def test_counts_on_the_page_are_those_of_the_core(run: Run, log: DecisionLog) -> None:
-    decide(run, log, "keep", 3)
-    assert downloads.counts(run, log) == corrected.counts(run, log)

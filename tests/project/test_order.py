@@ -32,8 +32,9 @@ def test_every_worker_sorts_the_files_in_the_same_order():
     """Workers are processes with their own hash seeds, and refuse to run when their lists differ."""
     code = (
         "from types import SimpleNamespace\n"
-        "from tests.making.order import SLOW, dealt\n"
-        "print([item.nodeid for item in dealt([SimpleNamespace(nodeid=name) for name in SLOW], 2)])\n"
+        "from tests.making import order\n"
+        "order.SLOW = dict.fromkeys('abcdef', 20)\n"
+        "print([item.nodeid for item in order.dealt([SimpleNamespace(nodeid=name) for name in 'abcdef'], 2)])\n"
     )
     lists = {
         subprocess.run(

@@ -14,7 +14,7 @@ import pandas as pd
 from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.rows import Rows, some, split_of
 from influence_core.data.samples import Split
-from influence_core.data.storage.content import CACHE_BYTES, EncodedPictures, ReadBlobs
+from influence_core.data.storage.content import EncodedPictures, ReadBlobs
 from influence_core.errors import DataError
 
 NAME = re.compile(r"([A-Za-z]+)(?:-\d+-of-\d+)?\.parquet")
@@ -52,7 +52,7 @@ def read_shards(files: dict[Path, Split]) -> Rows:
     places = [(rows.content, row) for rows in parts.values() for row in range(len(rows.content))]
     blobs = ReadBlobs(lambda place: place[0].encoded(place[1])[0], places)
     return Rows(
-        EncodedPictures(blobs, limit=len(parts) * CACHE_BYTES),
+        EncodedPictures(blobs),
         ids=[f"{file.stem}/{sample}" for file, rows in parts.items() for sample in rows.ids],
         labels=[label for rows in parts.values() for label in rows.labels],
         splits=[files[file] for file, rows in parts.items() for _ in rows.ids],

@@ -57,7 +57,7 @@ class Content(Protocol):
 
 
 class ReadBlobs:
-    """Encoded files by number, read from disk on each access: by `read`, each from its place."""
+    """Encoded files by number, read on each access: by `read`, each from its place."""
 
     def __init__(self, read: Callable[[Any], bytes], places: Sequence[Any]):
         self.read, self.places = read, places

@@ -120,7 +120,7 @@ def read_made(
         return
     (n, rows, t), columns = d.shape, a.shape[1]
     packed = space((packed_size(n, rows, columns, t, torch.get_num_threads()),), d)
-    for part, fold, sums in _looks(rows, row, columns, directions, folding, into):
+    for part, fold, sums in _looks(rows, row, directions, folding, into):
         run(tasks.made(d, a, part, fold, sums, packed, TALL[t > SHORT]))
 
 
@@ -132,7 +132,7 @@ def read_rows(
     if not g.numel():
         return
     if compiles(g):
-        for part, fold, sums in _looks(v, 0, g.shape[2], directions, folding, into):
+        for part, fold, sums in _looks(v, 0, directions, folding, into):
             run(tasks.rows(ids, g, v, part, fold, sums))
         return
     into.sums[0, :, 0] += g.square().sum((1, 2))
@@ -153,12 +153,12 @@ def _read_compiled(
     g: Tensor, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> None:
     columns = folding.columns if folding else 1
-    for part, fold, sums in _looks(g.shape[1] // columns, row, columns, directions, folding, into):
+    for part, fold, sums in _looks(g.shape[1] // columns, row, directions, folding, into):
         run(tasks.written(g, part, fold, sums))
 
 
 def _looks(
-    rows: int, row: int, columns: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
+    rows: int, row: int, directions: Sequence[Tensor], folding: FoldingMap | None, into: Totals
 ) -> Iterator[tuple[Sequence[Tensor], tasks.Fold | None, Tensor]]:
     """Directions, sketch and sums of each look; only the first look has a sketch."""
     width, fold = into.sums.shape[2] - 2, None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from influence_core.objectives.groups.membership import Membership, cell_means, indicator, membership
-from influence_core.objectives.held_out import HeldOut
+from influence_core.objectives.held_out import HeldOut, HeldOutBatch
 from influence_core.objectives.objective import Objective
 
 
@@ -36,6 +36,9 @@ class WorstGroup(Objective):
     def bound(self, held: HeldOut) -> Self:
         among = membership(held, self.column)
         return replace(self, among=among, notes=among.notes)
+
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
 
     def value(self, readings: Tensor, weights: Tensor) -> Tensor:
         means = self._means(readings, weights)

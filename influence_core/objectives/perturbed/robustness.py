@@ -64,6 +64,9 @@ class Adversarial(Objective):
         assert self.space is not None and self.strength is not None, "bound() comes first"
         return batch.with_inputs(attacked(batch, self.space, self.kind, self.strength))
 
+    def readings(self, batch: HeldOutBatch) -> Tensor:
+        return batch.losses
+
 
 @dataclass(frozen=True)
 class Corrupted(Objective):

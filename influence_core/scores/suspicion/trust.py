@@ -81,25 +81,24 @@ def trusted(
     ]
     floor = 1 / max(2, evidence[anchor].train.shape[1])
     ratio = agrees[anchor] / max(held_out[anchor], floor) if validated else np.nan
-    facts, taught_on_anchor = [], []
+    facts: list[Trust] = []
     for e, guess, given, unseen in zip(evidence, guesses, agrees, held_out, strict=True):
         gain = ANCHOR_GAIN if e.layer == layer else float((guess == guesses[anchor]).mean()) - agrees[anchor]
         memory = given / max(unseen, floor) / max(ratio, 1e-9)
         facts.append(Trust(_name(e), e.reader, np.nan, given, unseen, memory, gain))
-        if e.reader == VALIDATION_READER and e.layer == layer:
-            taught_on_anchor.append(facts[-1])
     weights = np.array([_weight(fact) for fact in facts])
-    shared = _common_errors(taught_on_anchor, len(held_out_labels))
+    taught = [
+        t for e, t in zip(evidence, facts, strict=True) if (e.reader, e.layer) == (VALIDATION_READER, layer)
+    ]
+    shared = _common_errors(taught[0], len(held_out_labels)) if taught else 0.0
     weights[[fact.reader == VALIDATION_READER for fact in facts]] *= TAUGHT * np.exp(SYSTEMATIC * shared)
     return [replace(t, share=float(s)) for t, s in zip(facts, weights / weights.sum(), strict=True)]
 
 
-def _common_errors(taught: Sequence[Trust], m: int) -> float:
+def _common_errors(taught: Trust, m: int) -> float:
     """Share of training labels that the anchor learnt wrongly, by who was taught by m validation labels on its view."""
-    if not taught:
-        return 0.0
-    error = np.sqrt((1 - taught[0].held_out) / max(taught[0].held_out, 1e-9) / m)
-    return float(np.clip(1 - taught[0].memory - 2 * error, 0.0, 1.0))
+    error = np.sqrt((1 - taught.held_out) / max(taught.held_out, 1e-9) / m)
+    return float(np.clip(1 - taught.memory - 2 * error, 0.0, 1.0))
 
 
 def _name(e: Evidence) -> str:

@@ -213,7 +213,7 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
     return styled(figure, 32 + 24 * len(shown), bargap=0.35)
 
 
-# ---------------------------------------------------------------------------------------------- judging
+# ---------------------------------------------------------------------------------------------- the look
 
 
 def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:

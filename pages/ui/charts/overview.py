@@ -103,6 +103,3 @@ def detection(
     figure.update_xaxes(title_text="AUROC (0.5 = chance)", range=[low, 1.06], showgrid=False)
     figure.update_yaxes(showgrid=False, ticks="", type="category")
     return styled(figure, height or 60 + 24 * len(shown))
-
-
-# ---------------------------------------------------------------------------------------------- the look

@@ -7,7 +7,7 @@ import streamlit as st
 from influence_core.errors import InfluenceError
 from influence_core.jobs.submission import status
 from influence_core.repair import repairs
-from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, fairness_objectives, narrowing
+from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, measured_gaps, narrowing
 from influence_core.repair.label_influence import FLOOR, Advice, read_advice
 from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
@@ -26,7 +26,7 @@ PROBLEM, PREDICTION_PROBLEM = "_verify_problem", "_prediction_problem"
 
 def choose(open_run: OpenRun) -> Repair:
     """The controls of the bar; returns the repair they describe."""
-    gaps = fairness_objectives(open_run.run)
+    gaps = measured_gaps(open_run.run)
     scope = st.segmented_control(
         "What if I changed",
         (*SCOPES, GAP) if gaps else SCOPES,
@@ -139,9 +139,9 @@ def _show(open_run: OpenRun, repair: Repair, advice: Advice) -> None:
     _headline(effects)
     if (warning := verify_words.guard(effects)) is not None:
         st.warning(formats.escaped(warning), icon=":material/group_remove:")
-    if effects.covered < effects.asked:
+    if effects.covered < effects.requested:
         st.caption(
-            f"The prediction covers {formats.count(effects.covered)} of {formats.count(effects.asked)} changes."
+            f"The prediction covers {formats.count(effects.covered)} of {formats.count(effects.requested)} changes."
         )
     with st.expander("Predicted change of every objective, class and group"):
         st.dataframe(verify_words.effects_table(effects), hide_index=True, width="stretch")

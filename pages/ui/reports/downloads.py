@@ -50,11 +50,6 @@ class Offer:
     obstacle: str | None = None
 
 
-def counts(run: Run, log: DecisionLog) -> corrected.ExportCounts:
-    """How many samples were kept, relabelled or removed, and how many are undecided."""
-    return corrected.counts(run, log)
-
-
 def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
     """The tables of the preview, by title."""
     return {
@@ -73,7 +68,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
         log: The decision log.
         address: Where this server is reached, ending in '/', for tools that fetch pictures from it.
     """
-    counted, events = counts(run, log), len(log.events(run.id))
+    counted, events = corrected.counts(run, log), len(log.events(run.id))
     remaining, decided = counted.total - counted.removed, counted.total - counted.undecided
     return [
         Offer(

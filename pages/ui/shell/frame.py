@@ -35,7 +35,7 @@ def page_file(name: str) -> Path:
     return places.APP / "pages" / f"{name}.py"
 
 
-def redirect(name: str, **query: str) -> None:
+def redirect(name: str, /, **query: str) -> None:
     """Open another page at the next run of main.py; for `on_click`. The open run stays in the address bar.
 
     The switch has to wait: a callback runs before st.navigation knows the pages.

@@ -171,7 +171,7 @@ def test_exif_rotation_is_applied():
     assert decode_picture(encoded(wide, "JPEG", exif=exif)).size == (4, 10)
 
 
-def test_fitted_converts_and_resizes_and_keeps_everything_else(tmp_path):
+def test_resized_converts_and_resizes_and_keeps_everything_else(tmp_path):
     train = open_dataset(write_split_folder(tmp_path)).train
     view = train.resized(3, (5, 7))
     assert tuple(view[0][0].shape) == (3, 5, 7)
@@ -181,7 +181,7 @@ def test_fitted_converts_and_resizes_and_keeps_everything_else(tmp_path):
     np.testing.assert_array_equal(train.resized(3, None)[0][0][2], train[0][0][0])
 
 
-def test_pixels_from_a_file_and_from_an_array_are_fitted_alike(tmp_path):
+def test_pixels_from_a_file_and_from_an_array_are_resized_alike(tmp_path):
     write_split_folder(tmp_path)
     train = open_dataset(tmp_path).train
     array = np.stack([np.asarray(train.picture(position)) for position in range(len(train))])
@@ -216,7 +216,7 @@ def test_the_cache_stays_within_its_limit_and_changes_nothing():
     assert small.cached_bytes == 3 * 64
 
 
-def test_pictures_of_different_sizes_ask_to_be_fitted(tmp_path):
+def test_pictures_of_different_sizes_ask_to_be_resized(tmp_path):
     write_split_folder(tmp_path)
     (tmp_path / "train/dark/odd.png").write_bytes(encoded(pixels("dark", 1, (9, 5))))
     train = open_dataset(tmp_path).train

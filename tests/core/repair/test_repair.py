@@ -41,14 +41,15 @@ def other(run: Run, position: int) -> str:
 def test_a_run_without_any_sample_to_prepare_gets_empty_advice(cloud_run, inputs, tmp_path, monkeypatch):
     shutil.copytree(cloud_run.path, tmp_path / "run")
     run = open_run(tmp_path / "run")
+    repair = repair_of(run, change(run, 0, "remove"))
     none = run.samples.iloc[:0]
     monkeypatch.setattr(Run, "samples", property(lambda self: none))
     made = prepare(run, inputs)
     again = read_advice(run)
     assert again is not None and again.ids == made.ids == ()
     assert made.objectives and again.products.shape == (0, len(run.classes), len(made.objectives))
-    effects = predicted_effects(run, repair_of(run), again)
-    assert effects.covered == 0 and (effects.table["first_order"] == 0).all()
+    effects = predicted_effects(run, repair, again)
+    assert effects.covered == 0 and effects.requested == 1 and (effects.table["first_order"] == 0).all()
 
 
 def test_a_version_holds_the_changes_and_leaves_the_original_alone(cloud_run, inputs):
