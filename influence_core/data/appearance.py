@@ -14,10 +14,10 @@ MEASURED = 256
 def appearance(samples: Samples) -> dict[str, Any]:
     """Measure sizes, channels, mean and standard deviation of the inputs, on at most MEASURED samples.
 
-    Pixels are in [0, 1], mean and standard deviation per channel; features keep their unit, per feature.
+    Pixels are in [0, 1], mean and standard deviation per channel; features keep their unit, per feature. One picture is
+    in memory at a time, a large one at a fraction of its size, as it is before any network sees it.
     """
-    positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int)
-    values = [samples[int(position)][0].numpy() for position in positions]
+    positions = np.linspace(0, len(samples) - 1, min(MEASURED, len(samples))).astype(int).tolist()
     if (encoding := samples.encoding) is not None:
         return {
             "features": len(encoding.features),
@@ -26,15 +26,24 @@ def appearance(samples: Samples) -> dict[str, Any]:
             "table": encoding.to_json(),
         }
     if samples.kind == "array":
-        rows = np.stack(values)
+        rows = np.stack([samples[position][0].numpy() for position in positions])
         spread = np.where(rows.std(0) > 1e-6, rows.std(0), 1.0)
         return {"features": rows.shape[1], "mean": rows.mean(0).tolist(), "std": spread.tolist()}
-    sizes = Counter((value.shape[1], value.shape[2]) for value in values)
-    channels = max(len(value) for value in values)
-    flat = [value.reshape(len(value), -1) for value in values]
-    flat = [np.repeat(value, channels, 0) if len(value) < channels else value for value in flat]
-    mean = np.mean([value.mean(1) for value in flat], 0)
-    square = np.mean([(value**2).mean(1) for value in flat], 0)
+    return of_pictures(samples, positions)
+
+
+def of_pictures(samples: Samples, positions: list[int]) -> dict[str, Any]:
+    """Measure these pictures; a grey one counts as colour where others have colour."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    means, squares = [], []
+    for position in positions:
+        value, size = samples.glance(position)
+        sizes[size] += 1
+        flat = value.reshape(len(value), -1)
+        means.append(flat.mean(1))
+        squares.append((flat**2).mean(1))
+    channels = max(map(len, means))
+    mean, square = (np.mean([np.resize(part, channels) for part in parts], 0) for parts in (means, squares))
     return {
         "size": list(sizes.most_common(1)[0][0]),
         "sizes": len(sizes),

@@ -78,9 +78,14 @@ class Samples(torch.utils.data.Dataset):
             )
         return to_tensor(np.stack(values)), torch.from_numpy(self.labels[positions])
 
-    def picture(self, position: int) -> Image.Image | None:
-        """Return the picture for display; None when the samples are not images."""
-        return self._content.picture(int(self._rows[position]))
+    def picture(self, position: int, within: int | None = None) -> Image.Image | None:
+        """Return the picture for display, at most `within` pixels a side; None when the samples are not images."""
+        return self._content.picture(int(self._rows[position]), within)
+
+    def glance(self, position: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return an image in [0, 1] float32, of bounded size and uncached, and its true height and width."""
+        values, size = self._content.glance(int(self._rows[position]))
+        return to_tensor(values).numpy(), size
 
     def image_bytes(self, position: int) -> tuple[bytes, str]:
         """Return the bytes of the encoded picture, for a file unchanged, and its suffix such as ".png"."""

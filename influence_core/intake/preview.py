@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
@@ -141,14 +140,14 @@ def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:
                 "id": samples.ids[position],
                 "label": dataset.classes[samples.labels[position]],
             }
-            picture = samples.picture(position)
+            picture = samples.picture(position, within=SIDE)
             if cells is not None:  # as in the source, not the encoded numbers
                 row = cells.iloc[position][:VALUES]
                 fact["cells"] = {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()}
             elif picture is None:
                 fact["values"] = [round(float(value), 4) for value in samples[position][0][:VALUES]]
             else:
-                raw = small(picture)
+                raw = picture_values(picture, None, None)
                 fact |= {"offset": offset, "shape": list(raw.shape)}
                 offset += file.write(raw.tobytes())
             written.append(fact)
@@ -160,11 +159,3 @@ def chosen(labels: np.ndarray, count: int) -> list[int]:
     by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     rounds = [rows[turn] for turn in range(count) for rows in by_class if turn < len(rows)]
     return rounds[:count]
-
-
-def small(picture: Image.Image) -> np.ndarray:
-    """Pixels (c, h, w) of a picture of at most SIDE pixels a side."""
-    if max(picture.size) > SIDE:
-        picture = picture.copy()
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return picture_values(picture, None, None)

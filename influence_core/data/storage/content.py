@@ -24,15 +24,19 @@ from PIL import Image
 
 from influence_core.data.encoding import Encoding
 from influence_core.data.storage.pictures import (
+    check_picture,
     decode_picture,
     encode_png,
     picture_format,
     picture_values,
     to_picture,
+    upright_size,
 )
 from influence_core.errors import DataError
 
 CACHE_BYTES = 512 * 1024**2
+GLANCE = 512
+"""Longer side at which a picture is measured: the ones of common benchmarks as they are, photos at a fraction."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow's conversion to "L"
 
 Size = tuple[int, int] | None
@@ -49,7 +53,11 @@ class Content(Protocol):
         """Return the numbers of one row, (c, h, w) or (d,): uint8 to be divided by 255, or float32 unscaled."""
         ...
 
-    def picture(self, row: int) -> Image.Image | None: ...
+    def glance(self, row: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return the numbers of one image at most GLANCE pixels a side, not to be cached, and its height and width."""
+        ...
+
+    def picture(self, row: int, within: int | None = None) -> Image.Image | None: ...
     def encoded(self, row: int) -> tuple[bytes, str]: ...
     def digest(self, row: int) -> bytes:
         """Return the SHA-256 of the row's content. Raises DataError when the row cannot be read."""
@@ -90,6 +98,7 @@ class EncodedPictures:
         self.blobs, self.limit = blobs, limit
         self.cached_bytes = 0
         self._cache: dict[tuple, np.ndarray] = {}
+        self._whole: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self.blobs)
@@ -103,8 +112,12 @@ class EncodedPictures:
                 self.cached_bytes += values.nbytes
         return values
 
-    def picture(self, row: int) -> Image.Image:
-        return decode_picture(self.blobs[row])
+    def glance(self, row: int) -> tuple[np.ndarray, tuple[int, int]]:
+        data = self.blobs[row]
+        return picture_values(decode_picture(data, within=GLANCE), None, None), upright_size(data)
+
+    def picture(self, row: int, within: int | None = None) -> Image.Image:
+        return decode_picture(self.blobs[row], within)
 
     def encoded(self, row: int) -> tuple[bytes, str]:
         data = self.blobs[row]
@@ -112,8 +125,11 @@ class EncodedPictures:
 
     def digest(self, row: int) -> bytes:
         data = self.blobs[row]
-        decode_picture(data)
-        return hashlib.sha256(data).digest()
+        digest = hashlib.sha256(data).digest()
+        if digest not in self._whole:  # the same bytes are decoded once, however often they occur
+            check_picture(data)
+            self._whole.add(digest)
+        return digest
 
 
 class ArrayRows:
@@ -134,8 +150,17 @@ class ArrayRows:
             return picture_values(to_picture(values), channels, size)
         return fit_floats(values, channels, size)
 
-    def picture(self, row: int) -> Image.Image | None:
-        return to_picture(self._bytes(row)) if self.kind == "image" else None
+    def glance(self, row: int) -> tuple[np.ndarray, tuple[int, int]]:
+        values = self.array[row]
+        return values, (values.shape[1], values.shape[2])
+
+    def picture(self, row: int, within: int | None = None) -> Image.Image | None:
+        if self.kind == "array":
+            return None
+        picture = to_picture(self._bytes(row))
+        if within is not None:
+            picture.thumbnail((within, within), Image.Resampling.BILINEAR)
+        return picture
 
     def encoded(self, row: int) -> tuple[bytes, str]:
         if self.kind == "array":
@@ -174,7 +199,10 @@ class TableRows:
         assert self._encoded is not None, "with_encoding() comes first"
         return self._encoded[row]
 
-    def picture(self, row: int) -> Image.Image | None:
+    def glance(self, row: int) -> tuple[np.ndarray, tuple[int, int]]:
+        raise DataError("Rows of a table are no images.")
+
+    def picture(self, row: int, within: int | None = None) -> Image.Image | None:
         return None
 
     def encoded(self, row: int) -> tuple[bytes, str]:

@@ -5,6 +5,9 @@ any pixel is decoded. Every failure becomes a DataError whose text describes the
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,6 +17,10 @@ from influence_core.errors import DataError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 50_000_000
 ORIENTATION_TAG = 0x0112
+TURNED = (5, 6, 7, 8)
+"""The orientations that exchange width and height."""
+BLOCK = 1_000_000
+"""Pixels of deep grey that are converted at a time: as float64 they take eight times the memory of the picture."""
 
 # First bytes of a file, the name of the format, and the suffix it is exported with.
 SIGNATURES = (
@@ -50,18 +57,40 @@ def picture_format(data: bytes) -> tuple[str, str]:
     raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read")
 
 
-def decode_picture(data: bytes) -> Image.Image:
-    """Decode one picture, upright (EXIF rotation applied), in mode "L" for grey and "RGB" for all others.
+class PixelBudget:
+    """The pixels that several threads may hold decoded at once; who asks for more waits for the others."""
 
-    Transparency is dropped, not blended, as the usual training pipelines do.
-    """
+    def __init__(self, pixels: int):
+        self._pixels, self._left, self._freed = pixels, pixels, Condition()
+
+    @contextmanager
+    def holding(self, pixels: int) -> Iterator[None]:
+        """Hold so many pixels of the budget, all of it at most."""
+        taken = min(pixels, self._pixels)
+        with self._freed:
+            self._freed.wait_for(lambda: self._left >= taken)
+            self._left -= taken
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._left += taken
+                self._freed.notify_all()
+
+
+CHECKING = PixelBudget(MAX_PIXELS)
+"""200 MB, at four bytes a pixel, whatever the number of cores."""
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Open a picture whose size was judged by its header; what a parser raises inside becomes a DataError."""
     name, _ = picture_format(data)
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
             check_size(image.size)
-            image.load()
-            return flatten(upright(image))
-    except DataError:
+            yield image
+    except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"more than {MAX_PIXELS:,} pixels, the most that is read") from error
@@ -69,6 +98,30 @@ def decode_picture(data: bytes) -> Image.Image:
         raise DataError(f"damaged {name}: its header cannot be read") from error
     except Exception as error:  # Pillow's parsers raise almost anything on damaged bytes
         raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
+
+
+def decode_picture(data: bytes, within: int | None = None) -> Image.Image:
+    """Decode one picture, upright (EXIF rotation applied), in mode "L" for grey and "RGB" for all others.
+
+    Transparency is dropped, not blended, as the usual training pipelines do. With `within` it has at most so many
+    pixels a side; a large JPEG is then decoded at a fraction of its size.
+    """
+    with opened(data) as image:
+        if within is not None:
+            image.draft(None, (within, within))
+        image.load()
+        picture = flatten(upright(image))
+        if within is not None:
+            picture.thumbnail((within, within), Image.Resampling.BILINEAR)
+        return picture.copy() if picture is image else picture
+
+
+def check_picture(data: bytes) -> None:
+    """Raise DataError unless the picture can be decoded to its last byte; a JPEG is, at an eighth of its size."""
+    with opened(data) as image, CHECKING.holding(image.width * image.height):
+        image.draft(None, (1, 1))
+        image.load()
+        upright(image)
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
@@ -79,6 +132,13 @@ def picture_size(data: bytes) -> tuple[int, int]:
             return image.size
     except Exception as error:  # as above: a damaged header can raise almost anything
         raise DataError(f"damaged {name}: {str(error) or type(error).__name__}") from error
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Return height and width of an encoded picture as it is shown, from its header."""
+    with opened(data) as image:
+        turned = image.getexif().get(ORIENTATION_TAG, 1) in TURNED
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -95,9 +155,9 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return the picture as 8-bit grey ("L") or colour ("RGB"), always a copy that owns its pixels."""
+    """Return the picture as 8-bit grey ("L") or colour ("RGB"); itself where it is."""
     if image.mode in ("L", "RGB"):
-        return image.copy()
+        return image
     if image.mode.startswith("I") or image.mode == "F":
         return flatten_deep_grey(image)
     if image.mode in ("1", "LA"):
@@ -109,8 +169,13 @@ def flatten(image: Image.Image) -> Image.Image:
 
 def flatten_deep_grey(image: Image.Image) -> Image.Image:
     """Convert 16-bit grey to 8 bits by dividing by 257; Pillow's conversion would clip at 255."""
-    values = np.asarray(image).astype(np.float64)
-    return Image.fromarray((np.clip(values, 0, 65535) / 257).round().astype(np.uint8))
+    deep = np.asarray(image)
+    flat = np.empty(deep.shape, dtype=np.uint8)
+    rows = max(1, BLOCK // deep.shape[1])
+    for start in range(0, len(deep), rows):
+        block = deep[start : start + rows].astype(np.float64)
+        flat[start : start + rows] = (np.clip(block, 0, 65535) / 257).round()
+    return Image.fromarray(flat)
 
 
 def picture_values(image: Image.Image, channels: int | None, size: tuple[int, int] | None) -> np.ndarray:
