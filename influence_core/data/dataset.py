@@ -1,6 +1,7 @@
 """Opening a dataset: a folder, a zip, a Parquet file, a table or arrays, by one call."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from typing import Any
 
 from influence_core.data.encoding import Encoding, fit_encoding
 from influence_core.data.readers.archive import unpack
-from influence_core.data.readers.arrays import read_npz
+from influence_core.data.readers.array_files import read_npy_files, read_npz, read_tensor_file, refuse_npy
 from influence_core.data.readers.class_names import named_by_file
-from influence_core.data.readers.folder import read_folder, unwrapped
+from influence_core.data.readers.folder import holds_pictures, read_folder, unwrapped
 from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.readers.parquet_shards import read_shards, shards
 from influence_core.data.readers.table import is_table, read_table
@@ -20,13 +21,15 @@ from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples, Split
 from influence_core.data.splits import divide
 from influence_core.data.storage.store import Store, is_store
-from influence_core.errors import DataError
+from influence_core.errors import DataError, InfluenceError
+from influence_core.system import memory
 from influence_core.system.report import Report
 
 READ_TODAY = (
     "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table (.csv or .parquet) with a "
-    "label column, or an .npz of arrays"
+    "label column, or arrays: an .npz, a folder of .npy files, a .pt of tensors"
 )
+TENSORS = (".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,10 @@ def open_dataset(
     options: dict[str, Any] = dict(
         validation_share=validation_share, seed=seed, skip_unreadable=skip_unreadable
     )
-    with readable(path, label, on_progress) as rows:
-        parts, notes = divide(rows, report=on_progress, classes=classes, **options)
-    parts, notes = encoded(parts, notes)
+    with reading(path):
+        with readable(path, label, on_progress) as rows:
+            parts, notes = divide(rows, report=on_progress, classes=classes, **options)
+        parts, notes = encoded(parts, notes)
     name = path.resolve().name if path.is_dir() else path.stem
     return bundle(name, path, parts, notes, options if label is None else options | {"label": label})
 
@@ -109,6 +113,31 @@ def encoded(
         return parts, notes
     encoding, left_out = fit_encoding(cells)
     return {split: part.encoded_by(encoding) for split, part in parts.items()}, (*notes, *left_out)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a reader or a library raises on damaged or hostile files into a DataError in words."""
+    try:
+        yield
+    except InfluenceError:
+        raise
+    except MemoryError as error:
+        raise DataError(
+            f"{path.name} needs more memory than reading it may take ({memory.spare() / 1e9:,.1f} GB are free now). "
+            "Bring fewer samples or smaller ones, or free memory and try again."
+        ) from error
+    except Exception as error:
+        raise DataError(
+            f"{path.name} cannot be read: {fault(error)}. Write it again, or bring another file."
+        ) from error
+
+
+def fault(error: Exception) -> str:
+    """Return the kind of a library's error and its first words, without the folders of this machine."""
+    words = (str(error).strip().splitlines() or [""])[0][:200]
+    shown = re.sub(r"/[^\s'\":,]*/", "", words).rstrip(".")
+    return f"{type(error).__name__}, {shown}" if shown else type(error).__name__
 
 
 @contextmanager
@@ -144,7 +173,11 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
     if suffix == ".parquet":
         return read_parquet(path)
     if suffix == ".npz":
-        return read_npz(path)
+        return read_npz(path, label)
+    if suffix == ".npy":
+        refuse_npy(path)
+    if suffix in TENSORS:
+        return read_tensor_file(path, label)
     raise DataError(f"{path.name} has the suffix {suffix or '(none)'!r}. Expected {READ_TODAY}.")
 
 
@@ -165,6 +198,8 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
         )
     if tables:
         return read_rows(tables[0], label)
+    if not holds_pictures(root, store) and (arrays := read_npy_files(root, label)) is not None:
+        return arrays
     return read_folder(root, shown, store)
 
 

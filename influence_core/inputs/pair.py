@@ -6,6 +6,7 @@ from typing import Any
 
 from influence_core.data import Dataset, open_dataset
 from influence_core.models import OpenedModel, check_fits, open_model
+from influence_core.system import memory
 
 
 def open_pair(
@@ -22,7 +23,9 @@ def open_pair(
         ModelError: they name their classes differently.
     """
     network = open_model(model, **(model_options or {}))  # first: a wrong weight file is reported at once
-    return network, paired(network, open_dataset(dataset, **(dataset_options or {})))
+    with memory.limited():
+        opened = open_dataset(dataset, **(dataset_options or {}))
+    return network, paired(network, opened)
 
 
 def paired(model: OpenedModel, dataset: Dataset) -> Dataset:

@@ -5,28 +5,32 @@
     python -m influence_core.intake.inspection trial   '{"model": ..., "dataset": ...}'    accuracy, and alternatives
 
 With "store", preview unpacks a zip there permanently. The last line of the output is the answer in JSON, or {"refused":
-sentence}; lines before it report progress. The process has a share of the memory and limits on its time and on what it
-writes, and no network if the system permits that. A process that dies without an answer counts as a refusal too.
+sentence}; lines before it report progress. The process has a share of the free memory and limits on its time and on
+what it writes, and no network if the system permits that. One reads at a time: several could take all memory together.
+A process that dies without an answer counts as a refusal too.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from influence_core.errors import InfluenceError
-from influence_core.system import jail
+from influence_core.system import jail, memory
 
 SECONDS = 1_800
 WRITTEN = 9 * 1024**3  # bytes of one file; archives are counted again while they are unpacked
 EVERY = 0.3
 """Fewest seconds between two reports of progress."""
-SHARE = 0.6
-"""Share of the machine's memory that an inspection may use."""
 
 
 def command(question: str, options: Mapping[str, Any]) -> list[str]:
@@ -101,21 +105,35 @@ def trial(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 QUESTIONS = {question.__name__: question for question in (preview, weights, trial)}
+LIBRARIES = {
+    "preview": "influence_core.intake.preview",
+    "weights": "influence_core.models.weight_files.weights",
+    "trial": "influence_core.intake.trial",
+}
+"""What a question imports, before the limit on memory: the libraries alone take 3.5 GB of addresses."""
+
+
+def wait_in_turn() -> None:
+    """Wait until no other inspection of this user reads. The system frees the turn, however this process ends."""
+    turn = Path(tempfile.gettempdir()) / f"influence-inspection-{os.getuid()}.lock"
+    with suppress(OSError):  # a file of someone else: better together than never
+        fcntl.flock(os.open(turn, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), fcntl.LOCK_EX)
 
 
 def main(question: str, options: str) -> int:
     """Answer one question on standard output; returns the exit code."""
-    import psutil
-
-    memory = int(SHARE * psutil.virtual_memory().total)
-    jail.set_limits(memory=memory, seconds=SECONDS, written=WRITTEN)
+    import_module(LIBRARIES[question])
+    wait_in_turn()
+    most = int(memory.SHARE * memory.spare())
+    jail.set_limits(memory=most, seconds=SECONDS, written=WRITTEN)
     try:
         answer = QUESTIONS[question](json.loads(options))
     except InfluenceError as error:
         answer = {"refused": str(error)}
     except MemoryError:
-        size = f"{memory / 1e9:,.0f} GB"
-        answer = {"refused": f"This needs more than the {size} of memory that reading files may use."}
+        answer = {
+            "refused": f"This needs more than the {most / 1e9:,.1f} GB of memory that reading files may use."
+        }
     print(json.dumps(answer))
     return int("refused" in answer)
 

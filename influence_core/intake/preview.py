@@ -14,6 +14,8 @@ import pandas as pd
 
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
+from influence_core.data.dataset import reading
+from influence_core.data.readers.array_files import array_columns
 from influence_core.data.readers.table import label_columns
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
@@ -43,7 +45,9 @@ def preview(
     Raises:
         DataError: what an analysis would refuse, in the same words.
     """
-    if label is None and (columns := label_columns(path)):
+    with reading(path):
+        columns = (label_columns(path) or array_columns(path)) if label is None else []
+    if columns:
         return {"columns": columns}
     dataset = open_dataset(path, skip_unreadable=True, label=label, on_progress=report)
     skipped = [note for note in dataset.notes if note.startswith("Left out")]

@@ -36,7 +36,7 @@ CHUNK = 4 * 1024**2
 SPARE_DISK = 1024**3
 """Bytes of the disk that uploads must leave free."""
 SUFFIXES = {
-    "dataset": (".zip", ".csv", ".parquet", ".npz"),
+    "dataset": (".zip", ".csv", ".parquet", ".npz", ".pt", ".pth"),
     "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
 }
 SPEC = "model.json"

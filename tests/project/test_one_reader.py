@@ -35,7 +35,7 @@ ONE_DOOR = {
     "st.html": ["pages/ui/bring/sheet.py"],  # whose every text is escaped
     "zipfile.ZipFile": [
         "influence_core/data/readers/archive.py",
-        "influence_core/data/readers/arrays.py",
+        "influence_core/data/readers/array_files.py",
         "influence_core/models/weight_files/sniffing.py",
     ],
 }

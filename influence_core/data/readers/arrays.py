@@ -1,29 +1,31 @@
-"""Reader of arrays, from an .npz file or from memory.
+"""Arrays as samples: named arrays of a file (array_files.py), or arrays in memory.
 
-An .npz holds x_train, y_train and optionally x_val, y_val, x_test, y_test, group (or group_train,
-group_val, group_test) and classes (names by label number). Inputs are features (n, d), or images (n, h, w),
-(n, h, w, c) or (n, c, h, w): bytes 0..255 or floats 0..1. A sample's id is its split and row number: "train/0",
-"train/1", ...
-
-Arrays of Python objects are refused: reading them would run code (`allow_pickle=False`).
+Arrays are found by their names (array_names.py): x_train, y_train and optionally x_val, y_val, x_test, y_test, group
+(or group_train, group_val, group_test) and classes (names by label number). Inputs are features (n, d), or images
+(n, h, w), (n, h, w, c) or (n, c, h, w): bytes or whole numbers 0..255, or floats 0..1. A sample's id is its split and
+row number: "train/0", "train/1", ...
 """
 
-import math
-import zipfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.lib import format as npy
 
-from influence_core.data.readers.archive import DAMAGES
-from influence_core.data.rows import Rows, label_name, some
-from influence_core.data.samples import SPLITS, Samples, Split
+from influence_core.data.readers.array_inputs import as_inputs, inputs_of
+from influence_core.data.readers.array_labels import (
+    UNLABELLED,
+    check_plain,
+    class_names,
+    means_unlabelled,
+    named_labels,
+    read_labels,
+)
+from influence_core.data.readers.array_names import Arrangement
+from influence_core.data.rows import Rows, counted, some
+from influence_core.data.samples import Samples, Split
 from influence_core.data.storage.content import ArrayRows
 from influence_core.errors import DataError
-
-MAX_BYTES = 4 * 1024**3
 
 
 def samples_from_arrays(
@@ -53,141 +55,121 @@ def samples_from_arrays(
     )
 
 
-def read_npz(path: Path) -> Rows:
-    """Read the splits of an .npz file as rows of one array."""
-    arrays = load_arrays(path)
-    present: list[Split] = [split for split in SPLITS if f"x_{split}" in arrays]
-    if "train" not in present:
-        raise DataError(
-            f"{path} holds {some(sorted(arrays), 12)}; expected x_train and y_train, and best x_val and y_val."
+@dataclass(frozen=True)
+class Part:
+    """A split of the arrays: its inputs, its labels as stored, and the rows that have one."""
+
+    split: Split
+    name: str
+    inputs: np.ndarray
+    labels: list
+    rows: np.ndarray
+
+
+def rows_of_arrays(arrays: Mapping[str, np.ndarray], arranged: Arrangement, where: str) -> Rows:
+    """Join the splits of named arrays as rows of one array."""
+    parts, notes = labelled_parts(arrays, arranged, where)
+    names = None if arranged.classes is None else class_names(arrays[arranged.classes], arranged.classes)
+    inputs, said = inputs_of({part.name: part.inputs for part in parts})
+    if arranged.unnamed:
+        notes.append(
+            f"Ignored {counted(len(arranged.unnamed), 'array')} of {where}: {some(arranged.unnamed)}."
         )
-    inputs = [as_inputs(arrays[f"x_{split}"], f"x_{split}") for split in present]
-    if len({array.shape[1:] for array in inputs}) > 1:
-        shapes = [f"x_{split} {array.shape}" for split, array in zip(present, inputs, strict=True)]
-        raise DataError(
-            f"{path}: the splits have different shapes: {some(shapes)}. Only the first number may differ."
-        )
-    labels = [label for split in present for label in read_labels(arrays, split)]
-    splits: list[Split | None] = [split for split in present for _ in arrays[f"x_{split}"]]
+    kept = [
+        array[part.rows] if len(part.rows) < len(array) else array
+        for array, part in zip(inputs, parts, strict=True)
+    ]
+    labels = [part.labels[row] for part in parts for row in part.rows]
     return Rows(
-        ArrayRows(np.concatenate(inputs)),
-        ids=[f"{split}/{row}" for split in present for row in range(len(arrays[f"x_{split}"]))],
-        labels=named_labels(labels, arrays.get("classes"), path),
-        splits=splits,
-        groups=read_groups(arrays, present),
-        classes=None if "classes" not in arrays else tuple(map(str, arrays["classes"])),
+        ArrayRows(kept[0] if len(kept) == 1 else np.concatenate(kept)),
+        ids=[f"{part.split}/{row}" for part in parts for row in part.rows],
+        labels=named_labels(labels, names, where),
+        splits=[part.split for part in parts for _ in part.rows],
+        groups=read_groups(arrays, arranged, parts),
+        classes=names,
+        notes=(*notes, *said),
     )
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file, after checking their headers."""
-    try:
-        check_members(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except DAMAGES as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}") from error
+def labelled_parts(
+    arrays: Mapping[str, np.ndarray], arranged: Arrangement, where: str
+) -> tuple[list[Part], list[str]]:
+    """Return the splits with their labelled rows, and notes; a split without labels is left out, unless it is train."""
+    parts, notes = [], []
+    for split, name in arranged.inputs.items():
+        if split not in arranged.labels and split != "train":
+            notes.append(f"Left out {name} of {where}: it has no labels (y_{split} is missing).")
+            continue
+        labels, said = labels_of(arrays, arranged, split)
+        notes += said
+        parts.append(Part(split, name, arrays[name], labels, np.arange(len(labels))))
+    every = [label for part in parts for label in part.labels]
+    if means_unlabelled(every) or alone_in_a_split(parts):
+        return without_unlabelled(parts, notes, where)
+    if (count := every.count(UNLABELLED)) and 0 in every:
+        notes.append(
+            f"-1 is one of the labels of {where} ({counted(count, 'row')}) and was kept as a class. If it means no label, "
+            "leave these rows out."
+        )
+    return parts, notes
 
 
-def check_members(path: Path) -> None:
-    """Check the headers of the arrays before NumPy reads them: no objects, no false sizes, no bombs."""
-    with zipfile.ZipFile(path) as archive:
-        total = sum(check_member(archive, info) for info in archive.infolist())
-    if total > MAX_BYTES:
-        raise DataError(f"{path} unpacks to {total:,} bytes; at most {MAX_BYTES:,} are read.")
+def alone_in_a_split(parts: Sequence[Part]) -> bool:
+    """Whether a split has the label -1 alone, which train never has: it was published without its labels."""
+    train = next((part.labels for part in parts if part.split == "train"), [UNLABELLED])
+    return UNLABELLED not in train and any(set(part.labels) == {UNLABELLED} for part in parts)
 
 
-def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
-    """Return the bytes an array needs by its header, after checking that the archive holds as many."""
-    with archive.open(info) as file:
-        first = npy.read_magic(file) == (1, 0)
-        shape, _, dtype = (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(file)
-    if dtype.hasobject:
+def labels_of(
+    arrays: Mapping[str, np.ndarray], arranged: Arrangement, split: Split
+) -> tuple[list, list[str]]:
+    """Return one label for each input of a split, and notes."""
+    name = arranged.inputs[split]
+    if split not in arranged.labels:
+        raise DataError(f"{name} has no labels: y_{split} is missing.")
+    labels, notes = read_labels(arrays[arranged.labels[split]], arranged.labels[split])
+    inputs = arrays[name]
+    rows = len(inputs) if inputs.ndim else 0
+    if len(labels) != rows:
+        shape = arrays[arranged.labels[split]].shape
         raise DataError(
-            f"{info.filename} holds Python objects, which could run code when read. Save plain numbers or "
-            "text: np.savez(path, y_train=np.asarray(y, dtype=str))."
+            f"{name} has {rows:,} rows, {arranged.labels[split]} has shape {shape}; expected one label each."
         )
-    needed = math.prod(map(int, shape)) * dtype.itemsize
-    if needed > info.file_size:
+    return labels, notes
+
+
+def without_unlabelled(parts: list[Part], notes: list[str], where: str) -> tuple[list[Part], list[str]]:
+    """Leave out the rows whose label is -1, and the splits that have no other."""
+    kept = []
+    for part in parts:
+        rows = np.array([row for row, label in enumerate(part.labels) if label != UNLABELLED], dtype=np.int64)
+        if missing := len(part.labels) - len(rows):
+            notes.append(f"Left out {counted(missing, 'row')} of {part.name} without a label (label -1).")
+        if len(rows):
+            kept.append(Part(part.split, part.name, part.inputs, part.labels, rows))
+    if "train" not in {part.split for part in kept}:
         raise DataError(
-            f"{info.filename} promises {needed:,} bytes but holds {info.file_size:,}. The file is damaged."
+            f"{where}: every label of train is -1, which means no label. Give the labels of train."
         )
-    return needed
+    return kept, notes
 
 
-def as_inputs(array: np.ndarray, name: str) -> np.ndarray:
-    """Return inputs as (n, d) or (n, c, h, w), uint8 or float32, after checking their range."""
-    if array.ndim not in (2, 3, 4) or not len(array) or array.dtype.kind not in "uifb":
-        raise DataError(
-            f"{name} has shape {array.shape} and type {array.dtype}; expected numbers of shape (n, d), (n, "
-            "h, w), (n, h, w, c) or (n, c, h, w) with at least one row."
-        )
-    if array.ndim == 2:
-        return array.astype(np.float32)
-    images = channels_first(array, name)
-    if images.dtype == np.uint8:
-        return np.ascontiguousarray(images)
-    images = np.ascontiguousarray(images, dtype=np.float32)
-    low, high = float(np.nanmin(images)), float(np.nanmax(images))
-    if low < 0 or high > 1:
-        raise DataError(
-            f"{name} runs from {low:g} to {high:g}; images are bytes (uint8) 0..255 or floats 0..1, before "
-            "any normalisation. The model's mean and std belong in its preprocessing."
-        )
-    return images
-
-
-def channels_first(array: np.ndarray, name: str) -> np.ndarray:
-    if array.ndim == 3:
-        return array[:, None]
-    first, last = array.shape[1] in (1, 3), array.shape[3] in (1, 3, 4)
-    if first == last:
-        reason = (
-            "both the second and the last number could be"
-            if first
-            else "neither the second nor the last number is"
-        )
-        raise DataError(f"{name} has shape {array.shape}; {reason} the channels (1 or 3). Use (n, c, h, w).")
-    return array if first else array[..., :3].transpose(0, 3, 1, 2)
-
-
-def read_labels(arrays: dict[str, np.ndarray], split: Split) -> list:
-    labels, inputs = arrays.get(f"y_{split}"), arrays[f"x_{split}"]
-    if labels is None:
-        raise DataError(f"x_{split} has no labels: y_{split} is missing.")
-    labels = labels.reshape(len(labels), -1)
-    if labels.shape != (len(inputs), 1):
-        raise DataError(
-            f"x_{split} has {len(inputs):,} rows, y_{split} has shape {labels.shape}; expected one label each."
-        )
-    return labels[:, 0].tolist()
-
-
-def named_labels(labels: list, classes: np.ndarray | None, path: Path) -> list[str | None]:
-    if classes is None:
-        texts = (label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in labels)
-        return [label_name(label, path) for label in texts]
-    names = [str(name) for name in classes]
-    if any(isinstance(label, str) or label != label or not 0 <= label < len(names) for label in labels):
-        raise DataError(f"{path}: with classes given, labels must be numbers from 0 to {len(names) - 1}.")
-    return [names[int(label)] for label in labels]
-
-
-def read_groups(arrays: dict[str, np.ndarray], present: list[Split]) -> pd.DataFrame:
+def read_groups(
+    arrays: Mapping[str, np.ndarray], arranged: Arrangement, parts: Sequence[Part]
+) -> pd.DataFrame:
     """Return the column `group` of all splits; empty where a split has none."""
-    total = sum(len(arrays[f"x_{split}"]) for split in present)
-    parts = {
-        split: arrays.get(f"group_{split}", arrays.get("group") if split == "train" else None)
-        for split in present
-    }
-    if all(part is None for part in parts.values()):
-        return pd.DataFrame(index=pd.RangeIndex(total))
+    if not any(part.split in arranged.groups for part in parts):
+        return pd.DataFrame(index=pd.RangeIndex(sum(len(part.rows) for part in parts)))
     column: list = []
-    for split, part in parts.items():
-        rows = len(arrays[f"x_{split}"])
-        if part is not None and part.shape != (rows,):
-            raise DataError(
-                f"The group of {split} has shape {part.shape}; expected one value for each of {rows:,} rows."
-            )
-        column += [None] * rows if part is None else part.tolist()
+    for part in parts:
+        name, values = arranged.groups.get(part.split), [None] * len(part.labels)
+        if name is not None:
+            check_plain(arrays[name], name)
+            values = arrays[name].reshape(-1).tolist()
+            if len(values) != len(part.labels):
+                raise DataError(
+                    f"The group of {part.split}, {name}, has shape {arrays[name].shape}; expected one value for each of "
+                    f"{len(part.labels):,} rows."
+                )
+        column += [values[row] for row in part.rows]
     return pd.DataFrame({"group": column})

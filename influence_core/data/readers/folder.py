@@ -62,7 +62,7 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
         return path
     if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in SPLIT_NAMES:
         children = [child for child in inside[0].iterdir() if not is_hidden(child.name)]
-        if any(child.is_dir() or child.suffix in (".parquet", ".npz") for child in children):
+        if any(child.is_dir() or child.suffix in (".parquet", ".npz", ".npy") for child in children):
             return unwrapped(inside[0], store)
     return path
 
@@ -77,6 +77,13 @@ def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], R
         return ids, others, ReadBlobs(store.read, rows)
     ids = [name for name in names if suffix[name] in PICTURE_SUFFIXES]
     return ids, others, ReadBlobs(Path.read_bytes, [root / name for name in ids])
+
+
+def holds_pictures(root: Path, store: Store | None) -> bool:
+    """Whether a picture lies anywhere below the folder."""
+    if store is not None:
+        return bool(store.below(root)[0])
+    return any(file.suffix.lower() in PICTURE_SUFFIXES for file in walk(root))
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -35,7 +35,19 @@ def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
     raise ModelError(f"{path.name} cannot be read as a state dict: {reason}. {RECIPE}")
 
 
-def run_child(path: Path, target: Path, seconds: float) -> dict:
+def convert_arrays(path: Path, recipe: str, seconds: float = SECONDS) -> tuple[bytes, dict[str, list[str]]]:
+    """Return the tensors of a .pt file of data as the bytes of a safetensors file, and its lists of words."""
+    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
+        target = Path(folder) / "arrays.safetensors"
+        answer = run_child(path, target, seconds, "arrays")
+        if answer.get("state") == "converted":
+            return target.read_bytes(), answer.get("words", {})
+    reason = str(answer.get("reason", "it gave no reason"))[:400]
+    refused = UnsafeFileError if answer.get("state") == "unsafe" else ModelError
+    raise refused(f"{path.name} cannot be read as tensors of a dataset: {reason}. {recipe}")
+
+
+def run_child(path: Path, target: Path, seconds: float, *what: str) -> dict:
     """Run the child on the file and return its line of JSON, or a failed state with the reason."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OMP_NUM_THREADS": "1", "HOME": str(target.parent), "TMPDIR": str(target.parent)}
@@ -43,7 +55,7 @@ def run_child(path: Path, target: Path, seconds: float) -> dict:
     try:
         with path.open("rb") as file, target.open("xb") as converted:
             done = subprocess.run(
-                [*command, str(converted.fileno()), str(max(1, int(seconds)))],
+                [*command, str(converted.fileno()), str(max(1, int(seconds))), *what],
                 stdin=file,
                 capture_output=True,
                 cwd=target.parent,

@@ -1,6 +1,6 @@
-"""Child process of quarantine.py: converts a pickled state dict from standard input to safetensors.
+"""Child process of quarantine.py: converts a pickled state dict, or tensors of data, from standard input to safetensors.
 
-Run as a script: `python -I unpickle.py NUMBER SECONDS < FILE`, where NUMBER is the descriptor of the open target. It
+Run as a script: `python -I unpickle.py NUMBER SECONDS [arrays] < FILE`; NUMBER is the descriptor of the open target. It
 imports only jail.py of this package. Before it reads the file it gives up network, rights, new files, processes and
 threads, and limits memory, time and bytes written. Then it prints its result as one line of JSON.
 
@@ -23,22 +23,24 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "system"))
 import jail  # pyright: ignore[reportMissingImports]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+MOST_WORDS = 10_000
 SPARE_BYTES = 512 * 1024**2
 COPIES = 6  # as read, as separate tensors, and up to three while safetensors puts them together
 
 
-def main(number: int, seconds: int) -> dict[str, object]:
+def main(number: int, seconds: int, arrays: bool = False) -> dict[str, object]:
     """Convert standard input into the open file; return the result and the limits in force."""
     warm_up()
     walls = wall_in(os.fstat(0).st_size, seconds)
-    return {**converted(number), "walls": walls}
+    return {**converted(number, arrays), "walls": walls}
 
 
-def converted(number: int) -> dict[str, str]:
+def converted(number: int, arrays: bool) -> dict[str, object]:
     try:
         with os.fdopen(0, "rb") as file:
             loaded = read(file)
-        weights, problem = tensors_in(loaded)
+        words = words_in(loaded) if arrays else {}
+        weights, problem = arrays_in(loaded) if arrays else tensors_in(loaded)
         if problem:
             return {"state": "failed", "reason": problem}
         with os.fdopen(number, "wb") as target:
@@ -50,7 +52,7 @@ def converted(number: int) -> dict[str, str]:
     except Exception as error:  # a damaged file can make the parser raise anything
         first = (str(error).splitlines() or ["no reason given"])[0]
         return {"state": "failed", "reason": f"{type(error).__name__}: {first[:200]}"}
-    return {"state": "converted"}
+    return {"state": "converted", "words": words}
 
 
 def read(file: BinaryIO) -> object:
@@ -92,6 +94,44 @@ def tensors_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
     return {name: value.detach().clone().contiguous() for name, value in loaded.items()}, None
 
 
+def arrays_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
+    """Return the tensors of data by name: (x, y), a table, or (x, y) for each split; and the fault or None."""
+    found = {name: value.detach() for name, value in named_parts(loaded, "") if is_plain(value)}
+    if not found:
+        return {}, f"it holds no tensors ({type(loaded).__name__}); expected (x, y), or a table of tensors"
+    # NumPy has no bfloat16; in float32 it is the same number
+    plain = {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in found.items()}
+    return {name: value.clone().contiguous() for name, value in plain.items()}, None
+
+
+def named_parts(loaded: object, name: str) -> list[tuple[str, object]]:
+    """Name the parts of nested tables and pairs: train/x; the first of a pair is x, the second y."""
+    if isinstance(loaded, dict):
+        inside = [(str(key), value) for key, value in loaded.items()]
+    elif isinstance(loaded, (tuple, list)) and len(loaded) == 2 and all(map(is_plain, loaded)):
+        inside = list(zip("xy", loaded, strict=True))
+    elif isinstance(loaded, (tuple, list)) and 1 < len(loaded) <= 3 and not name:
+        inside = list(
+            zip(("train", "test") if len(loaded) == 2 else ("train", "val", "test"), loaded, strict=True)
+        )
+    else:
+        return [(name, loaded)]
+    joined = [(f"{name}/{key}" if name else key, value) for key, value in inside]
+    return [part for key, value in joined for part in (named_parts(value, key) if key.count("/") < 2 else [])]
+
+
+def words_in(loaded: object) -> dict[str, list[str]]:
+    """Return the lists of words at the top of a table, such as the names of the classes."""
+    if not isinstance(loaded, dict):
+        return {}
+    lists = {str(name): value for name, value in loaded.items() if isinstance(value, (list, tuple))}
+    return {
+        name: list(value)
+        for name, value in lists.items()
+        if 1 < len(value) <= MOST_WORDS and all(isinstance(word, str) and len(word) < 200 for word in value)
+    }
+
+
 def is_plain(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized
 
@@ -103,4 +143,4 @@ def allowed_part(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), "arrays" in sys.argv[3:])))

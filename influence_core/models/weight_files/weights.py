@@ -54,16 +54,21 @@ def check_file(path: Path) -> None:
 
 
 def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Check the header, then parse the tensors of a network from memory; all must be finite."""
+    weights = parse_tensors(data, path)
+    check_finite(weights, path.name)
+    return weights
+
+
+def parse_tensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
     """Check the header, then parse the tensors from memory."""
     check_header(data, path.name)
     try:
-        weights = safetensors.torch.load(data)
+        return safetensors.torch.load(data)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path.name} is not a valid safetensors file: {error}. Save the weights again."
         ) from error
-    check_finite(weights, path.name)
-    return weights
 
 
 def load_into(network: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
