@@ -5,6 +5,7 @@ Names that could leave the folder, links, devices, repeated names and encrypted 
 written. Bytes are counted as they come out: the sizes an archive states are not trusted.
 """
 
+import io
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden
@@ -23,6 +24,12 @@ from influence_core.errors import DataError
 from influence_core.system.report import Report
 
 MAX_MEMBERS = 300_000
+MAX_PLACES = 60_000
+"""Folders, and files that are no pictures: each is made on disk, where a picture only joins the pack."""
+PLACE_BYTES = 4_096
+MAX_DEPTH = 32
+DIRECTORY_BYTES = 512 * MAX_MEMBERS
+ENTRY = b"PK\x01\x02"
 MAX_BYTES = 8 * 1024**3
 MAX_RATIO = 100
 FREE_BYTES = 20 * 1024**2  # below this, a high ratio is harmless
@@ -55,9 +62,15 @@ def unpack(
     """
     target = TemporaryStore(within)
     try:
-        with zipfile.ZipFile(path) as archive, Packing(target.path) as packing:
+        with (
+            Counted(io.FileIO(path)) as file,
+            zipfile.ZipFile(file) as archive,
+            Packing(target.path) as packing,
+        ):
+            allowance = Allowance(path, limit)
+            check_places(archive.namelist(), path, allowance)
             members = checked_members(archive, path)
-            copy_members(archive, members, target.path / FILES, packing, Allowance(path, limit), report)
+            copy_members(archive, members, target.path / FILES, packing, allowance, report)
             packing.finish()
     except DAMAGES as error:
         target.remove()
@@ -81,6 +94,43 @@ def unpack_into(folder: Path, path: Path, *, limit: int, report: Report | None =
         raise
     unpacked.remove.detach()
     return unpacked.path.rename(parent / path.stem)
+
+
+class Counted(io.BufferedReader):
+    """A zip file whose directory is counted as it is read: zipfile makes an object of 700 bytes of each entry."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file; the directory, read in one piece, may have MAX_MEMBERS entries."""
+        name = Path(str(self.name)).name
+        if size is not None and size > DIRECTORY_BYTES:
+            raise DataError(
+                f"{name} has a directory of {size:,} bytes; at most {DIRECTORY_BYTES:,} are read."
+            )
+        data = super().read(size)
+        if len(data) > CHUNK and (entries := data.count(ENTRY)) > MAX_MEMBERS:
+            raise DataError(f"{name} holds {entries:,} entries; at most {MAX_MEMBERS:,} are unpacked.")
+        return data
+
+
+def check_places(names: list[str], path: Path, allowance: "Allowance") -> None:
+    """Count the folders and files that will be made on disk, before any name is looked at closer."""
+    names = [name.replace("\\", "/") for name in names]
+    others = sum(not name.endswith("/") and not is_picture(name) for name in names)
+    folders: set[str] = set()
+    above = {name.rpartition("/")[0] for name in names} - {""}
+    while above and len(folders) <= MAX_PLACES:
+        folders |= above
+        above = {folder.rpartition("/")[0] for folder in above} - {""} - folders
+    if (places := others + len(folders)) > MAX_PLACES:
+        raise DataError(
+            f"{path.name} was refused: it holds {len(folders):,} folders and {others:,} files that are no pictures; "
+            f"{MAX_PLACES:,} together are unpacked. Pack the pictures alone, in one folder a class."
+        )
+    allowance.take(PLACE_BYTES * places)
+
+
+def is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
@@ -149,6 +199,7 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
         (name.startswith("/"), "is an absolute path"),
         (re.match(r"[A-Za-z]:", name), "begins with a drive letter"),
         (".." in parts, "points outside the folder"),
+        (len(parts) > MAX_DEPTH, f"lies more than {MAX_DEPTH} folders deep"),
         ("" in parts or "." in parts, "has an empty part in its path"),
         (
             max(len(part.encode("utf-8", "replace")) for part in parts) > 255,
@@ -163,7 +214,7 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
 
 
 class Allowance:
-    """The number of bytes that may still be unpacked, whatever sizes the archive states."""
+    """The number of bytes that may still be unpacked, whatever sizes the archive states; a folder counts as a block."""
 
     def __init__(self, path: Path, limit: int):
         self._path, self._packed = path, path.stat().st_size
@@ -202,7 +253,7 @@ def copy_members(
         if target.parent not in made:
             target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
-        if PurePosixPath(member.filename).suffix.lower() in PICTURE_SUFFIXES:
+        if is_picture(member.filename):
             copy_member(archive, member, packing.sink, allowance)
             packing.finished(member.filename, member.CRC)
         else:

@@ -6,19 +6,32 @@ A sample's id is its image.path where all rows have one and all differ, else its
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from influence_core.data.readers.needs import ROW, check_need
 from influence_core.data.rows import Rows, label_name, some, splits_of
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
 
 MAX_BYTES = 16 * 1024**3
+FREE_BYTES, MAX_RATIO = 1024**3, 100
+BATCH = 16
+"""Rows of pictures in memory at a time: 16 of 5 MB, as bytes of Arrow and of Python, take 160 MB."""
+ROWS = 4_096
+"""Rows of words in memory at a time."""
+NUMBERED = 64 * 1024**2
+"""Bytes of a column in a row group up to which its words are numbered while they are read."""
+BUFFER = 1024**2
+WORD = 24
+"""Bytes of a word beside its letters: its number in a dictionary, and its place as text, twice."""
 
 
 def read_parquet(path: Path) -> Rows:
@@ -27,9 +40,11 @@ def read_parquet(path: Path) -> Rows:
         with pq.ParquetFile(path) as file:
             check_table(file, path)
             image = image_column(file.schema_arrow, path)
-            table = plain_columns(file, image)
+            table = plain_columns(file, image, path)
             return Rows(
-                EncodedPictures(packed(encoded_pictures(file, image))),
+                EncodedPictures(
+                    packed(encoded_pictures(path, file.schema_arrow, image), limit=most_bytes(path))
+                ),
                 *ids_labels_splits(file, image, table, path),
                 groups=table.drop(columns=["label", "split"], errors="ignore"),
                 classes=class_names(file.schema_arrow),
@@ -76,7 +91,7 @@ def is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def plain_columns(file: pq.ParquetFile, image: str) -> pd.DataFrame:
+def plain_columns(file: pq.ParquetFile, image: str, path: Path) -> pd.DataFrame:
     """Read every column of single values except the pictures."""
     names = [
         field.name
@@ -85,15 +100,93 @@ def plain_columns(file: pq.ParquetFile, image: str) -> pd.DataFrame:
     ]
     if not names:
         return pd.DataFrame(index=pd.RangeIndex(file.metadata.num_rows))
-    return file.read(columns=names).to_pandas(ignore_metadata=True)
+    return read_columns(path, names).to_pandas(ignore_metadata=True)
 
 
-def encoded_pictures(file: pq.ParquetFile, image: str) -> Iterator[bytes]:
+def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """Read columns of single values, all by default, after judging the memory they need.
+
+    Words are read as numbers of a dictionary first: a word of 1 MB that fills a column takes 1 MB, so that what it
+    would take as text is known before it does.
+    """
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        wanted = [field for field in schema if names is None or field.name in names]
+        if nested := [field.name for field in wanted if pa.types.is_nested(field.type)]:
+            raise DataError(
+                f"{path.name} holds lists or tables in {some(nested)}. Expected one number or word a cell."
+            )
+        check_need(path.name, stated_bytes(file.metadata, wanted), path.stat().st_size)
+    columns, words = [field.name for field in wanted], [field.name for field in wanted if is_text(field.type)]
+    tables, needed = [], 0
+    for file, group in row_groups(path, words):
+        tables.append(file.read_row_group(group, columns=columns))
+        needed += sum(text_bytes(tables[-1].column(name)) for name in words)
+        check_need(path.name, needed, path.stat().st_size)
+        tables[-1] = tables[-1].cast(pa.schema(wanted))
+    table = pa.concat_tables(tables) if tables else schema.empty_table().select(columns)
+    return table.replace_schema_metadata(schema.metadata)
+
+
+def row_groups(path: Path, words: Sequence[str]) -> Iterator[tuple[pq.ParquetFile, int]]:
+    """Yield the number of each row group with the file, opened so that words of a small group come as a dictionary.
+
+    Those of a large group come as they are: numbering its words would take several times their size.
+    """
+    streamed = {"pre_buffer": False, "buffer_size": BUFFER}
+    with (
+        pq.ParquetFile(path, **streamed) as plain,
+        pq.ParquetFile(path, read_dictionary=list(words), **streamed) as numbered,
+    ):
+        for group in range(plain.metadata.num_row_groups):
+            chunks = plain.metadata.row_group(group)
+            sizes = [chunks.column(index).total_uncompressed_size for index in range(chunks.num_columns)]
+            yield (numbered if max(sizes, default=0) <= NUMBERED else plain), group
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or is_binary(kind)
+
+
+def stated_bytes(metadata: pq.FileMetaData, fields: Sequence[pa.Field]) -> int:
+    """The memory of so many rows of these columns, twice (as read and as a table), and of what goes with each row."""
+    widths = sum(field.type.bit_width // 8 if pa.types.is_primitive(field.type) else WORD for field in fields)
+    rows = max(metadata.num_rows, sum(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)))
+    return rows * (2 * widths + ROW)
+
+
+def text_bytes(column: pa.ChunkedArray) -> int:
+    """The memory that a column of words takes once each row holds its own, twice (as read and as a table)."""
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk)
+        each = lengths.take(chunk.indices) if isinstance(chunk, pa.DictionaryArray) else lengths
+        total += pc.sum(each.cast(pa.int64())).as_py() or 0
+    return 2 * total
+
+
+def most_bytes(path: Path) -> int:
+    """The bytes of pictures, each counted once, that a file may hold: its own, as pictures hardly pack any further."""
+    return min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * path.stat().st_size))
+
+
+def encoded_pictures(path: Path, schema: pa.Schema, image: str) -> Iterator[bytes]:
     """Yield the encoded pictures row by row, without holding all of them in memory; a missing one is empty."""
-    for batch in file.iter_batches(batch_size=256, columns=[image]):
-        column = batch.column(image)
-        blobs = column.field("bytes") if pa.types.is_struct(column.type) else column
-        yield from (blob or b"" for blob in blobs.to_pylist())
+    field = "bytes" if pa.types.is_struct(schema.field(image).type) else None
+    yield from (blob or b"" for blob in values_of(path, image, field, BATCH))
+
+
+def values_of(path: Path, column: str, field: str | None, rows: int) -> Iterator[Any]:
+    """Yield the values of a column, or of a field of it, reading so many rows at a time; equal words are one object."""
+    for file, group in row_groups(path, [f"{column}.{field}" if field else column]):
+        for batch in file.iter_batches(batch_size=rows, columns=[column], row_groups=[group]):
+            values = batch.column(column).field(field) if field else batch.column(column)
+            if not isinstance(values, pa.DictionaryArray):
+                yield from (value.as_py() for value in values)
+                continue
+            numbers = values.indices.to_pylist()
+            words = {number: values.dictionary[number].as_py() for number in set(numbers) - {None}}
+            yield from map(words.get, numbers)
 
 
 def ids_labels_splits(
@@ -107,16 +200,16 @@ def ids_labels_splits(
     words = table["split"] if "split" in table else [None] * len(table)
     splits = splits_of(words, f"{path.name}, column split,")
     labels = label_names(table["label"].tolist(), class_names(file.schema_arrow), path)
-    return sample_ids(file, image), labels, splits
+    return sample_ids(file, path, image), labels, splits
 
 
-def sample_ids(file: pq.ParquetFile, image: str) -> list[str]:
+def sample_ids(file: pq.ParquetFile, path: Path, image: str) -> list[str]:
     """Return the path of each picture where all exist and differ, else row numbers. No path is opened."""
     kind = file.schema_arrow.field(image).type
     if pa.types.is_struct(kind) and any(field.name == "path" for field in kind.fields):
-        paths = file.read(columns=[f"{image}.path"]).column(image).combine_chunks().field("path").to_pylist()
+        paths = list(values_of(path, image, "path", ROWS))
         if all(paths) and len(set(paths)) == len(paths):
-            return [str(path) for path in paths]
+            return list(map(str, paths))
     return [str(row) for row in range(file.metadata.num_rows)]
 
 
@@ -126,7 +219,7 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     if names is None or all(label is None or isinstance(label, str) for label in labels):
         return [None if label is None else label_name(label, path) for label in labels]
     outside = sorted(
-        {str(label) for label in labels if label is not None and not 0 <= int(label) < len(names)}
+        {str(label) for label in labels if label is not None and not names_a_class(label, len(names))}
     )
     if outside:
         raise DataError(
@@ -136,6 +229,10 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     return [None if label is None else names[int(label)] for label in labels]
 
 
+def names_a_class(label: object, classes: int) -> bool:
+    return isinstance(label, (int, float)) and 0 <= label < classes
+
+
 def class_names(schema: pa.Schema) -> tuple[str, ...] | None:
     """Return the class names, in order, from Hugging Face's metadata in the file; None without them."""
     raw = (schema.metadata or {}).get(b"huggingface")
@@ -143,7 +240,7 @@ def class_names(schema: pa.Schema) -> tuple[str, ...] | None:
         return None
     try:
         label = json.loads(raw)["info"]["features"]["label"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None  # the metadata of another tool
     names = label.get("names") if isinstance(label, dict) else None
-    return tuple(map(str, names)) if names else None
+    return tuple(map(str, names)) if isinstance(names, list) and names else None

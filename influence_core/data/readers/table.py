@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from influence_core.data.encoding import MISSING, as_words, column_of, holds_numbers
-from influence_core.data.readers.parquet import holds_pictures
+from influence_core.data.readers.parquet import holds_pictures, read_columns
 from influence_core.data.rows import Rows, some, splits_of
 from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
@@ -110,7 +110,7 @@ def _frame(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".csv":
             frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
         else:
-            frame = pq.read_table(path).to_pandas(ignore_metadata=True)
+            frame = read_columns(path).to_pandas(ignore_metadata=True)
     except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
     _check_names(frame, path)

@@ -80,13 +80,27 @@ class ReadBlobs:
             raise DataError(f"cannot be read from disk: {error.strerror}") from error
 
 
-def packed(blobs: Iterable[bytes]) -> ReadBlobs:
-    """Pack files in one unnamed temporary file, so that memory does not grow with their size."""
+def packed(blobs: Iterable[bytes], limit: int | None = None) -> ReadBlobs:
+    """Pack files in one unnamed temporary file, so that memory does not grow with their size; equal ones once.
+
+    Raises:
+        DataError: the different files together have more than `limit` bytes.
+    """
+    places: dict[bytes, tuple[int, int]] = {}
+    rows, end = [], 0
     with tempfile.TemporaryFile() as file:
-        ends = np.cumsum([0, *map(file.write, blobs)])
+        for blob in blobs:
+            key = hashlib.sha256(blob).digest()
+            if key not in places:
+                places[key] = (end, end := end + file.write(blob))
+            if limit is not None and end > limit:
+                raise DataError(
+                    f"Its pictures unpack to more than {limit:,} bytes, far more than the file has."
+                )
+            rows.append(places[key])
         file.flush()
-        pack = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends[-1] else b""
-    return ReadBlobs(lambda row: pack[ends[row] : ends[row + 1]], range(len(ends) - 1))
+        pack = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if end else b""
+    return ReadBlobs(lambda place: pack[place[0] : place[1]], rows)
 
 
 class EncodedPictures:
