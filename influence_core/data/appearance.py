@@ -36,12 +36,15 @@ def of_pictures(samples: Samples, positions: list[int]) -> dict[str, Any]:
     """Measure these pictures; a grey one counts as colour where others have colour."""
     sizes: Counter[tuple[int, int]] = Counter()
     means, squares = [], []
+    measured: dict[bytes, tuple] = {}
     for position in positions:
-        value, size = samples.glance(position)
+        content = samples.digests[position].tobytes()
+        if content not in measured:
+            measured[content] = measures(*samples.glance(position))
+        size, mean, square = measured[content]
         sizes[size] += 1
-        flat = value.reshape(len(value), -1)
-        means.append(flat.mean(1))
-        squares.append((flat**2).mean(1))
+        means.append(mean)
+        squares.append(square)
     channels = max(map(len, means))
     mean, square = (np.mean([np.resize(part, channels) for part in parts], 0) for parts in (means, squares))
     return {
@@ -51,3 +54,9 @@ def of_pictures(samples: Samples, positions: list[int]) -> dict[str, Any]:
         "mean": mean.round(4).tolist(),
         "std": np.sqrt(np.maximum(square - mean**2, 1e-6)).round(4).tolist(),
     }
+
+
+def measures(value: np.ndarray, size: tuple[int, int]) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+    """The size of a picture, and the mean and mean square of each channel."""
+    flat = value.reshape(len(value), -1)
+    return size, flat.mean(1), (flat**2).mean(1)

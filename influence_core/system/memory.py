@@ -38,7 +38,7 @@ def addressed() -> int:
 
 @contextmanager
 def limited(share: float = SHARE) -> Iterator[None]:
-    """Let this process take at most a share of the free memory while the block runs; other systems than Linux ignore it."""
+    """Let this process take at most a share of the free memory while the block runs, on Linux."""
     before, hard = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":
         most = addressed() + int(share * spare())

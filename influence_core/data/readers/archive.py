@@ -102,6 +102,7 @@ class Counted(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as any file; the directory, read in one piece, may have MAX_MEMBERS entries."""
         name = Path(str(self.name)).name
+        name = Path(str(self.name)).name
         if size is not None and size > DIRECTORY_BYTES:
             raise DataError(
                 f"{name} has a directory of {size:,} bytes; at most {DIRECTORY_BYTES:,} are read."
@@ -115,6 +116,11 @@ class Counted(io.BufferedReader):
 def check_places(names: list[str], path: Path, allowance: "Allowance") -> None:
     """Count the folders and files that will be made on disk, before any name is looked at closer."""
     names = [name.replace("\\", "/") for name in names]
+    if deep := [name for name in names if name.count("/") > MAX_DEPTH]:
+        raise DataError(
+            f"{path.name} was refused: its entry {printable(deep[0])} lies more than {MAX_DEPTH} folders deep. Pack "
+            "the pictures in one folder a class."
+        )
     others = sum(not name.endswith("/") and not is_picture(name) for name in names)
     folders: set[str] = set()
     above = {name.rpartition("/")[0] for name in names} - {""}
@@ -199,7 +205,6 @@ def entry_fault(entry: zipfile.ZipInfo) -> str | None:
         (name.startswith("/"), "is an absolute path"),
         (re.match(r"[A-Za-z]:", name), "begins with a drive letter"),
         (".." in parts, "points outside the folder"),
-        (len(parts) > MAX_DEPTH, f"lies more than {MAX_DEPTH} folders deep"),
         ("" in parts or "." in parts, "has an empty part in its path"),
         (
             max(len(part.encode("utf-8", "replace")) for part in parts) > 255,

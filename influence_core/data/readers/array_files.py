@@ -182,18 +182,12 @@ def arranged_by_person(headers: Headers, where: str, label: str, arranged: Arran
 
 def possible_labels(headers: Headers) -> list[str]:
     """The names of lists of values that are as long as another array of more dimensions."""
-    lengths = {
-        header.shape[0]
-        for header in headers.values()
-        if len(header.shape) > 1 and math.prod(header.shape[1:]) > 1
-    }
+    widths = {name: math.prod(header.shape[1:]) for name, header in headers.items() if header.shape}
+    lengths = {headers[name].shape[0] for name, width in widths.items() if width > 1}
     return [
         name
-        for name, header in headers.items()
-        if header.shape
-        and math.prod(header.shape[1:]) == 1
-        and header.shape[0] in lengths
-        and header.dtype.kind in KINDS
+        for name, width in widths.items()
+        if width == 1 and headers[name].shape[0] in lengths and headers[name].dtype.kind in KINDS
     ]
 
 

@@ -94,10 +94,10 @@ def value_range(array: np.ndarray) -> tuple[float, float]:
 
 
 def check_range(low: float, high: float, name: str) -> None:
-    if 0 <= low and (high <= 1 or BRIGHT <= high <= 255):
+    if low >= 0 and (high <= 1 or BRIGHT <= high <= 255):
         return
     advice = "Undo the normalisation; the model's mean and std belong in its preprocessing."
-    if 0 <= low and high < np.inf:
+    if low >= 0 and high < np.inf:
         advice = f"Divide by the largest possible value, perhaps {name} / {high:g}."
     raise DataError(
         f"{name} runs from {low:g} to {high:g}; images are bytes (uint8) 0..255 or floats 0..1, before any "

@@ -36,8 +36,8 @@ def read_labels(array: np.ndarray, name: str) -> tuple[list, list[str]]:
             f"{name} is one-hot: its {flat.shape[1]} columns were read as class numbers."
         ]
     raise DataError(
-        f"{name} has shape {array.shape}; expected one label a row, shape ({len(array)},). Of several values a row, save "
-        f"the largest: np.argmax({name}, axis=1)."
+        f"{name} has shape {array.shape}; expected one label a row, shape ({len(array)},). Of several, save the "
+        f"largest: np.argmax({name}, axis=1)."
     )
 
 
@@ -67,8 +67,8 @@ def class_names(array: np.ndarray, name: str) -> tuple[str, ...]:
     names = tuple(str(value) for value in texts(array.reshape(-1).tolist()))
     if len(set(names)) < max(2, len(names)):
         raise DataError(
-            f"{name} holds {len(names)} class names, {len(set(names))} of them different: {some(names, 12)}. Expected two "
-            "or more, all different."
+            f"{name} holds {len(names)} class names, {len(set(names))} of them different: {some(names, 12)}. Expected "
+            "two or more, all different."
         )
     return names
 

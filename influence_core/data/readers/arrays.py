@@ -108,8 +108,8 @@ def labelled_parts(
         return without_unlabelled(parts, notes, where)
     if (count := every.count(UNLABELLED)) and 0 in every:
         notes.append(
-            f"-1 is one of the labels of {where} ({counted(count, 'row')}) and was kept as a class. If it means no label, "
-            "leave these rows out."
+            f"-1 is one of the labels of {where} ({counted(count, 'row')}) and was kept as a class. If it means no "
+            "label, leave these rows out."
         )
     return parts, notes
 
@@ -168,8 +168,8 @@ def read_groups(
             values = arrays[name].reshape(-1).tolist()
             if len(values) != len(part.labels):
                 raise DataError(
-                    f"The group of {part.split}, {name}, has shape {arrays[name].shape}; expected one value for each of "
-                    f"{len(part.labels):,} rows."
+                    f"The group of {part.split}, {name}, has shape {arrays[name].shape}; expected one value for each "
+                    f"of {len(part.labels):,} rows."
                 )
         column += [values[row] for row in part.rows]
     return pd.DataFrame({"group": column})

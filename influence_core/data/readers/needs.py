@@ -16,11 +16,11 @@ def check_need(name: str, needed: int, sent: int) -> None:
         return
     if needed > MOST_PER_BYTE * sent:
         raise DataError(
-            f"{name} was refused: it has {sent:,} bytes and would take {needed / 1e9:,.1f} GB of memory, as only files made "
-            "to do harm, or of one value throughout, do. Bring fewer rows."
+            f"{name} was refused: it has {sent:,} bytes and would take {needed / 1e9:,.1f} GB of memory, as only files "
+            "of one value throughout, or made to do harm, do. Bring fewer rows."
         )
     if needed > (most := int(memory.SHARE * memory.spare())):
         raise DataError(
-            f"{name} would take {needed / 1e9:,.1f} GB of memory; reading it may take {most / 1e9:,.1f} GB now. Bring fewer "
-            "rows or smaller ones, save pictures as bytes (uint8), or free memory."
+            f"{name} would take {needed / 1e9:,.1f} GB of memory; reading it may take {most / 1e9:,.1f} GB now. Bring "
+            "fewer rows or smaller ones, save pictures as bytes (uint8), or free memory."
         )

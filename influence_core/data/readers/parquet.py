@@ -50,7 +50,7 @@ def read_parquet(path: Path) -> Rows:
                 classes=class_names(file.schema_arrow),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+        raise DataError(f"{path.name} cannot be read as Parquet: {error}") from error
 
 
 def check_table(file: pq.ParquetFile, path: Path) -> None:
@@ -58,15 +58,15 @@ def check_table(file: pq.ParquetFile, path: Path) -> None:
     total = sum(group.total_byte_size for group in groups)
     if total > MAX_BYTES:
         raise DataError(
-            f"{path} unpacks to {total:,} bytes; at most {MAX_BYTES:,} are read. Split the dataset."
+            f"{path.name} unpacks to {total:,} bytes; at most {MAX_BYTES:,} are read. Split the dataset."
         )
     names = file.schema_arrow.names
     if len(set(names)) < len(names):
         raise DataError(
-            f"{path} has columns of the same name: {some(names, 12)}. Rename or drop the repeated ones."
+            f"{path.name} has columns of the same name: {some(names, 12)}. Rename or drop the repeated ones."
         )
     if file.metadata.num_rows == 0:
-        raise DataError(f"{path} has no rows.")
+        raise DataError(f"{path.name} has no rows.")
 
 
 def image_column(schema: pa.Schema, path: Path) -> str:
@@ -74,7 +74,7 @@ def image_column(schema: pa.Schema, path: Path) -> str:
     columns = [field.name for field in schema if holds_pictures(field.type)]
     if len(columns) != 1:
         raise DataError(
-            f"{path} has {len(columns)} columns of pictures{' (' + some(columns) + ')' if columns else ''}; its "
+            f"{path.name} has {len(columns)} columns of pictures{' (' + some(columns) + ')' if columns else ''}; its "
             f"columns are {some(schema.names, 12)}. Expected exactly one struct column with the fields bytes "
             "and path."
         )
@@ -117,7 +117,8 @@ def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
                 f"{path.name} holds lists or tables in {some(nested)}. Expected one number or word a cell."
             )
         check_need(path.name, stated_bytes(file.metadata, wanted), path.stat().st_size)
-    columns, words = [field.name for field in wanted], [field.name for field in wanted if is_text(field.type)]
+    columns = [field.name for field in wanted]
+    words = [field.name for field in wanted if is_text(field.type) or pa.types.is_dictionary(field.type)]
     tables, needed = [], 0
     for file, group in row_groups(path, words):
         tables.append(file.read_row_group(group, columns=columns))
@@ -159,7 +160,10 @@ def text_bytes(column: pa.ChunkedArray) -> int:
     """The memory that a column of words takes once each row holds its own, twice (as read and as a table)."""
     total = 0
     for chunk in column.chunks:
-        lengths = pc.binary_length(chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk)
+        words = chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk
+        if not is_text(words.type):
+            continue
+        lengths = pc.binary_length(words)
         each = lengths.take(chunk.indices) if isinstance(chunk, pa.DictionaryArray) else lengths
         total += pc.sum(each.cast(pa.int64())).as_py() or 0
     return 2 * total
@@ -178,8 +182,9 @@ def encoded_pictures(path: Path, schema: pa.Schema, image: str) -> Iterator[byte
 
 def values_of(path: Path, column: str, field: str | None, rows: int) -> Iterator[Any]:
     """Yield the values of a column, or of a field of it, reading so many rows at a time; equal words are one object."""
-    for file, group in row_groups(path, [f"{column}.{field}" if field else column]):
-        for batch in file.iter_batches(batch_size=rows, columns=[column], row_groups=[group]):
+    leaf = f"{column}.{field}" if field else column
+    for file, group in row_groups(path, [leaf]):
+        for batch in file.iter_batches(batch_size=rows, columns=[leaf], row_groups=[group]):
             values = batch.column(column).field(field) if field else batch.column(column)
             if not isinstance(values, pa.DictionaryArray):
                 yield from (value.as_py() for value in values)
@@ -194,7 +199,7 @@ def ids_labels_splits(
 ) -> tuple[list[str], list[str | None], list[Split | None]]:
     if "label" not in table:
         raise DataError(
-            f"{path} has no column called label; its columns are {some(file.schema_arrow.names, 12)}. Rename "
+            f"{path.name} has no column called label; its columns are {some(file.schema_arrow.names, 12)}. Rename "
             "the column of the classes to label."
         )
     words = table["split"] if "split" in table else [None] * len(table)
@@ -223,7 +228,7 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     )
     if outside:
         raise DataError(
-            f"{path} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
+            f"{path.name} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
             f"0: {some(list(names), 12)}."
         )
     return [None if label is None else names[int(label)] for label in labels]

@@ -65,10 +65,12 @@ class Content(Protocol):
 
 
 class ReadBlobs:
-    """Encoded files by number, read on each access: by `read`, each from its place."""
+    """Encoded files by number, read on each access: by `read`, each from its place; with their SHA-256 where known."""
 
-    def __init__(self, read: Callable[[Any], bytes], places: Sequence[Any]):
-        self.read, self.places = read, places
+    def __init__(
+        self, read: Callable[[Any], bytes], places: Sequence[Any], digests: Sequence[bytes] | None = None
+    ):
+        self.read, self.places, self.digests = read, places, digests
 
     def __len__(self) -> int:
         return len(self.places)
@@ -87,7 +89,7 @@ def packed(blobs: Iterable[bytes], limit: int | None = None) -> ReadBlobs:
         DataError: the different files together have more than `limit` bytes.
     """
     places: dict[bytes, tuple[int, int]] = {}
-    rows, end = [], 0
+    rows, end, keys = [], 0, []
     with tempfile.TemporaryFile() as file:
         for blob in blobs:
             key = hashlib.sha256(blob).digest()
@@ -98,9 +100,10 @@ def packed(blobs: Iterable[bytes], limit: int | None = None) -> ReadBlobs:
                     f"Its pictures unpack to more than {limit:,} bytes, far more than the file has."
                 )
             rows.append(places[key])
+            keys.append(key)
         file.flush()
         pack = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if end else b""
-    return ReadBlobs(lambda place: pack[place[0] : place[1]], rows)
+    return ReadBlobs(lambda place: pack[place[0] : place[1]], rows, keys)
 
 
 class EncodedPictures:
@@ -138,10 +141,10 @@ class EncodedPictures:
         return data, picture_format(data)[1]
 
     def digest(self, row: int) -> bytes:
-        data = self.blobs[row]
-        digest = hashlib.sha256(data).digest()
+        known = self.blobs.digests
+        digest = hashlib.sha256(self.blobs[row]).digest() if known is None else known[row]
         if digest not in self._whole:  # the same bytes are decoded once, however often they occur
-            check_picture(data)
+            check_picture(self.blobs[row])
             self._whole.add(digest)
         return digest
 

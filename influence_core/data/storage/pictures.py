@@ -16,6 +16,8 @@ from influence_core.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 50_000_000
+LARGE, PIXELS_PER_BYTE = 10_000_000, 200
+"""Pixels up to which a picture may be as empty as it likes; above, the most in a byte. Night photos have up to 50."""
 ORIENTATION_TAG = 0x0112
 TURNED = (5, 6, 7, 8)
 """The orientations that exchange width and height."""
@@ -88,7 +90,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     name, _ = picture_format(data)
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
-            check_size(image.size)
+            check_size(image.size, len(data))
             yield image
     except (DataError, MemoryError):
         raise
@@ -141,11 +143,18 @@ def upright_size(data: bytes) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Raise DataError for too many pixels, from the header: a bomb of 50,000 x 50,000 pixels costs nothing."""
+def check_size(size: tuple[int, int], encoded: int) -> None:
+    """Raise DataError for too many pixels, by the header: a bomb of 50,000 x 50,000 pixels costs nothing.
+
+    So does one of 49 million pixels of one colour: a hundred of them fit into 20 kB and take minutes.
+    """
     width, height = size
     if width * height > MAX_PIXELS:
         raise DataError(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} pixels are read")
+    if width * height > max(LARGE, PIXELS_PER_BYTE * encoded):
+        raise DataError(
+            f"{width:,} x {height:,} pixels in {encoded:,} bytes: one colour throughout, or made to do harm"
+        )
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Child process of quarantine.py: converts a pickled state dict, or tensors of data, from standard input to safetensors.
+"""Child process of quarantine.py: converts a pickled state dict, or data, from standard input to safetensors.
 
 Run as a script: `python -I unpickle.py NUMBER SECONDS [arrays] < FILE`; NUMBER is the descriptor of the open target. It
 imports only jail.py of this package. Before it reads the file it gives up network, rights, new files, processes and
