@@ -40,6 +40,8 @@ def page() -> None:
         metrics(open_run, findings)
         if findings.possible:
             st.caption(overview_words.hesitation(findings.possible))
+        if mix := open_run.run.description["results"].get("validation_mix"):
+            st.caption(formats.escaped(mix))
         widest_gap(open_run)
     with right:
         confusion(open_run, findings)

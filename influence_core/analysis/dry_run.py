@@ -16,6 +16,7 @@ from influence_core.engine.preflight import Preflight, preflight
 from influence_core.inputs import facts as identity
 from influence_core.inputs.pair import open_pair
 from influence_core.objectives import resolved
+from influence_core.scores.suspicion.class_mix import class_mix
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 
 REST, REST_A_SAMPLE = 6.0, 0.001
@@ -80,6 +81,7 @@ def dry_run(
         batch_size=batch_size,
         features=evidence_layers(network, train),
     )
+    mix = class_mix(train.labels, held_out.labels, len(data.classes)).note(data.classes)
     n, m, a_sample = len(train), len(held_out), cost.seconds_per_sample or 0.0
     sweeps = 2 * (cost.seconds_start or 0.0) + (n + m) * a_sample
     return Check(
@@ -88,7 +90,7 @@ def dry_run(
         train=n,
         held_out=m,
         preflight=cost,
-        notes=tuple(data.notes),
+        notes=(*data.notes, *([mix] if mix is not None else [])),
         seconds_sweeps=sweeps,
         seconds_analysis=sweeps + len(named) * m * a_sample + REST + n * REST_A_SAMPLE,
     )

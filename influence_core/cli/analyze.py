@@ -97,6 +97,8 @@ def _analyze(args: argparse.Namespace) -> int:
     with closing(MapProcess(seed=args.seed)) as drawing:  # compiles while torch is imported
         run = _analyzed(args, drawing)
     results = run.description["results"]
+    if results["validation_mix"]:
+        print(results["validation_mix"], file=sys.stderr)
     print(
         f"{results['flagged']:,} of {len(run.samples):,} training labels are in doubt; "
         f"about {results['expected_errors']:,.0f} wrong ones are expected in all.\n"
