@@ -151,7 +151,8 @@ def _evidence(
 ) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
     """Evidence of all views, neighbours in the deepest view, the number of samples with near-copies, the deepest view.
 
-    Each view has three readers, four with validation labels that mix the classes as train does. The deepest view is returned scaled.
+    Each view has three readers, four with validation labels that mix the classes as train does. The deepest view is
+    returned scaled.
     """
     scaled_view = scaled(views[0], seed)
     groups = members(twin_groups(scaled_view))
