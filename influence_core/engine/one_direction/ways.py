@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked_losses
+from influence_core.engine.losses import Loss, checked_losses, losses_of
 from influence_core.engine.watching.nested import replaced, tensors_in
 
 Way = Callable[[loop.Batch], Tensor]
@@ -62,7 +62,7 @@ class Line:
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
         """Losses (b,) with these parameters, checked to be finite."""
-        return checked_losses(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
+        return checked_losses(losses_of(self.loss, self.outputs(parameters, batch.inputs), batch), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:
@@ -94,8 +94,7 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
 
     def one(row: int) -> tuple[Tensor, Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in line.theta.items()}
-        alone = loop.Batch(row, row + 1, loop.one_of(batch.inputs, row), batch.labels[row : row + 1])
-        loss = line.losses(leaves, alone).sum().double()
+        loss = line.losses(leaves, loop.alone(batch, row)).sum().double()
         if not loss.requires_grad:
             return loss, torch.zeros_like(loss)
         grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
