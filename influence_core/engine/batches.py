@@ -5,6 +5,7 @@ cuts the same batches and gets the same bits.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ from influence_core.engine.given_samples import count, described, joined, place_
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.errors import InfluenceError, ModelError
 
-__all__ = ["Batch", "alone", "batches", "count", "forward", "home", "moved", "outputs_of"]
+__all__ = ["Batch", "alone", "batches", "buffers_kept", "count", "forward", "home", "moved", "outputs_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,16 @@ def batches(
 
 def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Device and floating dtype of a model's parameters; CPU float32 for a model without any."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"The model is {described(model)}; expected a torch.nn.Module, whose parameters can be differentiated."
+        )
     for tensor in model.parameters():
+        if tensor.device.type == "meta":
+            raise ModelError(
+                "The model's weights are on the device 'meta', where they hold no numbers. Load them first: "
+                "model.load_state_dict(weights, assign=True)."
+            )
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype
     return torch.device("cpu"), torch.get_default_dtype()
@@ -93,10 +103,14 @@ def _one_of(inputs: Any, row: int) -> Any:
     return replaced(inputs, {id(value): value[row : row + 1] for value in tensors_in(inputs)})
 
 
-def outputs_of(model: nn.Module, batch: Batch) -> Any:
-    """The model's outputs; ModelError with the sample and the module when its own code fails."""
+def outputs_of(model: nn.Module, batch: Batch, call: Any = None) -> Any:
+    """The outputs of the model, or of a `call` of it with other parameters.
+
+    Raises:
+        ModelError: the model's own code fails; with the sample and the module.
+    """
     try:
-        return forward(model, batch.inputs)
+        return forward(call or model, batch.inputs)
     except (InfluenceError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -114,13 +128,27 @@ def forward(model: nn.Module, inputs: Any) -> Any:
     return model(inputs)
 
 
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Context after which the buffers are as before: a model may count its calls."""
+    kept = [(value, value.clone()) for value in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for value, before in kept:
+                if not torch.equal(value, before):  # a write would end a training step that still needs them
+                    value.copy_(before)
+
+
 def _failed(model: nn.Module, batch: Batch, error: Exception) -> str:
-    with torch.no_grad(), torch._C.DisableTorchFunction():  # whoever watches the model must not see these calls
-        alone = [row for row in range(len(batch)) if _fails(model, _one_of(batch.inputs, row))]
-    which = batch.named(alone[0]) if alone and len(alone) < len(batch) else batch.named()
+    # whoever watches the model must not see these calls
+    with torch.no_grad(), torch._C.DisableTorchFunction(), buffers_kept(model):
+        failing = [row for row in range(len(batch)) if _fails(model, _one_of(batch.inputs, row))]
+    which = batch.named(failing[0]) if 0 < len(failing) < len(batch) else batch.named()
     return (
         f"The model's forward failed on {which}{_place(model, error.__traceback__)}: {type(error).__name__}: {error}. "
-        f"It was called with {described(batch.inputs)}. {_advice(batch.inputs)}"
+        f"It was called with {described(batch.inputs)}. {_advice(batch.inputs, error)}"
     )
 
 
@@ -141,15 +169,17 @@ def _place(model: nn.Module, trace: TracebackType | None) -> str:
     return f" in '{place}' ({type(model.get_submodule(place)).__name__})" if place else ""
 
 
-def _advice(inputs: Any) -> str:
+def _advice(inputs: Any, error: Exception) -> str:
     if isinstance(inputs, Mapping):
         return "A dictionary is passed by name: its keys must be the names of the forward's arguments."
     if isinstance(inputs, list | tuple):
         return "A list or tuple is passed by position: for one input return one tensor, such as torch.tensor(input)."
+    if not inputs.is_floating_point() and isinstance(error, IndexError):
+        return "Expected each of these numbers below the number of words that the model knows."
     if not inputs.is_floating_point():
         return (
-            "These are whole numbers: for a model of measurements return them as it was trained, such as "
-            "(input.float() / 255, label); for one of token ids, each must be below its number of words."
+            "These are whole numbers; expected floating ones, in the range that the model was trained on, for example "
+            "by return input.float() / 255, label."
         )
     return "Expected inputs as the model was trained on: check their shape, or resize them in the dataset."
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -50,6 +49,11 @@ def as_rows(samples: Any) -> Any:
         raise DataError(
             f"The samples are a dictionary with {_keys(samples)}. Expected the samples of one split, {PAIR} each: "
             'give one entry, such as samples["train"].'
+        )
+    if not hasattr(samples, "__len__") and hasattr(samples, "train"):
+        raise DataError(
+            f"{type(samples).__name__} holds several splits. Expected the samples of one: give samples.train or "
+            "samples.val."
         )
     if not hasattr(samples, "__len__"):
         raise DataError(
@@ -174,7 +178,11 @@ def _faults(names: Sequence[int], items: Sequence[Any]) -> Iterator[str]:
         yield from _label_fault(place, label)
         yield from _input_fault(place, inputs)
     for part, word in ((0, "input"), (1, "label")):
-        shapes = [np.shape(item[part]) for item in items if isinstance(item[part], Tensor | np.ndarray | int | float)]
+        shapes = [
+            np.shape(item[part])
+            for item in items
+            if isinstance(item[part], Tensor | np.ndarray | int | float)
+        ]
         for place, shape in zip(names, shapes, strict=False):
             if shape != shapes[0]:
                 yield (
@@ -192,8 +200,8 @@ def _label_fault(place: int, label: Any) -> Iterator[str]:
         )
     elif isinstance(label, str | bytes | np.str_):
         yield (
-            f"The label of sample {place} is the text {label!r}; expected a class number from 0 on. Number the names in "
-            "the order of the model's outputs, and return (input, names.index(label))."
+            f"The label of sample {place} is the text {label!r}; expected a class number from 0 on. Number the names "
+            "in the order of the model's outputs, and return (input, names.index(label))."
         )
     elif isinstance(label, Mapping):
         yield (
@@ -220,8 +228,8 @@ def _input_fault(place: int, value: Any) -> Iterator[str]:
 
 def _no_numbers(place: int, value: Any) -> str:
     return (
-        f"The input of sample {place} is {described(value)}, without numbers; expected a tensor. Turn it into numbers in "
-        "the dataset first: tokenize a text, open a file."
+        f"The input of sample {place} is {described(value)}, without numbers; expected a tensor. Turn it into numbers "
+        "in the dataset first: tokenize a text, open a file."
     )
 
 
@@ -240,9 +248,11 @@ def described(value: Any) -> str:
         return f"the text {value[:40]!r}"
     if isinstance(value, list | tuple):
         first = f", first {described(value[0])}" if value else ""
-        return f"a {type(value).__name__} of {len(value)}{first}"
+        return f"{_article(type(value).__name__)} of {len(value)}{first}"
     if isinstance(value, Mapping):
-        return "a dictionary of " + ", ".join(f"{key}: {described(part)}" for key, part in list(value.items())[:4])
+        return "a dictionary of " + ", ".join(
+            f"{key}: {described(part)}" for key, part in list(value.items())[:4]
+        )
     return f"a {type(value).__name__}"
 
 

@@ -7,6 +7,7 @@ Labels may be of any whole-number format, of shape (b,), (b, 1) or one-hot (b, c
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,7 +32,7 @@ def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
         InfluenceError: labels of other positions than the outputs: laid end to end they would meet those of others.
         ModelError: outputs that are not one number a class.
     """
-    outputs = _logits(outputs)
+    outputs = logits_in(outputs)
     labels = class_numbers(labels, outputs)
     if outputs.ndim == 2:
         return functional.cross_entropy(outputs, labels, reduction="none")
@@ -54,19 +55,19 @@ def class_numbers(labels: Tensor, outputs: Tensor) -> Tensor:
     return labels.to(torch.int64)
 
 
-def as_labels(labels: Tensor) -> Tensor:
+def as_labels(batch: Batch) -> Tensor:
     """Class numbers (b,) int64 of labels of shape (b,), (b, 1) or one-hot (b, c); any others are a DataError."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels.flatten()
-    if labels.ndim == 2 and bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(1) == 1).all()):
+    labels = batch.labels
+    labels = labels.flatten() if labels.numel() == len(batch) else labels
+    if labels.ndim == 2 and bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
         return labels.long().argmax(1)
     if labels.ndim != 1:
         raise DataError(
-            f"The labels of {len(labels)} samples have shape {tuple(labels.shape)}; expected one class number per "
-            "sample, or one-hot rows. Return (input, class number) from the dataset."
+            f"The labels of {batch.named()} have shape {tuple(labels.shape)}; expected one class number per sample, or "
+            "one-hot rows. Return (input, class number) from the dataset."
         )
     if labels.is_floating_point() and len(bad := (labels != labels.round()).nonzero()):
-        raise DataError(_fraction(float(labels[bad[0, 0]]), f"sample {int(bad[0, 0])} of {len(labels)}"))
+        raise DataError(_fraction(float(labels[bad[0, 0]]), batch.named(int(bad[0, 0]))))
     return labels.to(torch.int64)
 
 
@@ -77,22 +78,17 @@ def _fraction(label: float, which: str) -> str:
     )
 
 
-def _logits(outputs: Any) -> Tensor:
+HOOK = "model.register_forward_hook(lambda module, args, output: {})"
+
+
+def logits_in(outputs: Any) -> Tensor:
     """The outputs, if they are one number a class; else raises ModelError with the line to write."""
-    hook = "model.register_forward_hook(lambda module, args, output: {})"
     if not isinstance(outputs, Tensor):
-        named = isinstance(outputs, dict) or hasattr(outputs, "_fields") or hasattr(outputs, "__dataclass_fields__")
-        keys = list(outputs) if isinstance(outputs, dict) else getattr(outputs, "_fields", ())
-        keys = keys or [*getattr(outputs, "__dataclass_fields__", ())]
-        part = next((key for key in ("logits", "out", "output") if key in keys), keys[0] if keys else "logits")
-        if isinstance(outputs, dict):
-            part = f"output[{part!r}]"
-        else:
-            part = f"output.{part}" if named else "output[0]"
-        what = f" with {', '.join(map(str, keys))}" if keys else ""
+        raise ModelError(no_tensor(outputs))
+    if not outputs.is_floating_point():
         raise ModelError(
-            f"The model returns {described(outputs)}{what}; expected one tensor of logits (b, c). Name the part that "
-            f"holds them: {hook.format(part)}, or read it in a loss of your own, loss=lambda outputs, labels: ..."
+            f"The model returns {described(outputs)}, whole numbers; expected logits (b, c), one number a class. Leave "
+            "argmax and rounding out of its forward."
         )
     if outputs.ndim < 2 or outputs.shape[-1] == 1:
         zero_beside = "torch.stack([torch.zeros_like(output), output], 1)"
@@ -101,9 +97,22 @@ def _logits(outputs: Any) -> Tensor:
         raise ModelError(
             f"The model returns shape {tuple(outputs.shape)}, one number a sample; cross-entropy needs one number per "
             "class, two or more. Of one logit for class 1, a zero for class 0 beside it makes two, with the same "
-            f"probabilities and gradients: {hook.format(zero_beside)}. For regression, loss=\"squared_error\"."
+            f'probabilities and gradients: {HOOK.format(zero_beside)}. For regression, loss="squared_error".'
         )
     return outputs
+
+
+def no_tensor(outputs: Any) -> str:
+    """Error message for a model that returns a tuple, a dictionary or an object instead of one tensor."""
+    names = list(outputs) if isinstance(outputs, dict) else getattr(outputs, "_fields", None)
+    names = names or list(getattr(outputs, "__dataclass_fields__", ()))
+    name = next((word for word in ("logits", "out", "output", *names) if word in names), "")
+    part = f"output[{name!r}]" if isinstance(outputs, dict) else f"output.{name}" if name else "output[0]"
+    fields = f" ({', '.join(map(str, names))})" if names and not isinstance(outputs, dict) else ""
+    return (
+        f"The model returns {described(outputs)}{fields}; expected one tensor of logits (b, c). Name the part that "
+        f"holds them: {HOOK.format(part)}"
+    )
 
 
 def _squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -140,7 +149,7 @@ def losses_of(loss: Loss, outputs: Any, batch: Batch) -> Tensor:
     """
     if getattr(loss, "__wrapped__", loss) is _cross_entropy:
         with torch._C.DisableTorchFunction():  # a watch of the model need not follow these
-            _check_classes(_logits(outputs), batch)
+            check_classes(logits_in(outputs), batch)
     try:
         return loss(outputs, batch.labels)
     except (InfluenceError, MemoryError, torch.OutOfMemoryError):
@@ -155,23 +164,32 @@ def losses_of(loss: Loss, outputs: Any, batch: Batch) -> Tensor:
         ) from error
 
 
-def _check_classes(outputs: Tensor, batch: Batch) -> None:
-    """Raise DataError unless the labels are classes of the outputs. Reads them where they were given: no device waits."""
+def check_classes(outputs: Tensor, batch: Batch) -> None:
+    """Raise DataError unless the labels are classes of the outputs; of a training loop, they may be ignored ones too.
+
+    Reads them on the CPU, where the dataset gave them, so that no device is waited for.
+    """
     labels, classes = batch.given if batch.given is not None else batch.labels, outputs.shape[-1]
+    if batch.given is None and labels.device.type != "cpu":
+        return
     if labels.shape == outputs.shape and outputs.ndim == 2:
         _check_shares(labels, batch)
         return
-    right = (labels >= 0) & (labels < classes)
-    if labels.is_floating_point():
-        right &= labels == labels.round()
-    if outputs.ndim > 2:
-        right |= labels == IGNORED
+    if outputs.ndim == 2 and labels.ndim > 1 and labels.shape[1:] != (1,):
+        raise DataError(
+            f"The labels of {batch.named()} have the shape {tuple(labels.shape[1:])} each; expected one class number, "
+            f"or {classes} shares, as the model has {classes} outputs. Return (input, class number) from the dataset."
+        )
+    numbers = (labels.float() if labels.dtype == torch.bfloat16 else labels).numpy(force=True)
+    right = (numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers))
+    if outputs.ndim > 2 or batch.samples is None:
+        right |= numbers == IGNORED
     if not right.all():
-        raise DataError(_no_class(labels, right, classes, batch))
+        raise DataError(_no_class(numbers, right, classes, batch))
 
 
-def _no_class(labels: Tensor, right: Tensor, classes: int, batch: Batch) -> str:
-    row, label = int((~right).nonzero()[0, 0]), float(labels[~right][0])
+def _no_class(labels: np.ndarray, right: np.ndarray, classes: int, batch: Batch) -> str:
+    row, label = int(np.argwhere(~right)[0, 0]), float(labels[~right][0])
     if not label.is_integer():
         return _fraction(label, batch.named(row))
     advice = "Renumber the labels from 0 on, or open the model that was trained on them."

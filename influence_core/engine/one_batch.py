@@ -17,7 +17,7 @@ from influence_core.engine.readings.batch_totals import Account
 from influence_core.engine.readings.contract import Buffer, Wanted
 from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, wide
-from influence_core.engine.study import Study
+from influence_core.engine.study import NO_GRADIENT, Study
 from influence_core.engine.watching.watch import Watch, requiring_gradients
 from influence_core.errors import InfluenceError, LayerError
 
@@ -98,10 +98,7 @@ def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) 
         losses.sum().backward()
         book.close(watch.leaves)
     elif not plan.study.alone:
-        raise LayerError(
-            "The loss does not depend on any trainable layer, so every gradient is zero. Expected outputs "
-            "computed with gradients: remove torch.no_grad() or .detach() from the model's forward."
-        )
+        raise LayerError(NO_GRADIENT)
     return outputs, losses
 
 

@@ -11,9 +11,7 @@ from influence_core.engine.given_samples import as_rows
 from influence_core.engine.losses import Loss, loss_by_name, losses_of
 
 
-def per_sample_gradients(
-    model: nn.Module, samples: Dataset, loss: str | Loss
-) -> Mapping[str, Tensor]:
+def per_sample_gradients(model: nn.Module, samples: Dataset, loss: str | Loss) -> Mapping[str, Tensor]:
     """Gradients (n, *parameter shape) by parameter name, every sample alone through autograd.
 
     Runs the model as it is; only parameters with requires_grad. For tests and for checking the engine: n backward

@@ -13,7 +13,7 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from time import perf_counter
 from typing import Any, final
 
@@ -26,7 +26,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.given_samples import as_rows, read
-from influence_core.engine.watching.nested import tensors_in
+from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.engine.watching.operations import label
 from influence_core.engine.watching.watch import heard_calls, scoring
 from influence_core.errors import DataError, LayerError
@@ -63,6 +63,12 @@ class Steady(Dataset):
         self._marks[row] = mark
         self.reads[row] += 1
         return item
+
+    def __getattr__(self, name: str) -> Any:
+        """Classes, groups and labels are those of the dataset."""
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
     @property
     def compared(self) -> int:
@@ -138,9 +144,9 @@ def _differs(dataset: Any, row: int) -> str:
     found = re.findall(r"\b(?:Random|Auto|Color|Gauss|Elastic|Trivial|Aug)\w*", " ".join(map(repr, places)))
     named = f" ({', '.join(dict.fromkeys(found))})" if found else ""
     return (
-        f"Sample {row} differs when it is read twice, so a score would belong to one random version of it. Expected the "
-        f"same sample each time: switch the random transform{named} off, for example by dataset.transform = the one used "
-        "for validation."
+        f"Sample {row} differs when it is read twice, so a score would belong to one random version of it. Expected "
+        f"the same sample each time: switch the random transform{named} off, for example by dataset.transform = the "
+        "one that is used for validation."
     )
 
 
@@ -152,9 +158,9 @@ def check_repeats(model: nn.Module, batch: loop.Batch, *, thorough: bool = False
     device, within = loop.home(model)[0], WITHIN.get(loop.home(model)[1], 1e-2)
 
     def run() -> list[Tensor]:
-        return [value.detach().clone() for value in _tensors(loop.outputs_of(model, batch))]
+        return [value.detach().clone() for value in _tensors(loop.outputs_of(model, _copied(batch)))]
 
-    with scoring(model), torch.no_grad():
+    with scoring(model), torch.no_grad(), loop.buffers_kept(model):
         states, first, began = _random_states(device), run(), perf_counter()
         drawn = not _same(states, _random_states(device))
         for done in range(RUNS if drawn or thorough else 1):
@@ -162,6 +168,11 @@ def check_repeats(model: nn.Module, batch: loop.Batch, *, thorough: bool = False
                 raise LayerError(_random_message(model, batch, within))
             if done >= 16 and perf_counter() - began > LONGEST:
                 break
+
+
+def _copied(batch: loop.Batch) -> loop.Batch:
+    """The same batch for a model that may change its inputs in place."""
+    return replace(batch, inputs=replaced(batch.inputs, {id(x): x.clone() for x in tensors_in(batch.inputs)}))
 
 
 def _tensors(output: Any) -> list[Tensor]:
@@ -174,10 +185,14 @@ def _equal(first: Sequence[Tensor], again: Sequence[Tensor], within: float) -> b
     if [value.shape for value in first] != [value.shape for value in again]:
         return False
     return all(
-        torch.allclose(one, two, rtol=0.0, atol=within * float(one.abs().amax()), equal_nan=True)
+        torch.allclose(one, two, rtol=0.0, atol=within * _largest(one), equal_nan=True)
         for one, two in zip(first, again, strict=True)
         if one.is_floating_point() and one.numel()
     )
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.nan_to_num(0.0, 0.0, 0.0).abs().amax())
 
 
 def _random_message(model: nn.Module, batch: loop.Batch, within: float) -> str:
@@ -189,12 +204,12 @@ def _random_message(model: nn.Module, batch: loop.Batch, within: float) -> str:
         if place := next(off, ""):
             break
     with scoring(model), torch.no_grad(), _Draws() as draws:
-        loop.outputs_of(model, batch)
+        loop.outputs_of(model, _copied(batch))
     where = f"at '{place}'" if place else "after its last layer"
     what = f", by {draws.operation}" if draws.operation else ""
     return (
-        f"The model gives another output when the same batch is run twice (first seen {where}{what}), so no score would "
-        "repeat. Expected the same output in evaluation mode. Dropout called as a function ignores eval(): use "
+        f"The model gives another output when the same batch is run twice (first seen {where}{what}), so no score "
+        "would repeat. Expected the same output in evaluation mode. Dropout called as a function ignores eval(): use "
         "nn.Dropout, or functional.dropout(x, p, training=self.training); draw other random numbers only if "
         "self.training."
     )
@@ -209,7 +224,7 @@ def _module_outputs(model: nn.Module, batch: loop.Batch) -> dict[str, list[Tenso
 
     parts = [(path, module) for path, module in model.named_modules() if path]
     with heard_calls(parts, after=keep), scoring(model), torch.no_grad():
-        loop.outputs_of(model, batch)
+        loop.outputs_of(model, _copied(batch))
     return outputs
 
 
@@ -218,7 +233,9 @@ class _Draws(TorchFunctionMode):
 
     operation = ""
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         before = torch.get_rng_state()
         out = func(*args, **(kwargs or {}))
         if not self.operation and not torch.equal(before, torch.get_rng_state()):
@@ -229,7 +246,9 @@ class _Draws(TorchFunctionMode):
 def _random_states(device: torch.device | None = None) -> list[Any]:
     """The states of the generators that a dataset or a model may draw from."""
     states: list[Any] = [torch.get_rng_state().numpy().tobytes(), random.getstate()]
-    states.append([part.tobytes() if isinstance(part, np.ndarray) else part for part in np.random.get_state()])
+    states.append(
+        [part.tobytes() if isinstance(part, np.ndarray) else part for part in np.random.get_state()]
+    )
     if device is not None and device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device).numpy().tobytes())
     return states

@@ -38,6 +38,10 @@ ROWS = 3
 """Samples that are studied."""
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest error allowed: of a parameter, as a share of the sample's whole gradient; of a loss, of 1 + loss."""
+NO_GRADIENT = (
+    "The loss does not depend on any trainable layer, so every gradient is zero. Expected outputs computed with "
+    "gradients: remove torch.no_grad() or .detach() from the model's forward."
+)
 AT_ONCE = 4_000_000
 """Numbers of written-out gradients up to which all samples are compared at once (16 MB); else one after another. All
 three at once took 316 MB on stock ResNet-18, four times a training pass, and 674 MB on ConvNeXt."""
@@ -132,6 +136,8 @@ def _measured_errors(
                 checked_losses(losses_of(loss, loop.outputs_of(model, b), b), 1)
                 for b in loop.batches(few, 1, like=model)
             ]
+        if not any(value.requires_grad for value in losses_alone):
+            raise LayerError(NO_GRADIENT)
         alone, wrong, ways = torch.cat([value.detach() for value in losses_alone]), {}, {}
         for low in range(0, ROWS, step):
             truth = _truth(model, named, Subset(few, range(low, low + step)), loss)
@@ -151,7 +157,10 @@ def _truth(
     try:
         with requiring_gradients(named.values()):
             return per_sample_gradients(model, few, loss)
-    except (RuntimeError, ModelError):  # the engine's own error may name the layer and a remedy, so it comes first
+    except (
+        RuntimeError,
+        ModelError,
+    ):  # the engine's own error may name the layer and a remedy, so it comes first
         return {name: value.new_zeros(0, *value.shape) for name, value in named.items()}
 
 

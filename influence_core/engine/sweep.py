@@ -70,8 +70,9 @@ def sweep(
         directions: k mappings parameter name -> tensor of the parameter's shape (missing names count as zero).
         sketch: q, the length of each sketch; 0 for none.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        precision: "auto": that of the model, float64 or else float32. Another scores a copy of the model; "bfloat16" for a model on a GPU only, if its order
-            of samples is that of float32 (rank agreement 0.99 in every norm and product on 64), else it is refused.
+        precision: "auto": that of the model, float64 or else float32; another one scores a copy of the model.
+            "bfloat16" is for a model on a GPU, if its order of samples is that of float32 (rank agreement 0.99 in
+            every norm and product on 64), else it is refused.
         batch_size: samples a pass, or "auto" for as many as fit (batch_size.py); no score depends on it.
         features: module paths whose pooled inputs are kept.
         shards: folder for finished row ranges; a second call with the same inputs continues from them.

@@ -109,7 +109,11 @@ def measured_directional(
 
     probe: samples compared with autograd.
     """
-    rows, samples, precision = _checked_settings(method, batch_size), steady(samples), own_precision(model, precision)
+    rows, samples, precision = (
+        _checked_settings(method, batch_size),
+        steady(samples),
+        own_precision(model, precision),
+    )
     scored, function, n = in_precision(model, precision), loss_by_name(loss), loop.count(samples)
     line, size = _line(scored, direction, function)
     if n == 0 or not line.along:
