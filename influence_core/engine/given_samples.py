@@ -5,6 +5,7 @@ and the line to write. An error of the dataset's own code is chained, so that it
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,15 @@ def as_rows(samples: Any) -> Any:
         raise DataError(
             f"The samples are one {described(samples)}, without labels. Expected {PAIR} per sample: give "
             "torch.utils.data.TensorDataset(inputs, labels)."
+        )
+    if (
+        samples is None
+        or isinstance(samples, str | Path)
+        or type(samples).__module__.split(".")[0] == "pandas"
+    ):
+        raise DataError(
+            f"The samples are {described(samples)}; expected a dataset that returns {PAIR}. Files and tables are read "
+            "by ic.open_dataset(path), whose .train and .val are such datasets."
         )
     if isinstance(samples, Mapping):
         raise DataError(
@@ -118,7 +128,8 @@ def read(samples: Any, row: int) -> Any:
     except Exception as error:
         raise DataError(
             f"Sample {place_of(samples, row)} could not be read: the dataset's own code raised "
-            f"{type(error).__name__}: {error}. Expected {PAIR}; its traceback stands above."
+            f"{type(error).__name__}: {error}. Its traceback stands above. Expected {PAIR} for each of the "
+            f"{len(samples):,} rows that its length promises."
         ) from error
 
 
@@ -155,9 +166,10 @@ def _no_pair(place: int, item: Any) -> str:
         kinds = ", ".join(described(part) for part in item)
         line = "[(item[0], item[1]) for item in dataset]"
         more = f"Give pairs, for example {line}, or return" if len(item) > 2 else "Return"
+        found = f"{_article(type(item).__name__)} of {len(item)} ({kinds})"
         return (
-            f"Sample {place} has {len(item)} parts ({kinds}); expected {PAIR}. {more} (input, label) from the "
-            "dataset's __getitem__; several inputs go into one tuple or dictionary: ((a, b), label)."
+            f"Sample {place} is {found}; expected {PAIR}. {more} (input, label) from its __getitem__; several "
+            "inputs go into one tuple or dictionary: ((a, b), label)."
         )
     return (
         f"Sample {place} is {described(item)} without a label; expected {PAIR}. Wrap the dataset so that dataset[i] "
@@ -179,7 +191,7 @@ def _faults(names: Sequence[int], items: Sequence[Any]) -> Iterator[str]:
         yield from _input_fault(place, inputs)
     for part, word in ((0, "input"), (1, "label")):
         shapes = [
-            np.shape(item[part])
+            tuple(np.shape(item[part]))
             for item in items
             if isinstance(item[part], Tensor | np.ndarray | int | float)
         ]
@@ -253,7 +265,11 @@ def described(value: Any) -> str:
         return "a dictionary of " + ", ".join(
             f"{key}: {described(part)}" for key, part in list(value.items())[:4]
         )
-    return f"a {type(value).__name__}"
+    return "None" if value is None else _article(type(value).__name__)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
 def _keys(value: Mapping[Any, Any]) -> str:

@@ -111,7 +111,7 @@ def no_tensor(outputs: Any) -> str:
     fields = f" ({', '.join(map(str, names))})" if names and not isinstance(outputs, dict) else ""
     return (
         f"The model returns {described(outputs)}{fields}; expected one tensor of logits (b, c). Name the part that "
-        f"holds them: {HOOK.format(part)}"
+        f"holds them: {HOOK.format(part)}, which a loss of your own then reads too."
     )
 
 

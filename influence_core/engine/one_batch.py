@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from influence_core.engine import batches as loop
 from influence_core.engine.features import heard
 from influence_core.engine.losses import Loss, finite, losses_of, shaped
+from influence_core.engine.oracle import NO_GRADIENT
 from influence_core.engine.readings.batch_totals import Account
 from influence_core.engine.readings.contract import Buffer, Wanted
 from influence_core.engine.readings.parameter_totals import Book
 from influence_core.engine.rules.factors import Dense, Factor, wide
-from influence_core.engine.study import NO_GRADIENT, Study
+from influence_core.engine.study import Study
 from influence_core.engine.watching.watch import Watch, requiring_gradients
 from influence_core.errors import InfluenceError, LayerError
 

@@ -35,6 +35,8 @@ COMPARED, READS = 64, 4
 """Samples compared at once, spread over the data, and reads of each: odds of 0.05 are missed with 0.95^256 = 2e-6."""
 SECONDS = 2.0
 """Time after which the comparison at once ends; and expected time up to which all samples are read once more."""
+ROWS = 3
+"""Samples on which a model is run twice."""
 RUNS, LONGEST = 192, 5.0
 """Runs of a model that draws random numbers, and the seconds after which 16 are enough."""
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -148,6 +150,19 @@ def _differs(dataset: Any, row: int) -> str:
         f"the same sample each time: switch the random transform{named} off, for example by dataset.transform = the "
         "one that is used for validation."
     )
+
+
+def repeating(model: nn.Module, samples: Any) -> Any:
+    """The samples as rows whose reads are compared, after checking that the model repeats on the first three.
+
+    Raises:
+        DataError: something without rows, or a sample that differs when it is read again.
+        LayerError: the model gives another output for the same batch.
+    """
+    samples = steady(samples)
+    for batch in loop.batches(samples, ROWS, like=model, stop=min(ROWS, len(samples))):
+        check_repeats(model, batch)
+    return samples
 
 
 def check_repeats(model: nn.Module, batch: loop.Batch, *, thorough: bool = False) -> None:

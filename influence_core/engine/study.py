@@ -25,23 +25,17 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, checked_losses, losses_of
-from influence_core.engine.oracle import per_sample_gradients
+from influence_core.engine.oracle import NO_GRADIENT, per_sample_gradients
 from influence_core.engine.readings.parameter_totals import Book
-from influence_core.engine.repeats import check_repeats
+from influence_core.engine.repeats import ROWS, check_repeats
 from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.sample_axes import Key, Layouts, compared
 from influence_core.engine.watching.watch import Watch, heard_calls, requiring_gradients, scoring, trainable
 from influence_core.errors import LayerError, ModelError
 
-ROWS = 3
-"""Samples that are studied."""
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest error allowed: of a parameter, as a share of the sample's whole gradient; of a loss, of 1 + loss."""
-NO_GRADIENT = (
-    "The loss does not depend on any trainable layer, so every gradient is zero. Expected outputs computed with "
-    "gradients: remove torch.no_grad() or .detach() from the model's forward."
-)
 AT_ONCE = 4_000_000
 """Numbers of written-out gradients up to which all samples are compared at once (16 MB); else one after another. All
 three at once took 316 MB on stock ResNet-18, four times a training pass, and 674 MB on ConvNeXt."""

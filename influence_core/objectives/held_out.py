@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.given_samples import read
 from influence_core.engine.losses import Loss, as_labels, checked_losses, losses_of
 
 
@@ -81,10 +80,8 @@ class HeldOut:
         stored: Any = getattr(self.samples, "labels", None)
         if isinstance(stored, np.ndarray):
             return stored
-        dataset: Any = self.samples
-        whole = (torch.as_tensor(read(dataset, row)[1])[None] for row in range(len(self)))
-        rows = [loop.Batch(row, row + 1, None, label, samples=dataset) for row, label in enumerate(whole)]
-        return np.asarray([int(as_labels(row)) for row in rows], dtype=np.int64)
+        parts = [as_labels(batch) for batch in loop.batches(self.samples, 64, like=nn.Identity())]
+        return torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
 
     def first(self, count: int) -> HeldOutBatch:
         """The first few samples, to check what a function returns."""

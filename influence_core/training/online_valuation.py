@@ -29,7 +29,7 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
-from influence_core.engine.given_samples import as_rows, described, read
+from influence_core.engine.given_samples import as_rows, described
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.sweep import Direction, sweep
 from influence_core.engine.watching.nested import replaced, tensors_in
@@ -238,10 +238,13 @@ class OnlineValuation:
 def label_texts(model: nn.Module, samples: Dataset) -> list[str]:
     """Labels as a run stores them, which the Dynamics page matches samples by; a sequence of labels in one string."""
     names = classes_of(model, samples)
-
-    rows = range(loop.count(samples))
-    labels = samples.labels if isinstance(samples, Samples) else (read(samples, row)[1] for row in rows)
-    places = (_as_tensor(label).long().flatten().tolist() for label in labels)
+    labels = (batch.labels for batch in loop.batches(samples, 1, like=nn.Identity()))
+    labels = (
+        samples.labels[:, None]
+        if isinstance(samples, Samples)
+        else (label.long().flatten() for label in labels)
+    )
+    places = (label.tolist() for label in labels)
     return [
         " ".join(names[p] if names and 0 <= p < len(names) else str(p) for p in label) for label in places
     ]

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.agreement import ERROR, RANKS, Agreement, compared, relative_error
 from influence_core.engine.one_direction.ways import Line, Way, differences, gradients, tangents
-from influence_core.engine.repeats import check_repeats
-from influence_core.engine.study import ROWS, WITHIN, mixing_message
+from influence_core.engine.repeats import ROWS, check_repeats
+from influence_core.engine.study import WITHIN, mixing_message
 from influence_core.errors import LayerError
 
 STEP_ROWS = 16

@@ -41,7 +41,7 @@ from influence_core.engine.losses import (
     no_tensor,
 )
 from influence_core.engine.readings.sketch import FoldingMap, folding_map
-from influence_core.engine.repeats import steady
+from influence_core.engine.repeats import repeating, steady
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, ModelError
 from influence_core.scores.influence.layer_inputs import LayerInputs, mean_rows
@@ -182,7 +182,7 @@ def layer_aware_influence(
     Raises:
         LayerError: a layer whose rows are not samples, or no layer to collect inputs from.
     """
-    train, val = steady(train), None if val is None else steady(val)
+    train, val = repeating(model, train), None if val is None else steady(val)
     function, measured = loss_by_name(loss), train if val is None else val
     n, m = loop.count(train), loop.count(measured)
     if m < (2 if val is None else 1):
