@@ -247,8 +247,8 @@ DOORS = {
 @pytest.mark.parametrize("door", DOORS)
 def test_no_door_shows_a_traceback_of_torch(door):
     for case, (make, *_) in REFUSED.items():
-        if (door, case) == ("layer_aware_influence", "no gradient"):
-            continue  # it needs none
+        if case == "no gradient" and door in ("layer_aware_influence", "directional"):
+            continue  # the one needs none, the other finds that all products are zero
         with pytest.raises(InfluenceError):
             DOORS[door](*make())
             raise AssertionError(f"{case} was accepted")
