@@ -264,7 +264,7 @@ def _batch(labels: Tensor) -> loop.Batch:
     return loop.Batch(0, len(labels), None, labels)
 
 
-def as_pairs(inputs: Any, labels: Tensor) -> list[tuple[Any, Tensor]]:
+def as_pairs(inputs: Any, labels: Tensor) -> Any:
     """A batch as a dataset of its samples."""
     tensors = tensors_in(inputs)
     return [(replaced(inputs, {id(x): x[row] for x in tensors}), labels[row]) for row in range(len(labels))]
