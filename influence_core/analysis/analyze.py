@@ -42,6 +42,7 @@ from influence_core.analysis.steps import (
     with_map,
 )
 from influence_core.engine.losses import Loss
+from influence_core.engine.precision import own_precision
 from influence_core.engine.preflight import preflight, with_ways
 from influence_core.errors import Cancelled
 from influence_core.inputs import facts as identity
@@ -66,7 +67,7 @@ def analyze(
     test: Dataset | None = None,
     objectives: Sequence[str | Objective | Callable[..., torch.Tensor]] = ("utility",),
     loss: str | Loss = "cross_entropy",
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     checkpoints: Sequence[tuple[Weights, float]] = (),
     seed: int = 0,
@@ -79,8 +80,8 @@ def analyze(
 
     Args:
         model: a classifier that returns logits (b, c); left unchanged.
-        train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
-            Without `val` (None) there are no influence columns; suspicion is still estimated.
+        train, val, test: map-style datasets of (input, label), or DataLoaders of them; never shuffled. `test` is read
+            for its accuracy alone. Without `val` (None) there are no influence columns; suspicion is still estimated.
         objectives: targets of influence: names (objectives/names.py), Objectives, or functions of (model, inputs,
             labels); measured on `val`. Objectives that cannot be measured are left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
@@ -98,7 +99,7 @@ def analyze(
         InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
-    splits = [adapted(identity.in_model_format(split, model)) for split in (train, val, test)]
+    splits = [adapted(identity.in_model_format(adapted(split), model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
     request = Request(
@@ -106,7 +107,7 @@ def analyze(
         *splits,
         objectives=resolved(objectives, classes) if val is not None else (),
         loss=loss,
-        precision=precision,
+        precision=own_precision(model, precision),
         batch_size=batch_size,
         seed=seed,
         folder=folder,

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from influence_core.engine import batches as loop
 from influence_core.engine.batch_cost import Memory, Probe, probe
 from influence_core.engine.losses import Loss, loss_by_name
-from influence_core.engine.precision import exact_name, in_precision
+from influence_core.engine.precision import exact_name, in_precision, own_precision
+from influence_core.engine.repeats import steady
 from influence_core.engine.rules.dispatch import HOW
 from influence_core.engine.study import Study, study_model
 from influence_core.engine.watching.watch import trainable
@@ -89,7 +90,7 @@ def preflight(
     loss: str | Loss = "cross_entropy",
     directions: int = 1,
     sketch: int = 256,
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     features: Sequence[str] = (),
 ) -> Preflight:
@@ -103,7 +104,9 @@ def preflight(
     Raises:
         LayerError: the model cannot be scored, with the layer's name and the way out.
     """
+    precision = own_precision(model, precision)
     facts = _structure(model, precision)
+    samples = None if samples is None else steady(samples)
     if samples is None or not loop.count(samples):
         return facts
     scored, function = in_precision(model, precision), loss_by_name(loss)

@@ -95,7 +95,9 @@ def adopt(
         RunError: a fingerprint differs.
     """
     check_model(run, model)
-    train, val, test = (adapted(identity.in_model_format(split, model)) for split in (train, val, test))
+    train, val, test = (
+        adapted(identity.in_model_format(adapted(split), model)) for split in (train, val, test)
+    )
     _compare(run, "dataset", fingerprint(train, val, test))
     return Inputs(model, train, val, test, loss, shared)
 

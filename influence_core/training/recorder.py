@@ -85,13 +85,21 @@ class Recorder:
         For sequences outputs (b, t, c) and labels (b, t): the mean over positions, without those of a label below 0
         (padding). values: influence (b,); kept: bool (b,). Tensors or arrays; they are read at once.
         """
-        logits, given = _array(outputs).astype(np.float64), _array(labels).astype(np.int64)
+        logits, given = _numbers(outputs, "outputs"), _numbers(labels, "labels")
+        if given.ndim == logits.ndim and given.shape[-1] == 1:
+            given = given[..., 0]
         if logits.ndim not in (2, 3) or given.shape != logits.shape[:-1]:
             raise RunError(
                 f"Outputs of shape {logits.shape} with labels of shape {given.shape} cannot be recorded; expected "
                 "logits (b, c) with labels (b,), or (b, t, c) with (b, t). Use numbers(...) to record a loss and a "
                 "margin of your own."
             )
+        if len(wrong := given[(given >= logits.shape[-1]) | (given != np.round(given))]):
+            raise RunError(
+                f"The label {wrong[0]:g} was given with outputs of {logits.shape[-1]} classes; expected a whole number "
+                f"from 0 to {logits.shape[-1] - 1}."
+            )
+        given = given.astype(np.int64)
         column = np.maximum(given, 0)[..., None]
         label_logit, others = np.take_along_axis(logits, column, -1)[..., 0], logits.copy()
         np.put_along_axis(others, column, -np.inf, -1)
@@ -103,13 +111,19 @@ class Recorder:
 
     def numbers(self, rows: Any, **columns: Any) -> None:
         """Add one batch of precomputed numbers, each (b,), by a name of COLUMNS; None is left out."""
-        where = _array(rows).astype(np.int64)
+        where = np.atleast_1d(_numbers(rows, "rows")).astype(np.int64)
         if len(wrong := where[(where < 0) | (where >= self.n)]):
             raise RunError(f"Row {wrong[0]} was recorded, but the recording is of {self.n:,} samples.")
         for name, values in columns.items():
+            if name not in COLUMNS:
+                raise RunError(f"No column is called '{name}'; expected one of {', '.join(COLUMNS)}.")
             if values is not None:
-                place = COLUMNS.index(name)
-                np.add.at(self._sums[place], where, _array(values).astype(np.float64))
+                place, numbers = COLUMNS.index(name), np.atleast_1d(_numbers(values, name))
+                if numbers.shape != where.shape:
+                    raise RunError(
+                        f"'{name}' has shape {numbers.shape} for {len(where)} rows; expected one number a row."
+                    )
+                np.add.at(self._sums[place], where, numbers)
                 np.add.at(self._counts[place], where, 1)
 
     def end_epoch(self) -> None:
@@ -230,5 +244,12 @@ def _over_positions(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values)
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Tensors, arrays or lists as float64."""
+    try:
+        return np.asarray(values.detach().cpu().double() if hasattr(values, "detach") else values, np.float64)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"The {what} are a {type(values).__name__} that holds no numbers ({error}); expected a tensor or an array, "
+            "such as outputs.logits, and class numbers for labels."
+        ) from error
