@@ -138,7 +138,8 @@ def numbers_of(values: pd.Series) -> np.ndarray:
 
 def as_words(values: pd.Series) -> list[str]:
     """Return the cells as text, an empty one as MISSING."""
-    return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in values]
+    cells = values.astype(object)  # a column of text is slow to walk
+    return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in cells]
 
 
 def encoding_from(entry: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:

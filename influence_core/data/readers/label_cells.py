@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)(\.0+)?")
 
 def labels_of(values: pd.Series) -> tuple[list[str | None], tuple[str, ...]]:
     """Return the class name of each cell, None where there is none, and notes on names that were changed."""
-    written = [cell_text(value) for value in values]
+    written = [cell_text(value) for value in values.astype(object)]
     labels = [None if text is None else text.strip() or None for text in written]
     labels, whole = _without_fraction(labels)
     labels, unlabelled = _without_minus_one(labels)
