@@ -92,7 +92,7 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
         elif (count := values.nunique()) > MOST_WORDS:
             notes.append(
                 f"Column '{name}' holds {count:,} different words on train (more than {MOST_WORDS}), "
-                f"{_likeness(values)}, and is left out."
+                f"{likeness(values)}, and is left out."
             )
         else:
             columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
@@ -104,8 +104,8 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
     return Encoding(tuple(columns), tuple(map(float, encoded.mean(0))), spread), tuple(notes)
 
 
-def _likeness(values: pd.Series) -> str:
-    """Say what so many words look like: numbers that could not be read, or text."""
+def likeness(values: pd.Series) -> str:
+    """Say what so many words of a column look like: numbers that could not be read, or text."""
     words = as_words(values.dropna())
     plain = [word for word in words if _NUMBER.fullmatch(word)]
     odd = next((word for word in words if not _NUMBER.fullmatch(word)), "")
@@ -173,7 +173,8 @@ def _encoded(frame: pd.DataFrame, column: Column) -> np.ndarray:
                 f"Column '{column.name}' holds words such as {str(values.iloc[0])!r}; the model expects numbers there."
             )
         numbers = numbers_of(values)
-        return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
+        with np.errstate(over="ignore"):  # rows above LARGEST are never used: their digest refuses them
+            return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
     number = {word: index for index, word in enumerate(column.words)}
     indices = np.array([number.get(word, -1) for word in as_words(values)])
     return (indices[:, None] == np.arange(len(column.words))).astype(np.float32)

@@ -13,7 +13,7 @@ from influence_core.data.rows import counted, some
 NO_LABEL = frozenset(
     "unlabeled unlabelled unannotated unknown unk none null nan na n/a #n/a ? -- - missing (missing) todo tbd "
     "undefined unclassified unspecified unassigned".split()
-) | {"no label", "not labeled", "not labelled", "to do", "not available", "not annotated", "", "-1", "-1.0"}
+) | {"no label", "not labeled", "not labelled", "to do", "not available", "not annotated", "-1"}
 """Names in small letters that usually say that nobody has labelled the sample."""
 
 
@@ -54,9 +54,24 @@ def _alike_notes(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _unlabelled_notes(counts: Mapping[str, int]) -> Iterator[str]:
-    for name in sorted(counts):
-        if essence(name) in NO_LABEL:
-            yield (
-                f"The class {name!r} ({counted(counts[name], 'sample')}) looks like 'no label'. It counts as a "
-                "class. If it is none, leave these labels empty: such samples are left out."
-            )
+    said = [name for name in sorted(counts) if says_no_label(name) and not _is_a_side(name, counts)]
+    if said:
+        listed = some([f"{name!r} ({counted(counts[name], 'sample')})" for name in said])
+        noun, verb = ("class", "counts as a class") if len(said) == 1 else ("classes", "count as classes")
+        yield (
+            f"The {noun} {listed} may mean 'no label', but {verb}. If so, leave these labels empty: samples without a "
+            "label are left out."
+        )
+
+
+def says_no_label(name: str) -> bool:
+    """Whether a name usually says that nobody has labelled the sample."""
+    return essence(name) in NO_LABEL
+
+
+def _is_a_side(name: str, counts: Mapping[str, int]) -> bool:
+    """Whether -1 is the opposite of 1, or one of several numbers below zero."""
+    others = set(counts) - {name}
+    return name.startswith("-") and (
+        len(others) < 2 or any(re.fullmatch(r"-\d.*", other) for other in others)
+    )

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from influence_core.data.likeness import likely_slip, likeness_notes
+from influence_core.data.likeness import likely_slip, likeness_notes, says_no_label
 from influence_core.data.rows import Rows, counted, some
 from influence_core.data.samples import SPLITS, Samples, Split, repeated
 from influence_core.data.storage.content import Content
@@ -208,6 +208,8 @@ def way_out(untrained: Sequence[str], trained: Collection[str], split: Split) ->
     """Say what to do about classes that train lacks: most often they are classes of train in another spelling."""
     renames = [f"{name!r} as {known!r}" for name in untrained if (known := likely_slip(name, trained))]
     rest = f"Add training samples of these classes, or take the classes out of {split}."
+    if not renames and all(map(says_no_label, untrained)):
+        return f"If that means 'no label', leave these labels empty. {rest}"
     if not renames:
         return rest
     slip = f"They look like classes of train in another spelling: in {split}, write {some(renames)}."

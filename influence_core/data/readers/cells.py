@@ -74,6 +74,7 @@ def typed(
         for name, values in columns.items()
     }
     notes = [*_spelling_notes(texts, taken), *_doubtful(texts, fits, taken), *_missing_notes(texts, taken)]
+    notes += _padded(texts, taken)
     return pd.DataFrame(read, index=frame.index), tuple(notes)
 
 
@@ -143,6 +144,24 @@ def _doubtful(
             yield (
                 f"Column {name!r} holds numbers in a spelling that can be read in two ways: {example.strip()!r} is "
                 f"{ways}. It was not read as numbers: write it with a decimal point and nothing between thousands."
+            )
+
+
+def _padded(texts: dict[str, _Text], taken: dict[str, Spelling | None]) -> Iterator[str]:
+    """Sentences on codes of one length with zeros in front, such as postal codes, which are read as numbers."""
+    for name, spelling in taken.items():
+        said = texts[name].said
+        if (
+            spelling is None
+            or len(set(map(len, said))) != 1
+            or len(said[0]) < 3
+            or not all(map(str.isdigit, said))
+        ):
+            continue
+        if example := next((word for word in said if word.startswith("0")), None):
+            yield (
+                f"Column {name!r} holds digits with zeros in front, such as {example}, and was read as numbers. If "
+                "they are codes, put a letter in front of them."
             )
 
 

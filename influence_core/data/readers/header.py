@@ -33,7 +33,7 @@ def with_header(
         and _is_sample(names, looked)
     ):
         raise DataError(_without_header(names, shown, separator))
-    check_different(names, shown)
+    check_different([name or f"Unnamed: {column}" for column, name in enumerate(names)], shown)
     blank = [column for column, name in enumerate(names) if not name]
     hollow = [column for column in blank if not frame.iloc[:, column].fillna("").str.strip().any()]
     named = frame.set_axis([name or f"Unnamed: {column}" for column, name in enumerate(names)], axis=1)
@@ -44,7 +44,7 @@ def with_header(
 
 def check_different(names: Sequence[str], shown: str) -> None:
     """Raise DataError where a name occurs twice."""
-    twice = [f"{name!r} ({count} times)" for name, count in Counter(names).items() if count > 1 and name]
+    twice = [f"{name!r} ({count} times)" for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(
             f"{shown} has columns of the same name: {some(twice, 12)}. Rename the repeated ones, or remove them."

@@ -3,8 +3,8 @@
 Evidence, each enough:
 
     called like an identifier (id, customer_no, UUID, index, no name at all), and nearly all cells different
-    all different whole numbers so close together that as many draws from their range would repeat ten times or more,
-    in the whole table or in each of its splits: 0, 1, 2, ..., also shuffled or with gaps
+    all different whole numbers so close together that as many draws from their range would repeat ten times or more
+    (three times, where they are sorted), in the whole table or in each split: 0, 1, 2, ..., also shuffled or with gaps
     all different whole numbers of 12 digits or more, of one length, that are no time
     nearly all different words
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from influence_core.data.encoding import MOST_WORDS, column_of, holds_numbers, numbers_of
+from influence_core.data.encoding import MOST_WORDS, column_of, holds_numbers, likeness, numbers_of
 from influence_core.data.rows import counted
 
 KEPT = "feature_"
@@ -33,6 +33,8 @@ FEW = 20
 """Rows below which chance alone makes cells different."""
 REPEATS = 10
 """Expected repeats, if the numbers were drawn: e^-10 is the probability of none."""
+REPEATS_SORTED = 3
+"""The same where the numbers also rise or fall from row to row, which is rare by itself."""
 DIGITS = 12
 MOST_CODES = 50
 """The most different numbers of an id that can still be a category, such as that of a shop."""
@@ -118,7 +120,9 @@ def _enumerates(numbers: np.ndarray, rows: np.ndarray) -> bool:
     if len(known) < FEW or len(np.unique(known)) < len(known):
         return False
     span = np.ptp(known) + 1
-    return bool((steps == steps[0]).all() or len(known) ** 2 / (2 * span) >= REPEATS or span == len(known))
+    sorted_rows = bool((steps > 0).all() or (steps < 0).all())
+    repeats = len(known) ** 2 / (2 * span)
+    return bool((steps == steps[0]).all()) or repeats >= (REPEATS_SORTED if sorted_rows else REPEATS)
 
 
 def _long(known: np.ndarray) -> bool:
@@ -136,7 +140,7 @@ def _named_by_words(values: pd.Series) -> str | None:
     present, different = int(values.notna().sum()), int(values.nunique())
     if present < FEW or different < NEARLY * present or different > 2 * MOST_WORDS:
         return None
-    return f"it holds {counted(different, 'different word')} in {counted(present, 'row')}, like a name or free text"
+    return f"it holds {counted(different, 'different word')} in {counted(present, 'row')}, {likeness(values)}"
 
 
 def _tokens(name: str) -> list[str]:

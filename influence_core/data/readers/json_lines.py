@@ -73,7 +73,7 @@ def _records(file: BinaryIO, shown: str) -> Iterator[tuple[int, dict[str, Any]]]
             raise DataError(f"{shown} is not UTF-8 in line {number:,}. Save it as UTF-8.") from error
         except ValueError as error:
             raise DataError(
-                f"{shown}, line {number:,}: {str(error)[:120]}. Expected one JSON object a line, as in "
+                f"{shown}, line {number:,}: {_fault(error)}. Expected one JSON object a line, as in "
                 '{"age": 38, "label": "yes"}.'
             ) from error
         if not isinstance(record, dict):
@@ -83,6 +83,14 @@ def _records(file: BinaryIO, shown: str) -> Iterator[tuple[int, dict[str, Any]]]
                 "frame.to_json(path, orient='records', lines=True)."
             )
         yield number, record
+
+
+def _fault(error: ValueError) -> str:
+    return (
+        f"{error.msg} at column {error.colno:,}"
+        if isinstance(error, json.JSONDecodeError)
+        else str(error)[:120]
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,14 @@
 """Labels of a table's rows: the cells of its label column as class names, as written.
 
-"007", "NA", "None"        stay as they are; spaces around a name are removed, and said where that joins two
-1.0, 2.0 in every cell     become 1, 2: so tables with an empty cell write whole numbers
-empty                      no label
--1 beside other classes    no label, as many tools write it; not where -1 has its opposite, 1, as the only other
+The name of a class is its cell as written, without the spaces around it:
+
+    "007", "NA", "None"        stay as they are
+    1.0, 2.0 in every cell     become 1, 2: so tables with an empty cell write whole numbers
+    NaN, NA, ? among numbers   no label
+    -1 beside other classes    no label, as many tools write it; not where 1 is the only other, or others are below zero
+    empty                      no label
+
+Each change is said.
 """
 
 import re
@@ -12,19 +17,21 @@ from typing import Any
 
 import pandas as pd
 
+from influence_core.data.readers.cells import MISSING_WORDS
 from influence_core.data.rows import counted, some
 
-UNLABELLED = ("-1", "-1.0")
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)(\.0+)?")
+"""A whole number without leading zeros, perhaps with an empty fraction."""
 
 
 def labels_of(values: pd.Series) -> tuple[list[str | None], tuple[str, ...]]:
     """Return the class name of each cell, None where there is none, and notes on names that were changed."""
     written = [cell_text(value) for value in values.astype(object)]
     labels = [None if text is None else text.strip() or None for text in written]
+    labels, missing = _without_missing_words(labels)
     labels, whole = _without_fraction(labels)
     labels, unlabelled = _without_minus_one(labels)
-    return labels, (*_joined(written), *whole, *unlabelled)
+    return labels, (*_joined(written), *missing, *whole, *unlabelled)
 
 
 def cell_text(value: Any) -> str | None:
@@ -34,6 +41,18 @@ def cell_text(value: Any) -> str | None:
     if pd.isna(value):
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _without_missing_words(labels: list[str | None]) -> tuple[list[str | None], tuple[str, ...]]:
+    """Take words such as NaN for no label where all others are whole numbers."""
+    counts = Counter(label for label in labels if label is not None)
+    words = [name for name in counts if name.lower() in MISSING_WORDS]
+    numbers = set(counts) - set(words)
+    if not words or len(numbers) < 2 or not all(map(_WHOLE.fullmatch, numbers)):
+        return labels, ()
+    listed = some([f"{word!r} ({counted(counts[word], 'row')})" for word in words])
+    note = f"Among labels that are whole numbers, {listed} was taken for 'no label'."
+    return [None if label in words else label for label in labels], (note,)
 
 
 def _without_fraction(labels: list[str | None]) -> tuple[list[str | None], tuple[str, ...]]:
