@@ -15,6 +15,7 @@ from influence_core.data.readers.table_files import SUFFIXES
 from influence_core.intake.preview import preview
 from influence_core.intake.uploads import TABLES
 from influence_core.system.safe_tables import read_csv, write_csv, write_parquet
+from tests.making.pictures import write_folder
 from tests.making.refusals import assert_dataset_refused
 from tests.making.written_tables import classes, measured, written
 
@@ -269,6 +270,17 @@ def test_exported_names_read_back_identically(names):
     assert back["label"].tolist() == names and back["sample_id"].tolist() == frame["sample_id"].tolist()
     write_parquet(frame, exact)
     assert pd.read_parquet(io.BytesIO(exact.getvalue()))["label"].tolist() == names
+
+
+def test_an_exported_folder_of_pictures_keeps_its_labels(tmp_path):
+    names = ["NA", "nan", "None", "=x", "-inf", "a,b", 'say "x"', "007", "1e5"]
+    write_folder(tmp_path, {"all": 4 * len(names)})
+    files = [f"all/{number}.png" for number in range(4 * len(names))]
+    table = pd.DataFrame({"file_name": files, "label": names * 4, "group": names * 4})
+    write_csv(table, tmp_path / "metadata.csv")
+    data = open_dataset(tmp_path)
+    assert data.classes == tuple(sorted(names)), "a label is read with its apostrophe, or lost"
+    assert set(data.train.groups["group"].astype(str)) == set(names)
 
 
 def test_plain_pandas_loses_no_name_of_an_export(tmp_path):

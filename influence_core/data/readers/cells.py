@@ -70,7 +70,9 @@ def typed(
         for name, spelled in fits.items()
     }
     read = {
-        name: _converted(texts[name], taken[name]) if name in texts else values
+        name: values
+        if name not in texts or (as_read and taken[name] is None)
+        else _converted(texts[name], taken[name])
         for name, values in columns.items()
     }
     notes = [*_spelling_notes(texts, taken), *_doubtful(texts, fits, taken), *_missing_notes(texts, taken)]
@@ -112,9 +114,12 @@ def _converted(text: _Text, spelling: Spelling | None) -> pd.Series:
 
 def _as_words(text: _Text) -> pd.Series:
     truths = [TRUTHS.get(word.strip().lower()) for word in text.words]
-    if truths and None not in truths and (text.codes >= 0).all():
-        return pd.Series(np.array(truths, dtype=bool)[text.codes])
-    return pd.Series(pd.array([*text.words, None], dtype="str").take(text.codes))
+    words: Sequence[object] = text.words
+    if truths and None not in truths:
+        if (text.codes >= 0).all():
+            return pd.Series(np.array(truths, dtype=bool)[text.codes])
+        words = [str(truth) for truth in truths]  # beside empty cells too, a model knows True, not TRUE
+    return pd.Series(pd.array([*words, None], dtype="str").take(text.codes))
 
 
 def _spelling_notes(texts: dict[str, _Text], taken: dict[str, Spelling | None]) -> Iterator[str]:
