@@ -75,6 +75,8 @@ def test_an_id_column_with_an_empty_or_a_repeated_cell_is_no_feature(tmp_path):
     for cells, says in (([*range(1000, 1059), ""], "1 empty cell"), ([5, 5, *range(58)], "more than once")):
         features, notes = features_of(tmp_path, id=cells)
         assert features == ("a",) and says in notes and "'id'" in notes
+    features, notes = features_of(tmp_path, id=[5, 6] * 30, sample_id=[f"s{row}" for row in range(ROWS)])
+    assert features == ("a",) and "'id' was left out" in notes, "an id became a feature beside sample_id"
 
 
 def test_labels_and_ids_stay_as_they_are_written(tmp_path):

@@ -47,7 +47,7 @@ def read_table(path: Path, label: str | None = None) -> Rows:
     frame, shown = table.frame, path.name
     column = _label_column(frame, label, shown)
     labels, label_notes = labels_of(column_of(frame, column))
-    ids, id_columns, id_notes = _ids(frame)
+    ids, id_columns, id_notes = _ids(frame.drop(columns=column))
     words = frame["split"] if "split" in frame else [None] * len(frame)
     splits = splits_of([_blank_as_none(word) for word in words], f"{shown}, column split,")
     taken = [name for name in (column, "split", *id_columns) if name in frame]
@@ -179,6 +179,9 @@ def _ids(frame: pd.DataFrame) -> tuple[list[str], list[str], tuple[str, ...]]:
         texts = [text and text.strip() for text in map(cell_text, column_of(frame, name))]
         empty = sum(not text for text in texts)
         if not empty and len(set(texts)) == len(texts):
+            notes += [
+                f"Column {other!r} was left out: ids come from {name!r}." for other in found if other != name
+            ]
             return [str(text) for text in texts], found, tuple(notes)
         why = f"{counted(empty, 'empty cell')}" if empty else "cells that occur more than once"
         notes.append(
