@@ -95,6 +95,11 @@ def test_empty_rows_trailing_separators_and_repeated_headers_are_read_as_meant(t
         assert is_plain(data) and says in " ".join(data.notes), f"{text[:40]!r}: {data.notes}"
 
 
+def test_a_cell_with_the_separator_in_every_row_shifts_no_column(tmp_path):
+    path = written(tmp_path / "t.csv", {"a": classes("1,5", "2,5", "3,0"), "label": classes("n", "y")})
+    assert_dataset_refused(path, "3 cells in line 2, but 2 names in its header", "in double quotes")
+
+
 def test_row_names_as_r_writes_them_are_no_feature(tmp_path):
     rows = TEXT.splitlines()
     (tmp_path / "t.csv").write_text(

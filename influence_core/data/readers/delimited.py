@@ -23,7 +23,7 @@ from influence_core.data.readers.text_columns import TextColumns
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SEPARATORS = ",;\t|"
 SAMPLE = 2**16
 """Characters from which the separator is chosen."""
 SAMPLE_ROWS = 200
@@ -134,7 +134,7 @@ def _decoded(file: BinaryIO, encoding: str, shown: str) -> None:
 
 def separator_of(head: str, expected: str, shown: str) -> tuple[str, bool]:
     """Return the separator that cuts most rows into equally many cells, and whether a line "sep=;" states it."""
-    if stated := re.match(r"\"?sep=(.)\"?\r?\n", head, re.IGNORECASE):
+    if stated := re.match(r"\"?sep=([,;\t|:~^])\"?\r?\n", head, re.IGNORECASE):
         return stated[1], True
     fits = {separator: _fit(head, separator) for separator in sorted(SEPARATORS, key=expected.__ne__)}
     best = max(fits, key=lambda separator: fits[separator])
@@ -179,12 +179,11 @@ def _table(
     lines: Iterable[str], separator: str, head: str, shown: str, first: int
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Cut lines into cells; the first row is the header."""
-    spaced = bool(
-        re.search(rf"{re.escape(separator)} +\"", head)
-    )  # a, "b, c": the quote counts only without space
-    rows = _numbered(
-        csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True), shown, first
-    )
+    spaced = (
+        re.search(rf"{re.escape(separator)} +\"", head) is not None
+    )  # a, "b, c": the space is none of the cell
+    cut = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
+    rows = _numbered(cut, shown, first)
     _, header = next(rows, (0, []))
     names = [cell.strip() for cell in header]
     if len(names) > MOST_COLUMNS:
@@ -204,20 +203,23 @@ def _table(
             repeated += 1
         else:
             kept.append(cells)
-    frame, row_names = _named(kept, names)
+    frame, row_names = _named(kept, names, shown)
     return frame, tuple(_row_notes(shown, row_names, empty, repeated))
 
 
-def _named(kept: TextColumns, names: list[str]) -> tuple[pd.DataFrame, bool]:
+def _named(kept: TextColumns, names: list[str], shown: str) -> tuple[pd.DataFrame, bool]:
     """Name the columns; where the header has one name fewer, say whether the first cells name the rows.
 
-    They do where R wrote the file. Otherwise each row ends with a separator, and the last column is empty.
+    They do where R wrote the file: then all differ. Or each row ends with a separator, and the last column is empty.
+    Otherwise a cell holds the separator in every row, which would shift all that follow: a DataError.
     """
     if kept.columns == len(names):
         return kept.frame(names), False
     frame = kept.frame([*names, ""])
     if not frame.iloc[:, -1].str.strip().any():
         return frame, False
+    if not frame.iloc[:, 0].is_unique:
+        raise DataError(_other_length(shown, 2, list(frame.iloc[0]), names))
     return frame.set_axis(["", *names], axis=1), True
 
 

@@ -8,6 +8,7 @@ measured between them by name.
 Rows without a label are left out and counted. Nothing is left out, joined or read in another spelling without a note.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,10 @@ def _labelled(
         return list(range(len(labels))), ()
     present = {splits[row] for row in kept}
     missing = set(range(len(labels))) - set(kept)
-    whole = [split for split in SPLITS if split not in present and split in set(splits)]
+    rows = Counter(splits)
+    whole = [split for split in SPLITS if split not in present and rows[split]]
     notes = [
-        f"The {split} split has no labels and was left out ({counted(list(splits).count(split), 'row')})."
+        f"The {split} split has no labels and was left out ({counted(rows[split], 'row')})."
         for split in whole
     ]
     rest = sorted(row for row in missing if splits[row] not in whole)

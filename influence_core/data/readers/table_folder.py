@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from influence_core.data.encoding import column_of
 from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden, walk
 from influence_core.data.readers.table_files import IDS, TableFile, read_table_file, table_suffix
 from influence_core.data.rows import SPLIT_NAMES, some
@@ -100,7 +101,11 @@ def _check_columns(parts: Mapping[str, TableFile], tables: Mapping[str, Path], l
 def _with_ids(frame: pd.DataFrame, parts: Mapping[str, TableFile]) -> pd.DataFrame:
     """Give samples the ids train-0, train-1, ... where no column of the table holds ids that differ."""
     for name in frame:
-        if str(name).strip().lower() in IDS and frame[name].notna().all() and frame[name].is_unique:
+        if (
+            str(name).strip().lower() in IDS
+            and bool(column_of(frame, name).notna().all())
+            and column_of(frame, name).is_unique
+        ):
             return frame
     numbered = [f"{split}-{row}" for split, part in parts.items() for row in range(len(part.frame))]
     return frame.drop(columns=[name for name in frame if str(name).strip().lower() == IDS[0]]).assign(
