@@ -14,9 +14,11 @@ from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError
 
 NOT_DATA = re.compile(
-    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels|.*submission.*)\..*", re.I
+    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels)\.txt|.*submission.*", re.IGNORECASE
 )
 """Files that lie beside tables without being one."""
+DEEPEST = 8
+"""Folders that may lie around the tables; a link to a folder above would never end."""
 
 
 def table_place(path: Path, store: Store | None = None) -> Path | None:
@@ -30,12 +32,14 @@ def table_place(path: Path, store: Store | None = None) -> Path | None:
         file.suffix.lower() in PICTURE_SUFFIXES for file in walk(path)
     ):
         return None
-    while not any(map(_may_be_table, path.iterdir())):
+    for _ in range(DEEPEST):
+        if any(map(_may_be_table, path.iterdir())):
+            return path
         inside = [child for child in path.iterdir() if child.is_dir() and not is_hidden(child.name)]
         if len(inside) != 1:
             return None
         path = inside[0]
-    return path
+    return None
 
 
 def tables_of(folder: Path) -> dict[str, Path]:
