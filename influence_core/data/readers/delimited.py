@@ -80,8 +80,9 @@ def encoding_of(file: BinaryIO, shown: str) -> tuple[str, tuple[str, ...]]:
             _decoded(file, encoding, shown)
             return encoding, ()
     file.seek(0)
-    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
-    while piece := file.read(CHUNK):
+    decoder, line, piece = codecs.getincrementaldecoder("utf-8")(), 1, b" "
+    while piece:
+        piece = file.read(CHUNK)
         if b"\x00" in piece:
             line += piece[: piece.index(b"\x00")].count(b"\n")
             raise DataError(
@@ -89,7 +90,7 @@ def encoding_of(file: BinaryIO, shown: str) -> tuple[str, tuple[str, ...]]:
                 "no text at all). Save it as UTF-8."
             )
         try:
-            decoder.decode(piece)
+            decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             line += error.object[: error.start].count(b"\n")
             return _supposed(file, error.object[error.start], line, shown)

@@ -160,7 +160,7 @@ def _labelled(
     present = {splits[row] for row in kept}
     missing = set(range(len(labels))) - set(kept)
     rows = Counter(splits)
-    whole = [split for split in SPLITS if split not in present and rows[split]]
+    whole: list[Split] = [split for split in SPLITS if split not in present and rows[split]]
     notes = [
         f"The {split} split has no labels and was left out ({counted(rows[split], 'row')})."
         for split in whole
