@@ -35,9 +35,7 @@ ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 4 * 1024**2
 SPARE_DISK = 1024**3
 """Bytes of the disk that uploads must leave free."""
-TABLES = (
-    ".csv .tsv .tab .txt .jsonl .ndjson .csv.gz .tsv.gz .tab.gz .txt.gz .jsonl.gz .ndjson.gz .xlsx".split()
-)
+TABLES = ".csv .tsv .txt .jsonl .ndjson .csv.gz .tsv.gz .txt.gz .jsonl.gz .ndjson.gz .xlsx".split()
 SUFFIXES = {
     "dataset": (".zip", *TABLES, ".parquet", ".npz"),
     "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
@@ -152,7 +150,7 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
         raise UploadError(
             f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name[: -len(suffix)]).strip("-")[:60] or kind
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).name[: -len(suffix)]).strip("-")[:60] or kind
     target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:

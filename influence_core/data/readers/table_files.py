@@ -30,7 +30,7 @@ MAX_RATIO = 100
 FREE_BYTES = 20 * 1024**2
 """Below this size, a high compression is harmless."""
 CHUNK = 2**20
-DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": ","}
+DELIMITED = {".csv": ",", ".tsv": "\t", ".txt": ","}
 """Suffixes of delimited text, with the separator that is expected."""
 LINES = (".jsonl", ".ndjson")
 TEXTS = (*DELIMITED, *LINES)
