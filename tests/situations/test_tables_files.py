@@ -147,7 +147,14 @@ def test_a_table_without_a_header_is_refused_and_no_sample_is_lost(tmp_path, col
 
 
 @pytest.mark.parametrize(
-    "names", [["0", "1", "label"], ["2019", "2020", "label"], ["a", "b", "label"], ["0", "1", "2"]]
+    "names",
+    [
+        ["0", "1", "label"],
+        ["2019", "2020", "label"],
+        ["a", "b", "label"],
+        ["0", "1", "2"],
+        ["0.1", "0.5", "kind"],
+    ],
 )
 def test_names_that_are_numbers_are_names(tmp_path, names):
     path = written(tmp_path / "t.csv", dict(zip(names, PLAIN.values(), strict=True)))

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 
@@ -15,6 +16,8 @@ LOOKED_AT = 1_000
 """Rows that tell whether a column holds numbers."""
 SHOWN_NAMES = 30
 YEARS = range(1500, 2200)
+STEADY = 4
+"""Numbers in equal steps from which they are no accident."""
 
 
 def with_header(
@@ -73,8 +76,8 @@ def _looked_at(values: pd.Series) -> list[str]:
 def _is_sample(names: Sequence[str], looked: Sequence[Sequence[str]]) -> bool:
     """Whether the names look like one more row.
 
-    Numbers over columns of numbers do, if they do not count (0, 1, 2 or years); words do, if most occur among the cells
-    below them. One word over a column of numbers is a name, so there is a header.
+    Numbers over columns of numbers do, if they do not count (0, 1, 2 or years); words do, if they occur among the cells
+    below them: one of them beside such numbers, else most. A word over a column of numbers is a name: a header.
     """
     numeric = [bool(cells) and all(map(PLAIN.fullmatch, cells)) for cells in looked]
     above = [name for name, numbers in zip(names, numeric, strict=True) if numbers and name]
@@ -89,17 +92,20 @@ def _is_sample(names: Sequence[str], looked: Sequence[Sequence[str]]) -> bool:
     numbers = [name for name in above if PLAIN.fullmatch(name)]
     if not numbers:
         return repeated and len(words) > 1
-    return repeated or not _count(numbers)
+    if not words:
+        return not _count(numbers)
+    return any(words) and (repeated or not _count(numbers))
 
 
 def _count(numbers: Sequence[str]) -> bool:
-    """Whether the numbers count: 0, 1, 2 or 1, 2, 3, or years, as columns are sometimes called."""
+    """Whether the numbers count, as names may: 0, 1, 2 or 1, 2, 3, or years, or STEADY or more in equal steps."""
     if not all(re.fullmatch(r"\d{1,9}", number) for number in numbers):
         return False
     values = list(map(int, numbers))
-    return values == list(range(values[0], values[0] + len(values))) and (
-        values[0] in (0, 1) or values[0] in YEARS
-    )
+    steps = {after - before for before, after in pairwise(values)}
+    if len(steps) > 1 or 0 in steps:
+        return False
+    return len(values) >= STEADY or (steps <= {1} and (values[0] in (0, 1) or values[0] in YEARS))
 
 
 def _without_header(names: Sequence[str], shown: str, separator: str) -> str:
