@@ -25,7 +25,11 @@ def add_commands(commands: Any) -> None:
     """Add check and analyze to the parser."""
     check = commands.add_parser("check", help="show what an analysis would do and cost, or why it is refused")
     check.add_argument("model", metavar="MODEL", help="weights, or a folder with model.safetensors")
-    check.add_argument("dataset", metavar="DATASET", help="folder, .zip, .csv, .parquet or .npz")
+    check.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="folder, .zip, .csv (.tsv, .txt, .jsonl, .xlsx, .gz), .parquet or .npz",
+    )
     check.add_argument("--architecture", help="its name, when there is no model.json beside the weights")
     check.add_argument("--classes", metavar="A,B,...", help="class names in the order of the model's outputs")
     _add_settings(check)
@@ -34,7 +38,9 @@ def add_commands(commands: Any) -> None:
 
     analyze = commands.add_parser("analyze", help="score every training sample and write a run folder")
     analyze.add_argument(
-        "dataset", help="folder, .zip, .csv, .parquet or .npz; may carry model.safetensors and model.json"
+        "dataset",
+        help="folder, .zip, .csv (.tsv, .txt, .jsonl, .xlsx, .gz), .parquet or .npz; may carry model.safetensors "
+        "and model.json",
     )
     analyze.add_argument(
         "--out", required=True, type=Path, metavar="RUN", help="the run folder to write or continue"

@@ -14,7 +14,9 @@ from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.folder import read_folder, unwrapped
 from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.readers.parquet_shards import read_shards, shards
-from influence_core.data.readers.table import is_table, read_table
+from influence_core.data.readers.table import read_table
+from influence_core.data.readers.table_files import is_table, table_suffix
+from influence_core.data.readers.table_folder import table_place
 from influence_core.data.readers.torchvision_files import read_layout
 from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples, Split
@@ -24,8 +26,8 @@ from influence_core.errors import DataError
 from influence_core.system.report import Report
 
 READ_TODAY = (
-    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table (.csv or .parquet) with a "
-    "label column, or an .npz of arrays"
+    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table with a label column (.csv, "
+    ".tsv or .txt, also as .gz, .jsonl, .xlsx or .parquet; or a folder with train.csv), or an .npz of arrays"
 )
 
 
@@ -97,7 +99,11 @@ def open_dataset(
     with readable(path, label, on_progress) as rows:
         parts, notes = divide(rows, report=on_progress, classes=classes, **options)
     parts, notes = encoded(parts, notes)
-    name = path.resolve().name if path.is_dir() else path.stem
+    name = (
+        path.resolve().name
+        if path.is_dir()
+        else path.name.removesuffix(table_suffix(path.name) or path.suffix)
+    )
     return bundle(name, path, parts, notes, options if label is None else options | {"label": label})
 
 
@@ -139,7 +145,7 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
             return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
-    if suffix == ".csv" or (suffix == ".parquet" and (label or is_table(path))):
+    if table_suffix(path.name) or (suffix == ".parquet" and (label or is_table(path))):
         return read_table(path, label)
     if suffix == ".parquet":
         return read_parquet(path)
@@ -165,6 +171,8 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
         )
     if tables:
         return read_rows(tables[0], label)
+    if (place := table_place(root, store)) is not None:
+        return read_table(place, label)
     return read_folder(root, shown, store)
 
 

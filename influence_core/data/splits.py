@@ -14,11 +14,12 @@ Every decision becomes a note in plain words.
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from influence_core.data.likeness import likely_slip, likeness_notes, says_no_label
 from influence_core.data.rows import Rows, counted, some
 from influence_core.data.samples import SPLITS, Samples, Split, repeated
 from influence_core.data.storage.content import Content
@@ -55,7 +56,7 @@ def divide(
         for split, positions in splits.items()
         if len(positions)
     }
-    return parts, (*rows.notes, *skipped, *carved)
+    return parts, (*rows.notes, *likeness_notes([labels[row] for row in readable]), *skipped, *carved)
 
 
 def check_ids(ids: list[str]) -> None:
@@ -199,9 +200,20 @@ def check_classes_known(splits: dict[Split, np.ndarray], labels: list[str]) -> N
             )
             raise DataError(
                 f"The {split} split holds classes that train lacks: {named}. Train has "
-                f"{some(sorted(trained), 12)}. Add training samples of these classes, or take the classes out "
-                f"of {split}."
+                f"{some(sorted(trained), 12)}. {way_out(sorted(untrained), trained, split)}"
             )
+
+
+def way_out(untrained: Sequence[str], trained: Collection[str], split: Split) -> str:
+    """Say what to do about classes that train lacks: most often they are classes of train in another spelling."""
+    renames = [f"{name!r} as {known!r}" for name in untrained if (known := likely_slip(name, trained))]
+    rest = f"Add training samples of these classes, or take the classes out of {split}."
+    if not renames and all(map(says_no_label, untrained)):
+        return f"If that means 'no label', leave these labels empty. {rest}"
+    if not renames:
+        return rest
+    slip = f"They look like classes of train in another spelling: in {split}, write {some(renames)}."
+    return slip if len(renames) == len(untrained) else f"{slip} As to the others: {rest[0].lower()}{rest[1:]}"
 
 
 def take(

@@ -35,8 +35,9 @@ ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 4 * 1024**2
 SPARE_DISK = 1024**3
 """Bytes of the disk that uploads must leave free."""
+TABLES = ".csv .tsv .txt .jsonl .ndjson .csv.gz .tsv.gz .txt.gz .jsonl.gz .ndjson.gz .xlsx".split()
 SUFFIXES = {
-    "dataset": (".zip", ".csv", ".parquet", ".npz"),
+    "dataset": (".zip", *TABLES, ".parquet", ".npz"),
     "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
 }
 SPEC = "model.json"
@@ -144,12 +145,12 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
         kind: "dataset" or "model": decides the accepted suffixes; the content is checked by its reader.
         name: The user's name of the file; its letters, digits and known suffix become the name on disk.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES[kind]:
+    suffix = max((known for known in SUFFIXES[kind] if name.lower().endswith(known)), key=len, default="")
+    if not suffix:
         raise UploadError(
             f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).name[: -len(suffix)]).strip("-")[:60] or kind
     target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
+from influence_core.system.safe_tables import unguarded
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 MAX_BYTES = 256 * 1024**2
@@ -57,12 +58,13 @@ def read_csv(file: Path, where: str) -> pd.DataFrame:
     if b"\x00" in head:
         raise DataError(f"{where} cannot be read as a CSV table: it holds zero bytes. Save it as UTF-8 text.")
     try:
-        return pd.read_csv(
+        table = pd.read_csv(
             file,
             dtype=dict.fromkeys(TEXT, str),
             keep_default_na=False,  # a class may be called "None" or "NA"
             na_values=["", "nan", "NaN"],
         )
+        return unguarded(table)  # an exported dataset has apostrophes before "=x" and "nan"
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{where} cannot be read as a CSV table: {error}") from error
 

@@ -26,8 +26,9 @@ LAYOUTS = """
 **A zip or folder of pictures**, one folder per class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
 have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
 
-**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, `.csv` or
-`.parquet` with a label column.
+**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, a table with a
+label column as `.csv`, `.tsv`, `.txt` (also `.gz`), `.jsonl`, `.xlsx` or `.parquet`; a zip or folder of `train.csv` and
+`test.csv`.
 
 **On this server by its path**, all of these, and what torchvision downloads: MNIST, CIFAR (binary), ImageFolder.
 
@@ -67,7 +68,7 @@ def ways_in() -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True):
         frame.section("Your dataset")
-        uploader("dataset", "A .zip, .csv, .parquet or .npz from this computer", take_dataset)
+        uploader("dataset", "A .zip, a table, .parquet or .npz from this computer", take_dataset)
         with st.form("own_path", border=False):
             st.text_input(
                 "Or a path on the server",

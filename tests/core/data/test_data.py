@@ -285,8 +285,8 @@ def test_another_class_order_keeps_every_samples_class(tmp_path):
 def test_missing_empty_and_unknown_paths_are_named(tmp_path):
     assert_dataset_refused(tmp_path / "nowhere", "There is nothing at", "nowhere")
     assert_dataset_refused(tmp_path, "is empty")
-    (tmp_path / "table.tsv").write_text("a,label\n1,2\n")
-    assert_dataset_refused(tmp_path / "table.tsv", "table", ".parquet", ".npz")
+    (tmp_path / "table.ods").write_text("a,label\n1,2\n")
+    assert_dataset_refused(tmp_path / "table.ods", "table", ".tsv", ".parquet", ".npz")
     assert_dataset_refused(tmp_path, "No pictures in")
     (tmp_path / "x.tar").write_bytes(b"")
     assert_dataset_refused(tmp_path / "x.tar", "'.tar'", "Expected")
