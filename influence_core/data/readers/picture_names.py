@@ -1,0 +1,67 @@
+"""`PictureNames`: which picture a name in a file means.
+
+People write names as their tool did: with backslashes, with the folder or without, without the suffix, after a path of
+their own machine, with accents in one code point or two, in another case. A name means a picture when it is the end of
+its path, or its path is the end of the name; a name that could mean two pictures means neither.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SEVERAL = -1
+
+
+class PictureNames:
+    """An index of some of the pictures by the ends of their paths."""
+
+    def __init__(self, ids: Sequence[str], rows: Iterable[int]):
+        self._ends: dict[str, int] = {}
+        self._paths: set[str] = set()
+        for row in rows:
+            path = key(ids[row])
+            for whole in {path, bare(path)}:
+                self._paths.add(whole)
+                parts = whole.split("/")
+                for start in range(len(parts)):
+                    end = "/".join(parts[start:])
+                    self._ends[end] = row if self._ends.get(end, row) == row else SEVERAL
+
+    def find(self, name: str) -> int | None:
+        """Return the position of the picture a name means; None if there is none, or more than one."""
+        path = key(name)
+        for whole in (path, bare(path)):
+            if (row := self._ends.get(whole)) is not None:
+                return None if row == SEVERAL else row
+            parts = whole.split("/")
+            for start in range(1, len(parts)):
+                if (end := "/".join(parts[start:])) in self._paths:
+                    row = self._ends[end]
+                    return None if row == SEVERAL else row
+        return None
+
+    def find_all(self, names: Sequence[str]) -> list[int | None]:
+        """Find each of a column of names; a folder that all of them begin with, and no picture has, is ignored."""
+        found = [self.find(name) for name in names]
+        if any(row is not None for row in found):
+            return found
+        keys = [key(name) for name in names]
+        folders = {name.rpartition("/")[0] for name in keys}
+        return [self.find(name.rpartition("/")[2]) for name in keys] if len(folders) == 1 else found
+
+
+def key(name: str) -> str:
+    """Return a name with slashes, without "./", composed and in lower case."""
+    name = name.strip().replace("\\", "/").lower()
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    while name.startswith(("./", "/")):
+        name = name.removeprefix(".").lstrip("/")
+    return name
+
+
+def bare(path: str) -> str:
+    """Return a path without the suffix of a picture."""
+    suffix = PurePosixPath(path).suffix
+    return path.removesuffix(suffix) if suffix in SUFFIXES else path
