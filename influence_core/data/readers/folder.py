@@ -27,9 +27,10 @@ from influence_core.data.storage.content import EncodedPictures, ReadBlobs
 from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
-# Suffixes of pictures. Those of the second line are not read: they are refused by name instead of silently ignored.
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
+# Suffixes of pictures. Those of the last line are not read: they are refused by name instead of silently ignored.
+FRAMED = (".gif", ".tif", ".tiff")
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", *FRAMED}
+PICTURE_SUFFIXES |= {".heic", ".heif", ".avif", ".eps", ".psd", ".svg"}
 # Suffixes of files beside the pictures that are not samples.
 COMPANIONS = {".md", ".tsv", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
 # Folders and files that systems leave beside the data; those with a leading dot are hidden anyway.
@@ -65,7 +66,7 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
         [named.labels[row] for row in kept],
         [named.splits[row] for row in kept],
         groups.iloc[kept],
-        notes=(*named.notes, *note_on_others(unknown(names))),
+        notes=(*named.notes, *note_on_frames(ids), *note_on_others(unknown(names))),
     )
     return named_by_file(rows, root, besides=used)
 
@@ -190,6 +191,13 @@ def offer(ids: list[str]) -> str:
         f" Their names hold {counted(len(classes), 'class', 'classes')} ({some(classes)}): to use these, read with "
         f"label={FILE_NAME!r} (on the command line --label {FILE_NAME!r})."
     )
+
+
+def note_on_frames(ids: list[str]) -> tuple[str, ...]:
+    framed = sum(sample.lower().endswith(FRAMED) for sample in ids)
+    if not framed:
+        return ()
+    return (f"Of {counted(framed, 'GIF or TIFF file')} the first frame or page was read.",)
 
 
 def note_on_others(others: list[str]) -> tuple[str, ...]:
