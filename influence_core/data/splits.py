@@ -108,7 +108,9 @@ def labelled_splits(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
     Published test sets often come without labels, or with -1 for each: that counts unless -1 is a class of train.
     """
     without: dict[str, set[str | None]] = {
-        split: {label for name, label in zip(rows.splits, rows.labels, strict=True) if (name or "train") == split}
+        split: {
+            label for name, label in zip(rows.splits, rows.labels, strict=True) if (name or "train") == split
+        }
         for split in SPLITS
     }
     empty = {None, ""} if "-1" in without["train"] else {None, "", "-1"}
@@ -247,8 +249,12 @@ def note_on_single(parts: dict[Split, np.ndarray], labels: list[str]) -> tuple[s
         return ()
     named = some([repr(name) for name in single])
     if len(single) == 1:
-        return (f"Class {named} has a single sample, which stays in train: the validation set holds none of it.",)
-    return (f"{len(single):,} classes have a single sample, which stays in train, not in validation: {named}.",)
+        return (
+            f"Class {named} has a single sample, which stays in train: the validation set holds none of it.",
+        )
+    return (
+        f"{len(single):,} classes have a single sample, which stays in train, not in validation: {named}.",
+    )
 
 
 def check_classes_known(splits: dict[Split, np.ndarray], labels: list[str]) -> None:

@@ -32,7 +32,20 @@ FRAMED = (".gif", ".tif", ".tiff")
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", *FRAMED}
 PICTURE_SUFFIXES |= {".heic", ".heif", ".avif", ".eps", ".psd", ".svg"}
 # Suffixes of files beside the pictures that are not samples.
-COMPANIONS = {".md", ".tsv", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
+COMPANIONS = {
+    ".md",
+    ".tsv",
+    ".py",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".license",
+    "",
+}
 # Folders and files that systems leave beside the data; those with a leading dot are hidden anyway.
 SYSTEM = {
     "__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found",
@@ -97,8 +110,29 @@ def named_beside(
     return named, pd.concat([groups, more], axis=1), frozenset(listed.file for listed in lists)
 
 
+def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Return what may be the labels of pictures: columns of one list beside them, or the classes in their names.
+
+    There is nothing to choose where read_folder finds labels without asking, or refuses the folder.
+    """
+    names, ids, _ = list_files(root, store)
+    try:
+        if "label" in read_metadata(root, ids):
+            return pd.DataFrame(), []
+        named = name_by_folder(ids)
+        lists = lists_beside(root, names, ids, named.splits, None)
+        named = without_lone_folder(completed(named, lists, None)[0], ids, lists)
+    except DataError:
+        return pd.DataFrame(), []
+    if any(named.labels):
+        return pd.DataFrame(), []
+    choice = next((listed.table for listed in lists if listed.others), pd.DataFrame())
+    in_names = pd.DataFrame({FILE_NAME: classes_in_names(ids)} if offered(ids) else {})
+    return pd.concat([in_names, choice], axis=1), list(in_names)
+
+
 def without_lone_folder(named: Named, ids: list[str], lists: list[Listed]) -> Named:
-    """Return pictures that all lie in one folder without a label, if it is called "images" or labels stand elsewhere."""
+    """Take the label from pictures that all lie in one folder, called "images" or beside other sources of labels."""
     told = {label for label in named.labels if label is not None}
     lone = len(told) == 1 and (any(map(is_plain_name, told)) or hint(lists) or offered(ids))
     return replace(named, labels=[None] * len(ids)) if lone and None not in named.labels else named
@@ -106,10 +140,12 @@ def without_lone_folder(named: Named, ids: list[str], lists: list[Listed]) -> Na
 
 def check_label_found(label: str | None, lists: list[Listed]) -> None:
     if label is not None and not any(listed.labels for listed in lists):
-        beside = "; ".join(f"{listed.file} has {some(listed.others, 12)}" for listed in lists if listed.others)
+        beside = "; ".join(
+            f"{listed.file} has {some(listed.others, 12)}" for listed in lists if listed.others
+        )
         raise DataError(
-            f"No file beside the pictures has a column called {label} for labels{': ' + beside if beside else ''}. Name "
-            f"a column of metadata.csv or of a list of the pictures, or {FILE_NAME!r} for the classes in their names."
+            f"No file beside the pictures has a column called {label} for labels{': ' + beside if beside else ''}. "
+            f"Name a column of metadata.csv or of a list of the pictures, or {FILE_NAME!r} for the classes in their names."
         )
 
 

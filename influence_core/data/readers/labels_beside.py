@@ -28,7 +28,17 @@ USUAL = (
     "label_name", "species", "breed", "diagnosis", "dx", "tag", "y", "class_id", "classid", "category_id", "label_id",
 )  # fmt: skip
 """Usual names of the column of labels, as `plain_name` writes them."""
-NO_LABELS = {"submission", "submissions", "prediction", "predictions", "pred", "preds", "results", "output", "outputs"}
+NO_LABELS = {
+    "submission",
+    "submissions",
+    "prediction",
+    "predictions",
+    "pred",
+    "preds",
+    "results",
+    "output",
+    "outputs",
+}
 """Words of a file's name that promise guesses, not labels: a sample_submission.csv labels every test picture."""
 MOST_FILES = 10
 """Most lists in one folder, and most folders of lists: YOLO writes a file a picture, others a file a class."""
@@ -68,7 +78,11 @@ def lists_beside(
     return [
         listed
         for name in candidates(names)
-        if (read := read_list(root / name, lambda cell: key(PurePosixPath(cell.replace("\\", "/")).stem) in stems))
+        if (
+            read := read_list(
+                root / name, lambda cell: key(PurePosixPath(cell.replace("\\", "/")).stem) in stems
+            )
+        )
         and (listed := listed_by(name, read, ids, splits, label)) is not None
     ]
 
@@ -76,7 +90,9 @@ def lists_beside(
 def candidates(names: Iterable[str]) -> list[str]:
     """Return the files that may be lists: not deep, not among many of their kind, not of guesses."""
     lists = [PurePosixPath(name) for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    lists = [path for path in lists if len(path.parts) <= 3 and not is_guessed(path) and path.name not in NOT_LISTS]
+    lists = [
+        path for path in lists if len(path.parts) <= 3 and not is_guessed(path) and path.name not in NOT_LISTS
+    ]
     beside = Counter(path.parent for path in lists)
     deep = {path.parent for path in lists if len(path.parts) == 3}
     return [
@@ -140,7 +156,9 @@ def from_columns(
         name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
     )  # fmt: skip
     if read.has_boxes and len(set(rows)) < len(rows):
-        return replace(listed, fault="lists objects with boxes (for a detector); one label per picture is needed")
+        return replace(
+            listed, fault="lists objects with boxes (for a detector); one label per picture is needed"
+        )
     if SEVERAL_LABELS in table:
         return replace(listed, fault="gives several labels to a picture; one label per picture is needed")
     return labelled(listed, wanted, read.headless)
@@ -156,7 +174,9 @@ def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
         return replace(listed, others=tuple(map(str, table)))
     values = whole(table[column].tolist())
     if several_in_one(values):
-        return replace(listed, fault=f"gives several labels to a picture in its column {column}; one is needed")
+        return replace(
+            listed, fault=f"gives several labels to a picture in its column {column}; one is needed"
+        )
     listed = replace(
         listed,
         label=f"column {column}" if headless else column,
@@ -236,7 +256,9 @@ def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
         )
     labels = [columns[row.argmax()] if row.any() else None for row in ones]
     return without_repetitions(
-        replace(listed, labels=labels, label=some(columns), table=listed.table.drop(columns=columns), certain=True)
+        replace(
+            listed, labels=labels, label=some(columns), table=listed.table.drop(columns=columns), certain=True
+        )
     )
 
 
@@ -246,7 +268,9 @@ def without_repetitions(listed: Listed) -> Listed:
     first: dict[int, int] = {}
     for position, row in enumerate(listed.rows):
         if listed.labels[first.setdefault(row, position)] != listed.labels[position]:
-            return replace(listed, labels=None, fault="gives several labels to a picture; one per picture is needed")
+            return replace(
+                listed, labels=None, fault="gives several labels to a picture; one per picture is needed"
+            )
     kept = sorted(first.values())
     return replace(
         listed,
@@ -311,7 +335,9 @@ def beside_folders(named: Named, by_file: dict[int, tuple[str, Listed]]) -> dict
     """
     folders = {label for label in named.labels if label is not None}
     missing = {
-        row: said for row, said in by_file.items() if named.labels[row] is None and (said[1].certain or said[0] in folders)
+        row: said
+        for row, said in by_file.items()
+        if named.labels[row] is None and (said[1].certain or said[0] in folders)
     }
     both = {row: said for row, said in by_file.items() if named.labels[row] is not None and said[1].certain}
     differing = [row for row, (label, _) in both.items() if key(label) != key(named.labels[row] or "")]
@@ -321,7 +347,9 @@ def beside_folders(named: Named, by_file: dict[int, tuple[str, Listed]]) -> dict
         return missing
     listed = both[differing[0]][1]
     labelled = sum(label is not None for label in named.labels)
-    if {key(label) for label, _ in both.values()} & {key(folder) for folder in folders} or len(both) < labelled:
+    if {key(label) for label, _ in both.values()} & {key(folder) for folder in folders} or len(
+        both
+    ) < labelled:
         raise DataError(
             f"{listed.said} and the folders name different labels for {len(differing):,} of "
             f"{counted(labelled, 'picture')}. If the file is right, call it metadata.csv with the columns file_name "
@@ -330,9 +358,7 @@ def beside_folders(named: Named, by_file: dict[int, tuple[str, Listed]]) -> dict
     return by_file
 
 
-def splits_of_lists(
-    named: Named, lists: Sequence[Listed]
-) -> tuple[list[Split | None], tuple[str, ...]]:
+def splits_of_lists(named: Named, lists: Sequence[Listed]) -> tuple[list[Split | None], tuple[str, ...]]:
     """Return the splits of the folders, else those that the lists tell, and a note on the files."""
     if any(split is not None for split in named.splits):
         return named.splits, ()
@@ -356,8 +382,8 @@ def notes_on_labels(taken: Sequence[Listed]) -> tuple[str, ...]:
         return ()
     notes = [f"Labels come from {some([listed.said for listed in taken])}."]
     notes += [
-        f"{listed.file} names {counted(listed.absent, 'picture')} more that {'is' if listed.absent == 1 else 'are'} not "
-        "here."
+        f"{listed.file} names {counted(listed.absent, 'picture')} more that {'is' if listed.absent == 1 else 'are'} "
+        "not here."
         for listed in taken
         if listed.absent
     ]
@@ -365,11 +391,11 @@ def notes_on_labels(taken: Sequence[Listed]) -> tuple[str, ...]:
 
 
 def columns_of(taken: Sequence[Listed], count: int) -> pd.DataFrame:
-    """Return the columns beside the labels, for groups; numbers as numbers, those that only number the classes left out."""
+    """Return the columns beside the labels, for groups, numbers as numbers; one that numbers the classes is left out."""
     tables = [
-        listed.table.drop(columns=[name for name in listed.table if numbers_classes(listed, str(name))]).set_axis(
-            listed.rows, axis=0
-        )
+        listed.table.drop(
+            columns=[name for name in listed.table if numbers_classes(listed, str(name))]
+        ).set_axis(listed.rows, axis=0)
         for listed in taken
         if not listed.name.startswith("column ")
     ]

@@ -57,7 +57,9 @@ def read_one(file: Path, root: Path, ids: list[str], spelled: dict[str, str]) ->
         table = table.rename(columns={named_column(table, base, ids, where): "file_name"})
     names = [(base / str(name)).as_posix() for name in table.pop("file_name")]
     known = set(ids)
-    return table.set_axis([name if name in known else spelled.get(key(name)) or name for name in names], axis=0)
+    return table.set_axis(
+        [name if name in known else spelled.get(key(name)) or name for name in names], axis=0
+    )
 
 
 def named_column(table: pd.DataFrame, base: Path, ids: list[str], where: str) -> str:
@@ -66,7 +68,9 @@ def named_column(table: pd.DataFrame, base: Path, ids: list[str], where: str) ->
     for name in table:
         if len(table) and all(key((base / str(value)).as_posix()) in known for value in table[name]):
             return str(name)
-    raise DataError(f"{where} has the columns {some(list(map(str, table)), 12)}; expected one called file_name.")
+    raise DataError(
+        f"{where} has the columns {some(list(map(str, table)), 12)}; expected one called file_name."
+    )
 
 
 def check_rows(rows: int, most: int, where: str) -> None:

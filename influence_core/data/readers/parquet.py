@@ -21,8 +21,6 @@ from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
 
 MAX_BYTES = 16 * 1024**3
-MOST_CLASSES = 1_000
-SHOWN_VALUES = 5
 
 
 def read_parquet(path: Path, label: str | None = None) -> Rows:
@@ -83,19 +81,15 @@ def is_binary(kind: pa.DataType) -> bool:
 
 def plain_columns(file: pq.ParquetFile, image: str) -> pd.DataFrame:
     """Read every column of single values except the pictures."""
-    names = [
-        field.name
-        for field in file.schema_arrow
-        if field.name != image and is_plain(field.type)
-    ]
+    names = plain_names(file.schema_arrow, image)
     if not names:
         return pd.DataFrame(index=pd.RangeIndex(file.metadata.num_rows))
     return file.read(columns=names).to_pandas(ignore_metadata=True)
 
 
-def is_plain(kind: pa.DataType) -> bool:
-    """Whether a column holds single values."""
-    return not pa.types.is_nested(kind)
+def plain_names(schema: pa.Schema, image: str) -> list[str]:
+    """Return the columns of single values, without that of the pictures."""
+    return [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
 
 
 def encoded_pictures(file: pq.ParquetFile, image: str) -> Iterator[bytes]:
@@ -114,38 +108,36 @@ def label_column(file: pq.ParquetFile, table: pd.DataFrame, label: str | None, p
     classes = class_columns(file.schema_arrow)
     if label is None and len(classes) == 1 and classes[0] in table:
         return classes[0]
-    likely = [name for name in map(str, table) if name in classes or "label" in name.lower()] or list(map(str, table))
+    likely = likely_labels(file.schema_arrow, list(map(str, table))) or list(map(str, table))
     raise DataError(
         f"{path.name} has no column called {wanted}; its columns are {some(file.schema_arrow.names, 12)}. Name the "
         f"column of the classes: {some([f'label={name!r} (--label {name})' for name in likely], 4)}."
     )
 
 
-def label_columns(path: Path) -> list[dict[str, Any]]:
-    """Describe the columns among which the user must choose the label of pictures; none where the choice is clear."""
+def possible_labels(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns that may be the label of pictures, with names for numbers, and the likely ones.
+
+    There are none where read_parquet takes one without asking.
+    """
     try:
         with pq.ParquetFile(path) as file:
-            schema, image = file.schema_arrow, image_column(file.schema_arrow, path)
-            names = [field.name for field in schema if field.name not in (image, "split") and is_plain(field.type)]
-            if "label" in names or len(class_columns(schema)) == 1 or len(names) < 2:
-                return []
-            return [described(file.read(columns=[name]).column(name), name, schema) for name in names]
+            schema = file.schema_arrow
+            names = plain_names(schema, image_column(schema, path))
+            if "label" in names or len(class_columns(schema)) == 1:
+                return pd.DataFrame(), []
+            table = file.read(columns=[name for name in names if name != "split"]).to_pandas(
+                ignore_metadata=True
+            )
     except (pa.ArrowException, OSError, UnicodeError, DataError):
-        return []  # the reader reports the fault
+        return pd.DataFrame(), []  # the reader reports the fault
+    classes = {name: dict(enumerate(class_names(schema, name) or ())) for name in map(str, table)}
+    named = {name: [words.get(value, value) for value in table[name]] for name, words in classes.items()}
+    return pd.DataFrame(named), likely_labels(schema, list(named))
 
 
-def described(column: pa.ChunkedArray, name: str, schema: pa.Schema) -> dict[str, Any]:
-    """Describe a column: its number of values, the most common ones, and whether it is likely the label."""
-    values = column.to_pandas()
-    names = class_names(schema, name)
-    common = values.value_counts().head(SHOWN_VALUES)
-    return {
-        "name": name,
-        "different": int(values.nunique()),
-        "common": [(names[value] if names and 0 <= value < len(names) else str(value), int(n)) for value, n in common.items()],
-        "classes": 2 <= values.nunique() <= MOST_CLASSES,
-        "likely": name in class_columns(schema) or "label" in name.lower(),
-    }
+def likely_labels(schema: pa.Schema, names: list[str]) -> list[str]:
+    return [name for name in names if name in class_columns(schema) or "label" in name.lower()]
 
 
 def ids_labels_splits(
@@ -194,7 +186,11 @@ def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
 def class_columns(schema: pa.Schema) -> list[str]:
     """Return the columns that Hugging Face's metadata says hold classes."""
     found = features(schema)
-    return [name for name, feature in found.items() if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"]
+    return [
+        name
+        for name, feature in found.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    ]
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:

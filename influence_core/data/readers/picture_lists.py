@@ -113,13 +113,16 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
     if sum(is_picture(name) for name in content) * 2 >= len(content):
         return from_mapping(content)
     values = list(content.values())
-    if all(isinstance(value, list) and value and all(isinstance(name, str) for name in value) for value in values):
-        if all(any(map(is_picture, value)) for value in values):
-            rows = [(str(name), str(label)) for label, names in content.items() for name in names]
-            return PictureList(pd.DataFrame(rows, columns=["name", "label"]))
-    if len({len(value) if isinstance(value, list) else -1 for value in values}) == 1 and isinstance(values[0], list):
+    if all(isinstance(value, list) and any(is_name(item, is_picture) for item in value) for value in values):
+        rows = [(str(name), str(label)) for label, names in content.items() for name in names]
+        return PictureList(pd.DataFrame(rows, columns=["name", "label"]))
+    if all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1 < len(values):
         return as_text([dict(zip(content, row, strict=True)) for row in zip(*values, strict=True)])
     return inside(content, is_picture)
+
+
+def is_name(item: Any, is_picture: Callable[[str], bool]) -> bool:
+    return isinstance(item, str) and is_picture(item)
 
 
 def inside(content: dict[str, Any], is_picture: Callable[[str], bool]) -> PictureList | None:
@@ -159,7 +162,8 @@ def from_mapping(content: dict[str, Any]) -> PictureList | None:
 def as_text(records: list[dict[str, Any]]) -> PictureList:
     """Return records as a table of text; nested values are left out, but for boxes, which are told by their name."""
     rows = [
-        {str(name): plain(value) for name, value in record.items() if not isinstance(value, dict)} for record in records
+        {str(name): plain(value) for name, value in record.items() if not isinstance(value, dict)}
+        for record in records
     ]
     return PictureList(pd.DataFrame(rows).fillna(""))
 

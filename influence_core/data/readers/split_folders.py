@@ -102,7 +102,9 @@ def is_parted(told: dict[str, Meaning], below: dict[str, list[Folders]], others:
                 f"so it seems to be a split, and they the training part. Move them into a folder train beside {name!r}."
             )
     deep = {name for name, paths in below.items() if any(paths)}
-    return any(found.split == "train" and name in deep for name, found in told.items()) and not deep & set(others)
+    return any(found.split == "train" and name in deep for name, found in told.items()) and not deep & set(
+        others
+    )
 
 
 def check_trained(told: dict[str, Meaning], others: list[str]) -> None:
@@ -171,7 +173,7 @@ def above_splits(ids: Sequence[str], paths: list[Folders]) -> Named | None:
 
 
 def check_no_split_below(paths: Iterable[Folders]) -> None:
-    """Raise DataError where folders further down are named as splits: whole datasets beside one another, or a mixture."""
+    """Raise DataError where folders further down are named as splits: datasets beside one another, or a mixture."""
     deeper = meanings({name for path in paths for name in path[1:]})
     found = {name: told for name, told in deeper.items() if not told.rest and told.split is not None}
     if len({told.split for told in found.values()}) > 1:

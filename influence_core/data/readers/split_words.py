@@ -84,7 +84,9 @@ def meanings(names: Iterable[str]) -> dict[str, Meaning]:
     told = {name: found for name in names if (found := meaning(name)) is not None}
     grown = {name: grown_together(name) for name in names if name not in told}
     for name, found in grown.items():
-        if found and any(other and other.rest == found.rest and other.split != found.split for other in grown.values()):
+        if found and any(
+            other and other.rest == found.rest and other.split != found.split for other in grown.values()
+        ):
             told[name] = found
     if any(found.split == "val" and not found.judge for found in told.values()):
         told = {name: Meaning("test", found.rest) if found.judge else found for name, found in told.items()}

@@ -60,7 +60,9 @@ def picture_format(data: bytes) -> tuple[str, str]:
         raise DataError("the file is empty")
     foreign = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
     if data[4:8] == b"ftyp" and (boxed := BOXED.get(data[8:12])):
-        raise DataError(f"found {boxed}; only {', '.join(FORMATS)} are read: {conversion('*.' + boxed.lower())}")
+        raise DataError(
+            f"found {boxed}; only {', '.join(FORMATS)} are read: {conversion('*.' + boxed.lower())}"
+        )
     raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read")
 
 
