@@ -27,7 +27,9 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
     store = Store(path) if is_store(path) else None
     root = folder.unwrapped(path if store is None else store.files, store)
     if split_files := shards(root):
-        return label_columns(next((file for file, split in split_files.items() if split == "train"), min(split_files)))
+        return label_columns(
+            next((file for file, split in split_files.items() if split == "train"), min(split_files))
+        )
     if tables := list(root.glob("*.parquet")):
         return label_columns(tables[0])
     return described(*folder.possible_labels(root, store))

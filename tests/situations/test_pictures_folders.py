@@ -76,12 +76,16 @@ def test_classes_above_splits_are_read(tmp_path, wrapped):
     assert dataset.classes == ("ant", "bee") and len(dataset.test) == 10
 
 
-@pytest.mark.parametrize("name", ["train", "test tube", "train station", "dev board", "trained dogs", "developer"])
+@pytest.mark.parametrize(
+    "name", ["train", "test tube", "train station", "dev board", "trained dogs", "developer"]
+)
 def test_a_class_whose_name_holds_such_a_word_stays_a_class(tmp_path, name):
     write_folder(tmp_path, FOUR | {name: 4})
     dataset = open_dataset(tmp_path)
     assert set(dataset.classes) == {*FOUR, name}, "a class was taken for a split"
-    assert ("is read as a class" in dataset.notes[0]) == (name not in ("trained dogs", "developer")), dataset.notes
+    assert ("is read as a class" in dataset.notes[0]) == (name not in ("trained dogs", "developer")), (
+        dataset.notes
+    )
 
 
 def test_a_class_called_train_inside_splits_stays_a_class(tmp_path):
@@ -94,8 +98,14 @@ def test_a_class_called_train_inside_splits_stays_a_class(tmp_path):
     ("folders", "words"),
     [
         (("ant", "bee", "test/ant", "test/bee"), ("'test'", "named as those beside it", "a folder train")),
-        (("val/ant", "val/bee", "test/ant"), ("No training samples", "test, val", "Name the training part train")),
-        (("train_ant", "train_bee", "test_ant", "test_bee"), ("a split and a class at once", "such as train/ant")),
+        (
+            ("val/ant", "val/bee", "test/ant"),
+            ("No training samples", "test, val", "Name the training part train"),
+        ),
+        (
+            ("train_ant", "train_bee", "test_ant", "test_bee"),
+            ("a split and a class at once", "such as train/ant"),
+        ),
         (("one/train/ant", "one/test/ant", "two/train/bee"), ("cannot be told apart", "one, two")),
         (("ant/train", "ant/test", "bee"), ("cannot be told apart", "inside ant")),
         (("A/train/ant", "A/test/ant", "B/train/bee", "B/test/bee"), ("cannot be told apart",)),
@@ -129,14 +139,19 @@ def test_a_test_folder_without_labels_is_left_out_and_said(tmp_path, folder):
     flat(tmp_path, folder)
     dataset = open_dataset(tmp_path)
     assert dataset.test is None and len(dataset.val) == 8
-    assert any("The test split was not used: none of its 3 samples has a label" in note for note in dataset.notes)
+    assert any(
+        "The test split was not used: none of its 3 samples has a label" in note for note in dataset.notes
+    )
 
 
 def test_a_validation_folder_without_labels_is_replaced_by_a_share_of_train(tmp_path):
     write_folder(tmp_path, below("train", {"ant": 10, "bee": 10}))
     flat(tmp_path, "val")
     dataset = open_dataset(tmp_path)
-    assert (len(dataset.train), len(dataset.val)) == (16, 4) and "The val split was not used" in dataset.notes[0]
+    assert (len(dataset.train), len(dataset.val)) == (
+        16,
+        4,
+    ) and "The val split was not used" in dataset.notes[0]
 
 
 def test_a_training_part_without_labels_is_refused_and_so_are_single_pictures(tmp_path):
@@ -161,7 +176,9 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
 
 def test_a_class_that_is_spelled_with_two_encodings_of_an_accent_is_one(tmp_path):
-    write_folder(tmp_path / "a", below("train", {COMPOSED: 4, "bee": 4}) | below("val", {DECOMPOSED: 4, "bee": 4}))
+    write_folder(
+        tmp_path / "a", below("train", {COMPOSED: 4, "bee": 4}) | below("val", {DECOMPOSED: 4, "bee": 4})
+    )
     dataset = open_dataset(tmp_path / "a")
     assert dataset.classes == ("bee", COMPOSED) and "were read as one" in dataset.notes[0]
     assert f"val/{DECOMPOSED}/0.png" in dataset.val.ids, "an id must stay the path on the disk"

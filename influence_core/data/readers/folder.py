@@ -19,7 +19,7 @@ import pandas as pd
 from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.classes_in_names import FILE_NAME, classes_in_names, offered
 from influence_core.data.readers.labels_beside import Listed, completed, hint, lists_beside
-from influence_core.data.readers.metadata import read_metadata
+from influence_core.data.readers.metadata import NAMES, read_metadata
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
@@ -102,10 +102,12 @@ def named_beside(
     named = named if splits is None else replace(named, splits=splits)
     if label == FILE_NAME:
         return replace(named, labels=classes_in_names(ids)), groups, frozenset()
-    lists = lists_beside(root, names, ids, named.splits, label)
+    lists = lists_beside(root, names, ids, named, label)
     named, more = completed(named, lists, label)
     check_label_found(label, lists)
     check_no_strays(without_lone_folder(named, ids, lists), ids, hint(lists))
+    taken = {listed.label for listed in lists if PurePosixPath(listed.file).name in NAMES}
+    groups = groups.drop(columns=[name for name in groups if name in taken])
     more = more[[name for name in more if name not in groups]].set_axis(groups.index, axis=0)
     return named, pd.concat([groups, more], axis=1), frozenset(listed.file for listed in lists)
 
@@ -120,7 +122,7 @@ def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFram
         if "label" in read_metadata(root, ids):
             return pd.DataFrame(), []
         named = name_by_folder(ids)
-        lists = lists_beside(root, names, ids, named.splits, None)
+        lists = lists_beside(root, names, ids, named, None)
         named = without_lone_folder(completed(named, lists, None)[0], ids, lists)
     except DataError:
         return pd.DataFrame(), []
@@ -145,7 +147,8 @@ def check_label_found(label: str | None, lists: list[Listed]) -> None:
         )
         raise DataError(
             f"No file beside the pictures has a column called {label} for labels{': ' + beside if beside else ''}. "
-            f"Name a column of metadata.csv or of a list of the pictures, or {FILE_NAME!r} for the classes in their names."
+            f"Name a column of metadata.csv or of a list of the pictures, or {FILE_NAME!r} for the classes in their "
+            "names."
         )
 
 

@@ -1,33 +1,27 @@
-"""Labels in a file beside the pictures: labels.csv, train.csv, _classes.csv, val_annotations.txt, labels.json, ...
+"""Labels in lists beside the pictures: labels.csv, train.csv, _classes.csv, val_annotations.txt, labels.json, ...
 
-Any list one of whose columns names pictures of the dataset (picture_names.py) is looked at. Its labels are those of the
-column the person named, else of one with a usual name, else of 0/1 columns that name one class a row, else of its only
-other column. Its split is that of a column of split words, else of its own name (train.csv, test.txt).
-
-Several files may share the work, a split each. Two that disagree on a picture are refused, and so is a file that says
-something else than the folders, unless none of its labels is the name of a folder.
+Any list one of whose columns names pictures of the dataset is looked at (picture_lists.py, listed_labels.py). Several
+may share the work, a split each. Two that disagree on a picture are refused, and so is one that says something else
+than the folders, unless none of its labels is the name of a folder: then the folders are no classes.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from influence_core.data.readers.picture_lists import SEVERAL_LABELS, SUFFIXES, PictureList, read_list
-from influence_core.data.readers.picture_names import PictureNames, key
+from influence_core.data.readers.listed_labels import Listed, listed_by, same_division
+from influence_core.data.readers.metadata import NAMES
+from influence_core.data.readers.picture_lists import SUFFIXES, read_list
+from influence_core.data.readers.picture_names import key, stem
 from influence_core.data.readers.split_folders import Named
-from influence_core.data.readers.split_words import CUT, meaning
-from influence_core.data.rows import counted, some, split_of
+from influence_core.data.readers.split_words import CUT
+from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
 
-USUAL = (
-    "label", "labels", "class", "class_name", "classname", "class_label", "target", "category", "category_name",
-    "label_name", "species", "breed", "diagnosis", "dx", "tag", "y", "class_id", "classid", "category_id", "label_id",
-)  # fmt: skip
-"""Usual names of the column of labels, as `plain_name` writes them."""
 NO_LABELS = {
     "submission",
     "submissions",
@@ -42,48 +36,24 @@ NO_LABELS = {
 """Words of a file's name that promise guesses, not labels: a sample_submission.csv labels every test picture."""
 MOST_FILES = 10
 """Most lists in one folder, and most folders of lists: YOLO writes a file a picture, others a file a class."""
-MOST_COLUMNS = 30
-"""Most columns that are searched for names of pictures."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What one file says of the pictures it names, by position; `name` and `label` are its columns."""
-
-    file: str
-    rows: list[int]
-    labels: list[str | None] | None
-    splits: list[Split | None] | None
-    table: pd.DataFrame
-    name: str
-    label: str | None = None
-    others: tuple[str, ...] = ()
-    absent: int = 0
-    classes: tuple[str, ...] | None = None
-    fault: str | None = None
-    certain: bool = False
-    """Whether the column was named by the person or has a usual name, or the list is one of 0 and 1."""
-
-    @property
-    def said(self) -> str:
-        columns = self.name if self.label is None else f"{self.name}, {self.label}"
-        return f"{self.file} ({columns})"
+NOT_LISTS = ("classes.txt", "class_names.txt", "model.json")
 
 
 def lists_beside(
-    root: Path, names: Iterable[str], ids: Sequence[str], splits: Sequence[Split | None], label: str | None
+    root: Path, names: Iterable[str], ids: Sequence[str], named: Named, label: str | None
 ) -> list[Listed]:
-    """Return what each file below a folder says of its pictures, those that name none left out."""
-    stems = {key(PurePosixPath(sample).stem) for sample in ids}
+    """Return what each file below a folder says of its pictures, those that name none left out.
+
+    A metadata.csv without a column called label is a list like any other where folders give no classes.
+    """
+    if len({label for label in named.labels if label is not None}) > 1:
+        names = [name for name in names if PurePosixPath(name).name not in NAMES]
+    stems = {stem(sample) for sample in ids}
     return [
         listed
         for name in candidates(names)
-        if (
-            read := read_list(
-                root / name, lambda cell: key(PurePosixPath(cell.replace("\\", "/")).stem) in stems
-            )
-        )
-        and (listed := listed_by(name, read, ids, splits, label)) is not None
+        if (read := read_list(root / name, lambda cell: stem(cell) in stems))
+        and (listed := listed_by(name, read, ids, named.splits, label)) is not None
     ]
 
 
@@ -102,192 +72,8 @@ def candidates(names: Iterable[str]) -> list[str]:
     ]
 
 
-NOT_LISTS = ("metadata.csv", "metadata.jsonl", "classes.txt", "class_names.txt", "model.json")
-
-
 def is_guessed(path: PurePosixPath) -> bool:
     return bool(NO_LABELS & {word.lower() for word in CUT.findall(path.stem)})
-
-
-def listed_by(
-    file: str, read: PictureList, ids: Sequence[str], splits: Sequence[Split | None], label: str | None
-) -> Listed | None:
-    """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few."""
-    for rows in scopes(file, ids, splits):
-        if (found := column_of_names(read.table, PictureNames(ids, rows), len(rows))) is not None:
-            return from_columns(file, read, *found, label)
-    return None
-
-
-def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Iterable[list[int]]:
-    folder, told = PurePosixPath(file).parent.as_posix(), meaning(PurePosixPath(file).stem)
-    if folder != ".":
-        yield [row for row, sample in enumerate(ids) if sample.startswith(f"{folder}/")]
-    if told is not None and told.split is not None:
-        yield [row for row, split in enumerate(splits) if split == told.split]
-    yield list(range(len(ids)))
-
-
-def column_of_names(
-    table: pd.DataFrame, names: PictureNames, pictures: int
-) -> tuple[str, list[int | None]] | None:
-    """Return the column that names the most pictures, and the picture of each row; at least half of either side."""
-    best: tuple[str, list[int | None]] | None = None
-    most = 0
-    for column in list(table)[:MOST_COLUMNS]:
-        found = names.find_all(table[column].tolist())
-        different = len(set(found) - {None})
-        if different > most and different * 2 >= min(pictures, table[column].nunique()):
-            best, most = (str(column), found), different
-    return best
-
-
-def from_columns(
-    file: str, read: PictureList, name: str, found: list[int | None], wanted: str | None
-) -> Listed:
-    """Divide the columns into label, split and the rest."""
-    here = [row is not None for row in found]
-    rows = [row for row in found if row is not None]
-    table = read.table[here].drop(columns=name).reset_index(drop=True)
-    split = next((column for column in table if is_split(table[column])), None)
-    splits = told_by_name(file, len(rows)) if split is None else [split_of(word) for word in table[split]]
-    listed = Listed(
-        file, rows, None, splits, table.drop(columns=[] if split is None else split),
-        name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
-    )  # fmt: skip
-    if read.has_boxes and len(set(rows)) < len(rows):
-        return replace(
-            listed, fault="lists objects with boxes (for a detector); one label per picture is needed"
-        )
-    if SEVERAL_LABELS in table:
-        return replace(listed, fault="gives several labels to a picture; one label per picture is needed")
-    return labelled(listed, wanted, read.headless)
-
-
-def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
-    """Return the list with its labels, or with the fault that keeps them from being read."""
-    table = listed.table
-    if len(hot := one_hot(table)) > 1 and not (wanted and wanted in table):
-        return from_one_hot(listed, hot)
-    column = label_column(table, wanted)
-    if column is None:
-        return replace(listed, others=tuple(map(str, table)))
-    values = whole(table[column].tolist())
-    if several_in_one(values):
-        return replace(
-            listed, fault=f"gives several labels to a picture in its column {column}; one is needed"
-        )
-    listed = replace(
-        listed,
-        label=f"column {column}" if headless else column,
-        labels=[named(value, listed.classes) for value in values],
-        table=table.drop(columns=column),
-        certain=wanted is not None or plain_name(column) in USUAL,
-    )
-    return without_repetitions(listed)
-
-
-def named(value: str, classes: tuple[str, ...] | None) -> str | None:
-    if not value or value.lower() == "nan":
-        return None
-    if classes and value not in classes and value.isdecimal() and int(value) < len(classes):
-        return classes[int(value)]
-    return value
-
-
-def whole(values: list[str]) -> list[str]:
-    """Return labels, "3.0" as "3" where all are such numbers."""
-    given = [value for value in values if value]
-    if given and all(value.endswith(".0") and value[:-2].isdecimal() for value in given):
-        return [value.removesuffix(".0") for value in values]
-    return values
-
-
-def several_in_one(values: list[str]) -> bool:
-    """Whether cells hold more labels than one, as "cat|dog" beside "cat"."""
-    single = set(values)
-    return any(mark in value and set(value.split(mark)) & single for value in single for mark in "|;,")
-
-
-def label_column(table: pd.DataFrame, wanted: str | None) -> str | None:
-    """Return the column of labels: the wanted one, the usual one, the only one; None where that is not clear."""
-    columns = [str(column) for column in table]
-    if wanted is not None:
-        return wanted if wanted in columns else None
-    usual = [column for column in columns if plain_name(column) in USUAL]
-    if exact := [column for column in usual if plain_name(column) == "label"]:
-        usual = exact
-    words = [column for column in usual if not table[column].str.fullmatch(r"\d*").all()]
-    if len(usual) > 1 and len(words) == 1 and all(same_division(table, words[0], other) for other in usual):
-        return words[0]
-    if usual:
-        return usual[0] if len(usual) == 1 else None
-    repeated = [column for column in columns if 1 < table[column].nunique() <= max(2, len(table) // 2)]
-    if len(repeated) == 1 and len(columns) == 1:
-        return repeated[0]
-    words = [column for column in repeated if not table[column].str.fullmatch(r"[\d.]*").all()]
-    return words[0] if len(words) == 1 and columns[0].isdecimal() else None
-
-
-def plain_name(column: str) -> str:
-    return "_".join(word.lower() for word in CUT.findall(column))
-
-
-def same_division(table: pd.DataFrame, one: str, other: str) -> bool:
-    pairs = table[[one, other]].drop_duplicates()
-    return len(pairs) == table[one].nunique() == table[other].nunique()
-
-
-def one_hot(table: pd.DataFrame) -> list[str]:
-    """Return the columns of 0 and 1; none where a column has a usual name of labels."""
-    if any(plain_name(str(column)) in USUAL for column in table):
-        return []
-    return [str(column) for column in table if set(table[column]) <= {"0", "1", "0.0", "1.0"}]
-
-
-def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
-    ones = listed.table[columns].isin(("1", "1.0")).to_numpy()
-    several = [listed.file for count in ones.sum(1) if count > 1]
-    if several:
-        return replace(
-            listed,
-            fault=f"gives several labels to {counted(len(several), 'picture')} ({some(columns)}); one per picture is "
-            "needed",
-        )
-    labels = [columns[row.argmax()] if row.any() else None for row in ones]
-    return without_repetitions(
-        replace(
-            listed, labels=labels, label=some(columns), table=listed.table.drop(columns=columns), certain=True
-        )
-    )
-
-
-def without_repetitions(listed: Listed) -> Listed:
-    """Keep one row per picture; a picture with two labels is a fault."""
-    assert listed.labels is not None
-    first: dict[int, int] = {}
-    for position, row in enumerate(listed.rows):
-        if listed.labels[first.setdefault(row, position)] != listed.labels[position]:
-            return replace(
-                listed, labels=None, fault="gives several labels to a picture; one per picture is needed"
-            )
-    kept = sorted(first.values())
-    return replace(
-        listed,
-        rows=[listed.rows[position] for position in kept],
-        labels=[listed.labels[position] for position in kept],
-        splits=None if listed.splits is None else [listed.splits[position] for position in kept],
-        table=listed.table.iloc[kept].reset_index(drop=True),
-    )
-
-
-def is_split(column: pd.Series) -> bool:
-    return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
-
-
-def told_by_name(file: str, count: int) -> list[Split | None] | None:
-    told = meaning(PurePosixPath(file).stem)
-    return None if told is None or told.split is None else [told.split] * count
 
 
 def completed(named: Named, lists: Sequence[Listed], wanted: str | None) -> tuple[Named, pd.DataFrame]:
@@ -387,11 +173,16 @@ def notes_on_labels(taken: Sequence[Listed]) -> tuple[str, ...]:
         for listed in taken
         if listed.absent
     ]
+    notes += [
+        f"{listed.file} is not UTF-8 text; it was read as Windows-1252. Save it as UTF-8 if names look wrong."
+        for listed in taken
+        if listed.guessed
+    ]
     return tuple(notes)
 
 
 def columns_of(taken: Sequence[Listed], count: int) -> pd.DataFrame:
-    """Return the columns beside the labels, for groups, numbers as numbers; one that numbers the classes is left out."""
+    """Return the columns beside the labels, for groups, numbers as such; one that numbers the classes is left out."""
     tables = [
         listed.table.drop(
             columns=[name for name in listed.table if numbers_classes(listed, str(name))]

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 SEPARATORS = ("\t", ";", "|", ",")
 ENDS = ("xmin", "ymin", "xmax", "ymax", "bbox", "x_min", "y_min", "bbox_x")
 """Names of columns that give the place of an object in its picture."""
-SEVERAL_LABELS = "several labels"
-"""The column that stands for lists of labels, one list a picture."""
+OBJECTS = "lists objects with boxes, as detectors are trained on; one label per picture is needed"
+SEVERAL = "gives several labels to a picture; one label per picture is needed"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class PictureList:
     table: pd.DataFrame
     headless: bool = False
     classes: tuple[str, ...] | None = None
+    guessed: bool = False
+    """Whether it is no Unicode text, and was read as Windows-1252."""
+    fault: str | None = None
+    """Why its labels are not those of whole pictures, one each."""
 
     @property
     def has_boxes(self) -> bool:
@@ -40,31 +44,29 @@ class PictureList:
         return bool(set(ENDS) & {str(name).strip().lower() for name in self.table})
 
 
-BOXES = PictureList(pd.DataFrame(columns=["bbox"]))
-"""What any file of objects in pictures comes to."""
-
-
 def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | None:
     """Read a file as a table; `is_picture` tells a picture's name, so that a first row without header is seen."""
     if file.stat().st_size > MAX_BYTES:
         return None
-    text = decoded(file.read_bytes())
+    text, guessed = decoded(file.read_bytes())
+    suffix = file.suffix.lower()
     try:
-        if file.suffix.lower() in (".json", ".jsonl"):
-            return from_json(text, file.suffix.lower() == ".jsonl", is_picture)
-        return from_lines(text, file.suffix.lower(), is_picture)
+        if suffix in (".json", ".jsonl"):
+            return from_json(text, suffix == ".jsonl", is_picture)
+        read = from_lines(text, suffix, is_picture)
+        return read and replace(read, guessed=guessed)
     except (ValueError, RecursionError, csv.Error, OverflowError):
         return None
 
 
-def decoded(data: bytes) -> str:
-    """Decode UTF-8, UTF-16 with its mark, else Windows-1252, in which programs of that system write."""
+def decoded(data: bytes) -> tuple[str, bool]:
+    """Decode UTF-8, UTF-16 with its mark, else, as a guess, Windows-1252, in which programs of that system write."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace")
+        return data.decode("utf-16", "replace"), False
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig"), False
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        return data.decode("cp1252", "replace"), True
 
 
 def separator_of(line: str, suffix: str = ".csv") -> str | None:
@@ -109,7 +111,7 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
     if not isinstance(content, dict) or not content:
         return None
     if {"images", "annotations"} <= set(content):
-        return BOXES
+        return objects_of(content["images"])
     if sum(is_picture(name) for name in content) * 2 >= len(content):
         return from_mapping(content)
     values = list(content.values())
@@ -119,6 +121,12 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
     if all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1 < len(values):
         return as_text([dict(zip(content, row, strict=True)) for row in zip(*values, strict=True)])
     return inside(content, is_picture)
+
+
+def objects_of(images: Any) -> PictureList | None:
+    """Return the pictures of a file in COCO's form."""
+    names = [str(image["file_name"]) for image in images if isinstance(image, dict) and "file_name" in image]
+    return PictureList(pd.DataFrame({"file_name": names}), fault=OBJECTS) if names else None
 
 
 def is_name(item: Any, is_picture: Callable[[str], bool]) -> bool:
@@ -154,7 +162,7 @@ def from_mapping(content: dict[str, Any]) -> PictureList | None:
     if all(isinstance(value, dict) for value in content.values()):
         return as_text([{"name": name, **value} for name, value in content.items()])
     if any(isinstance(value, list) and len(value) != 1 for value in content.values()):
-        return PictureList(pd.DataFrame({"name": list(content), SEVERAL_LABELS: ""}))
+        return PictureList(pd.DataFrame({"name": list(content)}), fault=SEVERAL)
     single = [value[0] if isinstance(value, list) else value for value in content.values()]
     return as_text([{"name": name, "label": value} for name, value in zip(content, single, strict=True)])
 

@@ -61,6 +61,11 @@ def key(name: str) -> str:
     return name
 
 
+def stem(name: str) -> str:
+    """Return the last part of a name, without the suffix of a picture."""
+    return bare(key(name)).rpartition("/")[2]
+
+
 def bare(path: str) -> str:
     """Return a path without the suffix of a picture."""
     suffix = PurePosixPath(path).suffix
