@@ -135,10 +135,9 @@ def test_the_label_column_of_picture_parquet_is_asked_for_and_honoured(tmp_path,
     assert_dataset_refused(
         path, "img, fine_label, coarse_label", "--label fine_label", "--label coarse_label"
     )
-    assert [(column["name"], column["likely"]) for column in label_columns(path)] == [
-        ("fine_label", True),
-        ("coarse_label", True),
-    ]
+    assert [column["name"] for column in label_columns(path)] == ["fine_label", "coarse_label"], (
+        "the app asks as well"
+    )
     for label, classes in (("fine_label", ("0", "1", "2", "3")), ("coarse_label", ("0", "1"))):
         assert open_dataset(path, label=label).classes == classes
 
@@ -220,6 +219,6 @@ def test_metadata_is_read_with_any_separator_unicode_and_name_of_the_first_colum
 def test_metadata_that_is_no_unicode_or_no_table_is_refused_with_its_line(tmp_path):
     write_folder(tmp_path, {"images": 4})
     (tmp_path / "metadata.csv").write_bytes("file_name,label\nimages/0.png,caf\u00e9\n".encode("cp1252"))
-    assert_dataset_refused(tmp_path, "metadata.csv is not UTF-8 text", "CSV UTF-8")
+    assert_dataset_refused(tmp_path, "metadata.csv, line 2, is not UTF-8 text", "CSV UTF-8")
     (tmp_path / "metadata.csv").write_text("file_name,label\nimages/0.png,a\nimages/1.png,a,b\n")
     assert_dataset_refused(tmp_path, "metadata.csv cannot be read", "line 3 has 3 cells", "before it 2")

@@ -111,6 +111,7 @@ def test_a_class_called_train_inside_splits_stays_a_class(tmp_path):
         (("A/train/ant", "A/test/ant", "B/train/bee", "B/test/bee"), ("cannot be told apart",)),
         (("train/ant", "train/bee", "test/ant", "extra"), ("lie outside", "train/", "extra/")),
         (("train", "test"), ("have no label", "metadata.csv")),
+        (("images", "masks"), ("kinds of files, not classes", "images, masks")),
         (("images",), ("have no label", "metadata.csv")),
     ],
 )

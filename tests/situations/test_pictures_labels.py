@@ -314,6 +314,26 @@ def test_pictures_that_the_list_lacks_are_refused_and_names_without_picture_are_
     assert_dataset_refused(tmp_path, "2 of 20 pictures have no label: images/018.png, images/019.png")
 
 
+def test_boxes_beside_each_picture_are_named(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    for suffix in ("xml", "txt"):
+        for row in range(20):
+            table(tmp_path / f"labels/{row:03}.{suffix}", "", lambda _: "0 0.1 0.2 0.3 0.4", range(1))
+        assert_dataset_refused(tmp_path, f"A .{suffix} file beside each picture lists objects with boxes")
+
+
+def test_celeba_asks_which_attribute_and_never_takes_the_partition(tmp_path):
+    write(tmp_path, lambda row: f"img_align/{row:03}.png")
+    table(
+        tmp_path / "list_attr.csv",
+        "image_id,Smiling,Young",
+        lambda row: f"{row:03}.png,{1 - 2 * (row % 2)},{1 - 2 * (row % 3 == 0)}",
+    )
+    table(tmp_path / "list_eval_partition.csv", "image_id,partition", lambda row: f"{row:03}.png,{row // 7}")
+    assert_dataset_refused(tmp_path, "list_attr.csv names the pictures", "Smiling, Young", "--label Smiling")
+    assert open_dataset(tmp_path, label="Smiling").classes == ("-1", "1")
+
+
 def test_other_files_beside_classes_change_nothing(tmp_path):
     write(tmp_path, lambda row: f"{label(row)}/{row:03}.png")
     for name, header in (
@@ -322,7 +342,10 @@ def test_other_files_beside_classes_change_nothing(tmp_path):
         ("notes.txt", "some words"),
     ):
         table(tmp_path / name, header, lambda row: f"{row:03},{label(row + 1)}")
-    (tmp_path / "class_indices.json").write_text(json.dumps({"0": "ant", "1": "bee"}))
+    write(tmp_path, lambda row: f"{label(row)}/{row}.png", range(20, 60))
+    (tmp_path / "class_indices.json").write_text(
+        json.dumps({f"{row}": f"name {row}" for row in range(20, 24)})
+    )
     (tmp_path / "broken.json").write_text("{" * 10_000)
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 20)
     dataset = assert_right(tmp_path)

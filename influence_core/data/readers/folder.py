@@ -20,6 +20,7 @@ from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.classes_in_names import FILE_NAME, classes_in_names, offered
 from influence_core.data.readers.labels_beside import Listed, completed, hint, lists_beside
 from influence_core.data.readers.metadata import NAMES, read_metadata
+from influence_core.data.readers.picture_names import stem
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
@@ -63,9 +64,10 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
     """
     names, ids, places = list_files(root, store)
     if not ids:
+        instead = f" It holds {some(names)}." if names else ""
         raise DataError(
-            f"No pictures in {shown}. Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
-            "test/ beside it, or one folder per class, or a single .parquet file."
+            f"No pictures in {shown}.{instead} Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
+            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself."
         )
     check_names_are_text(ids)
     metadata = read_metadata(root, ids)
@@ -105,7 +107,7 @@ def named_beside(
     lists = lists_beside(root, names, ids, named, label)
     named, more = completed(named, lists, label)
     check_label_found(label, lists)
-    check_no_strays(without_lone_folder(named, ids, lists), ids, hint(lists))
+    check_no_strays(without_lone_folder(named, ids, lists), ids, hint(lists) or hint_of_boxes(names, ids))
     taken = {listed.label for listed in lists if PurePosixPath(listed.file).name in NAMES}
     groups = groups.drop(columns=[name for name in groups if name in taken])
     more = more[[name for name in more if name not in groups]].set_axis(groups.index, axis=0)
@@ -220,6 +222,19 @@ def check_no_strays(named: Named, ids: list[str], hint: str) -> None:
             f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}.{hint}{offer(missing)} Put each "
             "into a folder named after its class, or name it in metadata.csv with the columns file_name and label."
         )
+
+
+def hint_of_boxes(names: list[str], ids: list[str]) -> str:
+    """Say what a file of .txt or .xml beside each picture means: boxes, as YOLO and VOC write them."""
+    stems = {stem(sample) for sample in ids}
+    for suffix in (".txt", ".xml"):
+        beside = sum(
+            PurePosixPath(name).suffix.lower() == suffix and PurePosixPath(name).stem.lower() in stems
+            for name in names
+        )
+        if beside * 2 > len(ids):
+            return f" A {suffix} file beside each picture lists objects with boxes; one label per picture is needed."
+    return ""
 
 
 def offer(ids: list[str]) -> str:

@@ -19,9 +19,17 @@ from influence_core.data.samples import Split
 
 USUAL = (
     "label", "labels", "class", "class_name", "classname", "class_label", "target", "category", "category_name",
-    "label_name", "species", "breed", "diagnosis", "dx", "tag", "y", "class_id", "classid", "category_id", "label_id",
+    "label_name", "species", "breed", "diagnosis", "dx", "tag", "class_id", "classid", "category_id", "label_id",
 )  # fmt: skip
 """Usual names of the column of labels, as `plain_name` writes them."""
+UNUSUAL = {
+    "partition", "split", "set", "subset", "fold", "phase", "usage", "width", "height", "size", "channels", "date",
+    "time", "year", "caption", "text", "url", "path", "folder", "source", "index", "row", "number", "count", "page",
+    "age", "x", "y", "score", "confidence", "probability",
+}  # fmt: skip
+"""Names of columns that hold something else than classes, as `plain_name` writes them."""
+FEWEST = 5
+"""A list must name a fifth of the pictures: names of classes numbered from 0 name 0.png and 1.png by accident."""
 MOST_COLUMNS = 30
 """Most columns that are searched for names of pictures."""
 
@@ -73,13 +81,17 @@ def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Ite
 def column_of_names(
     table: pd.DataFrame, names: PictureNames, pictures: int
 ) -> tuple[str, list[int | None]] | None:
-    """Return the column that names the most pictures, and the picture of each row; at least half of either side."""
+    """Return the column that names the most pictures, and the picture of each row; at least half of either side.
+
+    A list of many more pictures than are here counts too, one of very few does not.
+    """
     best: tuple[str, list[int | None]] | None = None
     most = 0
     for column in list(table)[:MOST_COLUMNS]:
         found = names.find_all(table[column].tolist())
         different = len(set(found) - {None})
-        if different > most and different * 2 >= min(pictures, table[column].nunique()):
+        enough = different * 2 >= min(pictures, table[column].nunique()) and different * FEWEST >= pictures
+        if different > most and enough:
             best, most = (str(column), found), different
     return best
 
@@ -159,11 +171,18 @@ def label_column(table: pd.DataFrame, wanted: str | None) -> str | None:
         return words[0]
     if usual:
         return usual[0] if len(usual) == 1 else None
-    repeated = [column for column in columns if 1 < table[column].nunique() <= max(2, len(table) // 2)]
-    if len(repeated) == 1 and len(columns) == 1:
-        return repeated[0]
-    words = [column for column in repeated if not table[column].str.fullmatch(r"[\d.]*").all()]
-    return words[0] if len(words) == 1 and columns[0].isdecimal() else None
+    divides = [column for column in columns if may_divide(table[column], column)]
+    if (
+        len(divides) > 1 and columns[0].isdecimal()
+    ):  # without a header: the words, not the numbers beside them
+        divides = [column for column in divides if not table[column].str.fullmatch(r"[\d.]*").all()]
+    return divides[0] if len(divides) == 1 else None
+
+
+def may_divide(values: pd.Series, column: str) -> bool:
+    """Whether a column could name classes: few values, no measurements, and no name that says something else."""
+    few = 1 < values.nunique() <= max(2, len(values) // 2)
+    return few and plain_name(column) not in UNUSUAL and not values.str.fullmatch(r"-?\d*\.\d+").any()
 
 
 def plain_name(column: str) -> str:

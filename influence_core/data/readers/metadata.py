@@ -5,6 +5,7 @@ case and slashes may be spelled in another way than on the disk. The files are n
 limited before pandas parses them, and nested values are left out.
 """
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -102,11 +103,24 @@ def read_csv(file: Path, where: str, most: int) -> pd.DataFrame:
         )
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where} is not UTF-8 text ({error.reason}). Save it as UTF-8; programs for tables call this "
-            '"CSV UTF-8", not "CSV", which is Windows-1252 or another old encoding.'
+            f"{where}, line {undecodable_line(file, encoding):,}, is not {encoding.upper().removesuffix('-SIG')} text "
+            f'({error.reason}). Save the file as UTF-8; programs for tables call this "CSV UTF-8", not "CSV", which '
+            "is Windows-1252 or another old encoding."
         ) from error
     except (ValueError, OverflowError) as error:
         raise DataError(f"{where} cannot be read as a CSV table: {table_fault(str(error))}") from error
+
+
+def undecodable_line(file: Path, encoding: str) -> int:
+    """Return the number of the first line that an encoding cannot hold."""
+    good = codecs.getincrementaldecoder(encoding)()
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, 1):
+            try:
+                good.decode(line)
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def table_fault(text: str) -> str:

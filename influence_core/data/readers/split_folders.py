@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from influence_core.data.readers.split_words import Meaning, is_plain_name, meaning, meanings
+from influence_core.data.readers.split_words import Meaning, is_classless, is_plain_name, meaning, meanings
 from influence_core.data.rows import SPLIT_NAMES, counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -49,6 +49,12 @@ def name_by_folder(ids: Sequence[str]) -> Named:
         return named
     check_no_split_below(paths)
     classes = sorted({path[0] for path in paths if path})
+    if len(classes) > 1 and is_classless(classes):
+        raise DataError(
+            f"The folders {some(classes)} name kinds of files, not classes. Leave masks and other pictures that are no "
+            "samples out, and give each class a folder of its own, or list the labels in a metadata.csv with the "
+            "columns file_name and label."
+        )
     labels = [path[0] if path else None for path in paths]
     return Named(labels, [None] * len(paths), notes=note_on_classes(classes))
 

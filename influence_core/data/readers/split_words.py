@@ -28,6 +28,8 @@ PLAIN = {
     "label", "labels", "labeled", "labelled", "annotation", "annotations", "list", "file", "files",
 }  # fmt: skip
 """Words of a name that say nothing of what is inside."""
+OVERLAYS = {"mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth"}
+"""Words for pictures that belong to other pictures."""
 JUDGES = {"eval", "evaluation"}
 """Words for validation, or for the test where something else is for validation."""
 CUT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
@@ -73,6 +75,12 @@ def is_plain_name(name: str) -> bool:
     """Whether a folder's name says nothing of the class of what is inside: "images", "train", "unknown"."""
     words = [part for word in CUT.findall(name) for part in unglued(word.lower())]
     return bool(words) and all(is_plain(word) or word in WORDS or word in UNLABELLED for word in words)
+
+
+def is_classless(names: Iterable[str]) -> bool:
+    """Whether neighbours are kinds of files, such as images beside masks, rather than classes."""
+    words = [{word.lower() for word in CUT.findall(name)} for name in names]
+    return all(word and word <= PLAIN | OVERLAYS for word in words)
 
 
 def meanings(names: Iterable[str]) -> dict[str, Meaning]:
