@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
-from influence_core.data.readers.picture_names import PictureNames
+from influence_core.data.readers.picture_names import PictureNames, stem
 from influence_core.data.readers.split_words import CUT, meaning
 from influence_core.data.rows import counted, some, split_of
 from influence_core.data.samples import Split
@@ -63,8 +63,14 @@ def listed_by(
     file: str, read: PictureList, ids: Sequence[str], splits: Sequence[Split | None], label: str | None
 ) -> Listed | None:
     """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few."""
-    for rows in scopes(file, ids, splits):
-        if (found := column_of_names(read.table, PictureNames(ids, rows), len(rows))) is not None:
+    stems = {stem(sample) for sample in ids}
+    columns = [
+        column
+        for column in list(read.table)[:MOST_COLUMNS]
+        if any(stem(name) in stems for name in read.table[column].unique())
+    ]
+    for rows in scopes(file, ids, splits) if columns else ():
+        if (found := column_of_names(read.table[columns], PictureNames(ids, rows), len(rows))) is not None:
             return from_columns(file, read, *found, label)
     return None
 
@@ -87,7 +93,7 @@ def column_of_names(
     """
     best: tuple[str, list[int | None]] | None = None
     most = 0
-    for column in list(table)[:MOST_COLUMNS]:
+    for column in table:
         found = names.find_all(table[column].tolist())
         different = len(set(found) - {None})
         enough = different * 2 >= min(pictures, table[column].nunique()) and different * FEWEST >= pictures

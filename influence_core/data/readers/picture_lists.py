@@ -125,6 +125,8 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
 
 def objects_of(images: Any) -> PictureList | None:
     """Return the pictures of a file in COCO's form."""
+    if not isinstance(images, list):
+        return None
     names = [str(image["file_name"]) for image in images if isinstance(image, dict) and "file_name" in image]
     return PictureList(pd.DataFrame({"file_name": names}), fault=OBJECTS) if names else None
 

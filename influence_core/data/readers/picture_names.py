@@ -7,7 +7,6 @@ its path, or its path is the end of the name; a name that could mean two picture
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SEVERAL = -1
@@ -43,12 +42,12 @@ class PictureNames:
 
     def find_all(self, names: Sequence[str]) -> list[int | None]:
         """Find each of a column of names; a folder that all of them begin with, and no picture has, is ignored."""
-        found = [self.find(name) for name in names]
-        if any(row is not None for row in found):
-            return found
-        keys = [key(name) for name in names]
-        folders = {name.rpartition("/")[0] for name in keys}
-        return [self.find(name.rpartition("/")[2]) for name in keys] if len(folders) == 1 else found
+        found = {name: self.find(name) for name in set(names)}
+        if all(row is None for row in found.values()):
+            keys = {name: key(name) for name in found}
+            if len({path.rpartition("/")[0] for path in keys.values()}) == 1:
+                found = {name: self.find(path.rpartition("/")[2]) for name, path in keys.items()}
+        return [found[name] for name in names]
 
 
 def key(name: str) -> str:
@@ -68,5 +67,4 @@ def stem(name: str) -> str:
 
 def bare(path: str) -> str:
     """Return a path without the suffix of a picture."""
-    suffix = PurePosixPath(path).suffix
-    return path.removesuffix(suffix) if suffix in SUFFIXES else path
+    return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
