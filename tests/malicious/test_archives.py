@@ -264,7 +264,9 @@ def test_foreign_formats_are_refused_whatever_their_name(tmp_path):
     ):
         root = write_split_folder(tmp_path / found)
         (root / "train/dark/x.png").write_bytes(data)
-        assert_refused_cheaply(root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP, GIF, TIFF are read")
+        assert_refused_cheaply(
+            root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP, GIF, TIFF are read"
+        )
 
 
 def test_truncated_and_overwritten_pictures_are_refused(tmp_path):
@@ -284,8 +286,16 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
     root = write_split_folder(tmp_path / "toys")
     exif = Image.Exif()
     exif[0x0112] = 6
-    tiffs = [("TIFF", {"compression": packing}) for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")]
-    for format, options in (*[(name, {"exif": exif}) for name in ("PNG", "JPEG", "WEBP")], ("BMP", {}), ("GIF", {}), *tiffs):
+    tiffs = [
+        ("TIFF", {"compression": packing})
+        for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")
+    ]
+    for format, options in (
+        *[(name, {"exif": exif}) for name in ("PNG", "JPEG", "WEBP")],
+        ("BMP", {}),
+        ("GIF", {}),
+        *tiffs,
+    ):
         data = encoded(image, format, **options)
         for _ in range(25):
             damaged = bytearray(data)

@@ -23,6 +23,8 @@ from influence_core.errors import DataError
 from influence_core.system.report import Report
 
 MAX_MEMBERS = 300_000
+MAX_FOLDERS = 30_000
+"""Folders take longer to make than pictures to unpack; the largest sets of faces have 10,000 classes."""
 MAX_BYTES = 8 * 1024**3
 MAX_RATIO = 100
 FREE_BYTES = 20 * 1024**2  # below this, a high ratio is harmless
@@ -91,6 +93,12 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
         raise DataError(f"{path.name} holds {len(entries):,} entries; at most {MAX_MEMBERS:,} are unpacked.")
     for entry in entries:
         entry.filename = slashed(entry.orig_filename)
+    if len({entry.filename.rpartition("/")[0] for entry in entries}) > MAX_FOLDERS:
+        raise DataError(
+            f"{path.name} holds more than {MAX_FOLDERS:,} folders; at most so many are unpacked. Put the pictures of a "
+            "class into one folder."
+        )
+    for entry in entries:
         if fault := entry_fault(entry):
             raise DataError(
                 f"{path.name} was refused: its entry {printable(entry.orig_filename)} {fault}. Nothing was "

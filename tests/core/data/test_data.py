@@ -352,7 +352,8 @@ def test_one_class_strange_classes_and_half_named_splits_are_refused(tmp_path):
         write_parquet(tmp_path / "c.parquet", ["a", "b"] * 10, split=["test"] * 20), "No training samples"
     )
     assert_dataset_refused(
-        write_folder(tmp_path / "single", {"dark": 1, "bright": 1}), "Each of the 2 classes has a single sample"
+        write_folder(tmp_path / "single", {"dark": 1, "bright": 1}),
+        "Each of the 2 classes has a single sample",
     )
 
 
