@@ -114,7 +114,8 @@ def labelled_splits(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
         for split in SPLITS
     }
     empty = {None, ""} if "-1" in without["train"] else {None, "", "-1"}
-    left_out = [split for split in ("val", "test") if without[split] and without[split] <= empty]
+    held_out: tuple[Split, ...] = ("val", "test")
+    left_out = [split for split in held_out if without[split] and without[split] <= empty]
     used = np.flatnonzero([split not in left_out for split in rows.splits])
     return used, tuple(
         f"The {split} split was not used: none of its {counted(rows.splits.count(split), 'sample')} has a label."

@@ -254,7 +254,17 @@ def test_files_that_disagree_are_refused_by_name(tmp_path):
     write(tmp_path / "folders", lambda row: f"{label(row)}/{row:03}.png")
     table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row + (row == 4))}")
     assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders", "1 of 20 pictures")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row + 1)}")
+    assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders", "20 of 20 pictures")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{(row + (row == 4)) % 2}")
+    assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{row % 2}")
+    assert assert_right(tmp_path / "folders").classes == ("ant", "bee"), (
+        "numbers that only rename the folders"
+    )
     table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row)}")
+    table(tmp_path / "folders/b.csv", "file,weather", lambda row: f"{row:03},{('wet', 'dry')[row % 3 == 0]}")
+    table(tmp_path / "folders/c.csv", "file,scene", lambda row: f"{row:03},{('in', 'out')[row % 5 == 0]}")
     assert_right(tmp_path / "folders")
 
 

@@ -34,6 +34,8 @@ NO_LABELS = {
     "outputs",
 }
 """Words of a file's name that promise guesses, not labels: a sample_submission.csv labels every test picture."""
+ALIKE = 0.8
+"""Share of pictures from which on a list's labels are the folders' under other names, with errors on one side."""
 MOST_FILES = 10
 """Most lists in one folder, and most folders of lists: YOLO writes a file a picture, others a file a class."""
 NOT_LISTS = ("classes.txt", "class_names.txt", "model.json")
@@ -83,8 +85,16 @@ def completed(named: Named, lists: Sequence[Listed], wanted: str | None) -> tupl
         DataError: two files, or a file and the folders, disagree.
     """
     told = {label for label in named.labels if label is not None}
-    by_file = merged([listed for listed in lists if listed.labels is not None])
-    if len(told) > 1 and wanted is None:
+    beside_classes = len(told) > 1 and wanted is None
+    by_file = merged(
+        [
+            listed
+            for listed in lists
+            if listed.labels is not None
+            and (not beside_classes or listed.certain or set(listed.labels) <= told)
+        ]
+    )
+    if beside_classes:
         by_file = beside_folders(named, by_file)
     labels = [by_file[row][0] if row in by_file else label for row, label in enumerate(named.labels)]
     if len(told) < 2 and by_file:
@@ -120,28 +130,30 @@ def beside_folders(named: Named, by_file: dict[int, tuple[str, Listed]]) -> dict
         DataError: some labels are names of folders, but of others: one of the two is wrong.
     """
     folders = {label for label in named.labels if label is not None}
-    missing = {
-        row: said
-        for row, said in by_file.items()
-        if named.labels[row] is None and (said[1].certain or said[0] in folders)
-    }
+    missing = {row: said for row, said in by_file.items() if named.labels[row] is None}
     both = {row: said for row, said in by_file.items() if named.labels[row] is not None and said[1].certain}
     differing = [row for row, (label, _) in both.items() if key(label) != key(named.labels[row] or "")]
-    pairs = {(label, named.labels[row]) for row, (label, _) in both.items()}
-    only_renamed = len(pairs) == len({label for label, _ in pairs}) == len({folder for _, folder in pairs})
-    if not differing or only_renamed:
+    common = {key(label) for label, _ in both.values()} & {key(folder) for folder in folders}
+    named_alike = agreement([label for label, _ in both.values()], [named.labels[row] for row in both])
+    if not differing or (named_alike == 1 and not common):
         return missing
     listed = both[differing[0]][1]
     labelled = sum(label is not None for label in named.labels)
-    if {key(label) for label, _ in both.values()} & {key(folder) for folder in folders} or len(
-        both
-    ) < labelled:
+    if common or len(both) < labelled or named_alike > ALIKE:
         raise DataError(
             f"{listed.said} and the folders name different labels for {len(differing):,} of "
             f"{counted(labelled, 'picture')}. If the file is right, call it metadata.csv with the columns file_name "
             f"and label; if the folders are, move {listed.file} out of the dataset."
         )
     return by_file
+
+
+def agreement(labels: Sequence[str], folders: Sequence[str | None]) -> float:
+    """Return the share of pictures whose folder is that of most with their label, if both name equally many classes."""
+    if not labels or len(set(labels)) != len(set(folders)):
+        return 0.0
+    table = pd.crosstab(pd.Series(labels), pd.Series(folders))
+    return float(table.max(axis=1).sum() / len(labels)) if table.idxmax(axis=1).is_unique else 0.0
 
 
 def splits_of_lists(named: Named, lists: Sequence[Listed]) -> tuple[list[Split | None], tuple[str, ...]]:

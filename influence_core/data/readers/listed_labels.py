@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from influence_core.data.encoding import column_of
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
 from influence_core.data.readers.picture_names import PictureNames, stem
 from influence_core.data.readers.split_words import CUT, meaning
@@ -109,8 +110,9 @@ def from_columns(
     here = [row is not None for row in found]
     rows = [row for row in found if row is not None]
     table = read.table[here].drop(columns=name).reset_index(drop=True)
-    split = next((column for column in table if is_split(table[column])), None)
-    splits = told_by_name(file, len(rows)) if split is None else [split_of(word) for word in table[split]]
+    split = next((column for column in table if is_split(column_of(table, column))), None)
+    by_column: list[Split | None] = [] if split is None else [split_of(word) for word in table[split]]
+    splits = told_by_name(file, len(rows)) if split is None else by_column
     listed = Listed(
         file, rows, None, splits, table.drop(columns=[] if split is None else split),
         name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
@@ -177,7 +179,7 @@ def label_column(table: pd.DataFrame, wanted: str | None) -> str | None:
         return words[0]
     if usual:
         return usual[0] if len(usual) == 1 else None
-    divides = [column for column in columns if may_divide(table[column], column)]
+    divides = [column for column in columns if may_divide(column_of(table, column), column)]
     if (
         len(divides) > 1 and columns[0].isdecimal()
     ):  # without a header: the words, not the numbers beside them
@@ -243,4 +245,5 @@ def is_split(column: pd.Series) -> bool:
 
 def told_by_name(file: str, count: int) -> list[Split | None] | None:
     told = meaning(PurePosixPath(file).stem)
-    return None if told is None or told.split is None else [told.split] * count
+    split: Split | None = None if told is None else told.split
+    return None if split is None else [split] * count

@@ -154,7 +154,7 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
                 labels[row] = path[0] if path else None
         classes |= {label for label in labels if label is not None} if split == "train" else set()
     left_out = frozenset(row for row, path in enumerate(paths) if told[path[0]].split is None)
-    splits = [told[path[0]].split for path in paths]
+    splits: list[Split | None] = [told[path[0]].split for path in paths]
     return Named(labels, splits, left_out, notes_on_splits(told, [ids[row] for row in sorted(left_out)]))
 
 
@@ -172,7 +172,7 @@ def above_splits(ids: Sequence[str], paths: list[Folders]) -> Named | None:
     told = meanings({path[1] for path in paths if len(path) > 1})
     if not all(len(path) == 2 and path[1] in told for path in paths):
         return None
-    splits = [told[path[1]].split for path in paths]
+    splits: list[Split | None] = [told[path[1]].split for path in paths]
     if "train" not in splits or None in splits:
         return None
     return Named([path[0] for path in paths], splits, notes=notes_on_splits(told, []))

@@ -49,7 +49,7 @@ class Meaning:
 def meaning(name: str) -> Meaning | None:
     """Return what a name tells of its split; None for a name without such a word, or with two that differ."""
     words = [part for word in CUT.findall(name) for part in unglued(word.lower())]
-    told = {WORDS.get(word) for word in words if word in WORDS or word in UNLABELLED}
+    told: set[Split | None] = {WORDS.get(word) for word in words if word in WORDS or word in UNLABELLED}
     if told == {"train", "val"} and len(words) == 2:
         told = {"train"}  # "train_val" holds both, to be trained on
     if len(told) != 1:
