@@ -20,6 +20,8 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
     Each has a `name`, its number of `different` values, the most `common` ones, whether they may be `classes`, and
     whether it is `likely`; likely columns come first. Likely is not chosen.
     """
+    if not path.exists():
+        return []  # the reader reports the fault
     if path.is_file():
         if path.suffix.lower() != ".parquet" or table.is_table(path):
             return table.label_columns(path)

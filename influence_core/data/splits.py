@@ -118,7 +118,8 @@ def labelled_splits(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
     left_out = [split for split in held_out if without[split] and without[split] <= empty]
     used = np.flatnonzero([split not in left_out for split in rows.splits])
     return used, tuple(
-        f"The {split} split was not used: none of its {counted(rows.splits.count(split), 'sample')} has a label."
+        f"The {split} split was not used: none of its {counted(sum(name == split for name in rows.splits), 'sample')} "
+        "has a label."
         for split in left_out
     )
 

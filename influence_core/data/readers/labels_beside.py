@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from influence_core.data.encoding import column_of
 from influence_core.data.readers.listed_labels import Listed, listed_by, same_division
 from influence_core.data.readers.metadata import NAMES
 from influence_core.data.readers.picture_lists import SUFFIXES, read_list
@@ -204,9 +205,9 @@ def columns_of(taken: Sequence[Listed], count: int) -> pd.DataFrame:
     ]
     if not tables:
         return pd.DataFrame(index=range(count))
-    joined = pd.concat(tables)
-    joined = joined[~joined.index.duplicated()].reindex(range(count))
-    return joined.apply(as_numbers)
+    rows = pd.concat(tables)
+    joined: pd.DataFrame = rows.loc[~rows.index.duplicated()].reindex(range(count))
+    return pd.DataFrame({name: as_numbers(column_of(joined, name)) for name in joined}, index=joined.index)
 
 
 def numbers_classes(listed: Listed, column: str) -> bool:
@@ -217,7 +218,7 @@ def numbers_classes(listed: Listed, column: str) -> bool:
 def as_numbers(column: pd.Series) -> pd.Series:
     column = column.mask(column == "")
     try:
-        return pd.to_numeric(column)
+        return column.astype(float) if column.isna().any() else pd.Series(pd.to_numeric(column))
     except ValueError:
         return column
 

@@ -71,7 +71,7 @@ def listed_by(
         if any(stem(name) in stems for name in read.table[column].unique())
     ]
     for rows in scopes(file, ids, splits) if columns else ():
-        if (found := column_of_names(read.table[columns], PictureNames(ids, rows), len(rows))) is not None:
+        if (found := column_of_names(read.table, columns, PictureNames(ids, rows), len(rows))) is not None:
             return from_columns(file, read, *found, label)
     return None
 
@@ -86,18 +86,19 @@ def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Ite
 
 
 def column_of_names(
-    table: pd.DataFrame, names: PictureNames, pictures: int
+    table: pd.DataFrame, columns: Iterable[str], names: PictureNames, pictures: int
 ) -> tuple[str, list[int | None]] | None:
-    """Return the column that names the most pictures, and the picture of each row; at least half of either side.
+    """Return which of some columns names the most pictures, and that of each row; at least half of either side.
 
     A list of many more pictures than are here counts too, one of very few does not.
     """
     best: tuple[str, list[int | None]] | None = None
     most = 0
-    for column in table:
-        found = names.find_all(table[column].tolist())
+    for column in columns:
+        values = table[column].tolist()
+        found = names.find_all(values)
         different = len(set(found) - {None})
-        enough = different * 2 >= min(pictures, table[column].nunique()) and different * FEWEST >= pictures
+        enough = different * 2 >= min(pictures, len(set(values))) and different * FEWEST >= pictures
         if different > most and enough:
             best, most = (str(column), found), different
     return best
@@ -109,7 +110,7 @@ def from_columns(
     """Divide the columns into label, split and the rest."""
     here = [row is not None for row in found]
     rows = [row for row in found if row is not None]
-    table = read.table[here].drop(columns=name).reset_index(drop=True)
+    table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
     split = next((column for column in table if is_split(column_of(table, column))), None)
     by_column: list[Split | None] = [] if split is None else [split_of(word) for word in table[split]]
     splits = told_by_name(file, len(rows)) if split is None else by_column
@@ -245,5 +246,7 @@ def is_split(column: pd.Series) -> bool:
 
 def told_by_name(file: str, count: int) -> list[Split | None] | None:
     told = meaning(PurePosixPath(file).stem)
-    split: Split | None = None if told is None else told.split
-    return None if split is None else [split] * count
+    if told is None or told.split is None:
+        return None
+    splits: list[Split | None] = [told.split for _ in range(count)]
+    return splits
