@@ -86,7 +86,8 @@ def open_dataset(
         seed: Seed of the draw of these samples.
         skip_unreadable: Leave unreadable samples out and list them in the notes. Otherwise they are an error.
         classes: Order of the class names. Default: the order in the source, else sorted.
-        label: Name of a table's label column. Default: label.
+        label: Name of the label column, of a table or of a list beside pictures; "file name" for the classes in names
+            such as cat.12.jpg. Default: label.
         on_progress: Called with the step ("Unpacking", "Reading"), the files done and their total.
 
     Raises:
@@ -145,10 +146,10 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
             return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
-    if table_suffix(path.name) or (suffix == ".parquet" and (label or is_table(path))):
+    if table_suffix(path.name) or (suffix == ".parquet" and is_table(path)):
         return read_table(path, label)
     if suffix == ".parquet":
-        return read_parquet(path)
+        return read_parquet(path, label)
     if suffix == ".npz":
         return read_npz(path)
     raise DataError(f"{path.name} has the suffix {suffix or '(none)'!r}. Expected {READ_TODAY}.")
@@ -160,7 +161,7 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
     if not any(root.iterdir()) and (store is None or not store.names):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")
     if (files := shards(root)) is not None:
-        return read_shards(files)
+        return read_shards(files, label)
     if (layout := read_layout(root)) is not None:
         return named_by_file(layout, root)
     tables = sorted(root.glob("*.parquet")) + sorted(root.glob("*.npz"))
@@ -173,7 +174,7 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
         return read_rows(tables[0], label)
     if (place := table_place(root, store)) is not None:
         return read_table(place, label)
-    return read_folder(root, shown, store)
+    return read_folder(root, shown, store, label)
 
 
 def bundle(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
-from influence_core.data.readers.table import label_columns
+from influence_core.data.label_choice import label_columns
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.data.storage.pictures import picture_values

@@ -65,6 +65,10 @@ class ReadBlobs:
     def __len__(self) -> int:
         return len(self.places)
 
+    def at(self, rows: Sequence[int]) -> "ReadBlobs":
+        """Return some of the files, in this order."""
+        return ReadBlobs(self.read, [self.places[row] for row in rows])
+
     def __getitem__(self, row: int) -> bytes:
         try:
             return self.read(self.places[row])
