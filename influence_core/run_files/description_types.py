@@ -3,6 +3,7 @@
 run.json may have been edited by hand or by another tool. A part of another type would break a page far from the cause.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,10 @@ NEEDED = ("inputs.dataset.classes", "inputs.model", "settings", "columns", "resu
 def check_types(path: Path, content: Mapping[str, Any]) -> None:
     """Raise RunError, with the name of the part, unless every part of run.json has its type."""
     for name, kinds in TYPES.items():
-        for value in _parts(content, name.split(".")):
+        for part, value in _parts(content, name.split(".")):
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise RunError(
-                    f'{path}: "{name}" is {_short(value)}, expected {_words(kinds)}. The run is damaged: restore '
+                    f'{path}: "{part}" is {_short(value)}, expected {_words(kinds)}. The run is damaged: restore '
                     f"run.json, or analyse again into another folder."
                 )
     if content["state"] not in STATES:
@@ -91,24 +92,20 @@ def check_complete(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _parts(content: Any, names: list[str]) -> Iterator[Any]:
-    """Every value at a path of names that is there."""
+def _parts(content: Any, names: list[str], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value at a path of names that is there, with its own name."""
     if not names:
-        yield content
+        yield before, content
         return
     first, *rest = names
-    if first == "*":
-        entries = (
-            content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-        )
-    else:
-        entries = [content[first]] if isinstance(content, dict) and first in content else ()
-    for entry in entries:
-        yield from _parts(entry, rest)
+    entries = dict(enumerate(content)) if isinstance(content, list) else content
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if first in ("*", name):
+            yield from _parts(entry, rest, f"{before}.{name}" if before else str(name))
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

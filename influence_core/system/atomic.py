@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -89,8 +90,11 @@ def read_json(path: Path) -> Any:
         DamagedError: the file is missing, cannot be read, is no JSON, or is larger than any that is written.
     """
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise ValueError(f"it has {size / 1e6:,.0f} MB, expected at most {LARGEST / 1e6:,.0f}")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise ValueError("it is no file")
+        if status.st_size > LARGEST:
+            raise ValueError(f"it has {status.st_size / 1e6:,.0f} MB, expected at most {LARGEST / 1e6:,.0f}")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DamagedError(f"{path} is missing. Restore the file, or make it again.") from error
