@@ -50,6 +50,8 @@ UNKNOWN = "unknown"
 """In place of the id of an upload: it cannot be read."""
 ENDING = 5.0
 """Seconds that a killed process may take to end, on a busy machine."""
+PAUSES = (0.1, 0.5, 0.5)
+"""Seconds after a removal in which a process that was about to write is waited for."""
 NOT_THERE = (
     "This upload is not available: it was deleted, has expired, or belongs to another user. Upload again."
 )
@@ -260,8 +262,7 @@ def delete(root: Path, upload: Upload) -> Deleted:
         _end_work(run)
     folders = [*runs, upload.folder]
     files, sizes = zip(*map(_size, folders), strict=True)
-    for folder in folders:
-        _remove(folder)
+    _remove(folders)
     return Deleted(sum(files), sum(sizes), tuple(run.name for run in runs))
 
 
@@ -280,15 +281,17 @@ def _is_used(run: Path) -> bool:
     return any(locks.is_locked(lock) for lock in run.rglob("lock"))
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder; again when something was written meanwhile."""
-    for pause in (0.1, 0.5, 0):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
+def _remove(folders: list[Path]) -> None:
+    """Remove folders; again when something was written into one meanwhile."""
+    left = folders
+    for pause in PAUSES:
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
         time.sleep(pause)
+        if not (left := [folder for folder in left if folder.exists()]):
+            return
     raise UploadError(
-        f"{folder.name} could not be deleted as a whole: another process writes there, or its files belong to another "
+        f"{left[0].name} could not be deleted as a whole: another process writes there, or its files belong to another "
         f"user. End that process, then delete again."
     )
 

@@ -31,7 +31,7 @@ from influence_core.system.times import utc_now
 LOOK = 0.1  # seconds between two checks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
 TURN = 0.2  # seconds between two checks of the queue
-LOST = 25  # checks in which a waiting job is not in its queue before it gives up: five seconds
+LOST = 10  # checks in which a waiting job is not in its queue before it gives up: two seconds
 NICENESS = 5
 STOPPED = "Stopped on request. Finished work is kept: resume to continue from there."
 

@@ -3,8 +3,6 @@
 import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,51 +23,13 @@ from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic, disk_full, locks, temporary
 from tests.making.maps import NoMap
+from tests.making.processes import is_alive, kill, python, ready, wait
 
 
 @pytest.fixture(scope="module")
 def data(cloud_run: Run) -> Path:
     """A dataset with its model beside it."""
     return Path(cloud_run.description["inputs"]["dataset"]["path"])
-
-
-def python(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """Another process; its first line is out when it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-    )
-    return process
-
-
-def ready(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    assert line, "the other process ended before it was ready"
-    return line
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
-
-
-def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def is_alive(number: int) -> bool:
-    """Whether a process exists and is no mere entry that waits to be collected."""
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
 
 
 HOLDER = (
@@ -96,7 +56,7 @@ def test_a_command_on_a_folder_in_which_another_process_works_is_refused(data, t
 
 def test_of_two_analyses_at_once_one_wins_and_the_run_is_whole(data, tmp_path):
     dataset, model = ic.open_dataset(data), ic.open_model(data / "model.safetensors")
-    for number in range(4):
+    for number in range(2):
         folder, ends = tmp_path / f"run-{number}", []
         barrier = threading.Barrier(2)
 

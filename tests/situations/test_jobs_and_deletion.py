@@ -1,11 +1,14 @@
 """Every kind of work starts on an idle server; deleting an upload ends all of it, and nothing comes back."""
 
-import ast
 import os
+import re
+import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,20 +22,16 @@ from influence_core.jobs import submission as jobs
 from influence_core.jobs.status import queue
 from influence_core.repair import repairs
 from influence_core.run_files.listing import list_runs
-from influence_core.runs.run import Run
+from influence_core.runs.run import open_run
 from influence_core.system import atomic, locks
 from pages.ui.shell import more_work
 from tests.making.drawn_run import make_small_run
+from tests.making.processes import is_alive, wait
 
 HERE = Path(__file__).resolve()
 SLOW = (sys.executable, "-P", str(HERE.parents[1] / "core" / "jobs" / "slow_worker.py"))
 
-
-def wait(condition: Callable[[], object], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+STARTS = re.compile(r"\b(jobs|submission)\.(submit|launch)\b")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 def test_every_kind_of_work_starts_through_the_real_worker_on_an_idle_server(cloud_run, root, monkeypatch):
     monkeypatch.setenv("INFLUENCE_JOBS", "9")  # all at once: this test waits for their beginning only
     monkeypatch.setenv("INFLUENCE_RUNS", str(root))
-    run = make_run_like(cloud_run, root)
+    run = open_run(Path(shutil.copytree(cloud_run.path, root / "clouds")))
     spec = more_work.spec_of(run)
     assert spec is not None
     started = {
@@ -73,15 +72,6 @@ def test_every_kind_of_work_starts_through_the_real_worker_on_an_idle_server(clo
         assert jobs.status(folder).state in ("running", "finished"), jobs.status(folder)
 
 
-def make_run_like(cloud_run: Run, root: Path) -> Run:
-    """A copy of the run in the root: what is recorded and verified lies inside it."""
-    import shutil
-
-    from influence_core.runs.run import open_run
-
-    return open_run(Path(shutil.copytree(cloud_run.path, root / "clouds")))
-
-
 def test_no_work_is_started_anywhere_else():
     """A new caller of submit or launch must be added to the test above."""
     known = {
@@ -89,12 +79,9 @@ def test_no_work_is_started_anywhere_else():
         "influence_core/jobs/repair_jobs.py",
         "influence_core/jobs/submission.py",
     }
-    found, top = set(), HERE.parents[2]
-    for file in [*top.glob("pages/**/*.py"), *top.glob("influence_core/**/*.py")]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in ("submit", "launch"):
-                if isinstance(node.value, ast.Name) and node.value.id in ("jobs", "submission"):
-                    found.add(file.relative_to(top).as_posix())
+    top = HERE.parents[2]
+    files = [*top.glob("pages/**/*.py"), *top.glob("influence_core/**/*.py")]
+    found = {file.relative_to(top).as_posix() for file in files if STARTS.search(file.read_text("utf-8"))}
     assert found <= known, f"{found - known} start work: add it to the test of all kinds of work"
 
 
@@ -115,20 +102,15 @@ def test_work_waits_in_one_queue_wherever_its_folder_lies(root, place):
 
 
 def test_a_job_that_is_not_in_its_own_queue_fails_in_words(root):
-    folder = root / "run" / "a" / "b" / "c" / "too deep"
+    folder = root / "run" / ".hidden" / "job"  # no walk looks into a folder with a dot
     folder.mkdir(parents=True)
     (root / "run" / "run.json").write_text("{}")
-    task = {"dataset": str(root), "model": str(root), "name": "deep", "settings": {"steps": 1, "seconds": 0}}
-    deep = folder.rename(folder.with_name("deep"))
-    (root / "run" / "a" / "b" / "c" / "run.json").symlink_to(root / "run" / "run.json")
-    jobs.write_task(deep, task)
-    (root / "run" / "a" / "b" / "c" / "deep").chmod(0o700)
-    hidden = root / "run" / "a" / "b" / "c"
-    monkey = hidden.rename(hidden.with_name(".c"))  # no walk looks into a folder with a dot
-    deep = monkey / "deep"
-    jobs.launch(deep, command=SLOW)
-    wait(lambda: jobs.status(deep).state == "failed", 30, "a job outside its queue waits for ever")
-    assert "not in the queue" in (jobs.status(deep).message or "")
+    jobs.write_task(
+        folder, {"dataset": str(root), "model": str(root), "name": "job", "settings": {"steps": 1}}
+    )
+    jobs.launch(folder, command=SLOW)
+    wait(lambda: jobs.status(folder).state == "failed", 60, "a job outside its queue waits for ever")
+    assert "not in the queue" in (jobs.status(folder).message or "")
 
 
 def test_a_job_whose_task_is_damaged_fails_in_words(root):
@@ -184,18 +166,7 @@ def test_deleting_an_upload_ends_all_work_in_its_runs_and_nothing_comes_back(roo
     time.sleep(1.0)  # as long as twenty shards
     assert not run.exists(), "a process made the deleted folder anew"
     for folder, number in zip(folders, numbers, strict=True):
-        assert not jobs_process_lives(number), f"the work in {folder.name} outlives its data"
-
-
-def jobs_process_lives(number: int) -> bool:
-    try:
-        os.waitpid(number, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+        assert not is_alive(number), f"the work in {folder.name} outlives its data"
 
 
 def test_what_work_inside_a_run_still_uses_does_not_expire(root):
@@ -209,21 +180,27 @@ def test_what_work_inside_a_run_still_uses_does_not_expire(root):
     assert [gone.runs for gone in uploads.expire(root)] == [("mine",)] and not run.exists()
 
 
-def test_what_cannot_be_deleted_is_said_and_expiry_goes_on(root, monkeypatch):
+def test_what_cannot_be_deleted_is_said_and_expiry_goes_on(root):
     stuck, other = uploads.begin(root, "ada"), uploads.begin(root, "ada")
     for upload in (stuck, other):
         about = atomic.read_json(upload.folder / "about.json")
         atomic.write_json(upload.folder / "about.json", {**about, "used": "2020-01-01T00:00:00+00:00"})
-    remove = uploads.shutil.rmtree
+    stop = threading.Event()
 
-    def unless_stuck(folder: Path, **options: bool) -> None:
-        if Path(folder).name != stuck.id:
-            remove(folder, **options)
+    def write_on() -> None:
+        while not stop.wait(0.001):
+            with suppress(FileNotFoundError):  # the parent goes while this is made
+                (stuck.folder / "store").mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(uploads.shutil, "rmtree", unless_stuck)
-    with pytest.raises(UploadError, match="could not be deleted as a whole"):
-        uploads.delete(root, stuck)
-    assert len(uploads.expire(root)) == 1 and not other.folder.exists() and stuck.folder.exists()
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        with pytest.raises(UploadError, match="could not be deleted as a whole"):
+            uploads.delete(root, stuck)
+        assert len(uploads.expire(root)) == 1 and not other.folder.exists()
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_an_upload_whose_description_is_damaged_is_nobodys_and_expires(root):
