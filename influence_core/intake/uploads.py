@@ -338,7 +338,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """The description of an upload; None when it is missing or damaged."""
     try:
         about = atomic.read_json(folder / "about.json")
-        whole = all(isinstance(about[name], kind) for name, kind in ABOUT.items()) and _age(about["used"])
+        _age(about["used"])
+        whole = all(isinstance(about[name], kind) for name, kind in ABOUT.items())
     except (DamagedError, KeyError, TypeError, ValueError):
         return None
     return about if whole else None

@@ -20,18 +20,16 @@ DEEPEST = 3
 
 def all_jobs(root: Path) -> Iterator[Path]:
     """Folders of all jobs of a root, in no order. A folder that is neither a run nor a job is not looked into."""
-    for folder in _folders(root):
-        if (folder / "job.json").exists() or (folder / "run.json").exists():
-            yield from jobs_below(folder)
+    for run in _entries(str(root)):
+        if _is_folder(run):
+            inside = {entry.name for entry in _entries(run.path)}
+            if not inside.isdisjoint({"job.json", "run.json"}):
+                yield from jobs_below(Path(run.path))
 
 
-def jobs_below(folder: Path, levels: int = DEEPEST) -> Iterator[Path]:
+def jobs_below(folder: Path) -> Iterator[Path]:
     """Folders of the jobs in a run, its own included: it comes first."""
-    if (folder / "job.json").exists():
-        yield folder
-    if levels:
-        for inner in _folders(folder):
-            yield from jobs_below(inner, levels - 1)
+    yield from map(Path, _walk(str(folder), DEEPEST))
 
 
 def runs_root_of(folder: Path) -> Path:
@@ -40,11 +38,24 @@ def runs_root_of(folder: Path) -> Path:
     return run.parent
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The folders directly inside, without links and names that no run has."""
+def _walk(folder: str, levels: int) -> Iterator[str]:
+    """Texts, not paths: 300 runs are walked at each look at the queue, ten folders each."""
+    entries = _entries(folder)
+    if any(entry.name == "job.json" for entry in entries):
+        yield folder
+    if levels:
+        for entry in filter(_is_folder, entries):
+            yield from _walk(entry.path, levels - 1)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return list(entries)
     except OSError:  # gone since, or not readable
         return []
-    return [folder / name for name in sorted(names) if FOLDER_NAME.fullmatch(name)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """No link, and a name that a run may have."""
+    return FOLDER_NAME.fullmatch(entry.name) is not None and entry.is_dir(follow_symlinks=False)

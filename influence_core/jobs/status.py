@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from influence_core.jobs.places import all_jobs, runs_root_of
-from influence_core.jobs.process import run_folder_at
+from influence_core.jobs.process import collect_ended, run_folder_at
 from influence_core.run_files.progress import WAITING, read_progress
 from influence_core.run_files.state import state_of
 from influence_core.system import locks as job_lock
@@ -57,6 +57,7 @@ class JobStatus:
 def status(folder: Path | str) -> JobStatus:
     """Read the state of a job, or of a run that was made without a job."""
     folder = run_folder_at(folder)
+    collect_ended()
     steerable = (folder / "job.json").exists()
     state, reason = state_of(folder)
     progress = read_progress(folder) or {}

@@ -99,9 +99,10 @@ def _parts(content: Any, names: list[str], before: str = "") -> Iterator[tuple[s
         return
     first, *rest = names
     entries = dict(enumerate(content)) if isinstance(content, list) else content
-    for name, entry in entries.items() if isinstance(entries, dict) else ():
-        if first in ("*", name):
-            yield from _parts(entry, rest, f"{before}.{name}" if before else str(name))
+    if not isinstance(entries, dict):
+        return
+    for name in entries if first == "*" else [first] if first in entries else ():
+        yield from _parts(entries[name], rest, f"{before}.{name}" if before else str(name))
 
 
 def _short(value: Any) -> str:

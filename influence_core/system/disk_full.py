@@ -14,7 +14,7 @@ _NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _WORDS = re.compile(
     r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b|\[Errno (28|122|27)\]"
     r"|database or disk is full|\d+ requested and \d+ written|PytorchStreamWriter failed writing"
-    r"|unexpected pos \d+ vs \d+"
+    r"|No usable temporary directory|unexpected pos \d+ vs \d+"
 )
 _LONGEST = 10
 """Causes of an error that are followed."""

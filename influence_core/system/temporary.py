@@ -52,7 +52,10 @@ def _remove(path: Path, lock: int, owner: int) -> None:
 
 def remove_orphans(within: Path | None = None) -> int:
     """Remove the temporary folders whose process has ended, and return their number."""
-    place = Path(tempfile.gettempdir()) if within is None else within
+    try:
+        place = Path(tempfile.gettempdir()) if within is None else within
+    except OSError:  # none can be written to: the disk is full
+        return 0
     return sum(map(_removed, list(place.glob(f"{PREFIX}*"))))
 
 
