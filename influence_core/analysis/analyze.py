@@ -102,7 +102,7 @@ def analyze(
         InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
     temporary = TemporaryFolder() if out is None else None
-    folder = Path(out) if temporary is None else temporary.path
+    folder = temporary.path if temporary is not None else Path(out or ".")
     splits = [adapted(identity.in_model_format(split, model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)

@@ -4,7 +4,7 @@ run.json may have been edited by hand or by another tool. A part of another type
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,13 @@ def check_complete(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _parts(content: Any, names: list[str], before: str = "") -> Iterator[tuple[str, Any]]:
+def _parts(content: Any, names: Sequence[str], before: str = "") -> Iterator[tuple[str, Any]]:
     """Every value at a path of names that is there, with its own name."""
     if not names:
         yield before, content
         return
     first, *rest = names
-    entries = dict(enumerate(content)) if isinstance(content, list) else content
+    entries: Any = dict(enumerate(content)) if isinstance(content, list) else content
     if not isinstance(entries, dict):
         return
     for name in entries if first == "*" else [first] if first in entries else ():

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,12 +56,12 @@ def test_a_command_on_a_folder_in_which_another_process_works_is_refused(data, t
 
 
 def test_of_two_analyses_at_once_one_wins_and_the_run_is_whole(data, tmp_path):
-    dataset, model = ic.open_dataset(data), ic.open_model(data / "model.safetensors")
     for number in range(2):
         folder, ends = tmp_path / f"run-{number}", []
         barrier = threading.Barrier(2)
 
         def race(folder: Path = folder, ends: list = ends, barrier: threading.Barrier = barrier) -> None:
+            dataset, model = ic.open_dataset(data), ic.open_model(data / "model.safetensors")
             barrier.wait()
             try:
                 ends.append(analyze(model, dataset, folder))
@@ -79,7 +80,7 @@ def test_of_two_analyses_at_once_one_wins_and_the_run_is_whole(data, tmp_path):
 
 
 def analyze(model, dataset, folder: Path | None) -> Run:
-    options = {"source": dataset, "out": folder, "drawing": NoMap()}
+    options: dict[str, Any] = {"source": dataset, "out": folder, "drawing": NoMap()}
     return ic.analyze(model, dataset.train, dataset.val, test=dataset.test, **options)
 
 
@@ -203,7 +204,7 @@ def test_an_analysis_without_a_folder_leaves_nothing(data, tmp_path, monkeypatch
     del run
     assert list(tmp_path.iterdir()) == [], "the folder outlives the run that was made in it"
     with pytest.raises(InfluenceError):
-        ic.analyze(model, dataset.train, dataset.val, objectives=["no such objective"], drawing=NoMap())
+        ic.analyze(model, dataset.train, dataset.val, objectives=["no such objective"])
     assert list(tmp_path.iterdir()) == [], "a refused analysis leaves its folder"
 
 
@@ -220,7 +221,8 @@ SENDER = (
 
 def test_half_an_upload_of_a_killed_server_is_removed_and_never_counted(tmp_path):
     arriving, killed = python(SENDER, tmp_path), python(SENDER, tmp_path)
-    ready(arriving), ready(killed)
+    ready(arriving)
+    ready(killed)
     kill(killed)
     assert uploads.used(tmp_path, ["ada"]) < 10_000, "what is not whole was counted against the quota"
     uploads.begin(tmp_path, "ada")

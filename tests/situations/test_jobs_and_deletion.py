@@ -31,7 +31,7 @@ from tests.making.processes import is_alive, wait
 HERE = Path(__file__).resolve()
 SLOW = (sys.executable, "-P", str(HERE.parents[1] / "core" / "jobs" / "slow_worker.py"))
 
-STARTS = re.compile(r"\b(jobs|submission)\.(submit|launch)\b")
+STARTS = re.compile(r"(?<!started by )\b(jobs|submission)\.(submit|launch)\b")
 
 
 @pytest.fixture
@@ -49,15 +49,16 @@ def test_every_kind_of_work_starts_through_the_real_worker_on_an_idle_server(clo
     monkeypatch.setenv("INFLUENCE_JOBS", "9")  # all at once: this test waits for their beginning only
     monkeypatch.setenv("INFLUENCE_RUNS", str(root))
     run = open_run(Path(shutil.copytree(cloud_run.path, root / "clouds")))
-    spec = more_work.spec_of(run)
-    assert spec is not None
+    spec, with_class = more_work.spec_of(run), more_work.spec_with(run, "worst_class")
+    robust = more_work.spec_with_robustness(run)
+    assert spec is not None and with_class is not None and robust is not None
     started = {
         "record": lambda: more_work.record(run),
         "predict": lambda: more_work.predict(run),
         "verify": lambda: more_work.verify(run, repairs.suggested(run), seeds=1, groups=0),
         "analyse": lambda: more_work.analyse(replace(spec, name="again")),
-        "fairness": lambda: more_work.analyse(more_work.spec_with(run, "worst_class")),
-        "robustness": lambda: more_work.analyse(more_work.spec_with_robustness(run)),
+        "fairness": lambda: more_work.analyse(replace(with_class, name="worst")),
+        "robustness": lambda: more_work.analyse(robust),
     }
     for start in started.values():
         start()
