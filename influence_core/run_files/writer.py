@@ -4,6 +4,7 @@ A job's lock is handed over by its starter and belongs to its process. Any other
 takes the lock for as long as it goes on.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,8 @@ from influence_core.system import atomic, locks
 LOCK = "lock"
 OF_A_JOB = ("pid", "cancel")
 """What the last job in a folder left about its process. The number would belong to somebody else by now."""
-_until_closed: set[Path] = set()
-"""Folders that this process took by `become_writer`."""
+_until_closed: Counter[Path] = Counter()
+"""How often this process became the writer of a folder by `become_writer`, and has not ended that."""
 
 
 @contextmanager
@@ -43,19 +44,24 @@ def become_writer(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if locks.is_adopted(folder / LOCK):
+        if folder.resolve() in _until_closed:  # not in a job, which keeps its lock
+            _until_closed[folder.resolve()] += 1
         return
     if (descriptor := locks.acquire(folder / LOCK)) is None:
         raise _taken(folder)
     locks.adopt(descriptor)
-    _until_closed.add(folder.resolve())
+    _until_closed[folder.resolve()] = 1
     _tidied(folder)
 
 
 def end_writing(folder: Path) -> None:
-    """Let other processes write into a folder again; a job keeps its lock until its process ends."""
-    if folder.resolve() in _until_closed:
-        _until_closed.discard(folder.resolve())
-        locks.release(folder / LOCK)
+    """Let other processes write into a folder again, once for each `become_writer`; a job keeps its lock."""
+    place = folder.resolve()
+    if place in _until_closed:
+        _until_closed[place] -= 1
+        if not _until_closed[place]:
+            del _until_closed[place]
+            locks.release(folder / LOCK)
 
 
 def refuse_others(folder: Path) -> None:

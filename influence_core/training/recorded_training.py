@@ -12,7 +12,6 @@ from typing import Any
 from influence_core.inputs import facts as identity
 from influence_core.inputs.described import adapted
 from influence_core.models import OpenedModel
-from influence_core.run_files.writer import end_writing
 from influence_core.scores.influence.layer_aware import layer_aware_influence
 from influence_core.system.report import Report
 from influence_core.training.recipe import Recipe, starting_model, suggested
@@ -65,9 +64,6 @@ def record_training(
         recorder.end_epoch()
 
     checkpoint = recorder.folder / "checkpoint.pt"
-    try:
-        train(learner, samples, recipe, checkpoint=checkpoint, on_progress=on_progress, on_epoch=write)
-        recorder.close()
-    finally:
-        end_writing(recorder.folder)
+    train(learner, samples, recipe, checkpoint=checkpoint, on_progress=on_progress, on_epoch=write)
+    recorder.close()
     return open_recording(folder)

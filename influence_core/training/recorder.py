@@ -12,6 +12,7 @@ existing epochs stay unchanged.
 """
 
 import hashlib
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,6 +70,7 @@ class Recorder:
         """
         self.folder, self.n = Path(folder), len(ids)
         become_writer(self.folder)
+        self._leave = weakref.finalize(self, end_writing, self.folder)
         table = pd.DataFrame({"sample_id": [str(i) for i in ids], "label": [str(label) for label in labels]})
         digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
         facts = {"format": FORMAT, "columns": list(COLUMNS), "n": self.n, "samples": digest}
@@ -77,7 +79,7 @@ class Recorder:
             try:
                 self.epochs = self._continued()
             except RunError:
-                end_writing(self.folder)
+                self._leave()
                 raise
         else:
             self.epochs = 0
@@ -132,7 +134,7 @@ class Recorder:
     def close(self) -> None:
         """Mark the recording as finished; other processes may write into its folder again."""
         self._write("finished")
-        end_writing(self.folder)
+        self._leave()
 
     def _clear(self) -> None:
         self._sums = np.zeros((len(COLUMNS), self.n))

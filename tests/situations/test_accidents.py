@@ -108,6 +108,7 @@ def test_a_recorder_keeps_its_folder_until_it_is_closed(tmp_path):
     recorder = ic.Recorder(tmp_path / "mine", ["a", "b"], ["x", "y"])
     recorder.end_epoch()
     again = ic.Recorder(tmp_path / "mine", ["a", "b"], ["x", "y"])  # a cell of a notebook that is run again
+    del recorder
     other = python(HOLDER, tmp_path / "mine")
     assert other.communicate()[0] == "", "two processes record into one folder"
     again.close()
