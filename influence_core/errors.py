@@ -7,6 +7,7 @@
     │   └── UnsafeFileError    a file that could run code when opened; refused, never tried
     ├── LayerError         a module for which no per-sample gradient exists or is known
     ├── ObjectiveError     an objective that cannot be measured on these samples; others still can
+    ├── DamagedError       a file that this package wrote cannot be read back; a ValueError too
     ├── RunError           a run folder is missing, unfinished, damaged or belongs to other inputs
     │   └── JobError           long work could not be started, found or stopped
     ├── DecisionError      a decision that cannot be written as requested
@@ -44,6 +45,10 @@ class LayerError(InfluenceError):
 
 class ObjectiveError(InfluenceError):
     """An objective that cannot be measured on these samples. The rest of the run continues and reports it."""
+
+
+class DamagedError(InfluenceError, ValueError):
+    """A file that this package wrote is missing, cut, changed or not what it should be."""
 
 
 class RunError(InfluenceError):

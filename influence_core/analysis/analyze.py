@@ -6,8 +6,8 @@ Every stage depends on the inputs and the seed alone, and the sweep keeps finish
 any moment continues to the same table. Formulas of scores are in engine/ and scores/.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -51,12 +51,15 @@ from influence_core.inputs.reopened import Inputs
 from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.run_files.folder import cancel_run, fail_run, finish_run, start_run, update_run
 from influence_core.run_files.thumbnails import pack_thumbnails
+from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.influence.ensembles import Weights, along
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 from influence_core.scores.suspicion.input_view import input_view
+from influence_core.system import disk_full
 from influence_core.system.report import Report
+from influence_core.system.temporary import TemporaryFolder
 
 
 def analyze(
@@ -87,7 +90,8 @@ def analyze(
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
         checkpoints: pairs of a state dict saved during training and the learning rate then. Influence summed over them
             (TracInCP) goes into separate columns, influence_<objective>_checkpoints; one more sweep a checkpoint.
-        out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
+        out: the run folder; None for a temporary one, removed with the run that is returned. A folder with an
+            unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
         drawing: a MapProcess started earlier, during slow imports; it is closed here.
         on_progress: called as on_progress(stage, done, total) with the names of STAGES.
@@ -98,7 +102,8 @@ def analyze(
     Raises:
         InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
+    temporary = TemporaryFolder() if out is None else None
+    folder = temporary.path if temporary is not None else Path(out or ".")
     splits = [adapted(identity.in_model_format(adapted(split), model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
@@ -118,18 +123,22 @@ def analyze(
     )
     check_free(request.train.groups.columns, request.objectives)
     check_columns(request)
-    start_run(folder, description=description(request, source))
-    drawing = drawing or MapProcess(seed=seed)
-    try:
-        return _finish(request, drawing)
-    except (Cancelled, KeyboardInterrupt):
-        cancel_run(folder)
-        raise
-    except BaseException as error:
-        fail_run(folder, str(error) or type(error).__name__)
-        raise
-    finally:
-        drawing.close()
+    with only_writer(folder):
+        start_run(folder, description=description(request, source))
+        drawing = drawing or MapProcess(seed=seed)
+        try:
+            run = _finish(request, drawing)
+        except (Cancelled, KeyboardInterrupt):
+            cancel_run(folder)
+            raise
+        except BaseException as error:
+            with suppress(OSError):  # the disk may be full; the run then counts as interrupted
+                fail_run(folder, disk_full.sentence(error, folder) or str(error) or type(error).__name__)
+            raise
+        finally:
+            drawing.close()
+    run.keep(temporary)
+    return run
 
 
 def _finish(request: Request, drawing: MapProcess) -> Run:

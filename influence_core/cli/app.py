@@ -65,13 +65,16 @@ def _app(args: argparse.Namespace) -> int:
 def _compile_ahead() -> None:
     """Start compiling the map and the engine's loops in the background, at low priority."""
     for module, *arguments in (("scores.gradient_map", "0"), ("engine.kernels.compile_ahead",)):
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", f"influence_core.{module}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        threading.Thread(
+            target=process.wait, daemon=True
+        ).start()  # or it would stay in the list of processes
 
 
 def _open_when_ready(url: str) -> None:

@@ -18,7 +18,7 @@ from influence_core.errors import RunError
 from influence_core.inputs import facts as identity
 from influence_core.inputs.described import adapted
 from influence_core.inputs.fingerprints import fingerprint
-from influence_core.system import atomic
+from influence_core.run_files import seals
 
 if TYPE_CHECKING:
     from influence_core.data.dataset import Dataset
@@ -136,7 +136,7 @@ def _options(run: "RunTables") -> dict[str, Any]:
     """Return the options of open_dataset: from run.json, or for older analyses from job.json."""
     options = run.description["inputs"]["dataset"].get("options")
     if options is None and (run.path / "job.json").exists():
-        options = atomic.read_json(run.path / "job.json").get("dataset_options")
+        options = seals.read_json(run.path / "job.json").get("dataset_options")
     return dict(options or {})
 
 

@@ -12,6 +12,7 @@ existing epochs stay unchanged.
 """
 
 import hashlib
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,9 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
-from influence_core.errors import RunError
+from influence_core.errors import DamagedError, RunError
+from influence_core.run_files import seals
+from influence_core.run_files.writer import become_writer, end_writing
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
 
@@ -62,16 +65,22 @@ class Recorder:
             settings: How the model is trained; a recording is continued under the same settings only.
 
         Raises:
-            RunError: the folder holds a finished recording, or one of other samples or settings.
+            RunError: the folder holds a finished recording, or one of other samples or settings, or another process
+                records there.
         """
         self.folder, self.n = Path(folder), len(ids)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        become_writer(self.folder)
+        self._leave = weakref.finalize(self, end_writing, self.folder)
         table = pd.DataFrame({"sample_id": [str(i) for i in ids], "label": [str(label) for label in labels]})
         digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
         facts = {"format": FORMAT, "columns": list(COLUMNS), "n": self.n, "samples": digest}
         self._facts = {**facts, "settings": atomic.plain(dict(settings or {}))}
         if (self.folder / "recording.json").exists():
-            self.epochs = self._continued()
+            try:
+                self.epochs = self._continued()
+            except RunError:
+                self._leave()
+                raise
         else:
             self.epochs = 0
             with atomic.writing(self.folder / "samples.parquet") as file:
@@ -137,8 +146,9 @@ class Recorder:
         self._clear()
 
     def close(self) -> None:
-        """Mark the recording as finished."""
+        """Mark the recording as finished; other processes may write into its folder again."""
         self._write("finished")
+        self._leave()
 
     def _clear(self) -> None:
         self._sums = np.zeros((len(COLUMNS), self.n))
@@ -146,7 +156,7 @@ class Recorder:
 
     def _write(self, state: str) -> None:
         facts = {**self._facts, "state": state, "epochs": self.epochs, "updated": utc_now()}
-        atomic.write_json(self.folder / "recording.json", facts)
+        seals.write_json(self.folder / "recording.json", facts)
 
     def _continued(self) -> int:
         earlier = _described(self.folder)
@@ -214,17 +224,13 @@ def open_recording(folder: Path | str) -> Recording:
 
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / "recording.json"
+    if not path.exists():
+        raise RunError(f"No recording in {folder}: it has no recording.json. Record a training first.")
     try:
-        content = atomic.read_json(path)
-    except FileNotFoundError:
-        raise RunError(
-            f"No recording in {folder}: it has no recording.json. Record a training first."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}). The recording is damaged: record again.") from error
-    missing = {"format", "columns", "n", "state", "epochs"} - set(
-        content if isinstance(content, dict) else ()
-    )
+        content = seals.read_json(path)
+    except DamagedError as error:
+        raise RunError(f"{error} The recording is damaged: record again.") from error
+    missing = {"format", "columns", "n", "state", "epochs"} - set(content)
     if missing or content["format"] != FORMAT or content["columns"] != list(COLUMNS):
         raise RunError(
             f"{path} is not of format {FORMAT}. Read it with the version that wrote it, or record again."

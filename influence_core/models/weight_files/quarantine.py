@@ -10,11 +10,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models.weight_files.sniffing import RECIPE
+from influence_core.system.temporary import TemporaryFolder
 
 CHILD = Path(__file__).with_name("unpickle.py")
 SECONDS = 120
@@ -24,8 +24,8 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
     """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file."""
-    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
-        target = Path(folder) / "model.safetensors"
+    with TemporaryFolder() as folder:
+        target = folder / "model.safetensors"
         answer = run_child(path, target, seconds)
         if answer.get("state") == "converted":
             return target.read_bytes()
