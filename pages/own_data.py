@@ -25,6 +25,9 @@ def page() -> None:
     try:
         upload = plan.current()
     except UploadError as error:
+        if not visitor.recognised():
+            frame.nothing("Looking for your upload", "This browser is being asked for the key of its uploads.")
+            return
         frame.nothing("Not your upload", str(error))
         st.button("Start with other data", type="primary", on_click=plan.start_again)
         return

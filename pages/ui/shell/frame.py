@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -158,6 +159,15 @@ def how_to_read(reading: Reading) -> None:
     with st.popover("How to read this", icon=":material/help:", type="tertiary", width="content"):
         st.markdown(reading.text)
         st.latex(reading.formula)
+
+
+def key(*parts: str) -> str:
+    """The key of a component from names such as a run's folder; different parts of a page need different first parts.
+
+    Streamlit refuses a component whose key has two underscores in a row, and a folder may be called a__b. No folder has
+    a tilde in its name, so no two names become one key.
+    """
+    return re.sub("_(?=_)", "_~", "_".join(parts))
 
 
 def draw(figure: Any, *, alt: str, **options: Any) -> Any:

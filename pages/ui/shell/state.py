@@ -83,6 +83,8 @@ def choose_run(summaries: list[RunSummary]) -> str | None:
         st.session_state[_UNKNOWN] = requested
     elif RUN not in st.session_state and not requested:
         _open_newest(summaries)
+    if st.session_state.get(_UNKNOWN) in names and not st.session_state.get(RUN):
+        st.session_state[RUN] = st.session_state[_UNKNOWN]  # its owner's browser has been recognised since
     name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
     if name:
         st.session_state.pop(_UNKNOWN, None)
@@ -134,6 +136,9 @@ def require_run() -> OpenRun:
 
 def _without_run() -> Never:
     unknown = st.session_state.get(_UNKNOWN)
+    if unknown and not visitor.recognised():
+        frame.nothing("Looking for this run", f"The address names the run '{unknown}'.")
+        st.stop()
     if unknown:
         title, text = (
             "This run is not here",
