@@ -116,6 +116,7 @@ def class_order(preview: dict[str, Any], seen: dict[str, Any]) -> list[str] | No
         [*offered, OTHER_ORDER],
         index=None if seen["classes"] is None else 0,
         key=ORDER,
+        format_func=formats.escaped,
         help="The order decides what every prediction means. It is not in the weights, so only you know it.",
     )
     if choice in offered:
@@ -143,4 +144,4 @@ def typed_order() -> list[str] | None:
 
 def listed(names: list[str]) -> str:
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return formats.escaped(", ".join(names[:6]) + more)
+    return ", ".join(names[:6]) + more

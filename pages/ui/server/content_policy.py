@@ -1,7 +1,7 @@
-"""The content policy of every page: a browser loads and sends nothing beyond this server, whatever a text contains.
+"""The content policy of every page: a browser loads and sends nothing beyond this server, whatever texts contain.
 
-Names and values of datasets are escaped where they are shown (`formats.escaped`); this is the wall behind it. Styles and
-the loader of Streamlit's components stand inside its page, and components come as blobs: hence 'unsafe-inline' and blob:.
+Names and values of datasets are escaped where they are shown (`formats.escaped`); this is the wall behind it. Streamlit
+has styles and a script inside its page, and its components come as blobs: hence 'unsafe-inline' and blob:.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class KnownHosts:
     """Lets requests and websockets pass that name this server, and refuses all others."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Guard an app. Streamlit's own check covers the websocket alone and less than `known`: this one replaces it."""
+        """Guard an app, instead of Streamlit's own check, which covers the websocket alone and less than `known`."""
         self._app, self._names = app, known()
         config.set_option("server.allowedHosts", ["*"])
 
@@ -49,7 +49,11 @@ class KnownHosts:
 def known() -> tuple[str, ...]:
     """The names of this server; "*." begins one that stands for every name below, "*" alone lets every host pass."""
     address = config.get_option("server.address") or ""
-    named = [*(config.get_option("server.allowedHosts") or ()), *os.environ.get(NAMES, "").split(","), address]
+    named = [
+        *(config.get_option("server.allowedHosts") or ()),
+        *os.environ.get(NAMES, "").split(","),
+        address,
+    ]
     if address in EVERYWHERE:
         named.append(socket.gethostname())
     return tuple(dict.fromkeys(_plain(name) for name in named if name.strip()))

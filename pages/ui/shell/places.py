@@ -8,6 +8,7 @@ INFLUENCE_DATA   folders from which datasets and models may be opened, separated
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from influence_core.errors import DataError
@@ -63,3 +64,14 @@ def _is_inside(path: Path) -> bool:
 
 def _listed() -> str:
     return ", ".join(str(root) for root in data_roots())
+
+
+def as_named(message: str) -> str:
+    """A message without the folders of this server: a file is called as the person who brought it calls it.
+
+    What lies in an upload is named from there, other files from the folder of runs or of data in which they lie.
+    """
+    root = re.escape(str(runs_root()))
+    within = rf"{root}/\.uploads/[0-9a-f]+/(?:store/)?"
+    folders = "|".join([within, *(re.escape(f"{folder}/") for folder in (runs_root(), *data_roots()))])
+    return re.sub(rf"(?<![\w/.-])(?:{folders})(?=[^\s'\"])", "", message)

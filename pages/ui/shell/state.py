@@ -21,6 +21,7 @@ from pages.ui.charts.base import Theme
 from pages.ui.shell import cached, frame, job_panel, visitor
 from pages.ui.shell.open_runs import opened
 from pages.ui.shell.places import runs_root
+from pages.ui.words import formats
 
 RUN = "run"
 SAMPLE = "sample"
@@ -137,12 +138,12 @@ def require_run() -> OpenRun:
 def _without_run() -> Never:
     unknown = st.session_state.get(_UNKNOWN)
     if unknown and not visitor.recognised():
-        frame.nothing("Looking for this run", f"The address names the run '{unknown}'.")
+        frame.nothing("Looking for this run", f"The address names the run '{formats.escaped(unknown)}'.")
         st.stop()
     if unknown:
         title, text = (
             "This run is not here",
-            f"The address names the run '{unknown}', which is not on this server.",
+            f"The address names the run '{formats.escaped(unknown)}', which is not on this server.",
         )
     else:
         title, text = (

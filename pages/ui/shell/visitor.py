@@ -24,6 +24,7 @@ import streamlit.components.v2 as components
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from influence_core.errors import AccessError
+from pages.ui.words import formats
 
 Role = Literal["viewer", "annotator", "owner"]
 ROLES: tuple[Role, ...] = ("viewer", "annotator", "owner")
@@ -108,8 +109,8 @@ def _secrets() -> Mapping:
 def role() -> Role | None:
     """The visitor's role; None when sign-in is configured and they are not on the list.
 
-    Without sign-in everyone who reaches the server is an owner: it then listens to this machine only. Raises AccessError
-    for a list of roles that is malformed or stands without sign-in.
+    Without sign-in everyone who reaches the server is an owner: it then listens to this machine only.
+    Raises AccessError for a list of roles that is malformed or stands without sign-in.
     """
     if not sign_in_configured():
         judge_settings()
@@ -143,8 +144,8 @@ def judge_settings() -> None:
     if allow_list() and not sign_in_configured():
         raise AccessError(
             "There is a list of roles (INFLUENCE_ROLES, or the section [roles] of secrets.toml) but no sign-in, so "
-            "everybody who reaches this server would be an owner. Add a section [auth] to .streamlit/secrets.toml in the "
-            "folder the server is started in, as SECURITY.md shows, or take the list away."
+            "everybody who reaches this server would be an owner. Add a section [auth] to .streamlit/secrets.toml in "
+            "the folder the server is started in, as SECURITY.md shows, or take the list away."
         )
 
 
@@ -175,7 +176,7 @@ def admit() -> bool:
         if role() is not None:
             return True
     except AccessError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(formats.escaped(error), icon=":material/block:")
         return False
     st.title("Influence Explorer", anchor=False)
     if signed_in() is None:

@@ -6,8 +6,13 @@ Numbers: three significant digits, a thin space between thousands, percentages w
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
+
+Markdown = str
+"""A text that may be given to Streamlit's markdown: written in the source, or made plain by `escaped`. A test reads the
+source of the pages and holds every function, argument and field of this type to it."""
 
 THIN = "\u202f"
 """A narrow space that does not break: between thousands and before a unit."""
@@ -71,12 +76,21 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
     return f"{count(value)} {noun if value == 1 else nouns or noun + 's'}"
 
 
-def escaped(text: str) -> str:
-    """Text from a dataset, safe inside Streamlit's markdown: shown literally, never as formatting.
+def escaped(text: object) -> Markdown:
+    """Text from a dataset, a file or a message, safe inside Streamlit's markdown: shown as it is, never as formatting.
 
-    Invisible formatting marks, such as those that reverse the text, are shown as a replacement character.
+    Backslashes stop what its parser reads. Addresses, emoji names and arrows are looked for after parsing, so an
+    invisible joiner parts them. Invisible formatting marks, such as those that reverse the text, are shown as a
+    replacement character.
     """
-    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in visible(text))
+    parted = _AFTER_PARSING.sub(lambda found: found[0] + JOINER, visible(str(text)))
+    plain = "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in parted)
+    return _LINE_START.sub(r"\1\\\2", re.sub(r"^[ \t]+", "", plain, flags=re.MULTILINE))
+
+
+def lines(text: str) -> Markdown:
+    """A text of several lines, escaped; markdown would join them."""
+    return escaped(text).replace("\n", "  \n")
 
 
 def visible(text: str) -> str:
@@ -84,4 +98,10 @@ def visible(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(letter) == "Cf" else letter for letter in text)
 
 
-_MARKDOWN = set("\\`*_{}[]<>()#+-.!|~$:^=\"'&")
+JOINER = "\u034f"
+"""The combining grapheme joiner: it has no width and no look."""
+_MARKDOWN = set("\\`*_{}[]()<>#!|~$:^&")
+_LINE_START = re.compile(r"^(\d*)([-+=.)])", re.MULTILINE)
+"""What begins a list, a line or a heading, at the start of a line alone."""
+_AFTER_PARSING = re.compile(r":(?=//|[\w+/-]+:)|@|w(?=ww\.)|(?<!\S)[-<>~](?=[-=>])", re.IGNORECASE)
+"""Where addresses, `:emoji:` and arrows begin."""
