@@ -137,7 +137,7 @@ def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) ->
             delta_color="off",
             delta_arrow="off",
             border=True,
-            help=formats.escaped(fact.help),
+            help=formats.plain_sentence(fact.help),
         )
     groups = dynamics_words.groups(table)
     kind = st.segmented_control(
@@ -150,7 +150,9 @@ def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) ->
         bind="query-params",
     )
     rows = groups[str(kind)]
-    st.caption(formats.escaped(next(group.sentence for group in dynamics_words.KINDS if group.title == kind)))
+    st.caption(
+        formats.plain_sentence(next(group.sentence for group in dynamics_words.KINDS if group.title == kind))
+    )
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     with left:
         clicked = cartography(open_run, table, rows, str(kind))

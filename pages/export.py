@@ -67,7 +67,7 @@ def cards(offers: list[Offer], open_run: OpenRun) -> None:
 
 
 def card(offer: Offer, open_run: OpenRun) -> None:
-    st.markdown(f"**{formats.escaped(offer.title)}**  \n:gray[{formats.escaped(offer.meaning)}]")
+    st.markdown(f"**{formats.escaped(offer.title)}**  \n:gray[{formats.plain_sentence(offer.meaning)}]")
     st.space("stretch")
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     row.markdown(f"**{formats.count(offer.rows)}** {formats.escaped(offer.unit)}", width="content")
@@ -88,7 +88,7 @@ def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: 
         icon=":material/download:" if primary else None,
         on_click="ignore",
         disabled=offer.obstacle is not None,
-        help=None if offer.obstacle is None else formats.escaped(offer.obstacle),
+        help=None if offer.obstacle is None else formats.plain_sentence(offer.obstacle),
     )
 
 

@@ -37,7 +37,7 @@ def page() -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     findings = suspicion(open_run, left)
     with answer:
-        st.title(formats.escaped(findings.headline), anchor=False)
+        st.title(formats.plain_sentence(findings.headline), anchor=False)
         metrics(open_run, findings)
         if findings.possible:
             st.caption(overview_words.hesitation(findings.possible))
@@ -62,7 +62,7 @@ def metrics(open_run: OpenRun, findings: overview_words.Findings) -> None:
             delta_color="off",
             delta_arrow="off",
             border=True,
-            help=formats.escaped(fact.help),
+            help=formats.plain_sentence(fact.help),
         )
 
 
@@ -197,7 +197,7 @@ def what_was_computed(open_run: OpenRun) -> None:
     with st.expander("What was computed, and can it be trusted?", icon=":material/verified:"):
         st.markdown(
             f"{frame.reproducibility_badge(open_run.run)} "
-            f"{formats.escaped(overview_words.reproducibility_sentence(open_run.run))}"
+            f"{formats.plain_sentence(overview_words.reproducibility_sentence(open_run.run))}"
         )
         for line in overview_words.provenance(open_run.run):
             st.markdown(line)

@@ -30,7 +30,7 @@ def page() -> None:
                 "Looking for your upload", "This browser is being asked for the key of its uploads."
             )
             return
-        frame.nothing("Not your upload", formats.escaped(error))
+        frame.nothing("Not your upload", formats.plain_sentence(error))
         st.button("Start with other data", type="primary", on_click=plan.start_again)
         return
     step = plan.step()

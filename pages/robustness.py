@@ -34,7 +34,7 @@ def page() -> None:
     if facts is None:
         not_measured(open_run)
         return
-    st.title(formats.escaped(robustness_words.headline(facts)), anchor=False)
+    st.title(formats.plain_sentence(robustness_words.headline(facts)), anchor=False)
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")

@@ -48,7 +48,9 @@ def chapters() -> None:
     for column, chapter in zip(st.columns(3, gap="small"), story.CHAPTERS, strict=True):
         with column.container(border=True, height="stretch"):
             st.image(chapter.picture, width="stretch", alt=f"{chapter.title}: {chapter.sentence}")
-            st.markdown(f"**{formats.escaped(chapter.title)}**  \n:gray[{formats.escaped(chapter.sentence)}]")
+            st.markdown(
+                f"**{formats.escaped(chapter.title)}**  \n:gray[{formats.plain_sentence(chapter.sentence)}]"
+            )
 
 
 def demo_buttons(place, summaries: list[RunSummary]) -> None:

@@ -82,7 +82,8 @@ def _judge(address: str) -> None:
     except (OSError, UnicodeError) as error:
         raise InfluenceError(
             f"--address {address} is no address of this machine. Expected 127.0.0.1 (this machine only), 0.0.0.0 "
-            "(every network), or one of its own. A name under which a proxy serves it goes into INFLUENCE_HOSTS instead."
+            "(every network), or one of its own. The name under which a proxy serves it goes into "
+            "INFLUENCE_HOSTS instead."
         ) from error
 
 

@@ -27,7 +27,7 @@ OPTIONS = {"radio", "pills", "segmented_control"}
 """Widgets whose options are read as markdown, unless `format_func` makes them plain."""
 
 MAKE_PLAIN = {
-    "escaped", "count", "number", "percent", "interval", "duration", "moment", "plural", "len", "round", "int", "float",
+    "escaped", "plain_sentence", "count", "number", "percent", "interval", "duration", "moment", "plural", "len", "round", "int", "float",
 }  # fmt: skip
 """Functions whose answer holds no text of data, or holds it escaped."""
 
@@ -40,9 +40,10 @@ KEEP_PLAIN = {
 
 @dataclass
 class Declared:
-    """What the pages declare as `Markdown`."""
+    """What the pages declare as `Markdown`, and the modules of ours that the file at hand imports."""
 
     functions: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
     fields: set[str] = field(default_factory=set)
     takes: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
@@ -52,9 +53,9 @@ def unsafe(paths: list[Path]) -> Iterator[str]:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
     declared = _declared(trees.values())
     for path, tree in trees.items():
-        own = _own_modules(tree)
+        declared.own = _own_modules(tree)
         for scope, node in _scoped(tree):
-            for part in _sinks(node, scope, declared, own):
+            for part in _sinks(node, scope, declared):
                 if not _safe(part, scope, declared):
                     yield f"{path.name}:{part.lineno}: {ast.unparse(part)[:100]}"
 
@@ -105,7 +106,7 @@ def _scoped(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
         waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
 
 
-def _sinks(node: ast.AST, scope: ast.AST, declared: Declared, own: set[str]) -> Iterator[ast.expr]:
+def _sinks(node: ast.AST, scope: ast.AST, declared: Declared) -> Iterator[ast.expr]:
     """The parts of a node that are read as markdown."""
     if isinstance(node, ast.Return) and node.value is not None:
         makes_plain = isinstance(scope, ast.FunctionDef) and scope.name in MAKE_PLAIN
@@ -115,7 +116,7 @@ def _sinks(node: ast.AST, scope: ast.AST, declared: Declared, own: set[str]) -> 
         return
     name = _name(node.func)
     keywords = {keyword.arg: keyword.value for keyword in node.keywords}
-    if name in BODIES and isinstance(node.func, ast.Attribute) and not _is_another(node.func, own):
+    if name in BODIES and isinstance(node.func, ast.Attribute) and not _is_another(node.func, declared.own):
         yield from node.args[: 3 if name == "metric" else 1]
         written = KEYWORDS if name == "metric" else KEYWORDS - {"value"}
         yield from (value for key, value in keywords.items() if key in written)
@@ -159,8 +160,9 @@ def _safe(
             return safe(left, right)
         case ast.IfExp(body=body, orelse=orelse):
             return safe(body, orelse)
-        case ast.Dict(values=values):
-            return safe(*values)
+        case ast.Dict(keys=keys, values=values):
+            by_text = isinstance(scope, ast.FunctionDef) and "dict[Markdown" in ast.unparse(scope)
+            return safe(*keys) and (by_text or safe(*values))
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
             return safe(*parts)
         case ast.GeneratorExp(elt=elt, generators=generators) | ast.ListComp(elt=elt, generators=generators):
@@ -169,7 +171,13 @@ def _safe(
             return _safe(value, ast.Module([*_bindings(generators), scope], []), declared, seen)
         case ast.Call(func=function, args=arguments):
             name = _name(function)
-            if name in MAKE_PLAIN or name in declared.functions:
+            called = (
+                function.value.id
+                if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+                else ""
+            )
+            ours = isinstance(function, ast.Name) or called in declared.own
+            if name in MAKE_PLAIN or (ours and name in declared.functions):
                 return True
             if name == "join":
                 return safe(*arguments)
@@ -221,6 +229,8 @@ def _bound_safely(name: str, scope: ast.AST, declared: Declared, seen: frozenset
 
 
 def _binding(name, target, value, scope, declared, seen) -> list[bool]:
+    if isinstance(target, ast.Subscript) and _names(target.value, name):
+        return [_safe(target.slice, scope, declared, seen)]
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
         pairs = zip(target.elts, value.elts, strict=True)
         return [_safe(v, scope, declared, seen) for t, v in pairs if _names(t, name)]

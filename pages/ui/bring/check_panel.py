@@ -82,7 +82,7 @@ def _badge(answer: Mapping[str, Any] | None) -> Markdown:
 def _facts(answer: Mapping[str, Any]) -> None:
     """Exactness, time and memory first, then the basis of these numbers, then every layer."""
     preflight = answer["preflight"]
-    st.markdown(formats.escaped(preflight["sentence"]))
+    st.markdown(formats.plain_sentence(preflight["sentence"]))
     time_, memory = st.columns(2, gap="small")
     time_.metric(
         "Expected time",
@@ -125,7 +125,7 @@ def _lines(answer: Mapping[str, Any]) -> list[Markdown]:
     if preflight["frozen"]:
         frozen = formats.plural(preflight["frozen_parameters"], "frozen parameter")
         lines.append(f"Left out: {frozen} in {_few(preflight['frozen'])}")
-    return lines + [formats.escaped(places.as_named(str(note))) for note in answer["notes"]]
+    return lines + [formats.plain_sentence(places.as_named(str(note))) for note in answer["notes"]]
 
 
 def _share(share: float) -> Markdown:

@@ -241,7 +241,7 @@ def shape(preview: dict[str, Any]) -> str:
 def troubles(upload: Upload, preview: dict[str, Any]) -> None:
     """What needs consent, what should be known, and what the reader decided."""
     for note in preview["skipped"]:
-        st.warning(formats.escaped(places.as_named(note)), icon=":material/broken_image:")
+        st.warning(formats.plain_sentence(places.as_named(note)), icon=":material/broken_image:")
         st.checkbox(
             "Continue without them",
             key=AGREED,
@@ -250,7 +250,7 @@ def troubles(upload: Upload, preview: dict[str, Any]) -> None:
             args=(upload.id,),
         )
     for problem in preview["problems"]:
-        st.warning(formats.escaped(places.as_named(problem)), icon=":material/warning:")
+        st.warning(formats.plain_sentence(places.as_named(problem)), icon=":material/warning:")
     notes = [shape(preview), *preview["notes"]]
     if preview["doubtful_order"]:
         notes.append(
@@ -259,7 +259,7 @@ def troubles(upload: Upload, preview: dict[str, Any]) -> None:
         )
     if not preview["problems"] and not preview["skipped"]:
         notes.append("No sample is repeated, has two labels, or is in two splits.")
-    st.markdown("\n".join(f"- {formats.escaped(places.as_named(note))}" for note in notes))
+    st.markdown("\n".join(f"- {formats.plain_sentence(places.as_named(note))}" for note in notes))
 
 
 @plan.change

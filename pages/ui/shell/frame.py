@@ -215,4 +215,4 @@ def framed(body: Callable[P, None]) -> Callable[P, None]:
 
 def problem(what: object, icon: str = ":material/error:") -> None:
     """An error in words: as plain text, for it may name what stands in somebody's file, and without server paths."""
-    st.error(formats.lines(places.as_named(str(what))), icon=icon)
+    st.error(formats.plain_sentence(places.as_named(str(what))), icon=icon)

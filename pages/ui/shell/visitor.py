@@ -176,7 +176,7 @@ def admit() -> bool:
         if role() is not None:
             return True
     except AccessError as error:
-        st.error(formats.escaped(error), icon=":material/block:")
+        st.error(formats.plain_sentence(error), icon=":material/block:")
         return False
     st.title("Influence Explorer", anchor=False)
     if signed_in() is None:

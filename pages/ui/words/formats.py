@@ -77,20 +77,24 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
 
 
 def escaped(text: object) -> Markdown:
-    """Text from a dataset, a file or a message, safe inside Streamlit's markdown: shown as it is, never as formatting.
+    """A name or a value from a dataset, a file or a person, safe inside Streamlit's markdown: shown as it is.
 
     Backslashes stop what its parser reads. Addresses, emoji names and arrows are looked for after parsing, so an
     invisible joiner parts them. Invisible formatting marks, such as those that reverse the text, are shown as a
     replacement character.
     """
-    parted = _AFTER_PARSING.sub(lambda found: found[0] + JOINER, visible(str(text)))
-    plain = "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in parted)
-    return _LINE_START.sub(r"\1\\\2", re.sub(r"^[ \t]+", "", plain, flags=re.MULTILINE))
+    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in _parted(text))
 
 
-def lines(text: str) -> Markdown:
-    """A text of several lines, escaped; markdown would join them."""
-    return escaped(text).replace("\n", "  \n")
+def plain_sentence(text: object) -> Markdown:
+    """A sentence or message that may name such things: as safe, with backslashes only where something could begin."""
+    plain = "".join(f"\\{letter}" if letter in _BEGINNINGS else letter for letter in _parted(text))
+    plain = re.sub(r":(?=[A-Za-z])", r"\:", plain)
+    return _LINE_START.sub(r"\1\\\2", re.sub(r"^[ \t]+", "", plain, flags=re.MULTILINE)).replace("\n", "  \n")
+
+
+def _parted(text: object) -> str:
+    return _AFTER_PARSING.sub(lambda found: found[0] + JOINER, visible(str(text)))
 
 
 def visible(text: str) -> str:
@@ -100,7 +104,8 @@ def visible(text: str) -> str:
 
 JOINER = "\u034f"
 """The combining grapheme joiner: it has no width and no look."""
-_MARKDOWN = set("\\`*_{}[]()<>#!|~$:^&")
+_MARKDOWN = set("\\`*_{}[]<>()#+-.!|~$:^=\"'&")
+_BEGINNINGS = set("\\`*_{}[]<>#|~$^&")
 _LINE_START = re.compile(r"^(\d*)([-+=.)])", re.MULTILINE)
 """What begins a list, a line or a heading, at the start of a line alone."""
 _AFTER_PARSING = re.compile(r":(?=//|[\w+/-]+:)|@|w(?=ww\.)|(?<!\S)[-<>~](?=[-=>])", re.IGNORECASE)

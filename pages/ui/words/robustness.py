@@ -77,8 +77,8 @@ def relation_sentences(relation: Relation) -> list[Markdown]:
     return [
         f"The samples that make the model fragile and those that hurt its accuracy are **{alike}**: rank correlation "
         f"**{formats.number(relation.rank)}** {bracket} (1: the same order, 0: no relation).",
-        f"Of the {formats.count(relation.k)} most harmful of each kind, **{formats.count(relation.overlap)}** are the same; "
-        f"by chance it would be {formats.number(relation.by_chance)}.",
+        f"Of the {formats.count(relation.k)} most harmful of each kind, **{formats.count(relation.overlap)}** are the "
+        f"same; by chance it would be {formats.number(relation.by_chance)}.",
         f"**{formats.count(relation.fragile)}** samples help accuracy and make the model fragile: "
         "a choice, not an error.",
     ]

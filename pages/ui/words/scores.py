@@ -84,7 +84,7 @@ def score_sentence(column: str, columns: Mapping[str, Mapping[str, Any]]) -> Mar
     for label, key in (("Unit", "unit"), ("Target", "target"), ("Layers", "layers")):
         if record.get(key):
             parts.append(f"{label}: {_listed(record[key])}")
-    return formats.escaped(". ".join(parts) + ".")
+    return formats.plain_sentence(". ".join(parts) + ".")
 
 
 def _listed(value: object) -> str:
