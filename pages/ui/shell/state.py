@@ -77,15 +77,20 @@ def reviewer() -> str:
 
 
 def choose_run(summaries: list[RunSummary]) -> str | None:
-    """The run selector. The address bar wins; without a run there, the newest finished run is open."""
+    """The run selector. The address bar wins; without a run there, the newest finished run is open.
+
+    Until the browser has been asked for its key, a run that is not in the list may be its own: the selector that is bound
+    to the address would clear it there, so it is not drawn yet.
+    """
     names = [summary.name for summary in summaries]
     requested = st.query_params.get(RUN)
     if requested and requested not in names:
         st.session_state[_UNKNOWN] = requested
+        if not visitor.recognised():
+            st.selectbox("Run", [], key=f"{RUN}_awaited", disabled=True, placeholder="Looking for it")
+            return None
     elif RUN not in st.session_state and not requested:
         _open_newest(summaries)
-    if st.session_state.get(_UNKNOWN) in names and not st.session_state.get(RUN):
-        st.session_state[RUN] = st.session_state[_UNKNOWN]  # its owner's browser has been recognised since
     name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
     if name:
         st.session_state.pop(_UNKNOWN, None)

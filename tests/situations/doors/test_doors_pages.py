@@ -8,12 +8,11 @@ from streamlit.testing.v1 import AppTest
 from influence_core.intake import uploads
 from pages.ui.shell import frame, places
 from pages.ui.words import formats
+from tests.app.brought import KEY, PREVIEW, bring, open_own
 from tests.app.conftest import MAIN, PAGES, Open, texts
 from tests.making.drawn_run import make_small_run
 from tests.making.hostile_run import FAR, HOSTILE, make_hostile_run
 from tests.making.markdown_sources import unsafe
-
-KEY = "0123456789abcdef" * 2
 
 
 @pytest.mark.parametrize("name", ["a__b", "a___b__", "a.b-c_", "x" * 100])
@@ -45,9 +44,25 @@ def test_names_of_a_dataset_are_plain_text_on_every_page(
     for page in PAGES:
         app = open_app(page, run="hostile")
         assert not app.exception, page
-        shown = read_as_markdown(app)
-        for sign in ("![x]", f"](http://{FAR}", f"http://{FAR}", f"www.{FAR}", f"@{FAR}", ":smile:", ":red[x]"):
-            assert sign not in shown, f"{page} hands '{sign}' of a name to markdown"
+        assert_plain(app, page)
+
+
+def assert_plain(app: AppTest, page: str) -> None:
+    shown = read_as_markdown(app)
+    for sign in ("![x]", f"](http://{FAR}", f"http://{FAR}", f"www.{FAR}", f"@{FAR}", ":smile:", ":red[x]"):
+        assert sign not in shown, f"{page} hands '{sign}' of a name to markdown"
+
+
+def test_the_preview_of_a_hostile_dataset_is_plain_text(root: Path) -> None:
+    many = {"classes": list(HOSTILE[:2]), "groups": {HOSTILE[0]: [[name, 3] for name in HOSTILE]}}
+    said = {"notes": list(HOSTILE), "problems": list(HOSTILE), "skipped": [HOSTILE[1]]}
+    upload = bring(root, answers={"preview": {**PREVIEW, **many, **said}})
+    app = open_own(upload)
+    assert not app.exception and HOSTILE[2].split(".")[0] in texts(app).replace(formats.JOINER, "")
+    assert_plain(app, "the preview")
+    refused = open_own(bring(root, answers={"preview": {"refused": " ".join(HOSTILE)}}))
+    assert len(refused.error) == 1
+    assert_plain(refused, "the refusal")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
