@@ -85,7 +85,9 @@ def make_small_run(
         pack_thumbnails(drawn, folder)
     if pictures:
         _write_dataset(dataset_of(folder), drawn, [names[label] for label in truth])
-    finish_run(folder, columns=_columns(samples, column), results=_results(samples, given, probabilities), **more)
+    finish_run(
+        folder, columns=_columns(samples, column), results=_results(samples, given, probabilities), **more
+    )
     return open_run(folder)
 
 

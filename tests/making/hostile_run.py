@@ -30,7 +30,9 @@ def make_hostile_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return facts | {"name": HOSTILE[2], "reproducibility": {"state": "agreed", "sentence": HOSTILE[1]}}
 
     def columns(*given: Any) -> dict[str, dict[str, Any]]:
-        return {name: facts | {"meaning": PICTURE, "unit": HOSTILE[2]} for name, facts in meanings(*given).items()}
+        return {
+            name: facts | {"meaning": PICTURE, "unit": HOSTILE[2]} for name, facts in meanings(*given).items()
+        }
 
     monkeypatch.setattr(drawn_run, "NAMES", tuple(f"{name} {row}" for row in range(2) for name in HOSTILE))
     monkeypatch.setattr(drawn_run, "_description", description)

@@ -79,8 +79,8 @@ def reviewer() -> str:
 def choose_run(summaries: list[RunSummary]) -> str | None:
     """The run selector. The address bar wins; without a run there, the newest finished run is open.
 
-    Until the browser has been asked for its key, a run that is not in the list may be its own: the selector that is bound
-    to the address would clear it there, so it is not drawn yet.
+    Until the browser has been asked for its key, a run that is not in the list may be its own: the selector that is
+    bound to the address would clear it there, so it is not drawn yet.
     """
     names = [summary.name for summary in summaries]
     requested = st.query_params.get(RUN)

@@ -14,7 +14,7 @@ from tests.making.drawn_run import make_small_run
 from tests.making.hostile_run import FAR, make_hostile_run
 
 pytestmark = pytest.mark.browser
-MARKUP = f"img[src*='{FAR}'], a[href*='{FAR}'], a[href^='mailto:'], [src*='{FAR}']"
+MARKUP = f"img[src*='{FAR}'], a[href*='{FAR}'], a[href^='mailto:'], svg a, [src*='{FAR}']"
 
 
 def settled(page: Page) -> None:
@@ -30,14 +30,18 @@ def test_no_request_leaves_a_page_whose_names_are_hostile(
     asked: list[str] = []
     refused: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda line: refused.append(line.text) if "Content Security Policy" in line.text else None)
+    page.on(
+        "console", lambda line: refused.append(line.text) if "Content Security Policy" in line.text else None
+    )
     with serving(run) as address:
         for name in PAGES:
             page.goto(f"{address}/{'' if name == 'start' else name}?run=a__b")
             settled(page)
             assert page.locator(MARKUP).count() == 0, f"{name} made a link or a picture of a name"
             assert page.get_by_test_id("stException").count() == 0, f"{name} ended in an exception"
-    away = [url for url in asked if not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))]
+    away = [
+        url for url in asked if not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
+    ]
     assert away == [], "a page told somebody else who looks at it"
     assert refused == [], "the content policy stops what the app itself needs"
 
@@ -54,12 +58,20 @@ def test_the_owner_of_an_upload_finds_run_and_upload_after_a_reload(browser: Bro
             context.set_default_timeout(20_000)
             context.add_init_script(f"localStorage.setItem('influence-browser', '{key}')")
             tab = context.new_page()
-            for name in ("overview", "outliers", "review"):
+            for name in ("overview", "review"):
                 tab.goto(f"{address}/{name}?run=mine")
-                shown = tab.get_by_text("24 training samples") if mine else tab.get_by_text("This run is not here")
+                shown = (
+                    tab.get_by_text("24 training samples")
+                    if mine
+                    else tab.get_by_text("This run is not here")
+                )
                 expect(shown).to_be_visible()
-                assert not mine or tab.url.endswith("run=mine"), "the address forgot the run: a reload opens another"
-            tab.goto(f"{address}/influence?run=mine&of=Training&sample={run.samples.index[3].replace('/', '%2F')}")
+                assert not mine or tab.url.endswith("run=mine"), (
+                    "the address forgot the run: a reload opens another"
+                )
+            tab.goto(
+                f"{address}/influence?run=mine&of=Training&sample={run.samples.index[3].replace('/', '%2F')}"
+            )
             expect(tab.get_by_text("24 training samples" if mine else "This run is not here")).to_be_visible()
             if mine:
                 expect(tab.get_by_label("Sample id")).to_have_value(str(run.samples.index[3]))

@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from influence_core.intake import uploads
+from pages.ui.charts import base as base_charts
+from pages.ui.charts import overview as overview_charts
 from pages.ui.shell import frame, places
 from pages.ui.words import formats
 from tests.app.brought import KEY, PREVIEW, bring, open_own
@@ -21,6 +26,21 @@ def test_a_run_of_any_folder_name_opens_on_every_page(open_app: Open, root: Path
     for page in PAGES if name == "a__b" else ("overview", "outliers", "map", "review"):
         app = open_app(page, run=name)
         assert not app.exception, f"{page} makes a component's key of the folder's name"
+
+
+def test_a_figure_makes_no_tag_of_a_name() -> None:
+    link = f"<a href='http://{FAR}'>x</a>"
+    table = pd.DataFrame([[1, 2], [3, 4]], index=[link, "b"], columns=[link, "b"])
+    for figure in (
+        overview_charts.confusion(table, theme="light"),
+        base_charts.class_mix(np.array([0, 1]), [link, "b"], theme="light"),
+        base_charts.probabilities(np.array([0.5, 0.5]), [link, "b"], theme="light"),
+        base_charts.styled(go.Figure().update_xaxes(title_text=link), 100),
+    ):
+        drawn = figure.to_dict()
+        for trace in drawn["data"]:
+            trace.pop("customdata", None)  # comes back with a click, and is never drawn
+        assert "<a" not in str(drawn), "plotly would draw a link to a stranger's server"
 
 
 def test_two_names_never_share_the_key_of_a_component() -> None:
@@ -118,10 +138,14 @@ def test_a_path_outside_the_folders_is_refused_without_naming_them(root: Path) -
         assert str(Path.cwd()) not in str(refusal.value) and "INFLUENCE_DATA" in str(refusal.value)
 
 
-def test_a_run_is_not_called_gone_before_the_browser_was_asked_for_its_key(open_app: Open, root: Path) -> None:
+def test_a_run_is_not_called_gone_before_the_browser_was_asked_for_its_key(
+    open_app: Open, root: Path
+) -> None:
     upload = uploads.begin(root, f"browser {KEY}")
     make_small_run(root / "mine", n=24)
-    (root / "mine" / "job.json").write_text(f'{{"format": 1, "dataset": "d", "model": "m", "name": "mine", "upload": "{upload.id}"}}')
+    (root / "mine" / "job.json").write_text(
+        f'{{"format": 1, "dataset": "d", "model": "m", "name": "mine", "upload": "{upload.id}"}}'
+    )
     app = open_app("overview", run="mine")
     assert "Looking for this run" in texts(app) and "not on this server" not in texts(app)
     app.session_state["_browser_keys"] = [KEY]

@@ -1,4 +1,4 @@
-"""Who is let in at all: hosts, roles without sign-in, and the policy of every answer, on the server that people start."""
+"""Who is let in at all: hosts, roles without sign-in, and the policy of every answer, on a real server."""
 
 import http.client
 import os
@@ -44,7 +44,11 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("served")
-    more = {"INFLUENCE_RUNS": str(folder / "runs"), "INFLUENCE_HOSTS": "*.lab.example", "OMP_NUM_THREADS": "1"}
+    more = {
+        "INFLUENCE_RUNS": str(folder / "runs"),
+        "INFLUENCE_HOSTS": "*.lab.example",
+        "OMP_NUM_THREADS": "1",
+    }
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "app:app", "--port", str(number)],
@@ -86,11 +90,15 @@ def websocket(port: int, host: str) -> int:
     return ask(port, "GET", "/_stcore/stream", host, Origin=f"http://{host}", **UPGRADE)[0]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost@evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost@evil.example"]
+)
 def test_a_foreign_host_is_refused_on_every_route_and_on_the_websocket(port: int, host: str) -> None:
     for method, path in ROUTES:
         status, text, _ = ask(port, method, path, host)
-        assert status == 403, f"{method} {path} answers a page that took the name of this machine (DNS rebinding)"
+        assert status == 403, (
+            f"{method} {path} answers a page that took the name of this machine (DNS rebinding)"
+        )
         assert "INFLUENCE_HOSTS" in text, "the refusal does not say how a name is added"
     assert websocket(port, host) == 403
 
