@@ -27,8 +27,8 @@ OPTIONS = {"radio", "pills", "segmented_control"}
 """Widgets whose options are read as markdown, unless `format_func` makes them plain."""
 
 MAKE_PLAIN = {
-    "escaped", "plain_sentence", "count", "number", "percent", "interval", "duration", "moment", "plural", "len", "round",
-    "int", "float",
+    "escaped", "plain_sentence", "count", "number", "percent", "interval", "duration", "moment", "plural", "len",
+    "round", "int", "float",
 }  # fmt: skip
 """Functions whose answer holds no text of data, or holds it escaped."""
 
