@@ -159,7 +159,7 @@ def weights(upload: Upload, preview: dict[str, Any]) -> None:
     if seen is None:
         return
     if "refused" in seen:
-        st.error(formats.escaped(seen["refused"]), icon=":material/block:")
+        frame.problem(seen["refused"], ":material/block:")
         other_model(upload)
         return
     left, right = st.columns(2, gap="medium")
@@ -238,8 +238,8 @@ def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | No
     guess = guesses.get(choice) if choice else None
     if guess and not stated and guess["fitting"] < guess["total"]:
         st.caption(
-            f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose that one; your own "
-            "network can be analysed from Python."
+            f"{formats.count(guess['total'] - guess['fitting'])} tensors differ. If it is another network, choose that "
+            "one; your own network can be analysed from Python."
         )
     return choice
 

@@ -136,7 +136,9 @@ def typed(channels: int) -> tuple[list[float], list[float]]:
         numbers = [[], []]
     if all(len(part) in (1, channels) for part in numbers) and min(numbers[1], default=0) > 0:
         return numbers[0], numbers[1]
-    st.warning(f"Expected 1 or {channels} numbers, standard deviations above 0. Until then 0.5 is used.")
+    st.warning(
+        f"Expected 1 or {formats.count(channels)} numbers, standard deviations above 0. Until then 0.5 is used."
+    )
     return [0.5], [0.5]
 
 
@@ -157,6 +159,7 @@ def preview(upload: Upload, facts: dict[str, Any], spec: dict[str, Any]) -> None
         scaled = [(values - mean) / std for values in seen]
         low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
         st.caption(
-            f"{how['channels']} x {size[0]} x {size[1]} numbers per picture, here from {formats.number(low)} to "
+            f"{formats.count(how['channels'])} x {formats.count(size[0])} x {formats.count(size[1])} numbers "
+            f"per picture, here from {formats.number(low)} to "
             f"{formats.number(high)}, on average {formats.number(float(np.mean([v.mean() for v in scaled])))}."
         )
