@@ -141,11 +141,11 @@ class Samples(torch.utils.data.Dataset):
         return joined
 
     def with_classes(self, classes: Sequence[str]) -> "Samples":
-        """Return the same samples with the same class names in another order."""
-        if sorted(classes) != sorted(self.classes):
+        """Return the same samples with the same class names in another order; further names have no samples."""
+        if not set(self.classes) <= set(classes) or len(set(classes)) < len(classes):
             raise DataError(
-                f"The classes {list(classes)[:12]} are not those of the dataset: {list(self.classes)[:12]}. "
-                f"Give exactly these names, in any order."
+                f"The classes {list(classes)[:12]} lack some of the dataset: {list(self.classes)[:12]}. "
+                f"Give each of these names once, in any order."
             )
         numbers = np.array([list(classes).index(name) for name in self.classes])
         return self._with(classes=tuple(classes), labels=numbers[self.labels])
