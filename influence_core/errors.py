@@ -19,6 +19,8 @@
 Every message says what was found, what was expected, where, and what to do next.
 """
 
+from typing import Any
+
 
 class InfluenceError(Exception):
     """Base of every error this package raises on purpose; its text may be shown to users."""
@@ -49,7 +51,11 @@ class SeveralSetsError(ModelError):
 
 
 class UnknownModelError(ModelError):
-    """The architecture, class order or preprocessing of weights is said nowhere, and is not guessed."""
+    """Architecture, class order or preprocessing of weights is said nowhere; `guesses` are of the architecture."""
+
+    def __init__(self, message: str, guesses: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.guesses = guesses
 
 
 class LayerError(InfluenceError):

@@ -116,7 +116,7 @@ def opened(path: Path, wanted: Spec, weights_key: str | None) -> OpenedModel:
     weights = read_weights(
         path, weights_key
     )  # first: a missing or unsafe file matters more than gaps in model.json
-    spec, notes = stated(path)
+    spec, notes = stated(path, wanted)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}
     notes += contradictions(wanted, "The choice made here", spec, "the file beside the weights")
     architecture, classes, preprocessing = complete(spec, path, wanted, shapes)
@@ -161,12 +161,12 @@ def refusing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def stated(path: Path) -> tuple[Spec, list[str]]:
+def stated(path: Path, wanted: Spec) -> tuple[Spec, list[str]]:
     """Return what model.json says about weights, completed from config.json, with sentences about both."""
     own, hub = read_spec(path.with_name("model.json")), read_hub_config(path.parent)
     names = [field.name for field in fields(Spec)]
     taken = {name: getattr(own, name) or getattr(hub.spec, name) for name in names}
-    used = [note for name, note in hub.notes.items() if getattr(own, name) is None]
+    used = [note for name, note in hub.notes.items() if getattr(own, name) is getattr(wanted, name) is None]
     return Spec(**taken), used + contradictions(own, "model.json", hub.spec, "config.json")
 
 
@@ -234,12 +234,16 @@ def weight_file(path: Path) -> Path:
     """Return the file of weights at a path: the path itself, or the first of WEIGHT_NAMES in a folder."""
     if not path.is_dir():
         return path
-    files = [path / name for name in WEIGHT_NAMES if (path / name).is_file()]
-    if not files:
+    if (carried := carried_weights(path)) is None:
         raise ModelError(
             f"{path} holds no weights. Expected a file called {' or '.join(WEIGHT_NAMES)} in it."
         )
-    return files[0]
+    return carried
+
+
+def carried_weights(folder: Path) -> Path | None:
+    """Return the weights in a folder, such as a dataset's; None where there are none."""
+    return next((folder / name for name in WEIGHT_NAMES if (folder / name).is_file()), None)
 
 
 def complete(
@@ -251,7 +255,8 @@ def complete(
     preprocessing = wanted.preprocessing or spec.preprocessing
     if architecture is None or classes is None or preprocessing is None:
         found = Spec(architecture, classes, preprocessing)
-        raise UnknownModelError(missing_text(path, found, guess_architecture(shapes)))
+        guesses = guess_architecture(shapes)
+        raise UnknownModelError(missing_text(path, found, guesses), tuple(guesses))
     return architecture, check_classes(classes, "The model"), preprocessing
 
 
