@@ -37,10 +37,11 @@ SPARE_DISK = 1024**3
 """Bytes of the disk that uploads must leave free."""
 SUFFIXES = {
     "dataset": (".zip", ".csv", ".parquet", ".npz"),
-    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
+    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".th", ".json"),
 }
-SPEC = "model.json"
-"""The name on disk of a JSON file sent with weights, which their reader expects."""
+SPEC, INDEX = "model.json", "model.safetensors.index.json"
+"""The names on disk of JSON files sent with weights, which their reader expects."""
+FROM_HUBS = ("config.json", "preprocessor_config.json")
 NOT_THERE = (
     "This upload is not available: it was deleted, has expired, or belongs to another user. Upload again."
 )
@@ -150,10 +151,18 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
             f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
-    target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
+    target = upload.folder / "files" / (json_name(name) if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with atomic.writing(target, durable=False) as sink:
         yield Arriving(target, name, sink, left_for(root, upload))
+
+
+def json_name(name: str) -> str:
+    """The name on disk of a JSON file sent with weights: that of its kind, else model.json."""
+    own = Path(name).name.lower()
+    if own.endswith(".safetensors.index.json"):
+        return INDEX
+    return own if own in FROM_HUBS else SPEC
 
 
 def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) -> Path:

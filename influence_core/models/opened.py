@@ -161,9 +161,12 @@ def refusing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def stated(path: Path, wanted: Spec) -> tuple[Spec, list[str]]:
-    """Return what model.json says about weights, completed from config.json, with sentences about both."""
-    own, hub = read_spec(path.with_name("model.json")), read_hub_config(path.parent)
+def stated(path: Path, wanted: Spec, spec: Path | None = None) -> tuple[Spec, list[str]]:
+    """Return what model.json says about weights, completed from config.json, with sentences about both.
+
+    `spec` is a model.json that does not lie beside the weights; what is `wanted` already is not said.
+    """
+    own, hub = read_spec(spec or path.with_name("model.json")), read_hub_config(path.parent)
     names = [field.name for field in fields(Spec)]
     taken = {name: getattr(own, name) or getattr(hub.spec, name) for name in names}
     used = [note for name, note in hub.notes.items() if getattr(own, name) is getattr(wanted, name) is None]

@@ -6,6 +6,7 @@ The index comes from a stranger: a part is a plain file name in the folder of th
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,22 @@ INDEX = ".safetensors.index.json"
 MAX_BYTES = 4 * 1024**2
 MAX_PARTS = 64
 EXAMPLE = '{"weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}'
+
+
+def index_of(path: Path) -> Path | None:
+    """Return the index that a path is, or that lies beside one part of several; None for a file by itself."""
+    if path.name.endswith(INDEX):
+        return path
+    named = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.safetensors", path.name)
+    if not named or int(named[2]) < 2:
+        return None
+    index = path.with_name(f"{named[1]}{INDEX}")
+    if not index.is_file():
+        raise ModelError(
+            f"{path.name} is one of {int(named[2])} parts. Bring all of them and {index.name}, which names them, into "
+            "one folder, and open that one."
+        )
+    return index
 
 
 def joined(index: Path, read: Callable[[Path], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@
 model.conv1.weight, model_ema.conv1.weight      sets of one table, by what stands before the names of a network
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from influence_core.models.weight_files.spellings import unprefixed
 
 Tensors = dict[str, torch.Tensor]
 MOST_SHOWN = 8
+PLAIN = "plain"
+"""The key of a set whose names stand in the file without a prefix."""
+AVERAGED = re.compile("ema|swa|avg|average|teacher|shadow")
 ALIKE = 0.9
 """Share of a network's names that a second set has too."""
 
@@ -35,11 +39,14 @@ def chosen(tables: Mapping[str, Tensors], key: str | None, file: str) -> Weights
         SeveralSetsError: there are several different ones and no key.
         ModelError: no set has this key.
     """
-    sets = {name: found for path, table in tables.items() for name, found in networks(path, table).items()}
+    found = [(name, one) for path, table in tables.items() for name, one in networks(path, table).items()]
+    sets = {
+        name or PLAIN: one for name, one in sorted(found, key=lambda item: bool(AVERAGED.search(item[0])))
+    }
     if key is not None and key not in sets:
         raise ModelError(f"{file} has no weights under {key!r}. It holds {listed(sets)}.")
     if key is not None and len(sets) > 1:
-        left = ", ".join(name or "(unnamed)" for name in sets if name != key)
+        left = ", ".join(name for name in sets if name != key)
         return Weights(
             sets[key], (f"Of the sets of weights in {file}, {key} was read; left out: {left}.",), key
         )
@@ -100,6 +107,6 @@ def equal(one: Tensors, other: Tensors) -> bool:
 
 
 def listed(sets: Mapping[str, Tensors]) -> str:
-    named = [f"{name or '(unnamed)'} ({len(table):,} tensors)" for name, table in sets.items()]
+    named = [f"{name} ({len(table):,} tensors)" for name, table in sets.items()]
     more = f" and {len(named) - MOST_SHOWN} more" if len(named) > MOST_SHOWN else ""
     return ", ".join(named[:MOST_SHOWN]) + more

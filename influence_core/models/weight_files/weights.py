@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from influence_core.errors import ModelError, UnsafeFileError
-from influence_core.models.weight_files.parts import INDEX, joined
+from influence_core.models.weight_files.parts import index_of, joined
 from influence_core.models.weight_files.quarantine import convert_state_dict
 from influence_core.models.weight_files.safetensors_header import check_finite, check_header
 from influence_core.models.weight_files.sets import Weights, chosen
@@ -49,8 +49,8 @@ def read_weights(path: Path, key: str | None = None) -> Weights:
 
 def read_tables(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """Read every set of weights of a file, by the keys that lead to it."""
-    if path.name.endswith(INDEX):
-        return {"": joined(path, read_safetensors)}
+    if (index := index_of(path)) is not None:
+        return {"": joined(index, read_safetensors)}
     check_file(path)
     content = file_kind(path)
     if content.kind == "safetensors":
