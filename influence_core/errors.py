@@ -19,8 +19,6 @@
 Every message says what was found, what was expected, where, and what to do next.
 """
 
-from typing import Any
-
 
 class InfluenceError(Exception):
     """Base of every error this package raises on purpose; its text may be shown to users."""
@@ -53,7 +51,7 @@ class SeveralSetsError(ModelError):
 class UnknownModelError(ModelError):
     """Architecture, class order or preprocessing of weights is said nowhere; `guesses` are of the architecture."""
 
-    def __init__(self, message: str, guesses: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, guesses: tuple = ()) -> None:
         super().__init__(message)
         self.guesses = guesses
 

@@ -111,7 +111,10 @@ class Samples(torch.utils.data.Dataset):
         if self.kind == "array":
             return self
         if channels not in (1, 3):
-            raise DataError(f"Pictures can have 1 (grey) or 3 (colour) channels, not {channels}.")
+            raise DataError(
+                f"Pictures are read with 1 (grey) or 3 (colour) channels, not the {channels} of this model. Analyse it "
+                f"from Python, with datasets of ({channels}, h, w) tensors in [0, 1]: analyze(model, train, val)."
+            )
         return self._with(view=(channels, None if size is None else (int(size[0]), int(size[1]))))
 
     def select(self, positions: Sequence[int] | np.ndarray, split: Split | None = None) -> "Samples":

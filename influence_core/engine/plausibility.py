@@ -104,6 +104,4 @@ def better_order(predicted: np.ndarray, labels: np.ndarray, classes: Sequence[st
     hits = int(confusion[np.arange(len(classes)), meant].sum())
     if len(labels) < A_CLASS * len(classes) or hits - (predicted == labels).sum() < GAIN * len(labels):
         return ""
-    return (
-        f" With the classes in the order {', '.join(classes[index] for index in meant)} it would be {hits}."
-    )
+    return f" With the classes in the order {', '.join(classes[int(index)] for index in meant)} it would be {hits}."

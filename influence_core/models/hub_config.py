@@ -109,7 +109,7 @@ def preprocessing_of(config: dict[str, Any], processor: dict[str, Any]) -> Prepr
     return Preprocessing(whole(channels), (height, width), mean, std)
 
 
-def size_of(processor: dict[str, Any]) -> list[int] | None:
+def size_of(processor: dict[str, Any]) -> list[Any] | None:
     """Height and width that the network receives: after a crop, where there is one."""
     size = processor.get("size")
     if processor.get("do_center_crop") and processor.get("crop_size") is not None:

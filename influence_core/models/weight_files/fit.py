@@ -96,7 +96,9 @@ def described(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)}{kind}"
 
 
-def complete_counters(weights: dict[str, torch.Tensor], expected: dict) -> dict[str, torch.Tensor]:
+def complete_counters(
+    weights: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """Add batch norm's counters of batches, which old files lack; evaluation does not depend on them."""
     counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
     return counters | weights
