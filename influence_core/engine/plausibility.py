@@ -42,7 +42,7 @@ def doubts(model: nn.Module, samples: Any, classes: Sequence[str] | None = None)
         ModelError: the outputs are probabilities.
     """
     outputs, labels = seen(model, samples)
-    if not readable(outputs, labels):
+    if outputs is None or not readable(outputs, labels):
         return ()
     if len(outputs) > 1 and is_probabilities(outputs):
         raise ModelError(
@@ -60,16 +60,18 @@ def doubts(model: nn.Module, samples: Any, classes: Sequence[str] | None = None)
     return (*notes, *guessing(outputs.argmax(1).numpy(), labels.numpy(), [str(name) for name in named]))
 
 
-def seen(model: nn.Module, samples: Any) -> tuple[Tensor, Tensor]:
-    """Outputs and labels of up to LOOKED_AT samples at even distances."""
+def seen(model: nn.Module, samples: Any) -> tuple[Tensor | None, Tensor]:
+    """Outputs and labels of up to LOOKED_AT samples at even distances; None for outputs that are no tensor."""
     n = loop.count(samples)
     rows = [row * n // min(LOOKED_AT, n) for row in range(min(LOOKED_AT, n))]
     with scoring(model), torch.no_grad():
         parts = [
-            (loop.forward(model, batch.inputs).cpu(), batch.labels.cpu().reshape(-1))
+            (loop.forward(model, batch.inputs), batch.labels.cpu().reshape(-1))
             for batch in loop.batches(Subset(samples, rows), A_PASS, like=model)
         ]
-    return torch.cat([outputs for outputs, _ in parts]), torch.cat([labels for _, labels in parts])
+    whole = all(isinstance(outputs, Tensor) for outputs, _ in parts)
+    outputs = torch.cat([outputs.cpu() for outputs, _ in parts]) if whole else None
+    return outputs, torch.cat([labels for _, labels in parts])
 
 
 def readable(outputs: Tensor, labels: Tensor) -> bool:

@@ -166,8 +166,13 @@ def stated(path: Path, wanted: Spec, spec: Path | None = None) -> tuple[Spec, li
 
     `spec` is a model.json that does not lie beside the weights; what is `wanted` already is not said.
     """
-    own, hub = read_spec(spec or path.with_name("model.json")), read_hub_config(path.parent)
-    names = [field.name for field in fields(Spec)]
+    own, names = read_spec(spec or path.with_name("model.json")), [field.name for field in fields(Spec)]
+    try:
+        hub = read_hub_config(path.parent)
+    except ModelError as error:
+        if any(getattr(own, name) is getattr(wanted, name) is None for name in names):
+            raise
+        return own, [f"Left out: {error}"]  # all is known without it
     taken = {name: getattr(own, name) or getattr(hub.spec, name) for name in names}
     used = [note for name, note in hub.notes.items() if getattr(own, name) is getattr(wanted, name) is None]
     return Spec(**taken), used + contradictions(own, "model.json", hub.spec, "config.json")

@@ -109,6 +109,8 @@ def test_what_contradicts_is_said_or_refused(tmp_path):
     with assert_refused(ModelError, "another order"):
         check_fits(model, other)
     (tmp_path / "config.json").write_text(json.dumps(TIMM | {"num_classes": 3}))
+    assert any("num_classes 3 and names 2" in note for note in open_model(tmp_path).notes)
+    (tmp_path / "model.json").unlink()
     with assert_refused(ModelError, "num_classes 3 and names 2"):
         open_model(tmp_path)
 
