@@ -104,6 +104,14 @@ def test_the_same_weights_twice_are_no_question(tmp_path):
     assert_same(open_model(from_checkpoint(tmp_path / "m.safetensors", content), **KNOWN), RAW)
 
 
+def test_averages_without_names_are_left_out_and_said(tmp_path):
+    shadow = [tensor.clone() for tensor in AVERAGED.state_dict().values()]
+    tables, _ = tables_in({"model": STATE, "ema": {"decay": 0.99, "shadow_params": shadow}})
+    weights = chosen(by_set(joined(tables), list(tables)), None, "checkpoint.pth")
+    assert "without names under ema.shadow_params" in weights.notes[0]
+    assert_same(open_model(saved(tmp_path / "m.safetensors", weights.tensors), **KNOWN), RAW)
+
+
 # --- wrappers and spellings -------------------------------------------------------------------------------
 
 WRAPPED = {

@@ -5,8 +5,9 @@ model.conv1.weight, model_ema.conv1.weight      sets of one table, by what stand
 """
 
 import re
+import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -40,9 +41,23 @@ def chosen(tables: Mapping[str, Tensors], key: str | None, file: str) -> Weights
         ModelError: no set has this key.
     """
     found = [(name, one) for path, table in tables.items() for name, one in networks(path, table).items()]
-    sets = {
-        name or PLAIN: one for name, one in sorted(found, key=lambda item: bool(AVERAGED.search(item[0])))
-    }
+    nameless = [name for name, one in found if all(tensor.isdecimal() for tensor in one)]
+    named = [(name or PLAIN, one) for name, one in found if name not in nameless]
+    if not named:
+        raise ModelError(
+            f"{file} holds tensors without names under {', '.join(nameless)}; expected a state dict."
+        )
+    sets = dict(sorted(named, key=lambda item: AVERAGED.search(item[0]) is not None))
+    left = tuple(
+        f"{file} also holds tensors without names under {name}, perhaps averages; left out."
+        for name in nameless
+    )
+    weights = only(sets, key, file)
+    return replace(weights, notes=(*weights.notes, *left))
+
+
+def only(sets: Mapping[str, Tensors], key: str | None, file: str) -> Weights:
+    """Return the set called `key`, else the only one."""
     if key is not None and key not in sets:
         raise ModelError(f"{file} has no weights under {key!r}. It holds {listed(sets)}.")
     if key is not None and len(sets) > 1:
@@ -55,10 +70,11 @@ def chosen(tables: Mapping[str, Tensors], key: str | None, file: str) -> Weights
         return Weights(first)
     if all(equal(first, other) for other in sets.values()):
         return Weights(first, (f"{file} holds the same weights {len(sets)} times: {listed(sets)}.",))
+    last = list(sets)[-1]
     raise SeveralSetsError(
         f"{file} holds {len(sets)} different sets of weights: {listed(sets)}. They give different scores, and averaged "
-        f"ones (ema, swa) are usually the ones to use. Choose one: --weights-key {next(reversed(sets))} on the command "
-        f"line, open_model(path, weights_key={next(reversed(sets))!r}) in Python.",
+        f"ones (ema, swa) are usually the ones to use. Choose one: --weights-key {shlex.quote(last)} on the command "
+        f"line, open_model(path, weights_key={last!r}) in Python.",
         tuple(sets),
     )
 

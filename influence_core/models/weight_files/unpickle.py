@@ -97,15 +97,16 @@ def tables_in(loaded: object) -> tuple[dict[str, dict[str, torch.Tensor]], str |
 
 
 def tables_below(table: dict, path: str, depth: int = 0) -> dict[str, dict]:
-    """Return the innermost tables that hold tensors, by path; numbers and None beside tensors are left out."""
+    """Return the innermost tables that hold tensors, by path; a list of tensors is a table of numbers."""
     found: dict[str, dict] = {}
     for key, value in table.items() if depth < DEEPEST else ():
-        if (
-            isinstance(key, str)
-            and isinstance(value, dict)
-            and not any(w in key.lower() for w in NOT_WEIGHTS)
-        ):
-            found |= tables_below(value, f"{path}.{key}" if path else key, depth + 1)
+        if not isinstance(key, str) or any(word in key.lower() for word in NOT_WEIGHTS):
+            continue
+        place = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            found |= tables_below(value, place, depth + 1)
+        elif isinstance(value, list) and value and all(map(is_plain, value)):
+            found[place] = {str(number): tensor for number, tensor in enumerate(value)}
     if not found and any(isinstance(value, torch.Tensor) for value in table.values()):
         return {path: {n: v for n, v in table.items() if not isinstance(v, int | float | None)}}
     return found
