@@ -42,6 +42,7 @@ from influence_core.analysis.steps import (
     with_map,
 )
 from influence_core.engine.losses import Loss
+from influence_core.engine.plausibility import doubts
 from influence_core.engine.precision import own_precision
 from influence_core.engine.preflight import preflight, with_ways
 from influence_core.errors import Cancelled
@@ -120,6 +121,10 @@ def analyze(
         classes=classes,
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
+        notes=(
+            *getattr(model, "notes", ()),
+            *doubts(model, splits[0] if val is None else splits[1], classes),
+        ),
     )
     check_free(request.train.groups.columns, request.objectives)
     check_columns(request)
@@ -155,7 +160,7 @@ def _finish(request: Request, drawing: MapProcess) -> Run:
     clock.lap("validation")
     measured = measured_objectives(request)
     layer_aware, notes = layer_aware_column(request)
-    update_run(request.folder, objectives=measured.facts, notes=(*measured.notes, *notes))
+    update_run(request.folder, objectives=measured.facts, notes=(*request.notes, *measured.notes, *notes))
     if any(isinstance(one, ROBUSTNESS) for one in measured.objectives):
         write_robustness(request)
     directions = [*measured.directions, *directions_of_classes(request)]

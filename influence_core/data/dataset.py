@@ -61,11 +61,13 @@ class Dataset:
         return {split: part for split, part in every.items() if part is not None}
 
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
-        """Return the same dataset with its classes in another order, such as that of a model's outputs."""
+        """Return the same dataset with its classes in the order of a model's outputs; further ones have no samples."""
         parts: dict[Split, Samples] = {
             split: part.with_classes(classes) for split, part in self.parts.items()
         }
-        return bundle(self.name, self.path, parts, self.notes, self.options)
+        absent = [name for name in classes if name not in self.classes]
+        note = f"No sample has the class {some(absent)}; the model's output for it is kept." if absent else ""
+        return bundle(self.name, self.path, parts, (*self.notes, *filter(None, [note])), self.options)
 
 
 def open_dataset(

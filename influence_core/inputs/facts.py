@@ -63,6 +63,7 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
         "path": str(path.resolve()) if path is not None else None,
         "preprocessing": described(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
+        "weights_key": getattr(model, "weights_key", None),
         "fingerprint": getattr(model, "fingerprint", None) or weights_fingerprint(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }

@@ -63,7 +63,8 @@ def reopen(run: "RunTables") -> Inputs:
         _input_path(run, "model"),
         architecture=facts["model"].get("architecture"),
         classes=run.classes,
-        preprocessing=read_preprocessing(facts["model"].get("preprocessing"), run.path / "run.json"),
+        preprocessing=read_preprocessing(facts["model"].get("preprocessing"), "run.json"),
+        weights_key=facts["model"].get("weights_key"),
     )
     check_model(run, model)
     dataset = reopen_dataset(run)

@@ -19,7 +19,7 @@ from influence_core.data.label_choice import label_columns
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.data.storage.pictures import picture_values
-from influence_core.models.opened import WEIGHT_NAMES
+from influence_core.models.opened import carried_weights
 from influence_core.system.report import Report
 
 SHOWN = 24
@@ -127,8 +127,8 @@ def doubtful_order(classes: Sequence[str]) -> bool:
 
 def carried_model(path: Path) -> str | None:
     """Path of the weights in a dataset's folder; None without any."""
-    weights = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
-    return str(weights[0]) if weights else None
+    weights = carried_weights(path)
+    return None if weights is None else str(weights)
 
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:

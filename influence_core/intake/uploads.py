@@ -41,10 +41,11 @@ SPARE_DISK = 1024**3
 TABLES = ".csv .tsv .txt .jsonl .ndjson .csv.gz .tsv.gz .txt.gz .jsonl.gz .ndjson.gz .xlsx".split()
 SUFFIXES = {
     "dataset": (".zip", *TABLES, ".parquet", ".npz"),
-    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
+    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".th", ".json"),
 }
-SPEC = "model.json"
-"""The name on disk of a JSON file sent with weights, which their reader expects."""
+SPEC, INDEX = "model.json", "model.safetensors.index.json"
+"""The names on disk of JSON files sent with weights, which their reader expects."""
+FROM_HUBS = ("config.json", "preprocessor_config.json")
 ABOUT = {"owner": str, "created": str, "used": str, "shared": bool, "plan": dict}
 """The entries of about.json and their types."""
 UNKNOWN = "unknown"
@@ -174,13 +175,21 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
             f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).name[: -len(suffix)]).strip("-")[:60] or kind
-    target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
+    target = upload.folder / "files" / (json_name(name) if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     try:
         with atomic.writing(target, durable=False) as sink:
             yield Arriving(target, name, sink, left_for(root, upload))
     except FileNotFoundError as error:  # the upload was deleted while the file arrived
         raise UploadError(NOT_THERE) from error
+
+
+def json_name(name: str) -> str:
+    """The name on disk of a JSON file sent with weights: that of its kind, else model.json."""
+    own = Path(name).name.lower()
+    if own.endswith(".safetensors.index.json"):
+        return INDEX
+    return own if own in FROM_HUBS else SPEC
 
 
 def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) -> Path:

@@ -22,13 +22,16 @@ SECONDS = 120
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
-def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
-    """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file."""
+def convert_state_dict(path: Path, seconds: float = SECONDS) -> tuple[bytes, list[str]]:
+    """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file, and the names of its sets.
+
+    With more than one set, each tensor's name begins with the number of its set: "1/conv.weight".
+    """
     with TemporaryFolder() as folder:
         target = folder / "model.safetensors"
         answer = run_child(path, target, seconds)
         if answer.get("state") == "converted":
-            return target.read_bytes()
+            return target.read_bytes(), list(map(str, answer.get("sets") or [""]))
     reason = str(answer.get("reason", "it gave no reason"))[:400]
     if answer.get("state") == "unsafe":
         raise UnsafeFileError(f"{path.name} was refused: {reason}. {RECIPE}")

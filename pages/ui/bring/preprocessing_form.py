@@ -69,9 +69,8 @@ def channel_count(
     preview: dict[str, Any], stated: dict[str, Any] | None, guess: dict[str, Any] | None
 ) -> int:
     """Channels from model.json or the last trial, else from the first layer of the guess, else from the pictures."""
-    read = (
-        stated["channels"] if stated else guess["channels"] if guess and guess["channels"] in (1, 3) else None
-    )
+    read = stated["channels"] if stated else guess["channels"] if guess else None
+    read = read if read in (1, 3) else None
     names = {1: "Grey", 3: "Colour"}
     st.session_state.setdefault(CHANNELS, read or preview["channels"])
     choice = st.segmented_control(

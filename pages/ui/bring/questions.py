@@ -125,10 +125,12 @@ def class_order(preview: dict[str, Any], seen: dict[str, Any]) -> list[str] | No
 
 
 def class_orders(preview: dict[str, Any], seen: dict[str, Any]) -> dict[Markdown, list[str]]:
-    """The orders on offer, by their name on screen; that of model.json comes first."""
+    """The orders on offer, by their name on screen; the one stated beside the weights comes first."""
     dataset_classes = preview["classes"]
     named = (
-        {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
+        {}
+        if seen["classes"] is None
+        else {f"As stated beside the weights: {listed(seen['classes'])}": seen["classes"]}
     )
     if seen["classes"] != dataset_classes:
         named[f"As the dataset has them: {listed(dataset_classes)}"] = dataset_classes
