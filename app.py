@@ -11,15 +11,27 @@ import sys
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 HERE = Path(__file__).resolve().parent
 # `pages` is a folder, never an installed package: this file is in a checkout or inside a wheel.
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from pages.ui.server import receiving, routes  # noqa: E402  (needs the line above)
+from influence_core.errors import AccessError  # noqa: E402  (needs the line above)
+from pages.ui.server import content_policy, hosts, receiving, routes  # noqa: E402
+from pages.ui.shell import visitor  # noqa: E402
 
-app = st.App(HERE / "pages" / "ui" / "main.py", routes=[*routes.routes(), *receiving.routes()])
+try:
+    visitor.judge_settings()
+except AccessError as error:
+    sys.exit(f"influence: {error}")
+
+app = st.App(
+    HERE / "pages" / "ui" / "main.py",
+    routes=[*routes.routes(), *receiving.routes()],
+    middleware=[Middleware(content_policy.ContentPolicy), Middleware(hosts.KnownHosts)],
+)
 
 if __name__ == "__main__":
     app.run()

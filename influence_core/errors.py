@@ -4,9 +4,12 @@
     ├── DataError          a dataset cannot be read, or would be read wrongly
     ├── UploadError        an upload cannot be kept, or is not this visitor's
     ├── ModelError         weights, architecture and classes do not fit together
-    │   └── UnsafeFileError    a file that could run code when opened; refused, never tried
+    │   ├── UnsafeFileError    a file that could run code when opened; refused, never tried
+    │   ├── SeveralSetsError   a file with several sets of weights, none of them chosen
+    │   └── UnknownModelError  weights whose architecture, class order or preprocessing is said nowhere
     ├── LayerError         a module for which no per-sample gradient exists or is known
     ├── ObjectiveError     an objective that cannot be measured on these samples; others still can
+    ├── DamagedError       a file that this package wrote cannot be read back; a ValueError too
     ├── RunError           a run folder is missing, unfinished, damaged or belongs to other inputs
     │   └── JobError           long work could not be started, found or stopped
     ├── DecisionError      a decision that cannot be written as requested
@@ -38,12 +41,32 @@ class UnsafeFileError(ModelError):
     """A file that could run code when opened. It was refused without being opened."""
 
 
+class SeveralSetsError(ModelError):
+    """A file holds several different sets of weights and none was chosen; `keys` are their names."""
+
+    def __init__(self, message: str, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+class UnknownModelError(ModelError):
+    """Architecture, class order or preprocessing of weights is said nowhere; `guesses` are of the architecture."""
+
+    def __init__(self, message: str, guesses: tuple = ()) -> None:
+        super().__init__(message)
+        self.guesses = guesses
+
+
 class LayerError(InfluenceError):
     """A module for which no per-sample gradient exists, or none that this package can compute."""
 
 
 class ObjectiveError(InfluenceError):
     """An objective that cannot be measured on these samples. The rest of the run continues and reports it."""
+
+
+class DamagedError(InfluenceError, ValueError):
+    """A file that this package wrote is missing, cut, changed or not what it should be."""
 
 
 class RunError(InfluenceError):

@@ -100,7 +100,7 @@ def added(
         st.markdown(compare_words.added(yields, titles, int(queue.sum())))
         figure = compare_charts.yields(yields, titles, theme=state.theme())
         frame.draw(figure, alt="Errors added by each signal", key="yields")
-        st.caption(f"Judged by {source}.")
+        st.caption(f"Judged by {formats.escaped(source)}.")
 
 
 def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
@@ -144,14 +144,18 @@ def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, sourc
         frame.draw(figure, alt="Precision against recall", key="precision_recall")
         judged = int(wrong.notna().sum())
         st.caption(
-            f"Over {formats.plural(judged, 'judged sample')}, by {source}; the dotted line is a random order."
+            f"Over {formats.plural(judged, 'judged sample')}, by {formats.escaped(source)}; "
+            "the dotted line is a random order."
         )
 
 
 def meaning(open_run: OpenRun, table: pd.DataFrame, titles: dict[str, str]) -> None:
     with st.expander("What each signal means", icon=":material/info:"):
         columns = open_run.run.description["columns"]
-        lines = [f"- **{titles[str(name)]}**: {scores.score_sentence(str(name), columns)}" for name in table]
+        lines = [
+            f"- **{formats.escaped(titles[str(name)])}**: {scores.score_sentence(str(name), columns)}"
+            for name in table
+        ]
         st.markdown("\n".join(lines))
 
 

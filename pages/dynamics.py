@@ -38,7 +38,7 @@ def page() -> None:
         icon = ":material/fiber_manual_record:"
         action.button(label, type=kind, icon=icon, on_click=start, args=(open_run,))
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     if folders:
         recorded(open_run, folders)
     else:
@@ -110,7 +110,8 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
     done = 0 if recording is None else recording.epochs
     if unfinished:
         st.caption(
-            f"Curves appear after {FEWEST} epochs ({done} so far). You can close this window; the training continues."
+            f"Curves appear after {FEWEST} epochs ({formats.count(done)} so far). You can close this window; "
+            "the training continues."
         )
         left, right = st.columns(2, gap="medium")
         left.skeleton(height=420)
@@ -130,13 +131,13 @@ def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) ->
     facts = dynamics_words.facts(table, recording.epochs)
     for column, fact in zip(st.columns(len(facts), gap="small"), facts, strict=True):
         column.metric(
-            fact.title,
-            fact.value,
-            fact.detail,
+            formats.escaped(fact.title),
+            formats.escaped(fact.value),
+            formats.escaped(fact.detail),
             delta_color="off",
             delta_arrow="off",
             border=True,
-            help=fact.help,
+            help=formats.plain_sentence(fact.help),
         )
     groups = dynamics_words.groups(table)
     kind = st.segmented_control(
@@ -145,10 +146,13 @@ def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) ->
         default=next(iter(groups)),
         required=True,
         key=state.KIND,
+        format_func=formats.escaped,
         bind="query-params",
     )
     rows = groups[str(kind)]
-    st.caption(next(group.sentence for group in dynamics_words.KINDS if group.title == kind))
+    st.caption(
+        formats.plain_sentence(next(group.sentence for group in dynamics_words.KINDS if group.title == kind))
+    )
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     with left:
         clicked = cartography(open_run, table, rows, str(kind))
@@ -192,7 +196,13 @@ def curves(
         if np.isnan(table[column.lower()].to_numpy()).all():
             by_title.pop(column)
     title = st.segmented_control(
-        "Follow", list(by_title), default="Confidence", required=True, key=state.CURVE, bind="query-params"
+        "Follow",
+        list(by_title),
+        default="Confidence",
+        required=True,
+        key=state.CURVE,
+        bind="query-params",
+        format_func=formats.escaped,
     )
     curve = by_title[str(title)]
     name = f"{kind}: the first {min(LINES, len(rows))}" if clicked is None else str(table.index[clicked])

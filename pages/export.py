@@ -47,13 +47,13 @@ def summary(counted: ExportCounts) -> None:
     )
     for column, (title, value, help) in zip(st.columns(4, gap="small"), facts, strict=True):
         column.metric(
-            title,
+            formats.escaped(title),
             formats.count(value),
             formats.percent(value / counted.total),
             delta_color="off",
             delta_arrow="off",
             border=True,
-            help=help,
+            help=formats.escaped(help),
         )
 
 
@@ -67,10 +67,10 @@ def cards(offers: list[Offer], open_run: OpenRun) -> None:
 
 
 def card(offer: Offer, open_run: OpenRun) -> None:
-    st.markdown(f"**{offer.title}**  \n:gray[{offer.meaning}]")
+    st.markdown(f"**{formats.escaped(offer.title)}**  \n:gray[{formats.plain_sentence(offer.meaning)}]")
     st.space("stretch")
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    row.markdown(f"**{formats.count(offer.rows)}** {offer.unit}", width="content")
+    row.markdown(f"**{formats.count(offer.rows)}** {formats.escaped(offer.unit)}", width="content")
     with row.container(horizontal=True, horizontal_alignment="right", gap="xsmall", width="content"):
         for file in offer.files:
             button(offer, file, open_run, label=file.label)
@@ -79,7 +79,7 @@ def card(offer: Offer, open_run: OpenRun) -> None:
 def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: bool = False) -> None:
     """A download button; its file is made when it is pressed, not when the page is drawn."""
     st.download_button(
-        label,
+        formats.escaped(label),
         data=file.make,
         file_name=f"{open_run.name}-{file.name}",
         mime=file.media_type,
@@ -88,7 +88,7 @@ def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: 
         icon=":material/download:" if primary else None,
         on_click="ignore",
         disabled=offer.obstacle is not None,
-        help=offer.obstacle,
+        help=None if offer.obstacle is None else formats.plain_sentence(offer.obstacle),
     )
 
 
@@ -103,6 +103,7 @@ def preview(open_run: OpenRun) -> None:
             default=next(iter(tables)),
             required=True,
             key=state.PREVIEW,
+            format_func=formats.escaped,
             bind="query-params",
             label_visibility="collapsed",
         )

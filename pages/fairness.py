@@ -29,7 +29,7 @@ def page() -> None:
     )
     open_run = state.require_run()
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     aims = fairness_words.fairness_objectives(open_run.run)
     if not aims:
         not_measured(open_run)
@@ -110,7 +110,7 @@ def by_group(open_run: OpenRun, aim: FairnessObjective) -> None:
         column_config={"Samples": st.column_config.NumberColumn("Samples", format="%d"), **shares},
     )
     st.caption(
-        f"On {which} samples. Positive means {formats.escaped(counted)}; each group has its own 95 % "
+        f"On {formats.escaped(which)} samples. Positive means {formats.escaped(counted)}; each group has its own 95 % "
         "interval."
     )
 
@@ -119,7 +119,9 @@ def who_moves_it(open_run: OpenRun, aim: FairnessObjective) -> None:
     frame.section("Which samples widen or narrow it?", how_to_read.CONTRIBUTIONS)
     table = fairness_words.cells(open_run.run, aim)
     if table.empty:
-        st.caption(f"The training samples have no column '{aim.column}', so they cannot be split by group.")
+        st.caption(
+            f"The training samples have no column '{formats.escaped(aim.column)}', so they cannot be split by group."
+        )
         return
     shown = table.head(12)
     frame.draw(
@@ -130,8 +132,10 @@ def who_moves_it(open_run: OpenRun, aim: FairnessObjective) -> None:
     more = len(table) - len(shown)
     st.caption(
         f"Orange, to the left: training on these samples widens {formats.escaped(str(aim.facts['title']))}. Blue, to "
-        f"the right: training on them narrows it. Unit: {aim.facts['unit']} per unit of learning rate. "
-        "In brackets: number of samples." + (f" {more} smaller cells are not shown." if more else "")
+        f"the right: training on them narrows it. Unit: {formats.escaped(aim.facts['unit'])} per unit of "
+        "learning rate. "
+        "In brackets: number of samples."
+        + (f" {formats.count(more)} smaller cells are not shown." if more else "")
     )
 
 
@@ -176,7 +180,9 @@ def samples(open_run: OpenRun, aim: FairnessObjective) -> None:
         )
     has_groups = aim.column in open_run.run.samples
     values = sorted(open_run.run.samples[aim.column].dropna().astype(str).unique()) if has_groups else []
-    group_name = group.selectbox(aim.column, values, None, key=f"{GROUP}_{aim.column}", placeholder="All")
+    group_name = group.selectbox(
+        formats.escaped(aim.column), values, None, key=f"{GROUP}_{aim.column}", placeholder="All"
+    )
     given = label.selectbox("Given label", list(open_run.run.classes), None, key=LABEL, placeholder="All")
     positions = fairness_words.widening(open_run.run, aim, group_name, given, CORNERS[quarter])
     if not len(positions):
@@ -243,7 +249,8 @@ def measure(open_run: OpenRun) -> None:
         width="stretch",
     )
     st.caption(
-        f"A new run of the same dataset and model; on the command line: --objectives utility {objective}"
+        f"A new run of the same dataset and model; on the command line: "
+        f"--objectives utility {formats.escaped(objective)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import streamlit as st
 from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.explanations import Explanation
 from pages.ui.charts import base as base_charts
-from pages.ui.components.gallery import Card, gallery
+from pages.ui.components.gallery import Card, Cell, gallery
 from pages.ui.repairs import sample_advice
 from pages.ui.samples import cards, contradiction, explained, table_rows
 from pages.ui.shell import cached, frame, state
@@ -40,7 +41,7 @@ def way_back(action) -> None:
     if (came_from := frame.back()) is not None:
         name, query = came_from
         action.button(
-            f"Back to {name.capitalize()}",
+            f"Back to {formats.escaped(name.capitalize())}",
             icon=":material/arrow_back:",
             key="way_back",
             on_click=frame.redirect,
@@ -134,13 +135,12 @@ def about(open_run: OpenRun, split: str, sample: str) -> None:
     answer(open_run, explanation, *face(open_run, split, row))
 
 
-def face(open_run: OpenRun, split: str, row: int) -> tuple[bytes, str]:
-    """What a held-out sample looks like: its picture, or the cells of its row as text."""
+def face(open_run: OpenRun, split: str, row: int) -> tuple[bytes, list[Cell]]:
+    """What a held-out sample looks like: its picture, or the cells of its row."""
     if open_run.run.has_thumbnails:
-        return open_run.run.thumbnail(row, split)[0], ""
+        return open_run.run.thumbnail(row, split)[0], []
     table = cached.held_out_cells(open_run.run.id, HELD_OUT[split], open_run.run)
-    cells = [] if table is None else table_rows.plain_cells(table, row)
-    return b"", "  \n".join(f"{formats.escaped(c['name'])}: **{formats.escaped(c['text'])}**" for c in cells)
+    return b"", [] if table is None else table_rows.plain_cells(table, row)
 
 
 def objective(open_run: OpenRun, predicted: str) -> tuple[str, str] | str:
@@ -179,7 +179,7 @@ def uploaded(open_run: OpenRun) -> None:
     answer(open_run, explanation, content)
 
 
-def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: str = "") -> None:
+def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: Sequence[Cell] = ()) -> None:
     """The prediction, then what helped (left) and what hurt (right), then the contradiction behind it."""
     with st.container(border=True):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
@@ -189,7 +189,8 @@ def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: s
                 caption=formats.escaped(explanation.sample_id or "Uploaded picture"),
             )
         elif cells:
-            left.markdown(cells)
+            told = (f"{formats.escaped(cell['name'])}: **{formats.escaped(cell['text'])}**" for cell in cells)
+            left.markdown("  \n".join(told))
         with middle:
             st.subheader(explained.headline(explanation), anchor=False)
             st.caption(explained.what_counts(explanation))
@@ -229,7 +230,8 @@ def one_side(
     if table.empty:
         frame.nothing(
             "Nothing here",
-            f"No {explained.KINDS[explanation.among]} {explained.noun(open_run.run)} is {kind} to this one.",
+            f"No {explained.KINDS[explanation.among]} {explained.noun(open_run.run)} is "
+            f"{formats.escaped(kind)} to this one.",
         )
         return
     places = table["position"].tolist()

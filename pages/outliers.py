@@ -62,7 +62,7 @@ def controls(open_run: OpenRun) -> tuple[Order, selection.Filters]:
 
 def about_score(open_run: OpenRun, order: Order) -> float:
     """The meaning of the score, and a slider for the share of the list to show; returns that share."""
-    frame.section(order.title)
+    frame.section(formats.escaped(order.title))
     st.markdown(scores.score_sentence(order.column, open_run.run.description["columns"]))
     st.space("stretch")
     percentage = st.slider(

@@ -16,6 +16,7 @@ from pages.ui.shell.state import OpenRun
 from pages.ui.words import fairness as fairness_words
 from pages.ui.words import formats, how_to_read, scores
 from pages.ui.words import overview as overview_words
+from pages.ui.words.formats import Markdown
 
 STRIP = 12
 
@@ -36,10 +37,12 @@ def page() -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     findings = suspicion(open_run, left)
     with answer:
-        st.title(findings.headline, anchor=False)
+        st.title(formats.plain_sentence(findings.headline), anchor=False)
         metrics(open_run, findings)
         if findings.possible:
             st.caption(overview_words.hesitation(findings.possible))
+        if mix := open_run.run.description["results"].get("validation_mix"):
+            st.caption(formats.escaped(mix))
         widest_gap(open_run)
     with right:
         confusion(open_run, findings)
@@ -55,13 +58,13 @@ def metrics(open_run: OpenRun, findings: overview_words.Findings) -> None:
     facts = overview_words.facts(open_run.run.description["results"], findings)
     for column, fact in zip(st.columns(5, gap="small"), facts, strict=True):
         column.metric(
-            fact.title,
-            fact.value,
-            fact.detail,
+            formats.escaped(fact.title),
+            formats.escaped(fact.value),
+            formats.escaped(fact.detail),
             delta_color="off",
             delta_arrow="off",
             border=True,
-            help=fact.help,
+            help=formats.plain_sentence(fact.help),
         )
 
 
@@ -172,11 +175,13 @@ def how_well(open_run: OpenRun, truth: pd.Series) -> None:
                 height="content",
                 column_config={
                     "Signal": st.column_config.TextColumn("Signal", width=180),
-                    "AP": _share(
+                    "AP": _share_column(
                         "AP", "Average precision: precision averaged over all wrong labels, 1 is perfect."
                     ),
-                    "First 5 %": _share("First 5 %", "Share of real errors among the first 5 % of the list."),
-                    "First 10 %": _share(
+                    "First 5 %": _share_column(
+                        "First 5 %", "Share of real errors among the first 5 % of the list."
+                    ),
+                    "First 10 %": _share_column(
                         "First 10 %", "Share of real errors among the first 10 % of the list."
                     ),
                 },
@@ -186,21 +191,22 @@ def how_well(open_run: OpenRun, truth: pd.Series) -> None:
         )
 
 
-def _share(title: str, help: str) -> ColumnConfig:
+def _share_column(title: str, help: Markdown) -> ColumnConfig:
     return st.column_config.NumberColumn(title, format="%.3f", width=62, help=help)
 
 
 def what_was_computed(open_run: OpenRun) -> None:
     with st.expander("What was computed, and can it be trusted?", icon=":material/verified:"):
         st.markdown(
-            f"{frame.reproducibility_badge(open_run.run)} {overview_words.reproducibility_sentence(open_run.run)}"
+            f"{frame.reproducibility_badge(open_run.run)} "
+            f"{formats.plain_sentence(overview_words.reproducibility_sentence(open_run.run))}"
         )
         for line in overview_words.provenance(open_run.run):
             st.markdown(line)
         columns = open_run.run.description["columns"]
         st.markdown(
             "\n".join(
-                f"- **{order.title}**: {scores.score_sentence(order.column, columns)}"
+                f"- **{formats.escaped(order.title)}**: {scores.score_sentence(order.column, columns)}"
                 for order in scores.orders(columns)
             )
         )

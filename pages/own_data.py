@@ -25,13 +25,18 @@ def page() -> None:
     try:
         upload = plan.current()
     except UploadError as error:
-        frame.nothing("Not your upload", str(error))
+        if not visitor.recognised():
+            frame.nothing(
+                "Looking for your upload", "This browser is being asked for the key of its uploads."
+            )
+            return
+        frame.nothing("Not your upload", formats.plain_sentence(error))
         st.button("Start with other data", type="primary", on_click=plan.start_again)
         return
     step = plan.step()
     steps(step)
     if problem := st.session_state.pop(plan.PROBLEM, None):
-        st.error(formats.escaped(problem), icon=":material/error:")
+        frame.problem(problem)
     if step == "data" or upload is None:
         data_step.draw(upload)
     elif step == "model":

@@ -10,6 +10,7 @@ from pages.ui.samples.grid import deciding
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
+from pages.ui.words.formats import Markdown
 from pages.ui.words.review import Tally, tally
 
 PAGE_SIZE = 100
@@ -94,7 +95,7 @@ def progress(numbers: Tally) -> None:
         frame.how_to_read(how_to_read.REVIEW)
 
 
-def review_sentence(numbers: Tally) -> str:
+def review_sentence(numbers: Tally) -> Markdown:
     """'132 of 412 decided; 91.0 % of them were real errors [85.1, 95.0]; about 9 errors left ...'."""
     decided = f"**{formats.count(numbers.decided)} of {formats.count(numbers.queue)}** decided"
     left = (

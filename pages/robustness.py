@@ -34,7 +34,7 @@ def page() -> None:
     if facts is None:
         not_measured(open_run)
         return
-    st.title(robustness_words.headline(facts), anchor=False)
+    st.title(formats.plain_sentence(robustness_words.headline(facts)), anchor=False)
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")
@@ -68,7 +68,7 @@ def metrics(facts: dict[str, Any]) -> None:
     )
     for column, (title, share) in zip(st.columns(4, gap="small"), shown, strict=True):
         column.metric(
-            title,
+            formats.escaped(title),
             formats.percent(share["value"]),
             formats.interval(share["low"], share["high"]),
             delta_color="off",
@@ -107,7 +107,7 @@ def not_measured(open_run: OpenRun) -> None:
                 key="measure_robustness",
             )
         if problem := st.session_state.pop(PROBLEM, None):
-            st.error(problem, icon=":material/error:")
+            frame.problem(problem)
         st.space("medium")
 
 
@@ -147,7 +147,7 @@ def adversarial(run: Run, examples: Examples, facts: dict[str, Any]) -> None:
             )
             column.caption(
                 f"{formats.escaped(before)} → **{formats.escaped(after)}**  \n"
-                f"{robustness_words.strength_words(facts, float(examples.strength[row]))}, "
+                f"{formats.escaped(robustness_words.strength_words(facts, float(examples.strength[row])))}, "
                 f"change amplified {times:.0f} times"
             )
 

@@ -12,6 +12,7 @@ from pages.ui.reports import story
 from pages.ui.shell import frame, job_panel, more_work, places, state
 from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 PROBLEM = "_start_problem"
 DEMO_NAME = "fashion"
@@ -32,7 +33,7 @@ def page() -> None:
     summaries = state.summaries()
     demo_buttons(action, summaries)
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     chapters()
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -47,7 +48,9 @@ def chapters() -> None:
     for column, chapter in zip(st.columns(3, gap="small"), story.CHAPTERS, strict=True):
         with column.container(border=True, height="stretch"):
             st.image(chapter.picture, width="stretch", alt=f"{chapter.title}: {chapter.sentence}")
-            st.markdown(f"**{chapter.title}**  \n:gray[{chapter.sentence}]")
+            st.markdown(
+                f"**{formats.escaped(chapter.title)}**  \n:gray[{formats.plain_sentence(chapter.sentence)}]"
+            )
 
 
 def demo_buttons(place, summaries: list[RunSummary]) -> None:
@@ -139,9 +142,9 @@ def line(summary: RunSummary) -> None:
         button.button("Open", key=key, on_click=open_run, args=(summary.name,), width="stretch")
 
 
-def facts(summary: RunSummary) -> str:
+def facts(summary: RunSummary) -> Markdown:
     if summary.problem:
-        return formats.escaped(summary.problem)
+        return formats.escaped(places.as_named(summary.problem))
     flagged = f"{formats.count(summary.flagged)} in doubt" if summary.flagged is not None else ""
     size = formats.plural(summary.n, "sample") if summary.n else ""
     parts = (

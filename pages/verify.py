@@ -89,7 +89,7 @@ def result(open_run: OpenRun, verification: Verification) -> None:
     with st.expander("Every number", icon=":material/table:"):
         st.dataframe(verify_words.arms_table(verification), hide_index=True, width="stretch")
         st.dataframe(verify_words.metrics_table(verification), hide_index=True, width="stretch")
-        st.caption(method(verification))
+        st.caption(formats.escaped(method(verification)))
     frame.section("What to do next")
     st.markdown(formats.escaped(verify_words.next_step(verification)))
     offers(open_run, verification)
@@ -140,7 +140,7 @@ def offers(open_run: OpenRun, verification: Verification) -> None:
 
 def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], bytes]) -> None:
     row.download_button(
-        label,
+        formats.escaped(label),
         data=make,
         file_name=file_name,
         mime=media_type,
@@ -159,7 +159,7 @@ def plan(open_run: OpenRun, action) -> None:
         what_if.prediction(open_run, repair)
         settings(open_run)
     if problem := st.session_state.pop(what_if.PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     action.button(
         "Retrain and verify",
         type="primary",

@@ -6,8 +6,8 @@ Every stage depends on the inputs and the seed alone, and the sweep keeps finish
 any moment continues to the same table. Formulas of scores are in engine/ and scores/.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -42,6 +42,8 @@ from influence_core.analysis.steps import (
     with_map,
 )
 from influence_core.engine.losses import Loss
+from influence_core.engine.plausibility import doubts
+from influence_core.engine.precision import own_precision
 from influence_core.engine.preflight import preflight, with_ways
 from influence_core.errors import Cancelled
 from influence_core.inputs import facts as identity
@@ -50,12 +52,15 @@ from influence_core.inputs.reopened import Inputs
 from influence_core.objectives import ROBUSTNESS, Objective, resolved
 from influence_core.run_files.folder import cancel_run, fail_run, finish_run, start_run, update_run
 from influence_core.run_files.thumbnails import pack_thumbnails
+from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.scores.gradient_map import MapProcess
 from influence_core.scores.influence.ensembles import Weights, along
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 from influence_core.scores.suspicion.input_view import input_view
+from influence_core.system import disk_full
 from influence_core.system.report import Report
+from influence_core.system.temporary import TemporaryFolder
 
 
 def analyze(
@@ -66,7 +71,7 @@ def analyze(
     test: Dataset | None = None,
     objectives: Sequence[str | Objective | Callable[..., torch.Tensor]] = ("utility",),
     loss: str | Loss = "cross_entropy",
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     checkpoints: Sequence[tuple[Weights, float]] = (),
     seed: int = 0,
@@ -79,14 +84,15 @@ def analyze(
 
     Args:
         model: a classifier that returns logits (b, c); left unchanged.
-        train, val, test: map-style datasets of (input, label); never shuffled. `test` is read once, for its accuracy.
-            Without `val` (None) there are no influence columns; suspicion is still estimated.
+        train, val, test: map-style datasets of (input, label), or DataLoaders of them; never shuffled. `test` is read
+            for its accuracy alone. Without `val` (None) there are no influence columns; suspicion is still estimated.
         objectives: targets of influence: names (objectives/names.py), Objectives, or functions of (model, inputs,
             labels); measured on `val`. Objectives that cannot be measured are left out, with a note in run.json.
         loss: as in `sweep`; the plain signals and suspicion read the outputs as logits of classes.
         checkpoints: pairs of a state dict saved during training and the learning rate then. Influence summed over them
             (TracInCP) goes into separate columns, influence_<objective>_checkpoints; one more sweep a checkpoint.
-        out: the run folder; None for a temporary one. A folder with an unfinished run of the same inputs is continued.
+        out: the run folder; None for a temporary one, removed with the run that is returned. A folder with an
+            unfinished run of the same inputs is continued.
         source: the opened Dataset the splits came from; its path, name and notes go into run.json.
         drawing: a MapProcess started earlier, during slow imports; it is closed here.
         on_progress: called as on_progress(stage, done, total) with the names of STAGES.
@@ -97,8 +103,9 @@ def analyze(
     Raises:
         InfluenceError: inputs that cannot be analysed; the message says why. `on_progress` may raise Cancelled to stop.
     """
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="influence-"))
-    splits = [adapted(identity.in_model_format(split, model)) for split in (train, val, test)]
+    temporary = TemporaryFolder() if out is None else None
+    folder = temporary.path if temporary is not None else Path(out or ".")
+    splits = [adapted(identity.in_model_format(adapted(split), model)) for split in (train, val, test)]
     classes = checked_inputs(model, *splits)
     splits = with_derived_groups(*splits)
     request = Request(
@@ -106,7 +113,7 @@ def analyze(
         *splits,
         objectives=resolved(objectives, classes) if val is not None else (),
         loss=loss,
-        precision=precision,
+        precision=own_precision(model, precision),
         batch_size=batch_size,
         seed=seed,
         folder=folder,
@@ -114,21 +121,29 @@ def analyze(
         classes=classes,
         evidence=evidence_layers(model, splits[0]),
         checkpoints=tuple(along(checkpoints)),
+        notes=(
+            *getattr(model, "notes", ()),
+            *doubts(model, splits[0] if val is None else splits[1], classes),
+        ),
     )
     check_free(request.train.groups.columns, request.objectives)
     check_columns(request)
-    start_run(folder, description=description(request, source))
-    drawing = drawing or MapProcess(seed=seed)
-    try:
-        return _finish(request, drawing)
-    except (Cancelled, KeyboardInterrupt):
-        cancel_run(folder)
-        raise
-    except BaseException as error:
-        fail_run(folder, str(error) or type(error).__name__)
-        raise
-    finally:
-        drawing.close()
+    with only_writer(folder):
+        start_run(folder, description=description(request, source))
+        drawing = drawing or MapProcess(seed=seed)
+        try:
+            run = _finish(request, drawing)
+        except (Cancelled, KeyboardInterrupt):
+            cancel_run(folder)
+            raise
+        except BaseException as error:
+            with suppress(OSError):  # the disk may be full; the run then counts as interrupted
+                fail_run(folder, disk_full.sentence(error, folder) or str(error) or type(error).__name__)
+            raise
+        finally:
+            drawing.close()
+    run.keep(temporary)
+    return run
 
 
 def _finish(request: Request, drawing: MapProcess) -> Run:
@@ -145,7 +160,7 @@ def _finish(request: Request, drawing: MapProcess) -> Run:
     clock.lap("validation")
     measured = measured_objectives(request)
     layer_aware, notes = layer_aware_column(request)
-    update_run(request.folder, objectives=measured.facts, notes=(*measured.notes, *notes))
+    update_run(request.folder, objectives=measured.facts, notes=(*request.notes, *measured.notes, *notes))
     if any(isinstance(one, ROBUSTNESS) for one in measured.objectives):
         write_robustness(request)
     directions = [*measured.directions, *directions_of_classes(request)]

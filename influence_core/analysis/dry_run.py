@@ -6,7 +6,7 @@
 Only the sweeps are measured; the rest is a rule of thumb.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from influence_core.engine.preflight import Preflight, preflight
 from influence_core.inputs import facts as identity
 from influence_core.inputs.pair import open_pair
 from influence_core.objectives import resolved
+from influence_core.scores.suspicion.class_mix import class_mix
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
 
 REST, REST_A_SAMPLE = 6.0, 0.001
@@ -47,25 +48,18 @@ def dry_run(
     model: str | Path,
     dataset: str | Path,
     *,
-    architecture: str | None = None,
-    classes: Sequence[str] | None = None,
+    model_options: Mapping[str, Any] | None = None,
     objectives: Sequence[str] = ("utility",),
     precision: str = "float32",
     batch_size: int | str = "auto",
-    skip_unreadable: bool = False,
-    label: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
 ) -> Check:
-    """Open model and dataset as an analysis would, and estimate its cost.
+    """Open model and dataset as an analysis would, and estimate its cost; options as for open_pair.
 
     Raises:
         InfluenceError: what an analysis would refuse, in the same words.
     """
-    network, data = open_pair(
-        model,
-        dataset,
-        model_options={"architecture": architecture, "classes": classes},
-        dataset_options={"skip_unreadable": skip_unreadable, "label": label},
-    )
+    network, data = open_pair(model, dataset, model_options=model_options, dataset_options=dataset_options)
     named = resolved(objectives, data.classes)
     train, held_out, test = (
         identity.in_model_format(split, network) for split in (data.train, data.val, data.test)
@@ -80,6 +74,7 @@ def dry_run(
         batch_size=batch_size,
         features=evidence_layers(network, train),
     )
+    mix = class_mix(train.labels, held_out.labels, len(data.classes)).note(data.classes)
     n, m, a_sample = len(train), len(held_out), cost.seconds_per_sample or 0.0
     sweeps = 2 * (cost.seconds_start or 0.0) + (n + m) * a_sample
     return Check(
@@ -88,7 +83,7 @@ def dry_run(
         train=n,
         held_out=m,
         preflight=cost,
-        notes=tuple(data.notes),
+        notes=(*network.notes, *data.notes, *([mix] if mix is not None else []), *cost.doubts),
         seconds_sweeps=sweeps,
         seconds_analysis=sweeps + len(named) * m * a_sample + REST + n * REST_A_SAMPLE,
     )

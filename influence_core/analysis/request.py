@@ -38,6 +38,8 @@ class Request:
     classes: tuple[str, ...]
     evidence: tuple[str, ...]
     checkpoints: tuple[Member, ...]
+    notes: tuple[str, ...]
+    """What was said while the model was opened, and what its outputs say against it."""
 
 
 def checked_inputs(model: nn.Module, train: Any, val: Any, test: Any) -> tuple[str, ...]:

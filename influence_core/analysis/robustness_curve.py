@@ -72,7 +72,7 @@ def robustness(
             HeldOutBatch(model, batch.inputs, batch.labels, index[batch.start : batch.stop], function)
             for batch in loop.batches(few, BATCH, like=model)
         ]
-        labels = torch.cat([part.labels for part in parts]).cpu()
+        labels = torch.cat([part.classes for part in parts]).cpu()
         clean = _predicted(parts, [part.inputs for part in parts])
         report(1)
         attacks: dict[str, list[dict[str, float]]] = {kind: [] for kind in STEPS}

@@ -12,6 +12,7 @@ from influence_core.scores.plain.confident_learning import confident_learning
 from influence_core.scores.plain.knn_shapley import knn_shapley
 from influence_core.scores.plain.outlier_gradient import forest_outlierness, share_below
 from influence_core.scores.plain.outputs import baselines, softmax
+from influence_core.scores.suspicion.class_mix import class_mix
 from influence_core.scores.suspicion.evidence import Evidence, readings, taught_by_validation
 from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
@@ -99,6 +100,7 @@ def sample_table(
         "near_copies": copies,
         "confident_learning_issues": issues,
         "regime": regime(doubt.trust),
+        "validation_mix": class_mix(labels, held_out_labels, len(classes)).note(classes),
         "evidence": [
             {"name": t.evidence, "share": round(t.share, 4), "remembers": t.remembers, "why": t.why()}
             for t in doubt.trust
@@ -149,7 +151,8 @@ def _evidence(
 ) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
     """Evidence of all views, neighbours in the deepest view, the number of samples with near-copies, the deepest view.
 
-    Each view has three readers, four with validation labels. The deepest view is returned scaled.
+    Each view has three readers, four with validation labels that mix the classes as train does. The deepest view is
+    returned scaled.
     """
     scaled_view = scaled(views[0], seed)
     groups = members(twin_groups(scaled_view))
@@ -158,5 +161,6 @@ def _evidence(
         on_progress("scores", step, len(views) + 1)
         scaled_view = scaled_view if step == 0 else scaled(view, seed)
         from_view, nearest = readings(scaled_view, labels, classes, groups, seed=seed)
-        evidence += [*from_view, *taught_by_validation(scaled_view, held_out_labels, classes, seed=seed)]
+        taught = taught_by_validation(scaled_view, labels, held_out_labels, classes, seed=seed)
+        evidence += [*from_view, *taught]
     return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), scaled_view

@@ -1,6 +1,10 @@
 """`influence export`: the decisions of a run as tables, images and log.
 
 influence export runs/fashion --out corrected
+
+labels.parquet holds names and ids exactly. In a CSV, words that pandas takes for missing (NA) and cells that begin like
+a formula (=x) have an apostrophe in front, so that none is lost; digits stay text by
+pandas.read_csv("labels.csv", dtype=str, keep_default_na=False).
 """
 
 import argparse

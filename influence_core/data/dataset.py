@@ -15,7 +15,9 @@ from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.folder import holds_pictures, read_folder, unwrapped
 from influence_core.data.readers.parquet import read_parquet
 from influence_core.data.readers.parquet_shards import read_shards, shards
-from influence_core.data.readers.table import is_table, read_table
+from influence_core.data.readers.table import read_table
+from influence_core.data.readers.table_files import is_table, table_suffix
+from influence_core.data.readers.table_folder import table_place
 from influence_core.data.readers.torchvision_files import read_layout
 from influence_core.data.rows import Rows, some
 from influence_core.data.samples import Samples, Split
@@ -26,8 +28,9 @@ from influence_core.system import memory
 from influence_core.system.report import Report
 
 READ_TODAY = (
-    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table (.csv or .parquet) with a "
-    "label column, or arrays: an .npz, a folder of .npy files, a .pt of tensors"
+    "a folder of pictures, a .zip of such a folder, a .parquet file with pictures, a table with a label column (.csv, "
+    ".tsv or .txt, also as .gz, .jsonl, .xlsx or .parquet; or a folder with train.csv), or arrays: an .npz, a folder "
+    "of .npy files, a .pt of tensors"
 )
 TENSORS = (".pt", ".pth")
 
@@ -62,11 +65,13 @@ class Dataset:
         return {split: part for split, part in every.items() if part is not None}
 
     def with_classes(self, classes: Sequence[str]) -> "Dataset":
-        """Return the same dataset with its classes in another order, such as that of a model's outputs."""
+        """Return the same dataset with its classes in the order of a model's outputs; further ones have no samples."""
         parts: dict[Split, Samples] = {
             split: part.with_classes(classes) for split, part in self.parts.items()
         }
-        return bundle(self.name, self.path, parts, self.notes, self.options)
+        absent = [name for name in classes if name not in self.classes]
+        note = f"No sample has the class {some(absent)}; the model's output for it is kept." if absent else ""
+        return bundle(self.name, self.path, parts, (*self.notes, *filter(None, [note])), self.options)
 
 
 def open_dataset(
@@ -87,7 +92,8 @@ def open_dataset(
         seed: Seed of the draw of these samples.
         skip_unreadable: Leave unreadable samples out and list them in the notes. Otherwise they are an error.
         classes: Order of the class names. Default: the order in the source, else sorted.
-        label: Name of a table's label column. Default: label.
+        label: Name of the label column, of a table or of a list beside pictures; "file name" for the classes in names
+            such as cat.12.jpg. Default: label.
         on_progress: Called with the step ("Unpacking", "Reading"), the files done and their total.
 
     Raises:
@@ -101,7 +107,11 @@ def open_dataset(
         with readable(path, label, on_progress) as rows:
             parts, notes = divide(rows, report=on_progress, classes=classes, **options)
         parts, notes = encoded(parts, notes)
-    name = path.resolve().name if path.is_dir() else path.stem
+    name = (
+        path.resolve().name
+        if path.is_dir()
+        else path.name.removesuffix(table_suffix(path.name) or path.suffix)
+    )
     return bundle(name, path, parts, notes, options if label is None else options | {"label": label})
 
 
@@ -168,10 +178,10 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
             return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
-    if suffix == ".csv" or (suffix == ".parquet" and (label or is_table(path))):
+    if table_suffix(path.name) or (suffix == ".parquet" and is_table(path)):
         return read_table(path, label)
     if suffix == ".parquet":
-        return read_parquet(path)
+        return read_parquet(path, label)
     if suffix == ".npz":
         return read_npz(path, label)
     if suffix == ".npy":
@@ -187,7 +197,7 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
     if not any(root.iterdir()) and (store is None or not store.names):
         raise DataError(f"{shown} is empty. Expected {READ_TODAY}.")
     if (files := shards(root)) is not None:
-        return read_shards(files)
+        return read_shards(files, label)
     if (layout := read_layout(root)) is not None:
         return named_by_file(layout, root)
     tables = sorted(root.glob("*.parquet")) + sorted(root.glob("*.npz"))
@@ -200,7 +210,9 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
         return read_rows(tables[0], label)
     if not holds_pictures(root, store) and (arrays := read_npy_files(root, label)) is not None:
         return arrays
-    return read_folder(root, shown, store)
+    if (place := table_place(root, store)) is not None:
+        return read_table(place, label)
+    return read_folder(root, shown, store, label)
 
 
 def bundle(

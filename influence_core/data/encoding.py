@@ -8,6 +8,7 @@ encoding, and the model's preprocessing standardises with them (`mean`, `std`), 
 stay comparable.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +23,13 @@ MISSING = "(missing)"
 """The word of an empty cell in a column of words."""
 MOST_WORDS = 100
 """The most different words of a column in train; a column with more is free text or an identifier."""
+
+LARGEST = 1e37
+"""The largest number of a cell: float32 ends at 3.4e38, and differences from a mean must fit too."""
+MOSTLY = 0.9
+"""Share of words from which a column is one of numbers with slips."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DIGITS = re.compile(r"\W*\d")
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,8 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
             columns.append(Column(str(name), None, float(np.nanmedian(numbers_of(values)))))
         elif (count := values.nunique()) > MOST_WORDS:
             notes.append(
-                f"Column '{name}' holds {count:,} different words on train (more than {MOST_WORDS}), like free text or "
-                "an identifier, and is left out."
+                f"Column '{name}' holds {count:,} different words on train (more than {MOST_WORDS}), "
+                f"{likeness(values)}, and is left out."
             )
         else:
             columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
@@ -94,6 +102,21 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
     std = encoded.std(0)
     spread = tuple(float(value) for value in np.where(std > 1e-8, std, 1.0))
     return Encoding(tuple(columns), tuple(map(float, encoded.mean(0))), spread), tuple(notes)
+
+
+def likeness(values: pd.Series) -> str:
+    """Say what so many words of a column look like: numbers that could not be read, or text."""
+    words = as_words(values.dropna())
+    plain = [word for word in words if _NUMBER.fullmatch(word)]
+    odd = next((word for word in words if not _NUMBER.fullmatch(word)), "")
+    if len(plain) >= MOSTLY * len(words):
+        return (
+            f"numbers, but for {len(words) - len(plain):,} of {len(words):,} cells such as {odd[:40]!r} (correct these "
+            "or leave them empty)"
+        )
+    if sum(_DIGITS.match(word) is not None for word in words) >= MOSTLY * len(words):
+        return f"dates or numbers in a spelling that is not read, such as {odd[:40]!r} (write 1234.5)"
+    return "like free text or an identifier"
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
@@ -115,7 +138,8 @@ def numbers_of(values: pd.Series) -> np.ndarray:
 
 def as_words(values: pd.Series) -> list[str]:
     """Return the cells as text, an empty one as MISSING."""
-    return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in values]
+    cells = values.astype(object)  # a column of text is slow to walk
+    return [MISSING if pd.isna(value) else str(value).strip() or MISSING for value in cells]
 
 
 def encoding_from(entry: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Encoding:
@@ -139,7 +163,8 @@ def _encoded(frame: pd.DataFrame, column: Column) -> np.ndarray:
     if column.name not in frame:
         raise DataError(
             f"The table has no column '{column.name}', which the model was trained on; it has "
-            f"{', '.join(map(str, frame.columns[:12]))}. Use the table the model was trained on."
+            f"{', '.join(map(str, frame.columns[:12]))}. Use the table the model was trained on. (Columns that "
+            "number or name the rows are left out.)"
         )
     values = column_of(frame, column.name)
     if column.words is None:
@@ -148,7 +173,8 @@ def _encoded(frame: pd.DataFrame, column: Column) -> np.ndarray:
                 f"Column '{column.name}' holds words such as {str(values.iloc[0])!r}; the model expects numbers there."
             )
         numbers = numbers_of(values)
-        return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
+        with np.errstate(over="ignore"):  # rows above LARGEST are never used: their digest refuses them
+            return np.where(np.isnan(numbers), column.median, numbers).astype(np.float32)[:, None]
     number = {word: index for index, word in enumerate(column.words)}
     indices = np.array([number.get(word, -1) for word in as_words(values)])
     return (indices[:, None] == np.arange(len(column.words))).astype(np.float32)

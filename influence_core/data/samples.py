@@ -116,7 +116,10 @@ class Samples(torch.utils.data.Dataset):
         if self.kind == "array":
             return self
         if channels not in (1, 3):
-            raise DataError(f"Pictures can have 1 (grey) or 3 (colour) channels, not {channels}.")
+            raise DataError(
+                f"Pictures are read with 1 (grey) or 3 (colour) channels, not the {channels} of this model. Analyse it "
+                f"from Python, with datasets of ({channels}, h, w) tensors in [0, 1]: analyze(model, train, val)."
+            )
         return self._with(view=(channels, None if size is None else (int(size[0]), int(size[1]))))
 
     def select(self, positions: Sequence[int] | np.ndarray, split: Split | None = None) -> "Samples":
@@ -146,11 +149,11 @@ class Samples(torch.utils.data.Dataset):
         return joined
 
     def with_classes(self, classes: Sequence[str]) -> "Samples":
-        """Return the same samples with the same class names in another order."""
-        if sorted(classes) != sorted(self.classes):
+        """Return the same samples with the same class names in another order; further names have no samples."""
+        if not set(self.classes) <= set(classes) or len(set(classes)) < len(classes):
             raise DataError(
-                f"The classes {list(classes)[:12]} are not those of the dataset: {list(self.classes)[:12]}. "
-                f"Give exactly these names, in any order."
+                f"The classes {list(classes)[:12]} lack some of the dataset: {list(self.classes)[:12]}. "
+                f"Give each of these names once, in any order."
             )
         numbers = np.array([list(classes).index(name) for name in self.classes])
         return self._with(classes=tuple(classes), labels=numbers[self.labels])

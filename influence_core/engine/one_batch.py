@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from influence_core.engine import batches as loop
 from influence_core.engine.features import heard
-from influence_core.engine.losses import Loss, finite, shaped
+from influence_core.engine.losses import Loss, finite, losses_of, shaped
+from influence_core.engine.oracle import NO_GRADIENT
 from influence_core.engine.readings.batch_totals import Account
 from influence_core.engine.readings.contract import Buffer, Wanted
 from influence_core.engine.readings.parameter_totals import Book
@@ -78,15 +79,15 @@ def in_rows(outputs: object, b: int) -> TypeGuard[Tensor]:
 def _plainly(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
     """Outputs and losses without gradients: each gradient of this model takes a separate pass."""
     with torch.no_grad():
-        outputs = loop.forward(model, batch.inputs)
-        return outputs, shaped(plan.loss(outputs, batch.labels), len(batch))
+        outputs = loop.outputs_of(model, batch)
+        return outputs, shaped(losses_of(plan.loss, outputs, batch), len(batch))
 
 
 def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) -> tuple[object, Tensor]:
     """Outputs and losses; the backward pass reads the gradients into the book."""
     with Watch(plan.named, batch.inputs, plan.study.layouts, book.called, book.receive) as watch:
-        outputs = loop.forward(model, batch.inputs)
-        losses = plan.loss(outputs, batch.labels)
+        outputs = loop.outputs_of(model, batch)
+        losses = losses_of(plan.loss, outputs, batch)
     losses = shaped(losses, len(batch))
     if watch.decided:
         raise LayerError(
@@ -98,10 +99,7 @@ def _watched(model: nn.Module, batch: loop.Batch, plan: Plan, book: Book[None]) 
         losses.sum().backward()
         book.close(watch.leaves)
     elif not plan.study.alone:
-        raise LayerError(
-            "The loss does not depend on any trainable layer, so every gradient is zero. Expected outputs "
-            "computed with gradients: remove torch.no_grad() or .detach() from the model's forward."
-        )
+        raise LayerError(NO_GRADIENT)
     return outputs, losses
 
 
@@ -113,7 +111,8 @@ def _alone(model: nn.Module, batch: loop.Batch, plan: Plan) -> dict[str, Tensor]
     rows: list[tuple[Tensor, ...]] = []
     with requiring_gradients(values.values()):
         for i in range(len(batch)):
-            loss = plan.loss(loop.forward(model, loop.one_of(batch.inputs, i)), batch.labels[i : i + 1]).sum()
+            alone = loop.alone(batch, i)
+            loss = losses_of(plan.loss, loop.outputs_of(model, alone), alone).sum()
             rows.append(torch.autograd.grad(loss, list(values.values()), materialize_grads=True))
     return {name: torch.stack(column) for name, column in zip(values, zip(*rows, strict=True), strict=True)}
 

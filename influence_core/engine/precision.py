@@ -6,6 +6,7 @@ norm, the L1 norm and every product. Passes run in bfloat16 with channels last; 
 """
 
 import copy
+from functools import wraps
 from typing import Any
 
 import torch
@@ -20,10 +21,18 @@ from influence_core.engine.rules.factors import wide
 from influence_core.errors import InfluenceError
 
 PRECISIONS = ("float32", "float64", "bfloat16")
+AUTO = "auto"
 CHECKED = 64
 """Samples checked, at most."""
 CHECK_ROWS = 16
 """Samples a pass during the check."""
+
+
+def own_precision(model: nn.Module, precision: str = AUTO) -> str:
+    """The precision asked for; for "auto" the model's own, float64 or else float32."""
+    if precision != AUTO:
+        return precision
+    return "float64" if loop.home(model)[1] == torch.float64 else "float32"
 
 
 def in_precision(model: nn.Module, precision: str) -> nn.Module:
@@ -34,7 +43,7 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
     """
     if precision not in PRECISIONS:
         raise InfluenceError(
-            f"Precision '{precision}' is not known; expected one of {', '.join(PRECISIONS)}."
+            f"Precision '{precision}' is not known; expected '{AUTO}' or one of {', '.join(PRECISIONS)}."
         )
     if precision == "bfloat16" and loop.home(model)[0].type == "cpu":
         raise InfluenceError(
@@ -62,6 +71,7 @@ def exact_name(precision: str) -> str:
 def on_wide_outputs(loss: Loss) -> Loss:
     """The same loss, computed in float32 from coarser outputs: log-softmax must not lose digits."""
 
+    @wraps(loss)
     def widened(outputs: Any, labels: Tensor) -> Tensor:
         return loss(wide(outputs) if isinstance(outputs, Tensor) else outputs, labels)
 

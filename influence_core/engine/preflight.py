@@ -19,7 +19,9 @@ from torch.utils.data import Dataset
 from influence_core.engine import batches as loop
 from influence_core.engine.batch_cost import Memory, Probe, probe
 from influence_core.engine.losses import Loss, loss_by_name
-from influence_core.engine.precision import exact_name, in_precision
+from influence_core.engine.plausibility import doubts
+from influence_core.engine.precision import exact_name, in_precision, own_precision
+from influence_core.engine.repeats import steady
 from influence_core.engine.rules.dispatch import HOW
 from influence_core.engine.study import Study, study_model
 from influence_core.engine.watching.watch import trainable
@@ -63,6 +65,8 @@ class Preflight:
     seconds_per_sample: float | None = None
     seconds_expected: float | None = None
     """One sweep over these samples."""
+    doubts: tuple[str, ...] = ()
+    """Sentences on what the outputs on these samples say against the model; see plausibility.py."""
     memory_expected_mb: float | None = None
     """Largest extra memory of the sweep above the loaded process (on CUDA: of the device), in 10^6 bytes."""
 
@@ -89,7 +93,7 @@ def preflight(
     loss: str | Loss = "cross_entropy",
     directions: int = 1,
     sketch: int = 256,
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     features: Sequence[str] = (),
 ) -> Preflight:
@@ -102,8 +106,11 @@ def preflight(
 
     Raises:
         LayerError: the model cannot be scored, with the layer's name and the way out.
+        ModelError: it returns probabilities, for the cross-entropy of logits.
     """
+    precision = own_precision(model, precision)
     facts = _structure(model, precision)
+    samples = None if samples is None else steady(samples)
     if samples is None or not loop.count(samples):
         return facts
     scored, function = in_precision(model, precision), loss_by_name(loss)
@@ -111,6 +118,7 @@ def preflight(
     study = study_model(in_precision(model, exact_name(precision)), samples, function)
     settings = {"loss": function, "sketch": sketch, "precision": precision, "features": tuple(features)}
     costs = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
+    facts = replace(facts, doubts=doubts(model, samples) if loss == "cross_entropy" else ())
     return _with_costs(with_ways(facts, study.ways, _operations(study)), costs, loop.count(samples))
 
 

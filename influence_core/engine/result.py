@@ -35,3 +35,6 @@ class Sweep:
     """Inputs of the requested layers by path, pooled to at most 2 x 2 positions, each (n, f)."""
     ways: dict[str, str]
     """The way to each parameter's gradient: a key of `rules.dispatch.HOW`."""
+    compared: int
+    """Samples that lie in memory or were read more than once without a difference; the other n - compared were read
+    once, so that a rare random transform would not have been noticed in them."""

@@ -1,7 +1,8 @@
 """Study of a model before a sweep: three samples are compared with autograd, parameter by parameter.
 
 The engine cannot know that an operation hides its parameters (compiled code, a custom autograd function), or that
-samples of a batch influence each other. So it takes three steps:
+samples of a batch influence each other. So it takes three steps, once the same batch has given the same outputs twice
+(repeats.py):
 
     1. The model runs on two and on three samples, to find the axes that count them (sample_axes.py).
     2. Each of the three samples runs alone. Another loss means that samples mix, and the model is refused.
@@ -23,17 +24,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked_losses
-from influence_core.engine.oracle import per_sample_gradients
+from influence_core.engine.losses import Loss, checked_losses, losses_of
+from influence_core.engine.oracle import NO_GRADIENT, per_sample_gradients
 from influence_core.engine.readings.parameter_totals import Book
+from influence_core.engine.repeats import ROWS, check_repeats
 from influence_core.engine.rules.factors import Dense, Factor, samples_of, written_out
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.sample_axes import Key, Layouts, compared
 from influence_core.engine.watching.watch import Watch, heard_calls, requiring_gradients, scoring, trainable
-from influence_core.errors import LayerError
+from influence_core.errors import LayerError, ModelError
 
-ROWS = 3
-"""Samples that are studied."""
 WITHIN = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest error allowed: of a parameter, as a share of the sample's whole gradient; of a loss, of 1 + loss."""
 AT_ONCE = 4_000_000
@@ -58,12 +58,16 @@ def study_model(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
     """Study a model with three samples; it is restored afterwards.
 
     Raises:
-        LayerError: samples of a batch influence each other; names the first module where they do.
+        LayerError: samples of a batch influence each other, or the model draws random numbers; names the first module
+            where it shows.
+        ModelError, DataError: outputs and labels that the loss cannot read.
     """
     n = loop.count(samples)
     if n == 0:
         return Study(Layouts({}), {}, ())
     few = Subset(samples, [row % n for row in range(ROWS)])
+    (batch,) = loop.batches(few, ROWS, like=model)
+    check_repeats(model, batch)
     layouts, decided = _sample_axes(model, few, loss)
     if decided:
         names = tuple(trainable(model))
@@ -74,6 +78,7 @@ def study_model(model: nn.Module, samples: Dataset, loss: Loss) -> Study:
         ways, wrong = _measured_errors(copy.deepcopy(model).double(), few, loss, layouts, step=1)
     mixing = wrong.pop("", None)
     if mixing is not None:
+        check_repeats(model, batch, thorough=True)
         raise LayerError(mixing_message(model, few, mixing))
     return Study(layouts, {**ways, **dict.fromkeys(wrong, "alone")}, tuple(sorted(wrong)))
 
@@ -107,7 +112,7 @@ def _watched(model: nn.Module, few: Dataset, loss: Loss, spread: frozenset[Key])
             watch.where = running[-1]
 
         with heard_calls(model.named_modules(), enter, leave), watch:
-            loss(loop.forward(model, batch.inputs), batch.labels)
+            losses_of(loss, loop.outputs_of(model, batch), batch)
     return watch
 
 
@@ -122,9 +127,11 @@ def _measured_errors(
     with scoring(model), torch.enable_grad():
         with requiring_gradients(named.values()):
             losses_alone = [
-                checked_losses(loss(loop.forward(model, b.inputs), b.labels), 1)
+                checked_losses(losses_of(loss, loop.outputs_of(model, b), b), 1)
                 for b in loop.batches(few, 1, like=model)
             ]
+        if not any(value.requires_grad for value in losses_alone):
+            raise LayerError(NO_GRADIENT)
         alone, wrong, ways = torch.cat([value.detach() for value in losses_alone]), {}, {}
         for low in range(0, ROWS, step):
             truth = _truth(model, named, Subset(few, range(low, low + step)), loss)
@@ -144,7 +151,10 @@ def _truth(
     try:
         with requiring_gradients(named.values()):
             return per_sample_gradients(model, few, loss)
-    except RuntimeError:  # the engine's own error may name the layer and a remedy, so it comes first
+    except (
+        RuntimeError,
+        ModelError,
+    ):  # the engine's own error may name the layer and a remedy, so it comes first
         return {name: value.new_zeros(0, *value.shape) for name, value in named.items()}
 
 
@@ -177,7 +187,7 @@ def _engine_errors(
     book = Book(shapes, ROWS, read=read_error, join=torch.cat)
     (batch,) = loop.batches(few, ROWS, like=model)
     with Watch(named, batch.inputs, layouts, book.called, book.receive) as watch:
-        losses = loss(loop.forward(model, batch.inputs), batch.labels)
+        losses = losses_of(loss, loop.outputs_of(model, batch), batch)
     losses = checked_losses(losses, ROWS)
     if losses.requires_grad:  # if not, the sweep raises the error
         losses.sum().backward()
@@ -207,7 +217,7 @@ def _outputs(model: nn.Module, batches: Any) -> dict[str, list[Tensor]]:
     parts = [(path, module) for path, module in model.named_modules() if path]
     with heard_calls(parts, after=keep), scoring(model), torch.no_grad():
         for batch in batches:
-            loop.forward(model, batch.inputs)
+            loop.outputs_of(model, batch)
     return outputs
 
 

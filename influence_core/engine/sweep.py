@@ -26,11 +26,13 @@ from influence_core.engine.precision import (
     exact_name,
     in_precision,
     on_wide_outputs,
+    own_precision,
     spread_over,
 )
 from influence_core.engine.readings.batch_totals import Table
 from influence_core.engine.readings.contract import Buffer, Wanted
 from influence_core.engine.readings.sketch import folding_map
+from influence_core.engine.repeats import compared, steady
 from influence_core.engine.result import Sweep
 from influence_core.engine.rules.factors import wide
 from influence_core.engine.shards import key_of, read_shard, write_shard
@@ -50,7 +52,7 @@ def sweep(
     directions: Sequence[Direction] | None = None,
     sketch: int = 256,
     loss: str | Loss = "cross_entropy",
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     seed: int = 0,
     features: Sequence[str] = (),
@@ -63,12 +65,14 @@ def sweep(
 
     Args:
         model: any module whose outputs the loss accepts; restored exactly afterwards.
-        samples: map-style dataset of (input, label), n rows, never shuffled.
+        samples: map-style dataset of (input, label), n rows, never shuffled; or a DataLoader of one. Every read of a
+            sample is compared with its first read; how many were read again, `Sweep.compared` says.
         directions: k mappings parameter name -> tensor of the parameter's shape (missing names count as zero).
         sketch: q, the length of each sketch; 0 for none.
         loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
-        precision: "float32"; "float64" scores a copy of the model; "bfloat16" too, for a model on a GPU, if its order
-            of samples is that of float32 (rank agreement 0.99 in every norm and product on 64), else it is refused.
+        precision: "auto": that of the model, float64 or else float32; another one scores a copy of the model.
+            "bfloat16" is for a model on a GPU, if its order of samples is that of float32 (rank agreement 0.99 in
+            every norm and product on 64), else it is refused.
         batch_size: samples a pass, or "auto" for as many as fit (batch_size.py); no score depends on it.
         features: module paths whose pooled inputs are kept.
         shards: folder for finished row ranges; a second call with the same inputs continues from them.
@@ -76,11 +80,16 @@ def sweep(
         fingerprint: identity of the samples' content; required with `shards`.
 
     Raises:
-        LayerError: samples of a batch influence each other; names the module and a remedy.
+        LayerError: samples of a batch influence each other, or the model draws random numbers; names the module and a
+            remedy.
+        DataError: a sample differs when it is read again, cannot be read, or has no class of the model as label.
+        ModelError: the model's own code fails, or its outputs are not what the loss reads.
         InfluenceError: a direction that does not fit, an averaged loss, a precision not offered, numbers not finite.
     """
+    precision = own_precision(model, precision)
     scored, function = in_precision(model, precision), loss_by_name(loss)
     _check_settings(batch_size, shards, fingerprint)
+    samples = steady(samples)
     if precision == "bfloat16":
         _check_agreement(model, samples, directions or (), loss)
     study = study or study_model(in_precision(model, exact_name(precision)), samples, function)
@@ -103,7 +112,7 @@ def sweep(
                 if shards:
                     write_shard(shards, start, key, columns)
             _report(on_progress, stop, n)
-        return _as_sweep(table.columns, plan)
+        return _as_sweep(table.columns, plan, compared(samples))
 
 
 def _planned(
@@ -165,7 +174,7 @@ def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in batches]) for name in batches[0]} if batches else {}
 
 
-def _as_sweep(columns: dict[str, Tensor], plan: Plan) -> Sweep:
+def _as_sweep(columns: dict[str, Tensor], plan: Plan, compared: int) -> Sweep:
     columns = columns or _nothing(plan)
     paths = list(plan.layers)
     return Sweep(
@@ -180,6 +189,7 @@ def _as_sweep(columns: dict[str, Tensor], plan: Plan) -> Sweep:
         sketches=columns["sketches"],
         features={path: columns[f"feature.{path}"] for path in plan.keep},
         ways=dict(plan.study.ways),
+        compared=compared,
     )
 
 
@@ -204,7 +214,7 @@ def _check_agreement(
         rows, n = 1 if study.decided else CHECK_ROWS, loop.count(checked)
         with scoring(scored):
             columns = _joined(_swept(scored, checked, plan, rows, 0, n, None, n))
-            sweeps[precision] = _as_sweep(fetched(columns), plan)
+            sweeps[precision] = _as_sweep(fetched(columns), plan, compared(checked))
     check_ranks(sweeps["bfloat16"], sweeps["float32"])
 
 

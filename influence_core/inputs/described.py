@@ -10,28 +10,37 @@ from typing import Any, final
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
 from influence_core.data import Samples
-from influence_core.engine.batches import batches, count
-from influence_core.errors import DataError
+from influence_core.engine.batches import batches
+from influence_core.engine.given_samples import as_rows, count
+from influence_core.engine.losses import as_labels
+from influence_core.engine.repeats import Steady, is_steady
 from influence_core.inputs.fingerprints import absorb
 
 READ_AT_ONCE = 256
 
 
 def adapted(samples: Any) -> Any:
-    """Wrap a dataset in Described; Samples, Described and None are returned unchanged."""
+    """Wrap a dataset in Described; Samples, Described and None are returned unchanged, a plain DataLoader opened."""
+    samples = samples if samples is None else as_rows(samples)
     return samples if samples is None or isinstance(samples, Samples | Described) else Described(samples)
 
 
 @final
 class Described(Dataset):
-    """A foreign map-style dataset of (input, label), with row numbers as ids; read on first use."""
+    """A foreign map-style dataset of (input, label), with row numbers as ids; read on first use.
+
+    The pass that reads its labels is the first read of every sample, and each later one is compared with it.
+    """
+
+    reads_compared = True
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset: Any = dataset
+        self._rows: Any = dataset if is_steady(dataset) else Steady(dataset)
         self.classes = getattr(dataset, "classes", None)
         self.ids = tuple(str(row) for row in range(count(dataset)))
 
@@ -39,7 +48,7 @@ class Described(Dataset):
         return len(self.ids)
 
     def __getitem__(self, row: int) -> Any:
-        return self.dataset[row]
+        return self._rows[row]
 
     @property
     def labels(self) -> np.ndarray:
@@ -64,14 +73,5 @@ class Described(Dataset):
         for batch in batches(self, READ_AT_ONCE, like=nn.Identity()):
             absorb(digest, batch.inputs)
             absorb(digest, batch.labels)
-            labels.append(_class_numbers(batch.labels, len(batch)))
+            labels.append(as_labels(batch).cpu().numpy())
         return np.concatenate(labels) if labels else np.zeros(0, np.int64), digest.hexdigest()
-
-
-def _class_numbers(labels: Tensor, samples: int) -> np.ndarray:
-    """Return the labels (b,) int64 of a batch; raise DataError unless there is one per sample."""
-    if labels.numel() != samples:
-        raise DataError(
-            f"The labels of {samples} samples have shape {tuple(labels.shape)}; expected one class number per sample."
-        )
-    return labels.reshape(-1).long().cpu().numpy()

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
+from influence_core.engine.losses import logits_in
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import DataError, ModelError
 from influence_core.inputs.fingerprints import weights_fingerprint
@@ -61,6 +63,7 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
         "path": str(path.resolve()) if path is not None else None,
         "preprocessing": described(preprocessing) if preprocessing is not None else None,
         "architecture": getattr(model, "architecture", type(model).__name__),
+        "weights_key": getattr(model, "weights_key", None),
         "fingerprint": getattr(model, "fingerprint", None) or weights_fingerprint(model),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
@@ -81,12 +84,20 @@ def checked_classes(model: nn.Module, train: Any, *others: Any) -> tuple[str, ..
         )
     names = class_names(model, train)
     for split in (train, *others):
-        if split.labels.min() < 0 or split.labels.max() >= len(names):
-            raise DataError(
-                f"Labels run from {split.labels.min()} to {split.labels.max()}; expected 0 to {len(names) - 1}, as "
-                f"the model has {len(names)} outputs. Renumber the labels, or open the model that was trained on them."
-            )
+        if len(wrong := np.flatnonzero((split.labels < 0) | (split.labels >= len(names)))):
+            raise DataError(_no_classes(split, wrong, len(names)))
     return names
+
+
+def _no_classes(split: Any, wrong: np.ndarray, classes: int) -> str:
+    first, advice = wrong[0], "Renumber the labels, or open the model that was trained on them."
+    if split.labels.max() < classes:
+        advice = "Leave samples without a label out: torch.utils.data.Subset(dataset, rows)."
+    return (
+        f"Labels run from {split.labels.min()} to {split.labels.max()}; expected 0 to {classes - 1}, as the model has "
+        f"{classes} outputs. {len(wrong):,} of {len(split):,} are none of them, first sample {split.ids[first]} with "
+        f"{split.labels[first]}. {advice}"
+    )
 
 
 def _few(names: Any) -> str:
@@ -95,10 +106,10 @@ def _few(names: Any) -> str:
 
 
 def logits_of(model: nn.Module, samples: Dataset) -> Tensor:
-    """Return the outputs (n, c) in evaluation mode."""
+    """Return the outputs (n, c) in evaluation mode; ModelError when they are not one number a class."""
     with scoring(model), torch.no_grad():
         parts = [
-            loop.forward(model, batch.inputs).cpu()
+            logits_in(loop.outputs_of(model, batch)).cpu()
             for batch in loop.batches(samples, READ_AT_ONCE, like=model)
         ]
     return torch.cat(parts)

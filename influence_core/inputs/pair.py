@@ -40,5 +40,5 @@ def paired(model: OpenedModel, dataset: Dataset) -> Dataset:
 
 
 def in_order(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """Return the dataset with its classes in this order; unchanged where the names differ."""
-    return dataset.with_classes(classes) if set(dataset.classes) == set(classes) else dataset
+    """Return the dataset with its classes in this order, perhaps some without samples; unchanged if it has others."""
+    return dataset.with_classes(classes) if set(dataset.classes) <= set(classes) else dataset

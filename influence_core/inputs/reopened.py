@@ -18,7 +18,7 @@ from influence_core.errors import RunError
 from influence_core.inputs import facts as identity
 from influence_core.inputs.described import adapted
 from influence_core.inputs.fingerprints import fingerprint
-from influence_core.system import atomic
+from influence_core.run_files import seals
 
 if TYPE_CHECKING:
     from influence_core.data.dataset import Dataset
@@ -63,7 +63,8 @@ def reopen(run: "RunTables") -> Inputs:
         _input_path(run, "model"),
         architecture=facts["model"].get("architecture"),
         classes=run.classes,
-        preprocessing=read_preprocessing(facts["model"].get("preprocessing"), run.path / "run.json"),
+        preprocessing=read_preprocessing(facts["model"].get("preprocessing"), "run.json"),
+        weights_key=facts["model"].get("weights_key"),
     )
     check_model(run, model)
     dataset = reopen_dataset(run)
@@ -95,7 +96,9 @@ def adopt(
         RunError: a fingerprint differs.
     """
     check_model(run, model)
-    train, val, test = (adapted(identity.in_model_format(split, model)) for split in (train, val, test))
+    train, val, test = (
+        adapted(identity.in_model_format(adapted(split), model)) for split in (train, val, test)
+    )
     _compare(run, "dataset", fingerprint(train, val, test))
     return Inputs(model, train, val, test, loss, shared)
 
@@ -134,7 +137,7 @@ def _options(run: "RunTables") -> dict[str, Any]:
     """Return the options of open_dataset: from run.json, or for older analyses from job.json."""
     options = run.description["inputs"]["dataset"].get("options")
     if options is None and (run.path / "job.json").exists():
-        options = atomic.read_json(run.path / "job.json").get("dataset_options")
+        options = seals.read_json(run.path / "job.json").get("dataset_options")
     return dict(options or {})
 
 

@@ -24,7 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from influence_core.errors import InfluenceError
+from influence_core.errors import InfluenceError, SeveralSetsError
 from influence_core.system import jail, memory
 
 SECONDS = 1_800
@@ -71,28 +71,37 @@ def preview(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert weights to safetensors, so that the original is never opened again; guess their architecture."""
+    """Convert weights to safetensors, so that the original is never opened again; guess their architecture.
+
+    Of several sets of weights without a `key` the answer is a question: `sets`, their names.
+    """
     import safetensors.torch
 
     from influence_core.models.guess import guess_architecture
-    from influence_core.models.model_json import read_spec
+    from influence_core.models.model_json import Spec
+    from influence_core.models.opened import refusing, stated
     from influence_core.models.preprocessing import described
     from influence_core.models.weight_files.weights import read_weights
 
     source, target = Path(options["weights"]), Path(options["target"])
-    tensors = read_weights(source)
-    spec = read_spec(Path(options["spec"]) if options.get("spec") else source.with_name("model.json"))
+    with refusing(source):
+        try:
+            found = read_weights(source, options.get("key"))
+        except SeveralSetsError as error:
+            return {"sets": list(error.keys)}
+        spec, notes = stated(source, Spec(), Path(options["spec"]) if options.get("spec") else None)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(safetensors.torch.save(tensors))
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    target.write_bytes(safetensors.torch.save(found.tensors))
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
     preprocessing = spec.preprocessing
     return {
-        "tensors": len(tensors),
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "tensors": len(found.tensors),
+        "parameters": sum(tensor.numel() for tensor in found.tensors.values()),
         "guesses": [asdict(guess) for guess in guess_architecture(shapes)],
         "architecture": spec.architecture,
         "classes": None if spec.classes is None else list(spec.classes),
         "preprocessing": None if preprocessing is None else described(preprocessing),
+        "notes": [*found.notes, *notes],
     }
 
 

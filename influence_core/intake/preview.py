@@ -15,12 +15,11 @@ import pandas as pd
 from influence_core.data import Dataset, Samples, open_dataset
 from influence_core.data.appearance import appearance
 from influence_core.data.dataset import reading
-from influence_core.data.readers.array_files import array_columns
-from influence_core.data.readers.table import label_columns
+from influence_core.data.label_choice import label_columns
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.data.storage.pictures import picture_values
-from influence_core.models.opened import WEIGHT_NAMES
+from influence_core.models.opened import carried_weights
 from influence_core.system.report import Report
 
 SHOWN = 24
@@ -46,7 +45,7 @@ def preview(
         DataError: what an analysis would refuse, in the same words.
     """
     with reading(path):
-        columns = (label_columns(path) or array_columns(path)) if label is None else []
+        columns = label_columns(path) if label is None else []
     if columns:
         return {"columns": columns}
     dataset = open_dataset(path, skip_unreadable=True, label=label, on_progress=report)
@@ -130,8 +129,8 @@ def doubtful_order(classes: Sequence[str]) -> bool:
 
 def carried_model(path: Path) -> str | None:
     """Path of the weights in a dataset's folder; None without any."""
-    weights = [path / name for name in WEIGHT_NAMES if (path / name).is_file()] if path.is_dir() else []
-    return str(weights[0]) if weights else None
+    weights = carried_weights(path)
+    return None if weights is None else str(weights)
 
 
 def shown(dataset: Dataset, pixels: Path) -> list[dict[str, Any]]:

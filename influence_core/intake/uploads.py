@@ -17,17 +17,20 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from influence_core.errors import UploadError
+from influence_core.errors import DamagedError, JobError, UploadError
 from influence_core.jobs import submission as jobs
+from influence_core.jobs.places import jobs_below
 from influence_core.run_files.folder import FOLDER_NAME
-from influence_core.system import atomic
+from influence_core.system import atomic, locks
+from influence_core.system.temporary import remove_orphans
 from influence_core.system.times import utc_now
 
 FOLDER = ".uploads"
@@ -35,12 +38,22 @@ ID = re.compile(r"[0-9a-f]{32}")
 CHUNK = 4 * 1024**2
 SPARE_DISK = 1024**3
 """Bytes of the disk that uploads must leave free."""
+TABLES = ".csv .tsv .txt .jsonl .ndjson .csv.gz .tsv.gz .txt.gz .jsonl.gz .ndjson.gz .xlsx".split()
 SUFFIXES = {
-    "dataset": (".zip", ".csv", ".parquet", ".npz", ".pt", ".pth"),
-    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json"),
+    "dataset": (".zip", *TABLES, ".parquet", ".npz", ".pt", ".pth"),
+    "model": (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".th", ".json"),
 }
-SPEC = "model.json"
-"""The name on disk of a JSON file sent with weights, which their reader expects."""
+SPEC, INDEX = "model.json", "model.safetensors.index.json"
+"""The names on disk of JSON files sent with weights, which their reader expects."""
+FROM_HUBS = ("config.json", "preprocessor_config.json")
+ABOUT = {"owner": str, "created": str, "used": str, "shared": bool, "plan": dict}
+"""The entries of about.json and their types."""
+UNKNOWN = "unknown"
+"""In place of the id of an upload: it cannot be read."""
+ENDING = 5.0
+"""Seconds that a killed process may take to end, on a busy machine."""
+PAUSES = (0.1, 0.5, 0.5)
+"""Seconds after a removal in which a process that was about to write is waited for."""
 NOT_THERE = (
     "This upload is not available: it was deleted, has expired, or belongs to another user. Upload again."
 )
@@ -70,6 +83,7 @@ class Deleted:
 
 def begin(root: Path, owner: str) -> Upload:
     """Create an empty upload for this owner; `root` is the folder of the runs."""
+    remove_interrupted(root)
     folder = root / FOLDER / secrets.token_hex(16)
     (root / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.mkdir(mode=0o700)
@@ -95,6 +109,17 @@ def open_upload(root: Path, name: str, owners: Collection[str]) -> Upload:
     if _age(about["used"]) > timedelta(minutes=1):
         _write(folder, about | {"used": utc_now()})
     return Upload(folder, about["plan"], bool(about["shared"]))
+
+
+def remove_interrupted(root: Path) -> None:
+    """Remove what killed processes left in uploads: half a file that was being sent, half a zip being unpacked."""
+    remove_orphans()
+    place = root / FOLDER
+    for folder in place.iterdir() if place.is_dir() else ():
+        for part in (folder, folder / "files", folder / "model"):
+            atomic.remove_unfinished(part)
+        for unpacked in folder.glob("store/unpacked-*"):
+            remove_orphans(unpacked)
 
 
 def _fits(about: Mapping[str, Any], owners: Collection[str]) -> bool:
@@ -144,16 +169,27 @@ def receiving(root: Path, upload: Upload, kind: str, name: str) -> Iterator[Arri
         kind: "dataset" or "model": decides the accepted suffixes; the content is checked by its reader.
         name: The user's name of the file; its letters, digits and known suffix become the name on disk.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES[kind]:
+    suffix = max((known for known in SUFFIXES[kind] if name.lower().endswith(known)), key=len, default="")
+    if not suffix:
         raise UploadError(
             f"{name[-60:]!a} cannot be uploaded as a {kind}. Expected a file ending in {', '.join(SUFFIXES[kind])}."
         )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or kind
-    target = upload.folder / "files" / (SPEC if suffix == ".json" else f"{stem}{suffix}")
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).name[: -len(suffix)]).strip("-")[:60] or kind
+    target = upload.folder / "files" / (json_name(name) if suffix == ".json" else f"{stem}{suffix}")
     target.parent.mkdir(exist_ok=True, mode=0o700)
-    with atomic.writing(target, durable=False) as sink:
-        yield Arriving(target, name, sink, left_for(root, upload))
+    try:
+        with atomic.writing(target, durable=False) as sink:
+            yield Arriving(target, name, sink, left_for(root, upload))
+    except FileNotFoundError as error:  # the upload was deleted while the file arrived
+        raise UploadError(NOT_THERE) from error
+
+
+def json_name(name: str) -> str:
+    """The name on disk of a JSON file sent with weights: that of its kind, else model.json."""
+    own = Path(name).name.lower()
+    if own.endswith(".safetensors.index.json"):
+        return INDEX
+    return own if own in FROM_HUBS else SPEC
 
 
 def receive(root: Path, upload: Upload, kind: str, name: str, source: BinaryIO) -> Path:
@@ -201,37 +237,73 @@ def uploads_of(root: Path, owners: Collection[str]) -> list[Upload]:
 
 
 def may_see(root: Path, run: Path, owners: Collection[str]) -> bool:
-    """Whether these owners may open a run: it is theirs, shared, or not made from an upload."""
+    """Whether these owners may open a run: it is theirs, shared, or not made from an upload.
+
+    A run whose task is damaged might be anybody's: nobody sees it on a server that has uploads.
+    """
     source = source_of(run)
-    if source is None:
+    if source is None or (source == UNKNOWN and not (root / FOLDER).exists()):
         return True
     about = _read(root / FOLDER / source)
     return about is not None and (bool(about["shared"]) or _fits(about, owners))
 
 
 def source_of(run: Path) -> str | None:
-    """The id of the upload a run was made from; None for all other runs."""
+    """The id of the upload a run was made from; None for all other runs, UNKNOWN when its task cannot be read."""
+    if not (run / "job.json").exists():
+        return None
     try:
         upload = jobs.read_job(run).upload
-    except (OSError, ValueError, KeyError, TypeError, jobs.JobError):
-        return None
+    except JobError:
+        return UNKNOWN
     return upload if isinstance(upload, str) and ID.fullmatch(upload) else None
 
 
 def delete(root: Path, upload: Upload) -> Deleted:
-    """Delete an upload with every run, thumbnail and score made from it; running jobs are ended.
+    """Delete an upload with every run, thumbnail and score made from it; all work in these runs is ended.
 
     Decisions stay in the log: they name samples and labels, never pixels, and the log is append-only.
+
+    Raises:
+        UploadError: something could not be deleted, such as a folder in which a process of another user writes.
     """
     runs = _runs_from(root, upload.id)
     for run in runs:
-        if jobs.is_running(run):
-            jobs.kill(run)
+        _end_work(run)
     folders = [*runs, upload.folder]
     files, sizes = zip(*map(_size, folders), strict=True)
-    for folder in folders:
-        shutil.rmtree(folder)
+    _remove(folders)
     return Deleted(sum(files), sum(sizes), tuple(run.name for run in runs))
+
+
+def _end_work(run: Path) -> None:
+    """End every job in a run, and wait until their processes are gone: one that writes would make its folder anew."""
+    for job in jobs_below(run):
+        with suppress(JobError):  # it ended by itself, or has no process number: then removing it says so
+            jobs.kill(job)
+    deadline = time.monotonic() + ENDING
+    while _is_used(run) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _is_used(run: Path) -> bool:
+    """Whether a process works in a run, or in one of the folders inside it."""
+    return any(locks.is_locked(lock) for lock in run.rglob("lock"))
+
+
+def _remove(folders: list[Path]) -> None:
+    """Remove folders; again when something was written into one meanwhile."""
+    left = folders
+    for pause in PAUSES:
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(pause)
+        if not (left := [folder for folder in left if folder.exists()]):
+            return
+    raise UploadError(
+        f"{left[0].name} could not be deleted as a whole: another process writes there, or its files belong to another "
+        f"user. End that process, then delete again."
+    )
 
 
 def _runs_from(root: Path, name: str) -> list[Path]:
@@ -240,27 +312,47 @@ def _runs_from(root: Path, name: str) -> list[Path]:
 
 
 def expire(root: Path) -> list[Deleted]:
-    """Delete uploads that were not used for `keep_days`, unless a job on them is running."""
-    limit = timedelta(days=keep_days())
-    idle = [
-        folder
-        for folder, about in _all(root)
-        if _age(about["used"]) > limit and not any(map(jobs.is_running, _runs_from(root, folder.name)))
-    ]
-    return [delete(root, Upload(folder, {}, False)) for folder in idle]
+    """Delete uploads that were not used for `keep_days`, unless any work in their runs goes on.
+
+    One that cannot be deleted now is tried again at the next call.
+    """
+    remove_interrupted(root)
+    limit, deleted = timedelta(days=keep_days()), []
+    for folder in _folders(root):
+        if _unused(folder) > limit and not any(map(_is_used, _runs_from(root, folder.name))):
+            with suppress(UploadError, OSError):
+                deleted.append(delete(root, Upload(folder, {}, False)))
+    return deleted
+
+
+def _unused(folder: Path) -> timedelta:
+    """How long an upload has not been used; one whose description is damaged, since it was last written to."""
+    if (about := _read(folder)) is not None:
+        return _age(about["used"])
+    try:
+        return timedelta(seconds=time.time() - folder.stat().st_mtime)
+    except OSError:  # deleted by another visitor
+        return timedelta()
+
+
+def _folders(root: Path) -> list[Path]:
+    place = root / FOLDER
+    return [folder for folder in place.iterdir() if ID.fullmatch(folder.name)] if place.is_dir() else []
 
 
 def _all(root: Path) -> list[tuple[Path, dict[str, Any]]]:
-    place = root / FOLDER
-    folders = [folder for folder in place.iterdir() if ID.fullmatch(folder.name)] if place.is_dir() else []
-    return [(folder, about) for folder in folders if (about := _read(folder)) is not None]
+    return [(folder, about) for folder in _folders(root) if (about := _read(folder)) is not None]
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
+    """The description of an upload; None when it is missing or damaged."""
     try:
-        return atomic.read_json(folder / "about.json")
-    except (OSError, ValueError):
+        about = atomic.read_json(folder / "about.json")
+        _age(about["used"])
+        whole = all(isinstance(about[name], kind) for name, kind in ABOUT.items())
+    except (DamagedError, KeyError, TypeError, ValueError):
         return None
+    return about if whole else None
 
 
 def _about(upload: Upload) -> dict[str, Any]:
@@ -282,8 +374,12 @@ def _age(stamp: str) -> timedelta:
 
 
 def _size(folder: Path) -> tuple[int, int]:
-    """Number of files below a folder, and their bytes."""
-    sizes = [file.lstat().st_size for file in folder.rglob("*") if file.is_file()]
+    """Number of files below a folder, and their bytes; what is still arriving does not count."""
+    sizes = []
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # gone meanwhile
+            if file.is_file() and file.suffix != atomic.SUFFIX:
+                sizes.append(file.lstat().st_size)
     return len(sizes), sum(sizes)
 
 

@@ -38,10 +38,15 @@ def start(folder: Path, descriptor: int, command: Sequence[str]) -> None:
 
 def is_running(folder: Path | str) -> bool:
     """Whether the job's process exists, also while it waits in the queue."""
+    collect_ended()
+    return job_lock.is_locked(run_folder_at(folder) / "lock")
+
+
+def collect_ended() -> None:
+    """Collect the exit status of ended children, which would stay in the list of processes."""
     for number, child in list(_children.items()):
         if child.poll() is not None:
             _children.pop(number, None)
-    return job_lock.is_locked(run_folder_at(folder) / "lock")
 
 
 def kill(folder: Path | str) -> bool:

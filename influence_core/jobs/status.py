@@ -1,29 +1,19 @@
 """State of jobs: progress, place in the queue, and end.
 
-run.json holds the end, the lock shows whether the process exists, progress.json holds the progress. A job without an
-end whose lock is free was interrupted.
+What has ended, and how, is judged by run_files/state.py.
 """
 
 import os
-import time
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-from influence_core.jobs.process import is_running, run_folder_at
-from influence_core.run_files.folder import read_description
-from influence_core.run_files.progress import read_progress
+from influence_core.jobs.places import all_jobs, runs_root_of
+from influence_core.jobs.process import collect_ended, run_folder_at
+from influence_core.run_files.progress import WAITING, read_progress
+from influence_core.run_files.state import state_of
 from influence_core.system import locks as job_lock
 
-WAITING = {"queued", "running"}
-ENDS = {"finished", "cancelled", "failed"}
-PLACES = ("*/job.json", "*/advice/job.json", "*/verifications/*/job.json")
 SHOWN_LINES, SHOWN_BYTES = 20, 8_000  # of the log
-STARTING, SILENT = 10.0, 120.0  # seconds
-INTERRUPTED = (
-    "The job ended without a message: the system stopped it, often for lack of memory, or the machine was "
-    "restarted. Finished shards are kept: resume it, with a smaller batch size if memory was the reason."
-)
 
 
 @dataclass(frozen=True)
@@ -67,8 +57,9 @@ class JobStatus:
 def status(folder: Path | str) -> JobStatus:
     """Read the state of a job, or of a run that was made without a job."""
     folder = run_folder_at(folder)
+    collect_ended()
     steerable = (folder / "job.json").exists()
-    state, reason = _state(folder) if steerable else _state_of_a_run(folder)
+    state, reason = state_of(folder)
     progress = read_progress(folder) or {}
     fields = {name: progress[name] for name in JobStatus.__match_args__ if name in progress}
     fields |= {"folder": folder.name, "state": state, "message": reason, "steerable": steerable}
@@ -87,18 +78,12 @@ def status(folder: Path | str) -> JobStatus:
 
 def queue(root: Path | str) -> list[str]:
     """Folders, relative to the root, of the queued jobs, the next one first."""
-    waiting = []
-    for path in chain.from_iterable(map(Path(root).glob, PLACES)):
-        progress = read_progress(path.parent) or {}
-        if progress.get("state") == "queued" and job_lock.is_locked(path.parent / "lock"):
-            waiting.append((str(progress.get("queued")), path.parent.relative_to(root).as_posix()))
+    root, waiting = Path(root), []
+    for folder in all_jobs(root):
+        progress = read_progress(folder) or {}
+        if progress.get("state") == "queued" and job_lock.is_locked(folder / "lock"):
+            waiting.append((str(progress.get("queued")), folder.relative_to(root).as_posix()))
     return [name for _, name in sorted(waiting)]
-
-
-def runs_root_of(folder: Path) -> Path:
-    """The root whose queue a job is in; jobs on a finished run are inside the run's folder."""
-    run = next((parent for parent in folder.parents[:2] if (parent / "run.json").exists()), folder)
-    return run.parent
 
 
 def last_lines(folder: Path) -> tuple[str, ...]:
@@ -109,45 +94,6 @@ def last_lines(folder: Path) -> tuple[str, ...]:
             return tuple(log.read().decode(errors="replace").splitlines()[-SHOWN_LINES:])
     except FileNotFoundError:
         return ()
-
-
-def run_state(folder: Path) -> str | None:
-    """The state in run.json, None before there is one."""
-    return read_description(folder)["state"] if (folder / "run.json").exists() else None
-
-
-def end_of(folder: Path) -> tuple[str, str | None] | None:
-    """The end of a job (finished, cancelled or failed) and its reason; None while it has not ended."""
-    if (folder / "run.json").exists():
-        record, reason = read_description(folder), "reason"
-    else:  # work without its own run, or whose run had not begun
-        record, reason = read_progress(folder) or {}, "message"
-    return (record["state"], record.get(reason)) if record.get("state") in ENDS else None
-
-
-def _state(folder: Path) -> tuple[str, str | None]:
-    """State and reason; read twice if the lock is free, because a job may begin or end between two reads."""
-    for _ in range(2):
-        running = is_running(folder)
-        if (end := end_of(folder)) is not None:
-            return end
-        progress = read_progress(folder)
-        if running or (progress is None and _age(folder / "job.json") < STARTING):
-            return (progress["state"] if progress else "queued"), None
-    return ("cancelled", None) if (folder / "cancel").exists() else ("interrupted", INTERRUPTED)
-
-
-def _state_of_a_run(folder: Path) -> tuple[str, str | None]:
-    """State and reason of a run without a job, which holds no lock: silent for long, it counts as interrupted."""
-    silent = _age(folder / "progress.json") > SILENT and _age(folder / "run.json") > SILENT
-    if (end := end_of(folder)) is not None:
-        return end
-    return ("interrupted", INTERRUPTED) if silent or not (folder / "run.json").exists() else ("running", None)
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was written; infinite if it does not exist."""
-    return time.time() - path.stat().st_mtime if path.exists() else float("inf")
 
 
 def _position(folder: Path) -> int | None:

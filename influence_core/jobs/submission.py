@@ -22,14 +22,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from influence_core.errors import JobError
+from influence_core.errors import DamagedError, JobError
 from influence_core.jobs import process as job_process
 from influence_core.jobs.process import is_running, job_folder_at, kill, limit
-from influence_core.jobs.status import end_of, run_state, status
+from influence_core.jobs.status import status
+from influence_core.run_files import seals
 from influence_core.run_files.folder import continue_run
 from influence_core.run_files.progress import read_progress, write_progress
-from influence_core.system import atomic, jail
+from influence_core.run_files.state import end_of, run_state
+from influence_core.system import jail
 from influence_core.system import locks as job_lock
+from influence_core.system.temporary import remove_orphans
 from influence_core.system.times import utc_now
 
 __all__ = ["JobSpec", "cancel", "is_running", "kill", "launch", "limit", "read_job", "status", "submit"]
@@ -73,7 +76,7 @@ def submit(root: Path | str, spec: JobSpec, *, command: Sequence[str] = WORKER) 
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     folder = _new_folder(root, spec.name)
-    atomic.write_json(folder / "job.json", {"format": 1, "submitted": utc_now(), **asdict(spec)})
+    write_task(folder, asdict(spec))
     launch(folder, command=command)
     return folder.name
 
@@ -84,6 +87,7 @@ def launch(folder: Path | str, *, command: Sequence[str] = WORKER) -> bool:
     `command` gets the folder and the descriptor of the lock as arguments.
     """
     folder = job_folder_at(folder)
+    remove_orphans()
     if (descriptor := _lock_of(folder)) is None:
         return False
     try:
@@ -118,8 +122,28 @@ def cancel(folder: Path | str) -> None:
 
 def read_job(folder: Path | str) -> JobSpec:
     """Read the task of a job."""
-    content = atomic.read_json(job_folder_at(folder) / "job.json")
-    return JobSpec(**{name: content[name] for name in JobSpec.__match_args__ if name in content})
+    content = read_task(job_folder_at(folder))
+    fields = {name: content[name] for name in JobSpec.__match_args__ if name in content}
+    if missing := [name for name in ("dataset", "model", "name") if not isinstance(fields.get(name), str)]:
+        raise JobError(f"{folder}/job.json lacks {', '.join(missing)}: it is damaged. Start the work anew.")
+    return JobSpec(**fields)
+
+
+def write_task(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write job.json, once, with its own seal."""
+    seals.write_json(folder / "job.json", {"format": 1, "submitted": utc_now(), **content})
+
+
+def read_task(folder: Path) -> dict[str, Any]:
+    """Return the content of job.json.
+
+    Raises:
+        JobError: it is missing or damaged.
+    """
+    try:
+        return seals.read_json(folder / "job.json")
+    except DamagedError as error:
+        raise JobError(f"{error} Start the work anew.") from error
 
 
 def _checked(spec: JobSpec) -> JobSpec:

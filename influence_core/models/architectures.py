@@ -1,13 +1,16 @@
 """Networks built by name: the small built-in ones, trained in seconds to minutes on a laptop, and torchvision's.
 
-A name is looked up in these two lists only: no file can name code to be imported.
+A name is looked up in these two lists only: no file can name code to be imported. ResNets for small pictures begin with
+a 3x3 convolution of stride 1: `resnet18_3x3` without max pooling after it, `resnet18_3x3_pool` with it.
 """
 
 import difflib
 import math
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from influence_core.errors import ModelError
 
@@ -18,13 +21,22 @@ OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
+SMALL_STEMS = ("_3x3", "_3x3_pool")
+RESNETS = ("resnet", "resnext", "wide_resnet")
 
 
 def architectures() -> list[str]:
     """Return the names accepted by build_network, built-in ones first."""
     import torchvision  # takes two seconds, which a built-in network does not need
 
-    return [*BUILT_IN, *torchvision.models.list_models(module=torchvision.models)]
+    names = torchvision.models.list_models(module=torchvision.models)
+    small = [f"{name}{stem}" for name in names if name.startswith(RESNETS) for stem in SMALL_STEMS]
+    return [*BUILT_IN, *names, *small]
+
+
+def original(architecture: str) -> str:
+    """The architecture that one with a small stem is a variant of; others are their own."""
+    return architecture.partition(SMALL_STEMS[0])[0]
 
 
 def build_network(architecture: str, *, classes: int, channels: int, size: Size) -> nn.Module:
@@ -54,10 +66,16 @@ def build_torchvision(architecture: str, classes: int, channels: int, size: Size
     if architecture.startswith("maxvit") and size is not None:
         options["input_size"] = size
     try:
-        network = torchvision.models.get_model(architecture, weights=None, num_classes=classes, **options)
+        network = torchvision.models.get_model(
+            original(architecture), weights=None, num_classes=classes, **options
+        )
     except ValueError as error:
         raise ModelError(f"{architecture} cannot be built for pictures of size {size}: {error}") from error
-    if channels != 3:
+    if architecture.endswith(SMALL_STEMS):
+        network.conv1 = nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
+        if architecture.endswith(SMALL_STEMS[0]):
+            network.maxpool = nn.Identity()
+    elif channels != 3:
         replace_first_convolution(network, channels)
     return network
 
@@ -76,6 +94,16 @@ def replace_first_convolution(network: nn.Module, channels: int) -> None:
         bias=old.bias is not None,
     )
     network.set_submodule(name, new)
+
+
+class NoMemory(TorchFunctionMode):
+    """Create parameters without memory. Other numbers, which decide about the architecture, stay real."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones):
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
 
 
 class SmallCNN(nn.Module):

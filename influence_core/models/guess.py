@@ -5,21 +5,27 @@
 The head's outputs, the first convolution's inputs and a vision transformer's positions are read from the file: they
 depend on classes, channels and picture size, not on the architecture. Networks are built without memory, only those of
 the first family whose mark is among the names, until one fits in all tensors. It remains a guess: two networks can
-have the same tensors and use them differently.
+have the same tensors and use them differently, as ResNets with a small stem do, with max pooling and without.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from influence_core.models.architectures import BUILT_IN, Size, architectures, build_network
-from influence_core.models.weight_files.weights import unprefixed
+from influence_core.models.architectures import (
+    BUILT_IN,
+    SMALL_STEMS,
+    NoMemory,
+    Size,
+    architectures,
+    build_network,
+    original,
+)
+from influence_core.models.weight_files.fit import without_bystanders
+from influence_core.models.weight_files.spellings import respelled, unprefixed
 
 Shapes = Mapping[str, tuple[int, ...]]
 # A tensor name that marks one family of networks, and the prefixes of the family's architectures.
@@ -74,10 +80,10 @@ def guess_architecture(shapes: Shapes) -> list[Guess]:
     """Return up to three architectures with tensors of such names and shapes, best first; none without a family."""
     shapes, guesses = unprefixed(shapes), []
     for name in candidates(shapes):
+        if guesses and guesses[-1].share == 1 and original(name) != original(guesses[-1].architecture):
+            break  # larger networks of the family take seconds to build and cannot fit better
         if (guess := compared(name, shapes)) is not None:
             guesses.append(guess)
-            if guess.share == 1:
-                break  # larger networks of the family take seconds to build and cannot fit better
     return sorted(guesses, key=lambda guess: -guess.share)[:SHOWN]
 
 
@@ -89,6 +95,8 @@ def candidates(shapes: Shapes) -> list[str]:
     if families[0] in BUILT_IN:
         return list(families)
     family = [name for name in architectures() if name.startswith(tuple(families)) and name not in BUILT_IN]
+    small = shapes.get("conv1.weight", ())[2:] == (3, 3)  # the stem of a ResNet for small pictures
+    family = [name for name in family if name.endswith(SMALL_STEMS) == small]
     numbers = sum(math.prod(shape) for shape in shapes.values())
     return sorted(family, key=lambda name: abs(math.log(parameters_of(name) / max(1, numbers))))
 
@@ -97,13 +105,14 @@ def parameters_of(architecture: str) -> int:
     """Return the number of parameters of a torchvision network of 1000 classes, from its metadata."""
     from torchvision.models import get_model_weights
 
-    return next(iter(get_model_weights(architecture))).meta["num_params"]
+    return next(iter(get_model_weights(original(architecture)))).meta["num_params"]
 
 
 def compared(architecture: str, shapes: Shapes) -> Guess | None:
     """Compare one architecture with the shapes; None when the file lacks its head's bias or its first weight."""
     size = picture_size(shapes)
     expected, head, first = tensors_of(architecture, size)
+    shapes, _ = without_bystanders(respelled(shapes, expected)[0], expected)
     outputs, inputs = shapes.get(f"{head}.bias"), shapes.get(first)
     if not outputs or not inputs or len(inputs) < 2:
         return None
@@ -115,7 +124,8 @@ def compared(architecture: str, shapes: Shapes) -> Guess | None:
         for name, shape in theirs.items()
         if name in ours
     )
-    return Guess(architecture, outputs[0], inputs[1], size, fitting, max(len(ours), len(theirs)))
+    classes = max(2, outputs[0])  # one output is read as two
+    return Guess(architecture, classes, inputs[1], size, fitting, max(len(ours), len(theirs)))
 
 
 @lru_cache(maxsize=64)
@@ -144,16 +154,6 @@ def picture_size(shapes: Shapes) -> Size:
         return None
     side = math.isqrt(max(0, positions[1] - 1)) * patches[2]
     return (side, side) if side else None
-
-
-class NoMemory(TorchFunctionMode):
-    """Create parameters without memory. Other numbers, which decide about the architecture, stay real."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in (torch.empty, torch.zeros, torch.ones):
-            kwargs["device"] = "meta"
-        return func(*args, **kwargs)
 
 
 def unallocated(architecture: str, size: Size) -> nn.Module:

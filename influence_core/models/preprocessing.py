@@ -7,6 +7,9 @@ from typing import Any
 from influence_core.data.encoding import Encoding
 from influence_core.errors import ModelError
 
+MAX_CHANNELS, MAX_SIDE = 1_000_000, 4_096
+"""Largest number of channels or features, and of pixels a side; what is larger is a mistake or an attack."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -24,10 +27,14 @@ class Preprocessing:
     """For tables: the encoding of columns as features."""
 
     def __post_init__(self):
-        if self.channels < 1:
+        if not 1 <= self.channels <= MAX_CHANNELS:
             raise ModelError(f"Preprocessing has {self.channels} channels; expected 1 (grey) or 3 (colour).")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ModelError(f"Preprocessing has size {self.size}; expected (height, width), each 1 or more.")
+        if self.size is not None and (
+            len(self.size) != 2 or not 1 <= min(self.size) <= max(self.size) <= MAX_SIDE
+        ):
+            raise ModelError(
+                f"Preprocessing has size {self.size}; expected (height, width), each from 1 to {MAX_SIDE:,}."
+            )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise ModelError(

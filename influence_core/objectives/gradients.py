@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Subset
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, loss_by_name
+from influence_core.engine.repeats import repeating
 from influence_core.engine.watching.watch import scoring
 from influence_core.errors import InfluenceError
 from influence_core.objectives.held_out import HeldOut, HeldOutBatch, named_classes
@@ -75,7 +76,7 @@ def measured(
     batch_size: int = 64,
 ) -> Measured:
     """One objective's gradient with its value; groups are those of `samples`. Errors: as objective_gradient."""
-    resolved = objective_by_name(objective)
+    resolved, samples = objective_by_name(objective), repeating(model, samples)
     bound = bind(resolved, model, samples, loss=loss, groups=getattr(samples, "groups", None))
     return measured_all(model, samples, [bound], loss=loss, batch_size=batch_size)[0]
 

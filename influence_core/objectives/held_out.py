@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked_losses
+from influence_core.engine.losses import Loss, as_labels, checked_losses, losses_of
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,22 @@ class HeldOutBatch:
     @cached_property
     def outputs(self) -> Any:
         """The model's outputs, logits (b, c) for a classifier."""
-        return loop.forward(self.model, self.inputs)
+        return loop.outputs_of(self.model, self._batch)
 
     @cached_property
     def losses(self) -> Tensor:
         """Each sample's own loss (b,)."""
-        return checked_losses(self.loss(self.outputs, self.labels), len(self))
+        return checked_losses(losses_of(self.loss, self.outputs, self._batch), len(self))
+
+    @property
+    def classes(self) -> Tensor:
+        """Class numbers (b,) int64, whatever the shape and format of the labels."""
+        return as_labels(self._batch)
+
+    @property
+    def _batch(self) -> loop.Batch:
+        """The same as the engine takes it, with the samples named by `rows`."""
+        return loop.Batch(0, len(self), self.inputs, self.labels, samples=Subset(self, self.rows))  # pyright: ignore
 
     def with_inputs(self, inputs: Any) -> HeldOutBatch:
         """The same samples with other inputs, such as attacked ones; outputs and losses are recomputed."""
@@ -70,8 +80,8 @@ class HeldOut:
         stored: Any = getattr(self.samples, "labels", None)
         if isinstance(stored, np.ndarray):
             return stored
-        dataset: Any = self.samples
-        return np.asarray([int(dataset[row][1]) for row in range(len(self))], dtype=np.int64)
+        parts = [as_labels(batch) for batch in loop.batches(self.samples, 64, like=nn.Identity())]
+        return torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
 
     def first(self, count: int) -> HeldOutBatch:
         """The first few samples, to check what a function returns."""

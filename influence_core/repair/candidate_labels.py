@@ -20,6 +20,7 @@ from influence_core.judging.group_levels import FEWEST, MOST_LEVELS, levels
 from influence_core.objectives import Gap, Objective, WorstGroup, objective_gradient, resolved
 from influence_core.repair.label_influence import (
     FLOOR,
+    FOLDER,
     Advice,
     PredictedObjective,
     advice_of,
@@ -28,6 +29,7 @@ from influence_core.repair.label_influence import (
     write_advice,
 )
 from influence_core.run_files.tables import RunTables
+from influence_core.run_files.writer import only_writer
 from influence_core.system.report import Report
 
 MOST_FLAGGED = 3000
@@ -42,7 +44,18 @@ CANDIDATES = 4
 def prepare(
     run: RunTables, inputs: Inputs, *, also: tuple[str, ...] = (), on_progress: Report | None = None
 ) -> Advice:
-    """Sweep the samples in doubt, and those in `also`, under their candidate labels; store the result by the run."""
+    """Sweep the samples in doubt, and those in `also`, under their candidate labels; store the result by the run.
+
+    Raises:
+        RunError: another process predicts for this run.
+    """
+    with only_writer(run.path / FOLDER):
+        advice = _prepared(run, inputs, also, on_progress)
+        write_advice(run, advice)
+    return advice
+
+
+def _prepared(run: RunTables, inputs: Inputs, also: tuple[str, ...], on_progress: Report | None) -> Advice:
     flagged, reference = _flagged_and_reference(run, also)
     positions = np.concatenate([flagged, reference])
     measured = predicted_objectives(run, inputs)
@@ -59,9 +72,7 @@ def prepare(
     products[rows, labels] = pair_products(
         inputs, sample_positions, labels, directions, on_progress=on_progress
     )
-    advice = advice_of(run, tuple(aim for aim, _ in measured), positions, products, len(flagged))
-    write_advice(run, advice)
-    return advice
+    return advice_of(run, tuple(aim for aim, _ in measured), positions, products, len(flagged))
 
 
 class Pairs(Dataset):

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from influence_core.errors import RunError
+from influence_core.errors import DamagedError, RunError
+from influence_core.run_files import seals
 from influence_core.run_files.tables import RunTables
 from influence_core.system import atomic
 
@@ -53,13 +54,17 @@ def read_advice(run: RunTables) -> Advice | None:
     folder = run.path / FOLDER
     if not (folder / FACTS).exists():
         return None
-    facts = atomic.read_json(folder / FACTS)
-    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-        products, positions = arrays["products"], arrays["positions"]
-    if facts.get("run") != run.id or facts.get("sha256") != atomic.sha256(folder / ARRAYS):
+    try:
+        facts = seals.read_json(folder / FACTS)
+    except DamagedError as error:
+        raise RunError(f"{error} Delete this folder and predict again.") from error
+    complete = (folder / ARRAYS).is_file() and facts.get("sha256") == atomic.sha256(folder / ARRAYS)
+    if facts.get("run") != run.id or not complete:
         raise RunError(
             f"{folder} belongs to another run or was changed. Delete this folder and predict again."
         )
+    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+        products, positions = arrays["products"], arrays["positions"]
     return advice_of(
         run, tuple(PredictedObjective(**aim) for aim in facts["aims"]), positions, products, facts["flagged"]
     )
@@ -104,7 +109,7 @@ def write_advice(run: RunTables, advice: Advice) -> None:
         "flagged": int((~advice.reference).sum()),
         "aims": [asdict(aim) for aim in advice.objectives],
     }
-    atomic.write_json(folder / FACTS, facts)
+    seals.write_json(folder / FACTS, facts)
 
 
 def positions_of(run: RunTables, ids: pd.Index | Sequence[str]) -> np.ndarray:

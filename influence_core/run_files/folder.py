@@ -4,11 +4,11 @@
                      |------> cancel_run --> cancelled  \\  start_run with the same inputs
                      '------> fail_run   --> failed     /   continues the same run
 
-`run.json` alone holds the state. It is replaced atomically, and a state change reads and writes it under one lock,
-because the watchdog of a job may cancel while the work finishes.
+`run.json` alone holds the state. It is replaced atomically, and a state change reads and writes it under one lock of
+this process, because the watchdog of a job may cancel while the work finishes. Other processes are kept out by the
+folder's lock (writer.py).
 """
 
-import json
 import re
 import secrets
 import shutil
@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 
-from influence_core.errors import RunError
-from influence_core.run_files import seals
+from influence_core.errors import DamagedError, RunError
+from influence_core.run_files import description_types, seals
+from influence_core.run_files.writer import refuse_others
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
 
@@ -54,10 +55,12 @@ def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str
     `description` holds what is known so far: name, inputs, settings, versions, seed, preflight. Returns run.json.
 
     Raises:
-        RunError: If the folder already holds a finished run, or an unfinished run of other inputs.
+        RunError: If the folder already holds a finished run, or an unfinished run of other inputs, or another process
+            works there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_others(folder)
     with _changing:
         content = dict(atomic.plain(description))
         if (folder / "run.json").exists():
@@ -68,7 +71,7 @@ def start_run(folder: Path | str, *, description: Mapping[str, Any]) -> dict[str
             now = utc_now()
             content |= {"id": new_id(str(content.get("name", folder.name)), now), "created": now}
         content |= {"format": FORMAT, "state": "running", "finished": None, "reason": None}
-        atomic.write_json(folder / "run.json", content)
+        seals.write_json(folder / "run.json", content)
     return content
 
 
@@ -81,6 +84,7 @@ def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     folder = Path(folder)
     with _changing:
         _in_state(folder, {"running"})
+        refuse_others(folder)
         _check_rows(folder)
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
         end = {"state": "finished", "finished": utc_now(), "files": seals.seal_all(folder)}
@@ -89,21 +93,24 @@ def finish_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
 
 def update_run(folder: Path | str, **updates: Any) -> dict[str, Any]:
     """Add facts to a run that is still running, such as its preflight."""
+    refuse_others(Path(folder))
     return _change(Path(folder), {"running"}, updates)
 
 
 def cancel_run(folder: Path | str, reason: str = "Stopped by the user.") -> dict[str, Any]:
     """Mark a run as stopped by a user. Its shards stay, so that it can be continued."""
+    refuse_others(Path(folder))
     return _change(Path(folder), {"running", "cancelled"}, {"state": "cancelled", "reason": reason})
 
 
 def fail_run(folder: Path | str, reason: str) -> dict[str, Any]:
     """Mark a run as stopped by an error. Its shards stay, so that it can be continued."""
+    refuse_others(Path(folder))
     return _change(Path(folder), {"running", "failed"}, {"state": "failed", "reason": reason})
 
 
 def continue_run(folder: Path | str) -> dict[str, Any]:
-    """Mark an unfinished run as running again and forget how the last attempt ended."""
+    """Mark an unfinished run as running again and forget how the last attempt ended. The caller holds its lock."""
     return _change(Path(folder), {"running", "cancelled", "failed"}, {"state": "running", "reason": None})
 
 
@@ -114,23 +121,35 @@ def read_description(folder: Path) -> dict[str, Any]:
         RunError: If it is missing, unreadable, or of a format this version cannot read.
     """
     path = Path(folder) / "run.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise RunError(
             f"No run in {folder}: it has no run.json. Expected a folder written by analyze(..., out=...)."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}). The run is damaged: analyse again.") from error
-    missing = {"format", "id", "state", "created"} - set(content if isinstance(content, dict) else ())
-    if missing:
-        raise RunError(f"{path} lacks {', '.join(sorted(missing))}. The run is damaged: analyse again.")
+        )
+    try:
+        content = seals.read_object(path)
+    except DamagedError as error:
+        raise _damaged(error) from error
+    if missing := {"format", "id", "state", "created"} - set(content):
+        raise RunError(
+            f"{path} lacks {', '.join(sorted(missing))}. The run is damaged: analyse again into another folder."
+        )
     if content["format"] != FORMAT:
         raise RunError(
             f"{path} has format {content['format']}, but this version reads format {FORMAT}. "
             f"Open it with the version that wrote it, or analyse again."
         )
+    description_types.check_types(path, content)
+    if content["state"] == "finished":
+        seals.read(path.parent, content)
+    try:
+        seals.check_own(path, content)  # last: what is wrong with a part says more
+    except DamagedError as error:
+        raise _damaged(error) from error
     return content
+
+
+def _damaged(error: DamagedError) -> RunError:
+    return RunError(f"{error} The run is damaged: analyse again into another folder.")
 
 
 def new_id(name: str, created: str) -> str:
@@ -143,7 +162,7 @@ def new_id(name: str, created: str) -> str:
 def _change(folder: Path, allowed: set[str], updates: dict[str, Any]) -> dict[str, Any]:
     with _changing:
         content = _in_state(folder, allowed) | atomic.plain(updates)
-        atomic.write_json(folder / "run.json", content)
+        seals.write_json(folder / "run.json", content)
     return content
 
 

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from influence_core.errors import RunError
 from influence_core.run_files import seals
 from influence_core.run_files.folder import FOLDER_NAME, read_description
-from influence_core.run_files.progress import read_progress
+from influence_core.run_files.state import state_of
 from influence_core.system.times import utc_text
 
 
@@ -20,7 +19,7 @@ from influence_core.system.times import utc_text
 class RunSummary:
     """One line of the list of runs.
 
-    `name` is the folder; `state` is one of queued, running, finished, cancelled, failed, damaged.
+    `name` is the folder; `state` is one of queued, running, finished, cancelled, failed, interrupted, damaged.
     """
 
     name: str
@@ -47,12 +46,15 @@ def list_runs(root: Path | str) -> list[RunSummary]:
 
 
 def _summary(folder: Path) -> RunSummary | None:
-    """Summarise a run or a waiting job; None for a folder that is neither."""
+    """Summarise a run or a waiting job; None for a folder that is neither.
+
+    Any error at all makes this one folder damaged: what a stranger put there must not hide the other runs.
+    """
     try:
         if not (folder / "run.json").exists():
             return _waiting(folder) if (folder / "job.json").exists() else None
         return _described(folder, read_description(folder))
-    except (RunError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except Exception as error:
         return RunSummary(folder.name, "damaged", _changed(folder), problem=str(error) or repr(error))
 
 
@@ -61,9 +63,12 @@ def _described(folder: Path, description: dict[str, Any]) -> RunSummary:
         for name, seal in seals.read(folder, description).items():
             seals.check_size(folder, name, seal)
     dataset, model = (description.get("inputs", {}).get(name, {}) for name in ("dataset", "model"))
+    state, reason = str(description["state"]), description.get("reason")
+    if state == "running":
+        state, reason = state_of(folder)
     return RunSummary(
         name=folder.name,
-        state=str(description["state"]),
+        state=state,
         created=str(description["created"]),
         id=description["id"],
         title=description.get("name") or folder.name,
@@ -72,14 +77,18 @@ def _described(folder: Path, description: dict[str, Any]) -> RunSummary:
         n=dataset.get("n_train"),
         classes=len(dataset.get("classes") or ()) or None,
         flagged=description.get("results", {}).get("flagged"),
-        problem=description.get("reason"),
+        problem=reason,
     )
 
 
 def _waiting(folder: Path) -> RunSummary:
-    progress = read_progress(folder) or {}
-    return RunSummary(folder.name, progress.get("state", "queued"), _changed(folder), title=folder.name)
+    state, reason = state_of(folder)
+    return RunSummary(folder.name, state, _changed(folder), title=folder.name, problem=reason)
 
 
 def _changed(folder: Path) -> str:
-    return utc_text(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
+    """When the folder was changed; the oldest time for one that is gone by now."""
+    try:
+        return utc_text(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
+    except OSError:
+        return ""

@@ -12,16 +12,18 @@ The time left is estimated from the work of this launch only. Three things count
     twelve minutes for a run that takes one
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from influence_core.errors import DamagedError
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
 
 FILE = "progress.json"
+WAITING = ("queued", "running")
+STATES = (*WAITING, "finished", "cancelled", "failed")
 INTERVAL = 0.2  # seconds between two writes
 SETTLING = 3.0  # seconds of measured work before a time left is shown
 TELLING = 0.04  # share of the whole run from which a stage, or the work done, predicts the speed of the rest
@@ -52,12 +54,26 @@ def write_progress(folder: Path | str, progress: Mapping[str, Any]) -> None:
 
 
 def read_progress(folder: Path | str) -> dict[str, Any] | None:
-    """Return the last progress written, or None when there is none or it cannot be read."""
+    """Return the last progress written, or None when there is none or it cannot be read.
+
+    An entry of another type than ours is left out: the file is not sealed, and a page computes with its numbers.
+    """
     try:
-        content = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = atomic.read_json(Path(folder) / FILE)
+    except DamagedError:
         return None
-    return {**_NOTHING, **content} if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    return {**_NOTHING, **{name: value for name, value in content.items() if _fits(name, value)}}
+
+
+def _fits(name: str, value: Any) -> bool:
+    expected = _NOTHING.get(name)
+    if name == "state":
+        return value in STATES
+    if isinstance(expected, int | float) or name in ("rate", "eta"):
+        return isinstance(value, int | float) or (value is None and expected is None)
+    return isinstance(value, str) or (value is None and expected is None)
 
 
 @final

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from influence_core.errors import RunError
-from influence_core.run_files import seals, thumbnails
+from influence_core.run_files import description_types, seals, thumbnails
 from influence_core.run_files.folder import read_description
 
 HELD_OUT = {"val": "validation", "test": "test"}
@@ -259,6 +259,7 @@ def checked_description(path: Path) -> dict[str, Any]:
             f"The run in {path} is {description['state']}{reason}, not finished. "
             f"Wait until it is finished, or resume it."
         )
+    description_types.check_complete(path / "run.json", description)
     for name, seal in seals.read(path, description).items():
         seals.check_size(path, name, seal)
         if seal["bytes"] <= seals.SMALL:

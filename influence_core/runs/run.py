@@ -24,6 +24,7 @@ class Run(RunTables):
         super().__init__(path, description)
         self._inputs: Inputs | None = None
         self._opening = threading.Lock()
+        self._kept: object = None
 
     def explain(self, sample: Any, k: int = 10, **options: Any) -> "Explanation":
         """The training samples that help and hurt one prediction most: see explanations.explain."""
@@ -55,6 +56,10 @@ class Run(RunTables):
         from influence_core.inputs.reopened import adopt
 
         self.attach_inputs(adopt(self, model, train, val, test, **options))
+
+    def keep(self, folder: object) -> None:
+        """Hold on to the temporary folder that the run lies in; it is removed with the last reference to it."""
+        self._kept = folder
 
     def attach_inputs(self, inputs: "Inputs") -> None:
         """Attach inputs that are certain to be those of this run, as `analyze` does."""

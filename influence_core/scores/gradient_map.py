@@ -13,9 +13,12 @@ out.
 
 import contextlib
 import os
+import queue
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ import numpy as np
 
 from influence_core.errors import InfluenceError
 from influence_core.scores.nearest import distances, nearest_rows, unit
+from influence_core.system import atomic
 
 NEIGHBOURS = 15
 FEWEST = 40
@@ -99,7 +103,7 @@ class MapProcess:
 
     def begin(self, folder: Path) -> None:
         """Lay out the sketches in `folder`/sketches.npy, which must be on disk."""
-        self.target = folder / ".map.npy"
+        self.target = atomic.temporary_name(folder / "map")
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the process has ended: `result` reports why
             self.process.stdin.write(f"{folder / 'sketches.npy'}\n{self.target}\n")
@@ -148,12 +152,28 @@ def main(seed: int) -> None:
     Low priority: torch's threads wait for each other, and one that loses its processor holds up the others (the sweep
     took four times as long on two cores).
     """
+    asked: queue.Queue[str] = queue.Queue()
+    if listens := stat.S_ISFIFO(os.fstat(0).st_mode):  # else it is only to compile, for the next one
+        threading.Thread(target=_listen, args=(asked,), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(10)
     gradient_map(np.random.default_rng(0).standard_normal((FEWEST * 2, 8)), seed=seed)
-    sketches, target = sys.stdin.readline().strip(), sys.stdin.readline().strip()
-    if target:  # an empty line: the analysis has ended
-        np.save(target, gradient_map(np.load(sketches, allow_pickle=False), seed=seed), allow_pickle=False)
+    if not listens:
+        return
+    sketches, target = asked.get(), asked.get()
+    layout = gradient_map(np.load(sketches, allow_pickle=False), seed=seed)
+    with Path(target).open("xb") as file:
+        np.save(file, layout, allow_pickle=False)
+
+
+def _listen(asked: queue.Queue[str]) -> None:
+    """Hand on what the analysis asks, a line each; when it is gone, killed or not, end this process at once."""
+    rest = b""
+    while piece := os.read(0, 4096):  # not sys.stdin, whose lock this thread would hold when Python ends
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            asked.put(os.fsdecode(line))
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,31 @@
-"""Atomic writing of files, and their checksums.
+"""Atomic writing of files, their reading, and their checksums.
 
 A file is written beside its final name, flushed to the disk, then renamed over it. A reader finds the old content or
-the new one, also after a crash.
+the new one, also after a crash. The writer holds a lock on the unfinished file, so that what a killed one left behind
+is told from what is being written.
 """
 
+import fcntl
 import hashlib
 import json
 import math
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-SUFFIX = ".tmp"  # every unfinished file is called .<name>.<random>.tmp
+from influence_core.errors import DamagedError
+
+SUFFIX = ".tmp"  # every unfinished file is called .<name>.<process>.<random>.tmp
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+LARGEST = 16 * 1024**2
+"""Bytes of the largest JSON file that is read: the description of a run with 100,000 unreadable pictures has 10 MB."""
 
 
 @contextmanager
@@ -27,18 +36,35 @@ def writing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         path: The final name; its folder must exist.
         durable: Flush to the disk first. Use False for content that may be lost, such as progress.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
+    file, temporary = _unfinished(path)
     try:
-        with temporary.open("xb") as file:
+        with file:
             yield file
+            file.flush()
             if durable:
-                file.flush()
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # before the lock goes
     finally:
         temporary.unlink(missing_ok=True)
     if durable:
         flush_folder(path.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside `path` that no other process and no other call uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{SUFFIX}")
+
+
+def _unfinished(path: Path) -> tuple[BinaryIO, Path]:
+    """Create an unfinished file and lock it; again when it was taken for a killed writer's before it was locked."""
+    while True:
+        temporary = temporary_name(path)
+        file = temporary.open("xb")
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file, temporary
+        file.close()
 
 
 def flush_folder(folder: Path) -> None:
@@ -58,8 +84,24 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value of a JSON file that this package wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return the value of a JSON file that this package wrote.
+
+    Raises:
+        DamagedError: the file is missing, cannot be read, is no JSON, or is larger than any that is written.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise ValueError("it is no file")
+        if status.st_size > LARGEST:
+            raise ValueError(f"it has {status.st_size / 1e6:,.0f} MB, expected at most {LARGEST / 1e6:,.0f}")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path} is missing. Restore the file, or make it again.") from error
+    except RecursionError as error:
+        raise DamagedError(f"{path} cannot be read (it is nested too deeply). It is damaged.") from error
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read ({error}). It is damaged.") from error
 
 
 def plain(value: Any) -> Any:
@@ -82,8 +124,14 @@ def sha256(path: Path) -> str:
 
 
 def remove_unfinished(folder: Path) -> int:
-    """Delete the files a killed writer left behind and return their number. Call it only while no writer is active."""
-    leftovers = list(folder.rglob(f".*{SUFFIX}"))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)
+    """Delete the files that killed writers left behind, none that is being written, and return their number."""
+    found = [path for path in folder.rglob(f".*{SUFFIX}") if _LEFTOVER.fullmatch(path.name)]
+    return sum(map(_removed, found))
+
+
+def _removed(leftover: Path) -> bool:
+    with suppress(OSError), leftover.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
+        leftover.unlink()
+        return True
+    return False

@@ -1,20 +1,29 @@
 """Exclusive locks on run folders, by flock on the file `lock`.
 
 The kernel knows the owner. No process number is guessed and no state goes stale: whatever ends a process frees its
-lock. The starter acquires the lock and hands it to the child it starts, so that two starters cannot both win.
+lock. The starter acquires the lock and hands it to the child it starts, so that two starters cannot both win. A forked
+child gives its copies back at once, or it would keep a dead parent's lock.
 """
 
 import fcntl
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROBES = 25  # a probe of another process may hold the lock for microseconds
 _one_at_a_time = threading.Lock()
 """Keeps probes and starters of this process apart. Four threads that probed without pause kept a starter out for half a
 second on a slow machine; it then reported a running job where there was none."""
+
+Identity = tuple[int, int]
+"""Device and number of a lock's file, the same by whatever path it is opened."""
+_mine: dict[Identity, int] = {}
+"""Descriptors of the locks that this process holds for its own work."""
+_adopted: set[Identity] = set()
+"""Those of them that belong to the process, not to one piece of work in it."""
 
 
 def acquire(path: Path, *, patience: float = 0.02) -> int | None:
@@ -47,3 +56,68 @@ def is_locked(path: Path) -> bool:
             return True
         finally:
             os.close(descriptor)
+
+
+def adopt(descriptor: int) -> None:
+    """Keep a lock until this process ends or releases it; all work of the process then holds it."""
+    os.set_inheritable(descriptor, False)
+    identity = _identity(os.fstat(descriptor))
+    _mine[identity] = descriptor
+    _adopted.add(identity)
+
+
+def is_mine(path: Path) -> bool:
+    """Whether this process holds the lock for its own work."""
+    return _identity_at(path) in _mine
+
+
+def is_adopted(path: Path) -> bool:
+    """Whether the lock belongs to this process as a whole: it is a job, or records a training."""
+    return _identity_at(path) in _adopted
+
+
+def release(path: Path) -> None:
+    """Free a lock that this process adopted."""
+    if (identity := _identity_at(path)) in _adopted:
+        _adopted.discard(identity)
+        os.close(_mine.pop(identity))
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold the lock during the block; False when another process, or other work of this one, holds it."""
+    if is_adopted(path):
+        yield True
+        return
+    if (descriptor := acquire(path)) is None:
+        yield False
+        return
+    identity = _identity(os.fstat(descriptor))
+    _mine[identity] = descriptor
+    try:
+        yield True
+    finally:
+        del _mine[identity]
+        os.close(descriptor)
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
+
+
+def _identity_at(path: Path) -> Identity | None:
+    try:
+        return _identity(path.stat())
+    except OSError:
+        return None
+
+
+def _give_back() -> None:
+    for descriptor in _mine.values():
+        with suppress(OSError):
+            os.close(descriptor)
+    _mine.clear()
+    _adopted.clear()
+
+
+os.register_at_fork(after_in_child=_give_back)

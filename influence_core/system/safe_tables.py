@@ -1,4 +1,9 @@
-"""Writing and reading of tables, atomically and safe against formulas in spreadsheets."""
+"""Writing and reading of tables, atomically and safe against formulas in spreadsheets and words lost by pandas.
+
+read_csv gives every cell back as it was. Plain pandas.read_csv gives a guarded cell with its apostrophe, and reads
+columns of digits as numbers (007 as 7), which no CSV can prevent: add dtype=str, keep_default_na=False, or read the
+Parquet file.
+"""
 
 import re
 from collections.abc import Iterator
@@ -16,14 +21,16 @@ Target = Path | str | BinaryIO
 
 # A spreadsheet runs a cell that begins so as a formula. Plain numbers stay numbers.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# Words that pandas takes for a missing value in any column, also in quotes; those with a minus are guarded above.
+_LOST = re.compile(r"'*(#N/A N/A|#N/A|#NA|1\.#IND|1\.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null)")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 def write_csv(frame: pd.DataFrame, target: Target) -> int:
-    """Write a CSV file without cells a spreadsheet would run as formulas; returns the number of rows.
+    """Write a CSV file without cells that run as formulas or are lost as missing; returns the number of rows.
 
-    A text cell that begins like a formula gets an apostrophe in front (one more, if it has one already).
-    read_csv removes it again.
+    A text cell that begins like a formula, or is a word such as NA, gets an apostrophe in front (one more, if it has
+    one already). read_csv removes it again.
     """
     safe = frame.copy()
     for position, kind in enumerate(safe.dtypes):
@@ -40,6 +47,11 @@ def write_csv(frame: pd.DataFrame, target: Target) -> int:
 def read_csv(source: Path | str) -> pd.DataFrame:
     """Read a table that write_csv wrote: all cells as text, without the apostrophes against formulas."""
     frame = pd.read_csv(source, dtype="str", keep_default_na=False)
+    return unguarded(frame)
+
+
+def unguarded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the apostrophes that write_csv puts in front of names and cells."""
     return frame.map(_without_apostrophe).rename(columns=_without_apostrophe)
 
 
@@ -51,10 +63,14 @@ def write_parquet(frame: pd.DataFrame, target: Target) -> int:
 
 
 def harmless(value: Any) -> Any:
-    """Return the cell in a form that no spreadsheet runs as a formula. Missing stays missing."""
-    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+    """Return the cell in a form that no spreadsheet runs as a formula and pandas keeps. Missing stays missing."""
+    if not isinstance(value, str) or not _is_risky(value) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}"
+
+
+def _is_risky(cell: str) -> bool:
+    return _FORMULA.match(cell) is not None or _LOST.fullmatch(cell) is not None
 
 
 @contextmanager
@@ -72,5 +88,5 @@ def opened(target: Target) -> Iterator[BinaryIO]:
         raise ExportError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
 
 
-def _without_apostrophe(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+def _without_apostrophe(cell: Any) -> Any:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _is_risky(cell) else cell

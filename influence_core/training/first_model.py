@@ -61,4 +61,4 @@ def trained_model(dataset: Dataset, options: Mapping[str, Any], folder: Path, re
     train(model, dataset.train, recipe, on_progress=lambda _, done, total: report(TRAINING[0], done, total))
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, weights)
-    return model.eval()
+    return open_model(weights)

@@ -29,6 +29,7 @@ from torch.utils.data import Dataset, Subset
 
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
+from influence_core.engine.given_samples import as_rows, described
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.sweep import Direction, sweep
 from influence_core.engine.watching.nested import replaced, tensors_in
@@ -86,6 +87,8 @@ class OnlineValuation:
             raise InfluenceError(
                 f"No method is called {method!r}; expected layer_aware, last_layer or ghost."
             )
+        validation = None if validation is None else as_rows(validation)
+        samples = None if samples is None else as_rows(samples)
         if validation is not None and loop.count(validation) == 0:
             raise DataError(
                 "The validation split is empty. Give at least one sample, or None to leave it out."
@@ -124,11 +127,12 @@ class OnlineValuation:
         Raises:
             LayerError: the model was not run since the last call, or its layers' rows are not samples.
         """
+        labels = _as_tensor(labels)
         layer_inputs, inputs = self._by_layer(), self._inputs.inputs
         if self.method == "ghost":
             scores = self._ghost(inputs, labels)
         else:
-            d = layer_aware.output_gradient(outputs, labels, self._loss)
+            d = layer_aware.output_gradient(outputs, _batch(labels), self._loss)
             batch = layer_aware.pairs(d, layer_inputs, self.fold)
             scores = (
                 self._against_validation(batch)
@@ -153,7 +157,7 @@ class OnlineValuation:
                 f"Losses of shape {tuple(losses.shape)} do not belong to the scores of the last batch, "
                 f"{None if self.scores is None else tuple(self.scores.shape)}. Call score() first; reduction='none'."
             )
-        survivors = self.scores > 0
+        survivors = self.scores.to(losses.device) > 0
         return losses[survivors].mean() if survivors.any() else 0 * losses.sum()
 
     def end_epoch(self) -> None:
@@ -190,8 +194,8 @@ class OnlineValuation:
         rows = self._next_rows()
         with scoring(self.model), torch.no_grad():
             (batch,) = loop.batches(chosen(self.validation, rows), len(rows), like=self.model)  # pyright: ignore
-            outputs = loop.forward(self.model, batch.inputs)
-            d = layer_aware.output_gradient(outputs, batch.labels, self._loss) / len(rows)
+            outputs = loop.outputs_of(self.model, batch)
+            d = layer_aware.output_gradient(outputs, batch, self._loss) / len(rows)
         return layer_aware.summed(layer_aware.pairs(d, self._by_layer(), self.fold))
 
     def _by_layer(self) -> dict[str, Tensor]:
@@ -209,7 +213,7 @@ class OnlineValuation:
     def _ghost(self, inputs: Any, labels: Tensor) -> Tensor:
         self._inputs.pause(True)
         try:
-            batch, b = Rows(inputs, labels), len(labels)
+            batch, b = as_pairs(inputs, labels), len(labels)
             if self.validation is None:
                 self._direction = objective_gradient(self.model, batch, loss=self._loss, batch_size=b)
             elif self.steps % self.refresh == 0:
@@ -234,24 +238,36 @@ class OnlineValuation:
 def label_texts(model: nn.Module, samples: Dataset) -> list[str]:
     """Labels as a run stores them, which the Dynamics page matches samples by; a sequence of labels in one string."""
     names = classes_of(model, samples)
+    labels = (batch.labels for batch in loop.batches(samples, 1, like=nn.Identity()))
+    labels = (
+        samples.labels[:, None]
+        if isinstance(samples, Samples)
+        else (label.long().flatten() for label in labels)
+    )
+    places = (label.tolist() for label in labels)
+    return [
+        " ".join(names[p] if names and 0 <= p < len(names) else str(p) for p in label) for label in places
+    ]
 
-    rows = range(loop.count(samples))
-    labels = samples.labels if isinstance(samples, Samples) else (samples[row][1] for row in rows)
-    places = (torch.as_tensor(label).flatten().tolist() for label in labels)
-    return [" ".join(names[p] if names and p >= 0 else str(p) for p in label) for label in places]
+
+def _as_tensor(labels: Any) -> Tensor:
+    try:
+        return torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"The labels are {described(labels)}; expected class numbers. Number the names in the order of the model's "
+            "outputs: names.index(label)."
+        ) from error
 
 
-class Rows(Dataset):
+def _batch(labels: Tensor) -> loop.Batch:
+    return loop.Batch(0, len(labels), None, labels)
+
+
+def as_pairs(inputs: Any, labels: Tensor) -> Any:
     """A batch as a dataset of its samples."""
-
-    def __init__(self, inputs: Any, labels: Tensor) -> None:
-        self.inputs, self.labels = inputs, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, row: int) -> tuple[Any, Tensor]:
-        return replaced(self.inputs, {id(x): x[row] for x in tensors_in(self.inputs)}), self.labels[row]
+    tensors = tensors_in(inputs)
+    return [(replaced(inputs, {id(x): x[row] for x in tensors}), labels[row]) for row in range(len(labels))]
 
 
 def chosen(samples: Dataset, rows: np.ndarray) -> Dataset:

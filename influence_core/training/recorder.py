@@ -12,6 +12,7 @@ existing epochs stay unchanged.
 """
 
 import hashlib
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,9 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
-from influence_core.errors import RunError
+from influence_core.errors import DamagedError, RunError
+from influence_core.run_files import seals
+from influence_core.run_files.writer import become_writer, end_writing
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
 
@@ -62,16 +65,22 @@ class Recorder:
             settings: How the model is trained; a recording is continued under the same settings only.
 
         Raises:
-            RunError: the folder holds a finished recording, or one of other samples or settings.
+            RunError: the folder holds a finished recording, or one of other samples or settings, or another process
+                records there.
         """
         self.folder, self.n = Path(folder), len(ids)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        become_writer(self.folder)
+        self._leave = weakref.finalize(self, end_writing, self.folder)
         table = pd.DataFrame({"sample_id": [str(i) for i in ids], "label": [str(label) for label in labels]})
         digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
         facts = {"format": FORMAT, "columns": list(COLUMNS), "n": self.n, "samples": digest}
         self._facts = {**facts, "settings": atomic.plain(dict(settings or {}))}
         if (self.folder / "recording.json").exists():
-            self.epochs = self._continued()
+            try:
+                self.epochs = self._continued()
+            except RunError:
+                self._leave()
+                raise
         else:
             self.epochs = 0
             with atomic.writing(self.folder / "samples.parquet") as file:
@@ -85,13 +94,21 @@ class Recorder:
         For sequences outputs (b, t, c) and labels (b, t): the mean over positions, without those of a label below 0
         (padding). values: influence (b,); kept: bool (b,). Tensors or arrays; they are read at once.
         """
-        logits, given = _array(outputs).astype(np.float64), _array(labels).astype(np.int64)
+        logits, given = _numbers(outputs, "outputs"), _numbers(labels, "labels")
+        if given.ndim == logits.ndim and given.shape[-1] == 1:
+            given = given[..., 0]
         if logits.ndim not in (2, 3) or given.shape != logits.shape[:-1]:
             raise RunError(
                 f"Outputs of shape {logits.shape} with labels of shape {given.shape} cannot be recorded; expected "
                 "logits (b, c) with labels (b,), or (b, t, c) with (b, t). Use numbers(...) to record a loss and a "
                 "margin of your own."
             )
+        if len(wrong := given[(given >= logits.shape[-1]) | (given != np.round(given))]):
+            raise RunError(
+                f"The label {wrong[0]:g} was given with outputs of {logits.shape[-1]} classes; expected a whole number "
+                f"from 0 to {logits.shape[-1] - 1}."
+            )
+        given = given.astype(np.int64)
         column = np.maximum(given, 0)[..., None]
         label_logit, others = np.take_along_axis(logits, column, -1)[..., 0], logits.copy()
         np.put_along_axis(others, column, -np.inf, -1)
@@ -103,13 +120,19 @@ class Recorder:
 
     def numbers(self, rows: Any, **columns: Any) -> None:
         """Add one batch of precomputed numbers, each (b,), by a name of COLUMNS; None is left out."""
-        where = _array(rows).astype(np.int64)
+        where = np.atleast_1d(_numbers(rows, "rows")).astype(np.int64)
         if len(wrong := where[(where < 0) | (where >= self.n)]):
             raise RunError(f"Row {wrong[0]} was recorded, but the recording is of {self.n:,} samples.")
         for name, values in columns.items():
+            if name not in COLUMNS:
+                raise RunError(f"No column is called '{name}'; expected one of {', '.join(COLUMNS)}.")
             if values is not None:
-                place = COLUMNS.index(name)
-                np.add.at(self._sums[place], where, _array(values).astype(np.float64))
+                place, numbers = COLUMNS.index(name), np.atleast_1d(_numbers(values, name))
+                if numbers.shape != where.shape:
+                    raise RunError(
+                        f"'{name}' has shape {numbers.shape} for {len(where)} rows; expected one number a row."
+                    )
+                np.add.at(self._sums[place], where, numbers)
                 np.add.at(self._counts[place], where, 1)
 
     def end_epoch(self) -> None:
@@ -123,8 +146,9 @@ class Recorder:
         self._clear()
 
     def close(self) -> None:
-        """Mark the recording as finished."""
+        """Mark the recording as finished; other processes may write into its folder again."""
         self._write("finished")
+        self._leave()
 
     def _clear(self) -> None:
         self._sums = np.zeros((len(COLUMNS), self.n))
@@ -132,7 +156,7 @@ class Recorder:
 
     def _write(self, state: str) -> None:
         facts = {**self._facts, "state": state, "epochs": self.epochs, "updated": utc_now()}
-        atomic.write_json(self.folder / "recording.json", facts)
+        seals.write_json(self.folder / "recording.json", facts)
 
     def _continued(self) -> int:
         earlier = _described(self.folder)
@@ -200,17 +224,13 @@ def open_recording(folder: Path | str) -> Recording:
 
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / "recording.json"
+    if not path.exists():
+        raise RunError(f"No recording in {folder}: it has no recording.json. Record a training first.")
     try:
-        content = atomic.read_json(path)
-    except FileNotFoundError:
-        raise RunError(
-            f"No recording in {folder}: it has no recording.json. Record a training first."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}). The recording is damaged: record again.") from error
-    missing = {"format", "columns", "n", "state", "epochs"} - set(
-        content if isinstance(content, dict) else ()
-    )
+        content = seals.read_json(path)
+    except DamagedError as error:
+        raise RunError(f"{error} The recording is damaged: record again.") from error
+    missing = {"format", "columns", "n", "state", "epochs"} - set(content)
     if missing or content["format"] != FORMAT or content["columns"] != list(COLUMNS):
         raise RunError(
             f"{path} is not of format {FORMAT}. Read it with the version that wrote it, or record again."
@@ -230,5 +250,12 @@ def _over_positions(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values)
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Tensors, arrays or lists as float64."""
+    try:
+        return np.asarray(values.detach().cpu().double() if hasattr(values, "detach") else values, np.float64)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"The {what} are a {type(values).__name__} that holds no numbers ({error}); expected a tensor or an array, "
+            "such as outputs.logits, and class numbers for labels."
+        ) from error

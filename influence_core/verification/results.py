@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from influence_core.errors import RunError
+from influence_core.errors import DamagedError, RunError
 from influence_core.judging.intervals import Estimate, estimate_from
 from influence_core.repair.repairs import Repair
+from influence_core.run_files import seals
 from influence_core.runs.run import Run
 from influence_core.system import atomic
 
@@ -173,22 +174,31 @@ def open_verification(folder: Path | str) -> Verification:
         RunError: no verification in this folder, or one that cannot be read.
     """
     path = Path(folder) / RESULT
-    try:
-        content = atomic.read_json(path)
-    except FileNotFoundError:
+    if not path.exists():
         raise RunError(
             f"No verification in {folder}: it has no {RESULT} yet. Wait for its job, or verify again."
-        ) from None
-    except ValueError as error:
-        raise RunError(f"{path} cannot be read ({error}). Delete this folder and verify again.") from error
+        )
+    try:
+        content = seals.read_json(path)
+    except DamagedError as error:
+        raise RunError(f"{error} Delete this folder and verify again.") from error
     if content.get("format") != 1:
         raise RunError(f"{path} has format {content.get('format')}; this version reads 1. Verify again.")
     return Verification(Path(folder), content)
 
 
 def frozen_repair(folder: Path, facts: dict[str, Any]) -> Repair:
-    """A repair with the changes frozen in `folder`; `facts` is the entry of its job or its result about it."""
-    changes = pd.read_parquet(folder / CHANGES).set_index("sample_id")
+    """A repair with the changes frozen in `folder`; `facts` is the entry of its job or its result about it.
+
+    Raises:
+        RunError: the file of changes is missing, cut or was changed.
+    """
+    path = folder / CHANGES
+    if not path.is_file() or facts.get("changes", atomic.sha256(path)) != atomic.sha256(path):
+        raise RunError(
+            f"{path} is missing or was changed after it was written. Delete {folder} and verify again."
+        )
+    changes = pd.read_parquet(path).set_index("sample_id")
     options = {name: facts[name] for name in ("made", "undone", "aim") if name in facts}
     return Repair(facts["name"], facts["run"], changes, **options)
 

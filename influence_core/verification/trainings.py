@@ -12,7 +12,11 @@ adversarial samples of one model are no attack on another.
 import hashlib
 import json
 import multiprocessing
+import os
 import sys
+import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -103,7 +107,7 @@ def run_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys = [task.key(inputs) for task in tasks]
-    todo = {key: task for key, task in zip(keys, tasks, strict=True) if not _file(folder, key).exists()}
+    todo = {key: task for key, task in zip(keys, tasks, strict=True) if not _is_whole(folder, key)}
     finished = sum(task.steps() for key, task in zip(keys, tasks, strict=True) if key not in todo)
     total = sum(task.steps() for task in tasks)
     on_progress(stage, finished, total)
@@ -119,6 +123,15 @@ def run_all(
             done += task.steps()
     on_progress(stage, total, total)
     return [read(folder, key) for key in keys]
+
+
+def _is_whole(folder: Path, key: str) -> bool:
+    """Whether a training has a result that can be read; a damaged one is trained again."""
+    try:
+        read(folder, key)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+    return True
 
 
 def read(folder: Path, key: str) -> Outcome:
@@ -206,8 +219,16 @@ _shared: dict[str, Any] = {}
 
 
 def _begin(run_folder: str, steps: Any, stop: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _shared.update(inputs=reopen(open_run(run_folder)), steps=steps, stop=stop)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, killed or not: it would wait for its next training for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(index: int, task: Task, folder: str, key: str) -> None:

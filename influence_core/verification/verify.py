@@ -24,6 +24,8 @@ from influence_core.inputs.reopened import Inputs, reopen
 from influence_core.judging.decision_gaps import gaps_of
 from influence_core.repair.candidate_labels import pair_products, predicted_objectives
 from influence_core.repair.repairs import Repair, Version, check_trainable, repaired, suggested
+from influence_core.run_files import seals
+from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.processors import cores
@@ -100,7 +102,7 @@ def verify(
 
     Raises:
         DataError: the repaired data cannot be trained on, or arms that cannot be compared; the message says what to do.
-        RunError: model or data are no longer those of the run.
+        RunError: model or data are no longer those of the run, or another process works in the folder.
     """
     opened = run if isinstance(run, Run) else open_run(run)
     report = on_progress or (lambda stage, done, total: None)
@@ -117,8 +119,8 @@ def verify(
         repair = size_search.sized_repair(opened, inputs, repair.aim, plan.recipe, report)
     check_trainable(repaired(inputs.train, repair), needs=np.unique(evaluation(inputs).labels).tolist())
     folder = Path(out) if out is not None else new_folder(opened)
-    folder.mkdir(parents=True, exist_ok=True)
-    return _Verifying(opened, inputs, repair, plan, folder, report, shared).verify()
+    with only_writer(folder):
+        return _Verifying(opened, inputs, repair, plan, folder, report, shared).verify()
 
 
 Arm = tuple[str, int]
@@ -281,7 +283,8 @@ class _Verifying:
 
     def _write(self, content: dict[str, Any]) -> None:
         write_parquet(self.repair.changes.reset_index(), self.folder / CHANGES)
-        atomic.write_json(self.folder / RESULT, content)
+        content["repair"]["changes"] = atomic.sha256(self.folder / CHANGES)
+        seals.write_json(self.folder / RESULT, content)
 
 
 def _by_arm(values: dict[Arm, Any]) -> dict[str, list[Any]]:

@@ -13,14 +13,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from influence_core.errors import Cancelled, InfluenceError, RunError
+from influence_core.errors import Cancelled, InfluenceError, JobError, RunError
+from influence_core.jobs.places import runs_root_of
 from influence_core.jobs.process import limit
-from influence_core.jobs.status import queue, run_state, runs_root_of
+from influence_core.jobs.status import queue
 from influence_core.run_files.folder import cancel_run, fail_run
 from influence_core.run_files.progress import ProgressWriter, Stage, read_progress, write_progress
-from influence_core.system import atomic
+from influence_core.run_files.state import run_state
+from influence_core.system import atomic, disk_full
 from influence_core.system import locks as job_lock
 from influence_core.system.report import Report
 from influence_core.system.times import utc_now
@@ -28,6 +31,7 @@ from influence_core.system.times import utc_now
 LOOK = 0.1  # seconds between two checks for the cancel flag
 GRACE = 1.0  # seconds the work has to stop by itself
 TURN = 0.2  # seconds between two checks of the queue
+LOST = 10  # checks in which a waiting job is not in its queue before it gives up: two seconds
 NICENESS = 5
 STOPPED = "Stopped on request. Finished work is kept: resume to continue from there."
 
@@ -40,24 +44,25 @@ def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) ->
     `lock` is the descriptor of the folder's lock: kept open, and not inherited by other programs. `work` is called
     with the folder and on_progress, which raises Cancelled when a stop was requested.
     """
-    os.set_inheritable(lock, False)
+    job_lock.adopt(lock)
     os.nice(NICENESS)
     stop = threading.Event()
     ended = threading.Lock()  # its holder records the end
     threading.Thread(target=_watch, args=(folder, stop, ended), daemon=True).start()
-    atomic.remove_unfinished(folder)
-    print(f"--- {utc_now()} process {os.getpid()} waits for its turn", flush=True)
     try:
+        atomic.remove_unfinished(folder)
+        _log(f"process {os.getpid()} waits for its turn")
         slot = _wait_for_turn(folder, stop)  # held until this process ends
-        print(f"--- {utc_now()} begins, holding slot {slot}", flush=True)
+        _log(f"begins, holding slot {slot}")
         writer = ProgressWriter(folder, stages)
         work(folder, _stoppable(writer, stop))
         return _end(folder, ended, "finished", None)
     except Cancelled:
         return _end(folder, ended, "cancelled", STOPPED)
     except BaseException as error:  # a KeyboardInterrupt or MemoryError too is a failure with a reason
-        traceback.print_exc()
-        return _end(folder, ended, "failed", _reason(error))
+        with suppress(OSError):  # the log may be on a full disk
+            traceback.print_exc()
+        return _end(folder, ended, "failed", _reason(error, folder))
 
 
 def _stoppable(writer: ProgressWriter, stop: threading.Event) -> Report:
@@ -83,10 +88,18 @@ def _watch(folder: Path, stop: threading.Event, ended: threading.Lock) -> None:
 def _wait_for_turn(folder: Path, stop: threading.Event) -> int:
     """Wait until the job is first in the queue and a slot is free; the slot is held until this process ends."""
     root = runs_root_of(folder)
+    name, missed = folder.relative_to(root).as_posix(), 0
     slots = root / ".slots"
     slots.mkdir(exist_ok=True)
     while not stop.wait(TURN):
-        if queue(root)[:1] != [folder.relative_to(root).as_posix()]:
+        waiting = queue(root)
+        missed = 0 if name in waiting else missed + 1
+        if missed > LOST:
+            raise JobError(
+                f"The job {name} waits, but is not in the queue of {root}, so its turn would never come. Start the "
+                f"work anew; if it happens again, report this message."
+            )
+        if waiting[:1] != [name]:
             continue
         for number in range(limit()):
             if (slot := job_lock.acquire(slots / str(number), patience=0)) is not None:
@@ -100,12 +113,18 @@ def _end(folder: Path, ended: threading.Lock, state: str, message: str | None) -
     if not ended.acquire(blocking=False):
         time.sleep(3 * GRACE)  # the other caller is about to end the process
         return 0
-    if run_state(folder) is not None:
-        state, message = _ended_run(folder, state, message or "")
-    else:
-        write_progress(folder, {**(read_progress(folder) or {}), "state": state, "message": message})
-    print(f"--- {utc_now()} {state}{f': {message}' if message else ''}", flush=True)
+    with suppress(OSError):  # on a full disk the end cannot be recorded; the job then counts as interrupted
+        if (folder / "run.json").exists():
+            state, message = _ended_run(folder, state, message or "")
+        else:
+            write_progress(folder, {**(read_progress(folder) or {}), "state": state, "message": message})
+    _log(f"{state}{f': {message}' if message else ''}")
     return 1 if state == "failed" else 0
+
+
+def _log(line: str) -> None:
+    with suppress(OSError):  # a full disk must not end the work
+        print(f"--- {utc_now()} {line}", flush=True)
 
 
 def _ended_run(folder: Path, state: str, reason: str) -> tuple[str, str | None]:
@@ -115,11 +134,20 @@ def _ended_run(folder: Path, state: str, reason: str) -> tuple[str, str | None]:
         if mark is not None:
             mark(folder, reason)
     except RunError as error:
-        print(error, flush=True)
-    return ("finished", None) if run_state(folder) == "finished" else (state, reason)
+        _log(str(error))
+    return ("finished", None) if _is_finished(folder) else (state, reason)
 
 
-def _reason(error: BaseException) -> str:
+def _is_finished(folder: Path) -> bool:
+    try:
+        return run_state(folder) == "finished"
+    except RunError:  # run.json is damaged
+        return False
+
+
+def _reason(error: BaseException, folder: Path) -> str:
+    if (full := disk_full.sentence(error, folder)) is not None:
+        return full
     if isinstance(error, InfluenceError):
         return str(error)
     if isinstance(error, MemoryError):

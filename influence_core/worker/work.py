@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from influence_core.jobs.repair_jobs import PREDICT, VERIFY, kind_of
-from influence_core.jobs.submission import JobSpec, read_job
+from influence_core.jobs.submission import JobSpec, read_job, read_task
 from influence_core.run_files.progress import RECORDING, STAGES, TRAINING, Stage
 from influence_core.runs.run import open_run
 from influence_core.scores.gradient_map import MapProcess
-from influence_core.system import atomic
 from influence_core.system.report import Report
 from influence_core.verification.results import frozen_repair
 from influence_core.worker.child import Work
@@ -79,7 +78,7 @@ def predict(folder: Path, on_progress: Report) -> None:
     on_progress("inputs", 0, 1)
     inputs = reopen(run)
     on_progress("inputs", 1, 1)
-    prepare(run, inputs, also=tuple(atomic.read_json(folder / "job.json")["also"]), on_progress=on_progress)
+    prepare(run, inputs, also=tuple(read_task(folder)["also"]), on_progress=on_progress)
 
 
 def verify(folder: Path, on_progress: Report) -> None:
@@ -87,7 +86,7 @@ def verify(folder: Path, on_progress: Report) -> None:
     from influence_core.training.recipe import recipe_from
     from influence_core.verification.verify import verify as verified
 
-    content = atomic.read_json(folder / "job.json")
+    content = read_task(folder)
     settings = dict(content["settings"])
     if settings.get("recipe") is not None:
         settings["recipe"] = recipe_from(settings["recipe"])

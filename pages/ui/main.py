@@ -20,6 +20,7 @@ from pages.ui.components import outbox
 from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
 from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 ICON = Path(__file__).with_name("icon.png")
 
@@ -123,7 +124,7 @@ def _sidebar(summaries: list[RunSummary], page: str) -> None:
     _job_banner(summaries, page)
 
 
-def _about(summary: RunSummary) -> str:
+def _about(summary: RunSummary) -> Markdown:
     size = formats.plural(summary.n, "sample") if summary.n else ""
     facts = " · ".join(fact for fact in (formats.escaped(summary.dataset), size) if fact)
     return f"{facts}  \n{formats.moment(summary.created)}"
@@ -157,7 +158,7 @@ def _framed(page) -> None:
     try:
         page.run()
     except InfluenceError as error:
-        st.error(str(error), icon=":material/error:")
+        frame.problem(error)
 
 
 main()

@@ -87,7 +87,7 @@ def bring(root: Path, *, answers: dict[str, dict] | None = None, **plan: object)
 def open_own(upload: Upload | None = None, step: str = "data", key: str = KEY) -> AppTest:
     """The page in a browser that holds this key."""
     app = AppTest.from_file(str(MAIN), default_timeout=60)
-    app.session_state["_browser_keys"] = [key]
+    app.session_state["_browser_keys"], app.session_state["_browser_answered"] = [key], True
     if upload is not None:
         app.query_params["upload"], app.query_params["step"] = upload.id, step
     app.run()

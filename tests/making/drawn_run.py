@@ -46,11 +46,14 @@ def make_small_run(
     pictures: bool = False,
     gap: bool | None = None,
     options: dict[str, Any] | None = None,
+    column: str = "sex",
+    worse: str = "<b>women</b>",
 ) -> Run:
     """Write a finished run of n samples and open it; with its dataset as a folder of pictures when asked.
 
     `options` are the keywords with which its dataset is opened.
-    With `gap` the samples are rows of a table with a group column, and a fairness objective whose gap is there or not.
+    With `gap` the samples are rows of a table with a group column, and a fairness objective whose gap is there or not;
+    `worse` names the group that is served worse.
     """
     folder, rng = Path(folder), np.random.default_rng(seed)
     names = tuple(NAMES[i % 10] + ("" if i < 10 else f"-{i}") for i in range(classes))
@@ -66,7 +69,7 @@ def make_small_run(
     more: dict[str, Any] = {}
     if gap is not None:
         folder.mkdir(parents=True)
-        samples, more = _fair(rng, folder, samples, names, gap)
+        samples, more = _fair(rng, folder, samples, names, gap, column, worse)
 
     start_run(folder, description=_description(folder, names, n, seed, options))
     samples.to_parquet(folder / "samples.parquet", index=False)
@@ -82,16 +85,24 @@ def make_small_run(
         pack_thumbnails(drawn, folder)
     if pictures:
         _write_dataset(dataset_of(folder), drawn, [names[label] for label in truth])
-    finish_run(folder, columns=_columns(samples), results=_results(samples, given, probabilities), **more)
+    finish_run(
+        folder, columns=_columns(samples, column), results=_results(samples, given, probabilities), **more
+    )
     return open_run(folder)
 
 
 def _fair(
-    rng: np.random.Generator, folder: Path, samples: pd.DataFrame, names: tuple[str, ...], gap: bool
+    rng: np.random.Generator,
+    folder: Path,
+    samples: pd.DataFrame,
+    names: tuple[str, ...],
+    gap: bool,
+    column: str,
+    worse: str,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Groups, a fairness objective, held-out tables and the rows as they stand in the source."""
     n = len(samples)
-    groups = np.where(np.arange(n) % 2, "<b>women</b>", "men")
+    groups = np.where(np.arange(n) % 2, worse, "men")
     influence = rng.normal(0, 0.1, n) - 0.3 * ((groups == "men") & (samples["label"] == names[0]))
     cells = pd.DataFrame({"job": ["cook"] * (n - 1) + ["<i>astronaut</i>"], "age": rng.integers(20, 60, n)})
     cells.set_axis(samples["sample_id"].tolist(), axis=0).to_parquet(folder / "cells.parquet")
@@ -102,20 +113,20 @@ def _fair(
             "predicted": [names[0 if row % 4 == 3 else row % 2] for row in range(80)],
             "confidence": 0.9,
             "loss": 0.1,
-            "sex": ["men" if row % 4 < 2 else "<b>women</b>" for row in range(80)],
+            column: ["men" if row % 4 < 2 else worse for row in range(80)],
         }
     )
     for split in ("validation", "test"):
         held.to_parquet(folder / f"{split}.parquet", index=False)
     interval = {"value": 0.31, "low": 0.2 if gap else -0.1, "high": 0.4, "p_value": 0.004, "present": gap}
     ends = {
-        "column": "sex",
-        "groups": {"men": 0.1, "<b>women</b>": 0.41},
-        "highest": "<b>women</b>",
+        "column": column,
+        "groups": {"men": 0.1, worse: 0.41},
+        "highest": worse,
         "lowest": "men",
     }
     kind = {"positive": [names[1]], "kind": "equal_opportunity"}
-    title = f"the sex gap in loss on class {names[1]} (equal opportunity)"
+    title = f"the {column} gap in loss on class {names[1]} (equal opportunity)"
     facts = {
         "title": title,
         "unit": "loss",
@@ -126,7 +137,7 @@ def _fair(
         "rate": {**interval, **ends},
     }
     notes = ["Group column 'id' has 1,000 different values."]
-    table = samples.assign(influence_fairness_sex=influence, sex=groups)
+    table = samples.assign(influence_fairness_sex=influence, **{column: groups})
     return table, {"objectives": {"fairness_sex": {**facts, "notes": []}}, "notes": notes}
 
 
@@ -254,7 +265,7 @@ def _description(
     }
 
 
-def _columns(samples: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def _columns(samples: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
     known = {
         "influence_utility": {
             "title": "Influence on utility",
@@ -275,7 +286,7 @@ def _columns(samples: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
     plain = {"positive_means": "", "unit": "", "target": "", "layers": "all layers"}
     rest = {name: {"title": name.replace("_", " ").capitalize(), "meaning": f"{name}."} for name in samples}
-    return {name: plain | rest[name] | known.get(name, {}) for name in samples if name != "sex"}
+    return {name: plain | rest[name] | known.get(name, {}) for name in samples if name != column}
 
 
 def _results(samples: pd.DataFrame, given: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -60,8 +60,13 @@ def archive_of(path: Path, name: str, data: bytes = b"x", mode: int = 0o644 | st
         ("//server/evil.png", "absolute path"),
         ("C:/evil.png", "drive letter"),
         ("c:evil.png", "drive letter"),
-        ("..\\evil.png", "backslash"),
-        ("train\\..\\..\\evil.png", "backslash"),
+        ("..\\evil.png", "points outside"),
+        ("train\\..\\..\\evil.png", "points outside"),
+        ("train/..\\..\\evil.png", "points outside"),
+        ("C:\\evil.png", "drive letter"),
+        ("\\evil.png", "absolute path"),
+        ("\\\\server\\evil.png", "absolute path"),
+        ("train\\\\evil.png", "empty part"),
         ("evil\x00.png", "control characters"),
         ("evil\n.png", "control characters"),
         ("evil\u202egnp.exe", "control characters"),
@@ -91,7 +96,8 @@ def test_a_link_followed_by_a_file_through_it_is_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns while this test builds the file
 def test_repeated_names_are_refused(tmp_path):
-    assert_refused_cheaply(archive_of(tmp_path / "a.zip", "train/a/0.png"), "more than once")
+    for name in ("train/a/0.png", "train\\a\\0.png"):
+        assert_refused_cheaply(archive_of(tmp_path / "a.zip", name), "more than once")
 
 
 @pytest.mark.parametrize(
@@ -245,12 +251,10 @@ def test_a_picture_bomb_is_refused_from_its_header(tmp_path, size):
 
 
 def test_foreign_formats_are_refused_whatever_their_name(tmp_path):
-    gif = encoded(Image.fromarray(pixels("dark", 0)), "GIF")
-    tiff = encoded(Image.fromarray(pixels("dark", 0)), "TIFF")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(/tmp/evil) (w) file closefile\n"
     for data, found in (
-        (gif, "found GIF"),
-        (tiff, "found TIFF"),
+        (b"II+\x00" + bytes(100), "found BigTIFF"),
+        (bytes(4) + b"ftypheic" + bytes(100), "found HEIC"),
         (eps, "found EPS"),
         (b"8BPS" + bytes(100), "found PSD"),
         (b"SIMPLE  =                    T" + bytes(100), "found FITS"),
@@ -260,13 +264,15 @@ def test_foreign_formats_are_refused_whatever_their_name(tmp_path):
     ):
         root = write_split_folder(tmp_path / found)
         (root / "train/dark/x.png").write_bytes(data)
-        assert_refused_cheaply(root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP are read")
+        assert_refused_cheaply(
+            root, "train/dark/x.png", found, "only PNG, JPEG, WEBP, BMP, GIF, TIFF are read"
+        )
 
 
 def test_truncated_and_overwritten_pictures_are_refused(tmp_path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     root = write_split_folder(tmp_path / "toys")
-    for format in ("PNG", "JPEG", "WEBP", "BMP"):
+    for format in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"):
         data = encoded(image, format)
         for fraction in (0.1, 0.5, 0.9):
             (root / "train/dark/x.png").write_bytes(data[: int(len(data) * fraction)])
@@ -280,8 +286,17 @@ def test_random_damage_never_escapes_as_another_error(tmp_path):
     root = write_split_folder(tmp_path / "toys")
     exif = Image.Exif()
     exif[0x0112] = 6
-    for format in ("PNG", "JPEG", "WEBP", "BMP"):
-        data = encoded(image, format, **({} if format == "BMP" else {"exif": exif}))
+    tiffs = [
+        ("TIFF", {"compression": packing})
+        for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")
+    ]
+    for format, options in (
+        *[(name, {"exif": exif}) for name in ("PNG", "JPEG", "WEBP")],
+        ("BMP", {}),
+        ("GIF", {}),
+        *tiffs,
+    ):
+        data = encoded(image, format, **options)
         for _ in range(25):
             damaged = bytearray(data)
             for position in generator.integers(8, len(data), size=3):

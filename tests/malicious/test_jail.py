@@ -109,7 +109,7 @@ def test_the_parent_survives_whatever_becomes_of_the_child(tmp_path, monkeypatch
     with pytest.raises(ModelError) as caught:
         from influence_core.models.weight_files.weights import parse_safetensors
 
-        parse_safetensors(quarantine.convert_state_dict(tmp_path / "m.pt", seconds=0.5 if how == "endless" else 60),
+        parse_safetensors(quarantine.convert_state_dict(tmp_path / "m.pt", seconds=0.5 if how == "endless" else 60)[0],
                           tmp_path / "m.pt")  # fmt: skip
     assert words in str(caught.value)
     assert len(str(caught.value)) < 2000, "the child's words are quoted shortly"

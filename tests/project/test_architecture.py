@@ -191,7 +191,7 @@ def test_sentences_and_charts_know_neither_streamlit_nor_jobs(room):
 
 def test_only_the_engine_loops_over_batches():
     """One batch loop: a second one would drift in order, mode or device."""
-    loaders = [p for p in CORE if "DataLoader" in p.read_text(encoding="utf-8")]
+    loaders = [p for p in CORE if "DataLoader(" in p.read_text(encoding="utf-8")]
     assert not loaders, f"{loaders} build a DataLoader; use engine.batches.batches"
 
 

@@ -46,6 +46,7 @@ DAMAGES = (
 )
 """Exceptions of zipfile for damaged archives; a name that is not UTF-8 raises a ValueError."""
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+DOS_FOLDER = 0x10
 REPORTED = 500
 """Members between two reports of progress."""
 # Control characters, and those that change the direction of text so that a name looks like another.
@@ -115,7 +116,7 @@ class Counted(io.BufferedReader):
 
 def check_places(names: list[str], path: Path, allowance: "Allowance") -> None:
     """Count the folders and files that will be made on disk, before any name is looked at closer."""
-    names = [name.replace("\\", "/") for name in names]
+    names = [slashed(name) for name in names]
     if deep := [name for name in names if name.count("/") > MAX_DEPTH]:
         raise DataError(
             f"{path.name} was refused: its entry {printable(deep[0])} lies more than {MAX_DEPTH} folders deep. Pack "
@@ -145,6 +146,8 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
     if len(entries) > MAX_MEMBERS:
         raise DataError(f"{path.name} holds {len(entries):,} entries; at most {MAX_MEMBERS:,} are unpacked.")
     for entry in entries:
+        entry.filename = slashed(entry.orig_filename)
+    for entry in entries:
         if fault := entry_fault(entry):
             raise DataError(
                 f"{path.name} was refused: its entry {printable(entry.orig_filename)} {fault}. Nothing was "
@@ -153,7 +156,7 @@ def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInf
     files = [
         entry
         for entry in entries
-        if not entry.is_dir() and not any(map(is_hidden, entry.filename.split("/")))
+        if not is_folder(entry) and not any(map(is_hidden, entry.filename.split("/")))
     ]
     names = [entry.filename for entry in files]
     check_distinct(names, path)
@@ -194,14 +197,23 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def is_folder(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a folder, by the end of its name or by the mark that DOS gave to folders."""
+    return entry.is_dir() or (entry.external_attr & DOS_FOLDER != 0 and entry.file_size == 0)
+
+
+def slashed(name: str) -> str:
+    """Return a name with slashes: some programs on Windows write backslashes between folders."""
+    return name.replace("\\", "/")
+
+
 def entry_fault(entry: zipfile.ZipInfo) -> str | None:
-    """Return the fault of an entry, judged by the name as written in the archive; None for a good one."""
-    name = entry.orig_filename
+    """Return the fault of an entry, judged by its whole name with slashes; None for a good one."""
+    name = slashed(entry.orig_filename)
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     faults = (
         (FORBIDDEN.search(name), "has control characters in its name"),
-        ("\\" in name, "has a backslash in its name"),
         (name.startswith("/"), "is an absolute path"),
         (re.match(r"[A-Za-z]:", name), "begins with a drive letter"),
         (".." in parts, "points outside the folder"),

@@ -7,7 +7,6 @@ the arrays need is judged before one of them is read.
 import math
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from influence_core.data.readers.arrays import rows_of_arrays
 from influence_core.data.readers.needs import ROW, check_need
 from influence_core.data.rows import Rows, some
 from influence_core.errors import DataError
+from influence_core.system.temporary import TemporaryFolder
 
 COPIES = 2
 """An array as read, and joined with those of the other splits."""
@@ -94,8 +94,8 @@ def refuse_npy(path: Path) -> None:
 
 def read_tensor_file(path: Path, label: str | None = None) -> Rows:
     """Read the tensors of a .pt or .pth, converted by a process that may hold nothing but them."""
-    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
-        target = Path(folder) / f"{path.stem}.npz"
+    with TemporaryFolder() as folder:
+        target = folder / f"{path.stem}.npz"
         done = subprocess.run(
             [sys.executable, "-P", "-m", CONVERTER, str(path.resolve()), str(target)],
             stdin=subprocess.DEVNULL,

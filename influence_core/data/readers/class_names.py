@@ -7,6 +7,7 @@ Any other file is refused, and the message names both sides: a guessed order wou
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,12 @@ NAMES = ("classes.txt", "class_names.txt", "labels.txt")
 MAX_BYTES = 1024**2
 
 
-def named_by_file(rows: Rows, root: Path) -> Rows:
-    """Return the rows with the class names and order of the file in `root`; unchanged when there is none."""
-    files = [root / name for name in NAMES if (root / name).is_file()]
+def named_by_file(rows: Rows, root: Path, besides: Collection[str] = ()) -> Rows:
+    """Return the rows with the class names and order of the file in `root`; unchanged when there is none.
+
+    Files in `besides` were read as something else: a labels.txt may list pictures with their labels.
+    """
+    files = [root / name for name in NAMES if name not in besides and (root / name).is_file()]
     if not files:
         return rows
     if len(files) > 1:

@@ -1,8 +1,9 @@
 """Reader of a folder of pictures.
 
-    train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder
+    train/<class>/*.png, val/<class>/*, test/<class>/*     splits by folder; other layouts: split_folders.py
     <class>/*.png                                          one tree; a validation set is carved out later
     metadata.csv, metadata.jsonl: file_name, label, ...    labels and splits that override the folders; groups
+    labels.csv, train.txt, _classes.csv, labels.json ...   lists with labels where folders have none: labels_beside.py
     classes.txt: one name per line                         the order of the classes, or names for numbers
 
 A sample's id is its path relative to the folder, so it stays the same on every machine.
@@ -10,49 +11,147 @@ A sample's id is its path relative to the folder, so it stays the same on every 
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from influence_core.data.readers.class_names import named_by_file
-from influence_core.data.readers.metadata import read_metadata
+from influence_core.data.readers.classes_in_names import FILE_NAME, classes_in_names, offered
+from influence_core.data.readers.labels_beside import Listed, completed, hint, lists_beside
+from influence_core.data.readers.metadata import NAMES, read_metadata
+from influence_core.data.readers.picture_names import stem
+from influence_core.data.readers.split_folders import Named, name_by_folder
+from influence_core.data.readers.split_words import is_plain_name
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
-from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, ReadBlobs
 from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
-# Suffixes of pictures. Those of the second line are not read: they are refused by name instead of silently ignored.
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-PICTURE_SUFFIXES |= {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".jfif"}
+# Suffixes of pictures. Those of the last line are not read: they are refused by name instead of silently ignored.
+FRAMED = (".gif", ".tif", ".tiff")
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", *FRAMED}
+PICTURE_SUFFIXES |= {".heic", ".heif", ".avif", ".eps", ".psd", ".svg"}
 # Suffixes of files beside the pictures that are not samples.
-COMPANIONS = {".md", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license", ""}
+COMPANIONS = {
+    ".md",
+    ".tsv",
+    ".py",
+    ".txt",
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".license",
+    "",
+}
+# Folders and files that systems leave beside the data; those with a leading dot are hidden anyway.
+SYSTEM = {
+    "__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
+}  # fmt: skip
 # Bytes of a file name that are not UTF-8, which Python holds as lone surrogates.
 UNDECODABLE = re.compile("[\ud800-\udfff]")
 
 
-def read_folder(root: Path, shown: str, store: Store | None = None) -> Rows:
+def read_folder(root: Path, shown: str, store: Store | None = None, label: str | None = None) -> Rows:
     """List the pictures of a folder with their labels, splits and groups; `shown` is its name in messages.
 
-    The pictures of an unpacked archive lie in its `store`; `root` is then a folder in the store's `files`.
+    The pictures of an unpacked archive lie in its `store`; `root` is then a folder in the store's `files`. `label` is
+    the column of the labels in a file beside them, or "file name" for the classes in the names of the pictures.
     """
-    ids, others, blobs = list_files(root, store)
+    names, ids, places = list_files(root, store)
     if not ids:
+        instead = f" It holds {some(names)}." if names else ""
         raise DataError(
-            f"No pictures in {shown}. Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
-            "test/ beside it, or one folder per class, or a single .parquet file."
+            f"No pictures in {shown}.{instead} Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
+            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself."
         )
     check_names_are_text(ids)
     metadata = read_metadata(root, ids)
-    labels, splits = name_by_folder(ids)
-    if "label" in metadata:
-        labels = [None if pd.isna(label) else str(label) for label in metadata["label"]]
-    if "split" in metadata:
-        splits = splits_of(metadata["split"], "The metadata")
-    check_no_strays(labels, ids)
+    if label in metadata:
+        metadata = metadata.drop(columns="label", errors="ignore").rename(columns={label: "label"})
+    named, groups, used = named_beside(root, names, ids, metadata, label)
+    kept = [row for row in range(len(ids)) if row not in named.left_out]
+    rows = Rows(
+        EncodedPictures(places.at(kept)),
+        [ids[row] for row in kept],
+        [named.labels[row] for row in kept],
+        [named.splits[row] for row in kept],
+        groups.iloc[kept],
+        notes=(*named.notes, *note_on_frames(ids), *note_on_others(unknown(names))),
+    )
+    return named_by_file(rows, root, besides=used)
+
+
+def named_beside(
+    root: Path, names: list[str], ids: list[str], metadata: pd.DataFrame, label: str | None
+) -> tuple[Named, pd.DataFrame, frozenset[str]]:
+    """Return labels and splits of the pictures, the groups, and the lists beside them that were used.
+
+    metadata.csv wins over folders and lists; the classes in file names win where they are asked for.
+    """
+    splits = splits_of(metadata["split"], "The metadata") if "split" in metadata else None
     groups = metadata.drop(columns=["label", "split"], errors="ignore")
-    rows = Rows(EncodedPictures(blobs), ids, labels, splits, groups, notes=note_on_others(others))
-    return named_by_file(rows, root)
+    if "label" in metadata:
+        labels = [None if pd.isna(name) else str(name) for name in metadata["label"]]
+        named = Named(labels, splits) if splits else replace(name_by_folder(ids), labels=labels)
+        check_no_strays(named, ids, "")
+        return named, groups, frozenset()
+    named = name_by_folder(ids)
+    named = named if splits is None else replace(named, splits=splits)
+    if label == FILE_NAME:
+        return replace(named, labels=classes_in_names(ids)), groups, frozenset()
+    lists = lists_beside(root, names, ids, named, label)
+    named, more = completed(named, lists, label)
+    check_label_found(label, lists)
+    check_no_strays(without_lone_folder(named, ids, lists), ids, hint(lists) or hint_of_boxes(names, ids))
+    taken = {listed.label for listed in lists if PurePosixPath(listed.file).name in NAMES}
+    groups = groups.drop(columns=[name for name in groups if name in taken])
+    more = more[[name for name in more if name not in groups]].set_axis(groups.index, axis=0)
+    return named, pd.concat([groups, more], axis=1), frozenset(listed.file for listed in lists)
+
+
+def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Return what may be the labels of pictures: columns of one list beside them, or the classes in their names.
+
+    There is nothing to choose where read_folder finds labels without asking, or refuses the folder.
+    """
+    names, ids, _ = list_files(root, store)
+    try:
+        if "label" in read_metadata(root, ids):
+            return pd.DataFrame(), []
+        named = name_by_folder(ids)
+        lists = lists_beside(root, names, ids, named, None)
+        named = without_lone_folder(completed(named, lists, None)[0], ids, lists)
+    except DataError:
+        return pd.DataFrame(), []
+    if any(named.labels):
+        return pd.DataFrame(), []
+    choice = next((listed.table for listed in lists if listed.others), pd.DataFrame())
+    in_names = pd.DataFrame({FILE_NAME: classes_in_names(ids)} if offered(ids) else {})
+    return pd.concat([in_names, choice], axis=1), list(in_names)
+
+
+def without_lone_folder(named: Named, ids: list[str], lists: list[Listed]) -> Named:
+    """Take the label from pictures that all lie in one folder, called "images" or beside other sources of labels."""
+    told = {label for label in named.labels if label is not None}
+    lone = len(told) == 1 and (any(map(is_plain_name, told)) or hint(lists) or offered(ids))
+    return replace(named, labels=[None] * len(ids)) if lone and None not in named.labels else named
+
+
+def check_label_found(label: str | None, lists: list[Listed]) -> None:
+    if label is not None and not any(listed.labels for listed in lists):
+        beside = "; ".join(
+            f"{listed.file} has {some(listed.others, 12)}" for listed in lists if listed.others
+        )
+        raise DataError(
+            f"No file beside the pictures has a column called {label} for labels{': ' + beside if beside else ''}. "
+            f"Name a column of metadata.csv or of a list of the pictures, or {FILE_NAME!r} for the classes in their "
+            "names."
+        )
 
 
 def unwrapped(path: Path, store: Store | None = None) -> Path:
@@ -68,15 +167,18 @@ def unwrapped(path: Path, store: Store | None = None) -> Path:
 
 
 def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], ReadBlobs]:
-    """Return the ids of the pictures below a folder in order, the names of unknown files, and the pictures."""
+    """Return the names of all files below a folder that are not in its store, the ids of the pictures, and these."""
     names = sorted(file.relative_to(root).as_posix() for file in walk(root))
-    suffix = {name: PurePosixPath(name).suffix.lower() for name in names}
-    others = [name for name in names if suffix[name] not in PICTURE_SUFFIXES | COMPANIONS]
     if store is not None:
         ids, rows = store.below(root)
-        return ids, others, ReadBlobs(store.read, rows)
-    ids = [name for name in names if suffix[name] in PICTURE_SUFFIXES]
-    return ids, others, ReadBlobs(Path.read_bytes, [root / name for name in ids])
+        return names, ids, ReadBlobs(store.read, rows)
+    ids = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    return names, ids, ReadBlobs(Path.read_bytes, [root / name for name in ids])
+
+
+def unknown(names: list[str]) -> list[str]:
+    """Return the names of files that are neither pictures nor usual companions of them."""
+    return [name for name in names if PurePosixPath(name).suffix.lower() not in PICTURE_SUFFIXES | COMPANIONS]
 
 
 def holds_pictures(root: Path, store: Store | None) -> bool:
@@ -101,7 +203,7 @@ def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "__pycache__")
+    return name.startswith(".") or name.lower() in SYSTEM
 
 
 def check_names_are_text(ids: list[str]) -> None:
@@ -113,30 +215,50 @@ def check_names_are_text(ids: list[str]) -> None:
         )
 
 
-def name_by_folder(ids: list[str]) -> tuple[list[str | None], list[Split | None]]:
-    """Read split and label from the folders of each id: train/<class>/... or <class>/..."""
-    parts = [PurePosixPath(sample).parts[:-1] for sample in ids]
-    if not any(part and SPLIT_NAMES.get(part[0].lower()) == "train" for part in parts):
-        unsplit: list[Split | None] = [None] * len(parts)
-        return [part[0] if part else None for part in parts], unsplit
-    labels: list[str | None] = [part[1] if len(part) > 1 else None for part in parts]
-    splits: list[Split | None] = [SPLIT_NAMES.get(part[0].lower()) if part else None for part in parts]
-    outside = [sample for sample, split in zip(ids, splits, strict=True) if split is None]
-    if outside:
+def check_no_strays(named: Named, ids: list[str], hint: str) -> None:
+    """Raise DataError for pictures without a label, unless their whole split has none and is not for training."""
+    labelled = {split for split, label in zip(named.splits, named.labels, strict=True) if label is not None}
+    stray = [
+        row
+        for row, (label, split) in enumerate(zip(named.labels, named.splits, strict=True))
+        if label is None and row not in named.left_out and (split in labelled or split not in ("val", "test"))
+    ]
+    if stray:
+        missing = [ids[row] for row in stray]
         raise DataError(
-            f"{counted(len(outside), 'picture lies', 'pictures lie')} outside train/, val/ and test/: {some(outside)}. "
-            f"Move them into one of the splits, or out of the dataset."
+            f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}.{hint}{offer(missing)} Put each "
+            "into a folder named after its class, or name it in metadata.csv with the columns file_name and label."
         )
-    return labels, splits
 
 
-def check_no_strays(labels: list[str | None], ids: list[str]) -> None:
-    missing = [sample for sample, label in zip(ids, labels, strict=True) if label is None]
-    if missing:
-        raise DataError(
-            f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}. Put each into a "
-            "folder named after its class, or name it in metadata.csv with the columns file_name and label."
+def hint_of_boxes(names: list[str], ids: list[str]) -> str:
+    """Say what a file of .txt or .xml beside each picture means: boxes, as YOLO and VOC write them."""
+    stems = {stem(sample) for sample in ids}
+    for suffix in (".txt", ".xml"):
+        beside = sum(
+            PurePosixPath(name).suffix.lower() == suffix and PurePosixPath(name).stem.lower() in stems
+            for name in names
         )
+        if beside * 2 > len(ids):
+            return f" A {suffix} file beside each picture lists objects with boxes; one label per picture is needed."
+    return ""
+
+
+def offer(ids: list[str]) -> str:
+    """Say how to use the classes that stand in the names of files, if there are any."""
+    if not (classes := offered(ids)):
+        return ""
+    return (
+        f" Their names hold {counted(len(classes), 'class', 'classes')} ({some(classes)}): to use these, read with "
+        f"label={FILE_NAME!r} (on the command line --label {FILE_NAME!r})."
+    )
+
+
+def note_on_frames(ids: list[str]) -> tuple[str, ...]:
+    framed = sum(sample.lower().endswith(FRAMED) for sample in ids)
+    if not framed:
+        return ()
+    return (f"Of {counted(framed, 'GIF or TIFF file')} the first frame or page was read.",)
 
 
 def note_on_others(others: list[str]) -> tuple[str, ...]:

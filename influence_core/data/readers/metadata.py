@@ -1,20 +1,28 @@
 """Reader of metadata.csv and metadata.jsonl beside pictures, as in Hugging Face's image folders.
 
-One row per picture: `file_name`, relative to the folder of the file, then any columns: label, split, groups. The files
-are not trusted: size and columns are limited before pandas parses them, and nested values are left out.
+One row per picture: `file_name`, relative to the folder of the file, then any columns: label, split, groups. Accents,
+case and slashes may be spelled in another way than on the disk. The files are not trusted: size, rows and columns are
+limited before pandas parses them, and nested values are left out.
 """
 
+import codecs
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from influence_core.data.readers.picture_lists import separator_of
+from influence_core.data.readers.picture_names import key
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
+from influence_core.system.safe_tables import unguarded
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 MAX_BYTES = 256 * 1024**2
 MAX_COLUMNS = 1_000
+SPARE_ROWS = 1_000
+"""Rows that are read beyond the number of pictures, so that rows that repeat or name none can be told by name."""
 TEXT = ("file_name", "label", "split")
 Scalar = str | int | float | bool | None
 
@@ -29,50 +37,112 @@ def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
     ]
     if not files:
         return pd.DataFrame(index=pd.Index(ids))
-    table = pd.concat([read_one(file, root) for file in files])
+    spelled: dict[str, str] = {}
+    for sample in ids:
+        spelled[key(sample)] = sample if key(sample) not in spelled else ""
+    table = pd.concat([read_one(file, root, ids, spelled) for file in files])
     check_names(table.index, ids)
     return table.reindex(ids)
 
 
-def read_one(file: Path, root: Path) -> pd.DataFrame:
-    """Read one metadata file as a table, indexed by the ids of the pictures."""
+def read_one(file: Path, root: Path, ids: list[str], spelled: dict[str, str]) -> pd.DataFrame:
+    """Read one metadata file as a table, indexed by the ids of the pictures, which `spelled` finds by their `key`."""
     where = file.relative_to(root).as_posix()
     size = file.stat().st_size
     if size > MAX_BYTES:
         raise DataError(f"{where} has {size:,} bytes; at most {MAX_BYTES:,} are read. Leave columns out.")
-    table = read_lines(file, where) if file.suffix == ".jsonl" else read_csv(file, where)
-    if "file_name" not in table:
-        raise DataError(
-            f"{where} has the columns {some(list(map(str, table)), 12)}; expected one called file_name."
-        )
+    most = len(ids) + SPARE_ROWS
+    table = read_lines(file, where, most) if file.suffix == ".jsonl" else read_csv(file, where, most)
+    check_rows(len(table), most, where)
     base = file.parent.relative_to(root)
+    if "file_name" not in table:
+        table = table.rename(columns={named_column(table, base, ids, where): "file_name"})
     names = [(base / str(name)).as_posix() for name in table.pop("file_name")]
-    return table.set_axis(names, axis=0)
+    known = set(ids)
+    return table.set_axis(
+        [name if name in known else spelled.get(key(name)) or name for name in names], axis=0
+    )
 
 
-def read_csv(file: Path, where: str) -> pd.DataFrame:
+def named_column(table: pd.DataFrame, base: Path, ids: list[str], where: str) -> str:
+    """Return the column whose values are the paths of pictures, under whatever name."""
+    known = {key(sample) for sample in ids}
+    for name in table:
+        if len(table) and all(key((base / str(value)).as_posix()) in known for value in table[name]):
+            return str(name)
+    raise DataError(
+        f"{where} has the columns {some(list(map(str, table)), 12)}; expected one called file_name."
+    )
+
+
+def check_rows(rows: int, most: int, where: str) -> None:
+    """Raise DataError for more rows than pictures: read to its end, a small archive could hold millions of them."""
+    if rows > most:
+        raise DataError(
+            f"{where} has more than {most:,} lines, more than there are pictures. Keep one row per picture."
+        )
+
+
+def read_csv(file: Path, where: str, most: int) -> pd.DataFrame:
     with file.open("rb") as opened:
         head = opened.readline(1024**2)
-    check_columns(head.count(b",") + 1, where)
-    if b"\x00" in head:
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    separator = separator_of(head.decode("latin-1").replace("\x00", "")) or ","
+    check_columns(head.count(separator.encode()) + 1, where)
+    if b"\x00" in head and encoding != "utf-16":
         raise DataError(f"{where} cannot be read as a CSV table: it holds zero bytes. Save it as UTF-8 text.")
     try:
-        return pd.read_csv(
+        table = pd.read_csv(
             file,
+            sep=separator,
+            encoding=encoding,
+            nrows=most + 1,
+            skipinitialspace=True,
             dtype=dict.fromkeys(TEXT, str),
             keep_default_na=False,  # a class may be called "None" or "NA"
             na_values=["", "nan", "NaN"],
         )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{where} cannot be read as a CSV table: {error}") from error
+        return unguarded(table)  # an exported dataset has apostrophes before "=x" and "nan"
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}, line {undecodable_line(file, encoding):,}, is not {encoding.upper().removesuffix('-SIG')} text "
+            f'({error.reason}). Save the file as UTF-8; programs for tables call this "CSV UTF-8", not "CSV", which '
+            "is Windows-1252 or another old encoding."
+        ) from error
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{where} cannot be read as a CSV table: {table_fault(str(error))}") from error
 
 
-def read_lines(file: Path, where: str) -> pd.DataFrame:
+def undecodable_line(file: Path, encoding: str) -> int:
+    """Return the number of the first line that an encoding cannot hold."""
+    good = codecs.getincrementaldecoder(encoding)()
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, 1):
+            try:
+                good.decode(line)
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def table_fault(text: str) -> str:
+    """Put the message of pandas on a row of another length into words."""
+    told = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
+    if told is None:
+        return text.strip()
+    return (
+        f"line {int(told[2]):,} has {told[3]} cells, the lines before it {told[1]}. Put cells that hold the separator "
+        "into quotes."
+    )
+
+
+def read_lines(file: Path, where: str, most: int) -> pd.DataFrame:
     """Read one JSON object per line. Text and numbers stay; nested values (boxes, captions) are left out."""
     rows: list[dict[str, Scalar]] = []
     columns: set[str] = set()
     with file.open("rb") as opened:
         for number, line in enumerate(opened, 1):
+            check_rows(number, 2 * most, where)  # blank lines included
             if line.strip():
                 rows.append(scalars(line, f"{where}, line {number:,}"))
                 columns |= rows[-1].keys()

@@ -1,7 +1,8 @@
 """Reader of a Parquet file of pictures, as Hugging Face writes it.
 
-Columns: `image`, a struct of `bytes` (the encoded file) and `path`; `label`, names or numbers (numbers get
-their names from the file's Hugging Face metadata); optionally `split`; every other plain column is a group.
+Columns: one of pictures, a struct of `bytes` (the encoded file) and `path`; `label` or the requested name, names or
+numbers (numbers get their names from the file's Hugging Face metadata, where -1 is no label); optionally `split`;
+every other plain column is a group.
 A sample's id is its image.path where all rows have one and all differ, else its row number as text.
 """
 
@@ -34,20 +35,21 @@ WORD = 24
 """Bytes of a word beside its letters: its number in a dictionary, and its place as text, twice."""
 
 
-def read_parquet(path: Path) -> Rows:
-    """Read the pictures, labels, splits and groups of a Parquet file."""
+def read_parquet(path: Path, label: str | None = None) -> Rows:
+    """Read the pictures, labels (of the column `label`, else of the one so called), splits and groups of a file."""
     try:
         with pq.ParquetFile(path) as file:
             check_table(file, path)
             image = image_column(file.schema_arrow, path)
             table = plain_columns(file, image, path)
+            column = label_column(file, table, label, path)
             return Rows(
                 EncodedPictures(
                     packed(encoded_pictures(path, file.schema_arrow, image), limit=most_bytes(path))
                 ),
-                *ids_labels_splits(file, image, table, path),
-                groups=table.drop(columns=["label", "split"], errors="ignore"),
-                classes=class_names(file.schema_arrow),
+                *ids_labels_splits(file, image, table, column, path),
+                groups=table.drop(columns=[column, "split"], errors="ignore"),
+                classes=class_names(file.schema_arrow, column),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise DataError(f"{path.name} cannot be read as Parquet: {error}") from error
@@ -93,14 +95,15 @@ def is_binary(kind: pa.DataType) -> bool:
 
 def plain_columns(file: pq.ParquetFile, image: str, path: Path) -> pd.DataFrame:
     """Read every column of single values except the pictures."""
-    names = [
-        field.name
-        for field in file.schema_arrow
-        if field.name != image and not pa.types.is_nested(field.type)
-    ]
+    names = plain_names(file.schema_arrow, image)
     if not names:
         return pd.DataFrame(index=pd.RangeIndex(file.metadata.num_rows))
     return read_columns(path, names).to_pandas(ignore_metadata=True)
+
+
+def plain_names(schema: pa.Schema, image: str) -> list[str]:
+    """Return the columns of single values, without that of the pictures."""
+    return [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
 
 
 def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
@@ -194,17 +197,52 @@ def values_of(path: Path, column: str, field: str | None, rows: int) -> Iterator
             yield from map(words.get, numbers)
 
 
-def ids_labels_splits(
-    file: pq.ParquetFile, image: str, table: pd.DataFrame, path: Path
-) -> tuple[list[str], list[str | None], list[Split | None]]:
-    if "label" not in table:
-        raise DataError(
-            f"{path.name} has no column called label; its columns are {some(file.schema_arrow.names, 12)}. Rename "
-            "the column of the classes to label."
+def label_column(file: pq.ParquetFile, table: pd.DataFrame, label: str | None, path: Path) -> str:
+    """Return the column of the classes: the requested one, label, or the only one that Hugging Face calls one."""
+    wanted = label or "label"
+    if wanted in table:
+        return wanted
+    classes = class_columns(file.schema_arrow)
+    if label is None and len(classes) == 1 and classes[0] in table:
+        return classes[0]
+    likely = likely_labels(file.schema_arrow, list(map(str, table))) or list(map(str, table))
+    raise DataError(
+        f"{path.name} has no column called {wanted}; its columns are {some(file.schema_arrow.names, 12)}. Name the "
+        f"column of the classes: {some([f'label={name!r} (--label {name})' for name in likely], 4)}."
+    )
+
+
+def possible_labels(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns that may be the label of pictures, with names for numbers, and the likely ones.
+
+    There are none where read_parquet takes one without asking.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            names = plain_names(schema, image_column(schema, path))
+            if "label" in names or len(class_columns(schema)) == 1:
+                return pd.DataFrame(), []
+        table = read_columns(path, [name for name in names if name != "split"]).to_pandas(
+            ignore_metadata=True
         )
+    except (pa.ArrowException, OSError, UnicodeError, DataError):
+        return pd.DataFrame(), []  # the reader reports the fault
+    classes = {name: dict(enumerate(class_names(schema, name) or ())) for name in map(str, table)}
+    named = {name: [words.get(value, value) for value in table[name]] for name, words in classes.items()}
+    return pd.DataFrame(named), likely_labels(schema, list(named))
+
+
+def likely_labels(schema: pa.Schema, names: list[str]) -> list[str]:
+    return [name for name in names if name in class_columns(schema) or "label" in name.lower()]
+
+
+def ids_labels_splits(
+    file: pq.ParquetFile, image: str, table: pd.DataFrame, column: str, path: Path
+) -> tuple[list[str], list[str | None], list[Split | None]]:
     words = table["split"] if "split" in table else [None] * len(table)
     splits = splits_of(words, f"{path.name}, column split,")
-    labels = label_names(table["label"].tolist(), class_names(file.schema_arrow), path)
+    labels = label_names(table[column].tolist(), class_names(file.schema_arrow, column), path)
     return sample_ids(file, path, image), labels, splits
 
 
@@ -223,6 +261,7 @@ def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list
     labels = [None if pd.isna(value) else value for value in column]
     if names is None or all(label is None or isinstance(label, str) for label in labels):
         return [None if label is None else label_name(label, path) for label in labels]
+    labels = [None if label == -1 else label for label in labels]  # Hugging Face's sign for no label
     outside = sorted(
         {str(label) for label in labels if label is not None and not names_a_class(label, len(names))}
     )
@@ -238,14 +277,27 @@ def names_a_class(label: object, classes: int) -> bool:
     return isinstance(label, (int, float)) and 0 <= label < classes
 
 
-def class_names(schema: pa.Schema) -> tuple[str, ...] | None:
-    """Return the class names, in order, from Hugging Face's metadata in the file; None without them."""
-    raw = (schema.metadata or {}).get(b"huggingface")
-    if raw is None:
-        return None
-    try:
-        label = json.loads(raw)["info"]["features"]["label"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None  # the metadata of another tool
-    names = label.get("names") if isinstance(label, dict) else None
+def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
+    """Return the class names of a column, in order, from Hugging Face's metadata in the file; None without them."""
+    feature = features(schema).get(column)
+    names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def class_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns that Hugging Face's metadata says hold classes."""
+    found = features(schema)
+    return [
+        name
+        for name, feature in found.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    ]
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    raw = (schema.metadata or {}).get(b"huggingface")
+    try:
+        found = json.loads(raw)["info"]["features"] if raw else {}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}  # the metadata of another tool
+    return found if isinstance(found, dict) else {}

@@ -35,13 +35,13 @@ def shards(root: Path) -> dict[Path, Split] | None:
     return named if len(named) == len(files) > 1 else None
 
 
-def read_shards(files: dict[Path, Split]) -> Rows:
+def read_shards(files: dict[Path, Split], label: str | None = None) -> Rows:
     """Join the rows of the files, which must have the same classes. A column is a group only where all have it."""
     if len(files) > MAX_SHARDS:
         raise DataError(
             f"There are {len(files):,} Parquet files; at most {MAX_SHARDS:,} are read. Join them."
         )
-    parts = {file: read_parquet(file) for file in files}
+    parts = {file: read_parquet(file, label) for file in files}
     orders = {rows.classes for rows in parts.values()}
     if len(orders) > 1:
         shown = [f"{file.name}: {some(list(rows.classes or ()), 6)}" for file, rows in parts.items()]

@@ -1,52 +1,66 @@
-"""Reader of a table: rows of numbers and words with a label column, from .csv or .parquet.
+"""Reader of a table: rows of numbers and words with a label column.
 
 Columns: the label (`label`, or the requested name), optionally `split`, optionally `sample_id` or `id` (the ids, where
-all values differ; else an id is the row number as text). All other columns are features. Those of words with 2 to
-MOST_GROUPS values are groups as well, so that fairness can be measured between them by name.
+all values differ; else an id is the row number as text). All other columns are features, but those that number or name
+the rows (`identifiers.py`). Those of words with 2 to MOST_GROUPS values are groups as well, so that fairness can be
+measured between them by name.
+
+Rows without a label are left out and counted. Nothing is left out, joined or read in another spelling without a note.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from influence_core.data.encoding import MISSING, as_words, column_of, holds_numbers
-from influence_core.data.readers.parquet import holds_pictures, read_columns
-from influence_core.data.rows import Rows, some, splits_of
+from influence_core.data.readers.cells import typed
+from influence_core.data.readers.identifiers import identifying
+from influence_core.data.readers.label_cells import cell_text, labels_of
+from influence_core.data.readers.spelled_numbers import PLAIN
+from influence_core.data.readers.table_files import (
+    IDS,
+    USUAL,
+    TableFile,
+    is_table,
+    read_table_file,
+    table_suffix,
+)
+from influence_core.data.readers.table_folder import read_tables, table_place, tables_of
+from influence_core.data.rows import Rows, counted, some, splits_of
+from influence_core.data.samples import SPLITS, Split
 from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
 
-MAX_BYTES = 1024**3
 MOST_GROUPS = 50
-IDS = ("sample_id", "id")
-USUAL = ("label", "labels", "class", "target", "y", "category", "species", "outcome")
-"""Common names of label columns: such a column is offered first, never chosen without asking."""
 SHOWN_VALUES = 5
 
 
 def read_table(path: Path, label: str | None = None) -> Rows:
-    """Read a table as rows.
+    """Read a table as rows, from a file or from a folder with a file a split.
 
     Raises:
         DataError: the table cannot be read, or has no label column.
     """
-    frame = _frame(path)
-    column = _label_column(frame, label, path)
-    ids, id_column = _ids(frame)
-    taken = [column, "split", *([id_column] if id_column else [])]
-    cells = frame.drop(columns=[name for name in taken if name in frame])
-    if not len(cells.columns):
-        raise DataError(f"{path} has no column beside the label to learn from.")
+    table = _opened(path, label)
+    frame, shown = table.frame, path.name
+    column = _label_column(frame, label, shown)
+    labels, label_notes = labels_of(column_of(frame, column))
+    ids, id_columns, id_notes = _ids(frame.drop(columns=column))
     words = frame["split"] if "split" in frame else [None] * len(frame)
+    splits = splits_of([_blank_as_none(word) for word in words], f"{shown}, column split,")
+    taken = [name for name in (column, "split", *id_columns) if name in frame]
+    cells, cell_notes = _features(table, frame.drop(columns=taken).reset_index(drop=True), splits, shown)
+    kept, left_out = _labelled(labels, splits)
     return Rows(
-        TableRows(cells.reset_index(drop=True)),
-        ids=ids,
-        labels=[_label(value) for value in frame[column]],
-        splits=splits_of(words, f"{path.name}, column split,"),
-        groups=group_columns(cells),
+        TableRows(cells.iloc[kept].reset_index(drop=True)),
+        ids=[ids[row] for row in kept],
+        labels=[labels[row] for row in kept],
+        splits=[splits[row] for row in kept],
+        groups=group_columns(cells).iloc[kept].reset_index(drop=True),
+        notes=(*table.notes, *id_notes, *label_notes, *left_out, *cell_notes),
     )
 
 
@@ -61,23 +75,20 @@ def group_columns(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(groups, index=pd.RangeIndex(len(cells)))
 
 
-def is_table(path: Path) -> bool:
-    """Whether a Parquet file holds no column of pictures."""
-    try:
-        return not any(holds_pictures(field.type) for field in pq.read_schema(path))
-    except (pa.ArrowException, OSError, UnicodeError):
-        return False  # the reader of pictures reports the fault
-
-
 def label_columns(path: Path) -> list[dict[str, Any]]:
     """Describe the columns among which the user must choose the label; none where the choice is clear.
 
     The choice is clear when a column is called `label` and no other has a common name of label columns. Likely columns
     come first: those with such a name, else the last column if it has 2 to MOST_GROUPS values. Likely is not chosen.
     """
-    if path.suffix.lower() != ".csv" and not (path.suffix.lower() == ".parquet" and is_table(path)):
+    if path.is_dir():
+        if (place := table_place(path)) is None:
+            return []
+        tables = tables_of(place)
+        path = tables["train" if "train" in tables else "all"]
+    if not table_suffix(path.name) and not (path.suffix.lower() == ".parquet" and is_table(path)):
         return []
-    frame = _frame(path)
+    frame = read_table_file(path).frame
     named = [str(name) for name in frame if str(name).strip().lower() in USUAL]
     if named == ["label"]:
         return []
@@ -89,68 +100,97 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
 
 def _described(frame: pd.DataFrame, name: str, named: list[str]) -> dict[str, Any]:
     """Describe a column: its number of values, the most common ones, and whether it is likely the label."""
-    values = column_of(frame, name)
+    values = column_of(frame, name).replace("", None)
     common = values.value_counts().head(SHOWN_VALUES)
     different = int(values.nunique())
     return {
         "name": name,
         "different": different,
-        "common": [(_label(value) or "", int(count)) for value, count in common.items()],
+        "common": [((cell_text(value) or "").strip(), int(count)) for value, count in common.items()],
         "classes": 2 <= different <= MOST_GROUPS,
         "likely": name in named,
     }
 
 
-def _frame(path: Path) -> pd.DataFrame:
-    if path.stat().st_size > MAX_BYTES:
+def _opened(path: Path, label: str | None) -> TableFile:
+    return read_tables(path, label or "label") if path.is_dir() else read_table_file(path)
+
+
+def _features(
+    table: TableFile, cells: pd.DataFrame, splits: Sequence[Split | None], shown: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the columns to learn from, with notes on those left out and on cells read in another spelling."""
+    read, notes = typed(cells, table.separator, as_read=table.typed)
+    left_out = identifying(read, splits)
+    kept = read.drop(columns=list(left_out))
+    if not len(kept.columns):
         raise DataError(
-            f"{path} has {path.stat().st_size:,} bytes; tables of at most {MAX_BYTES:,} are read."
+            " ".join([f"{shown} has no column beside the label to learn from.", *left_out.values()])
         )
-    try:
-        if path.suffix.lower() == ".csv":
-            frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
-        else:
-            frame = read_columns(path).to_pandas(ignore_metadata=True)
-    except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from error
-    _check_names(frame, path)
-    return frame
+    return kept, (*notes, *left_out.values())
 
 
-def _check_names(frame: pd.DataFrame, path: Path) -> None:
-    names = [str(name) for name in frame.columns]
-    if len(frame) == 0 or not names:
-        raise DataError(f"{path} has {len(frame)} rows and {len(names)} columns. Expected a header and rows.")
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} has columns of the same name: {some(names, 12)}. Rename the repeated ones.")
-    nested = [name for name in names if isinstance(frame[name].iloc[0], dict | list | np.ndarray | bytes)]
-    if nested:
-        raise DataError(f"{path} holds lists or bytes in {some(nested)}. Expected one number or word a cell.")
-
-
-def _label_column(frame: pd.DataFrame, label: str | None, path: Path) -> str:
+def _label_column(frame: pd.DataFrame, label: str | None, shown: str) -> str:
     name = label or "label"
     if name not in frame:
         raise DataError(
-            f"{path} has no column called {name}; its columns are {some([str(column) for column in frame], 12)}. Name "
+            f"{shown} has no column called {name}; its columns are {some([str(column) for column in frame], 12)}. Name "
             "the column of the classes (label=..., or --label)."
         )
     values = column_of(frame, name)
-    if holds_numbers(values) and values.nunique() > MOST_GROUPS and bool((values.dropna() % 1 != 0).any()):
+    words = [text for text in map(cell_text, values.dropna().unique()) if text and text.strip()]
+    if (
+        len(words) > MOST_GROUPS
+        and all(map(PLAIN.fullmatch, words))
+        and any(float(word) % 1 for word in words)
+    ):
         raise DataError(
-            f"{path} has measurements in the label column {name}. Expected classes: names or whole numbers."
+            f"{shown} has measurements in the label column {name}. Expected classes: names or whole numbers."
         )
     return name
 
 
-def _label(value: Any) -> str | None:
-    if pd.isna(value):
-        return None
-    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value).strip()
+def _labelled(
+    labels: Sequence[str | None], splits: Sequence[Split | None]
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return the rows with a label, and notes on the others. If no training row has one, all stay, to be refused."""
+    kept = [row for row, label in enumerate(labels) if label is not None]
+    if not any(splits[row] in ("train", None) for row in kept) or len(kept) == len(labels):
+        return list(range(len(labels))), ()
+    present = {splits[row] for row in kept}
+    missing = set(range(len(labels))) - set(kept)
+    rows = Counter(splits)
+    whole: list[Split] = [split for split in SPLITS if split not in present and rows[split]]
+    notes = [
+        f"The {split} split has no labels and was left out ({counted(rows[split], 'row')})."
+        for split in whole
+    ]
+    rest = sorted(row for row in missing if splits[row] not in whole)
+    if rest:
+        listed = some([str(row + 1) for row in rest])
+        notes.append(
+            f"Not read: {counted(len(rest), 'row')} without a label: {listed}, counted from the first sample."
+        )
+    return kept, tuple(notes)
 
 
-def _ids(frame: pd.DataFrame) -> tuple[list[str], str | None]:
-    for name in IDS:
-        if name in frame and len(set(column_of(frame, name).dropna())) == len(frame):
-            return [str(value) for value in frame[name]], name
-    return [str(row) for row in range(len(frame))], None
+def _ids(frame: pd.DataFrame) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Return the sample ids, the columns that are ids, and notes on those that could not be used."""
+    notes, found = [], [name for name in frame if str(name).strip().lower() in IDS]
+    for name in sorted(found, key=lambda name: IDS.index(str(name).strip().lower())):
+        texts = [text and text.strip() for text in map(cell_text, column_of(frame, name))]
+        empty = sum(not text for text in texts)
+        if not empty and len(set(texts)) == len(texts):
+            notes += [
+                f"Column {other!r} was left out: ids come from {name!r}." for other in found if other != name
+            ]
+            return [str(text) for text in texts], found, tuple(notes)
+        why = f"{counted(empty, 'empty cell')}" if empty else "cells that occur more than once"
+        notes.append(
+            f"Column {name!r} has {why}, so it was left out, and samples are called by the number of their row from 0."
+        )
+    return [str(row) for row in range(len(frame))], found, tuple(notes)
+
+
+def _blank_as_none(word: Any) -> Any:
+    return None if isinstance(word, str) and not word.strip() else word

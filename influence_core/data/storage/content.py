@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from influence_core.data.encoding import Encoding
+from influence_core.data.encoding import LARGEST, Encoding, column_of, holds_numbers, numbers_of
 from influence_core.data.storage.pictures import (
     check_picture,
     decode_picture,
@@ -74,6 +74,10 @@ class ReadBlobs:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def at(self, rows: Sequence[int]) -> "ReadBlobs":
+        """Return some of the files, in this order."""
+        return ReadBlobs(self.read, [self.places[row] for row in rows])
 
     def __getitem__(self, row: int) -> bytes:
         try:
@@ -227,9 +231,25 @@ class TableRows:
 
     def digest(self, row: int) -> bytes:
         cells = self._lists[row]
-        if any(isinstance(cell, float) and math.isinf(cell) for cell in cells):
-            raise DataError("holds infinity")
+        if fault := self._faults.get(row):
+            raise DataError(fault)
         return hashlib.sha256(repr(cells).encode("utf-8", "surrogatepass")).digest()
+
+    @cached_property
+    def _faults(self) -> dict[int, str]:
+        """What no network can compute with, by row: infinity, and numbers whose differences float32 cannot hold."""
+        found: dict[int, str] = {}
+        for name in self.frame:
+            values = column_of(self.frame, name)
+            if not holds_numbers(values):
+                continue
+            numbers = numbers_of(values)
+            for row in np.flatnonzero(np.abs(numbers) > LARGEST):
+                number = (
+                    "infinity" if math.isinf(numbers[row]) else f"{numbers[row]:g}, too large for float32,"
+                )
+                found.setdefault(int(row), f"holds {number} in column {str(name)!r}")
+        return found
 
     @cached_property
     def _lists(self) -> list[list]:

@@ -1,7 +1,11 @@
 """Decoding of untrusted image files; no other file decodes them.
 
-Four formats are read and no other: each parser is an attack surface. The pixel count is checked from the header before
+Six formats are read and no other: each parser is an attack surface. The pixel count is checked from the header before
 any pixel is decoded. Every failure becomes a DataError whose text describes the fault in half a sentence.
+
+Of a GIF or TIFF the first frame or page is read. Of TIFF only what scanners and microscopes usually write: 8-bit or
+16-bit values, whole or packed by LZW, Deflate or PackBits. Its other compressions (JPEG, fax) are where most faults of
+its library were found, and values of 32 bits or floats have no known black and white.
 """
 
 import io
@@ -14,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from influence_core.errors import DataError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 50_000_000
 LARGE, PIXELS_PER_BYTE = 10_000_000, 200
 """Pixels up to which a picture may be as empty as it likes; above, the most in a byte. Night photos have up to 50."""
@@ -29,21 +33,29 @@ SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG", ".png"),
     (b"\xff\xd8\xff", "JPEG", ".jpg"),
     (b"BM", "BMP", ".bmp"),
+    (b"GIF87a", "GIF", ".gif"),
+    (b"GIF89a", "GIF", ".gif"),
+    (b"II*\x00", "TIFF", ".tif"),
+    (b"MM\x00*", "TIFF", ".tif"),
 )
+TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
+TIFF_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "I;16", "I;16B", "I;16L"}
+TILE_WIDTH, TILE_LENGTH = 322, 323
 # Common formats that are not read, so that the error can name them.
 FOREIGN = (
-    (b"GIF8", "GIF"),
     (b"%!PS", "EPS"),
     (b"\xc5\xd0\xd3\xc6", "EPS"),
     (b"8BPS", "PSD"),
     (b"SIMPLE  =", "FITS"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "BigTIFF"),
+    (b"MM\x00+", "BigTIFF"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "zip archive"),
     (b"<svg", "SVG"),
     (b"<?xml", "XML"),
 )
+# The four bytes after "ftyp" of formats made of boxes, as phones and browsers write.
+BOXED = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
 
 
 def picture_format(data: bytes) -> tuple[str, str]:
@@ -56,7 +68,16 @@ def picture_format(data: bytes) -> tuple[str, str]:
     if not data:
         raise DataError("the file is empty")
     foreign = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
+    if data[4:8] == b"ftyp" and (boxed := BOXED.get(data[8:12])):
+        raise DataError(
+            f"found {boxed}; only {', '.join(FORMATS)} are read: {conversion('*.' + boxed.lower())}"
+        )
     raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read")
+
+
+def conversion(files: str) -> str:
+    """The line that turns files into PNG beside them, with ImageMagick."""
+    return f"magick mogrify -format png {files!r}, then take the originals out"
 
 
 class PixelBudget:
@@ -91,6 +112,8 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
             check_size(image.size, len(data))
+            if name == "TIFF":
+                check_tiff(image)
             yield image
     except (DataError, MemoryError):
         raise
@@ -155,6 +178,18 @@ def check_size(size: tuple[int, int], encoded: int) -> None:
         raise DataError(
             f"{width:,} x {height:,} pixels in {encoded:,} bytes: one colour throughout, or made to do harm"
         )
+
+
+def check_tiff(image: Image.Image) -> None:
+    """Raise DataError for a TIFF of a kind that is not read, from its header."""
+    packing, tags = str(image.info.get("compression", "raw")), getattr(image, "tag_v2", {})
+    if packing not in TIFF_COMPRESSIONS:
+        raise DataError(f"a TIFF packed by {packing}, which is not read: {conversion('*.tif')}")
+    if image.mode not in TIFF_MODES:
+        raise DataError(
+            f"a TIFF of mode {image.mode}, whose black and white are not known: save it with 8 or 16 bits a value"
+        )
+    check_size((int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_LENGTH, 1))))
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -11,8 +11,6 @@ bytes. Positions are sums, so that an index cannot point outside the pack. The c
 
 import json
 import os
-import shutil
-import tempfile
 import weakref
 import zlib
 from pathlib import Path
@@ -21,22 +19,13 @@ from typing import BinaryIO
 import numpy as np
 
 from influence_core.errors import DataError
+from influence_core.system.temporary import TemporaryFolder
 
 PACK, INDEX, FILES = "pictures.pack", "pictures.json", "files"
 
 
-class TemporaryStore:
+class TemporaryStore(TemporaryFolder):
     """A folder for a store that disappears with the last reference to it."""
-
-    def __init__(self, within: Path | None = None):
-        self.path = Path(tempfile.mkdtemp(prefix="influence-", dir=within))
-        self.remove = weakref.finalize(self, remove_folder, self.path, os.getpid())
-
-
-def remove_folder(path: Path, owner: int) -> None:
-    # A forked data loader shares the folder and must not delete it.
-    if os.getpid() == owner:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 class Packing:

@@ -16,7 +16,8 @@ from influence_core.engine.directions import Direction, check_directions
 from influence_core.engine.losses import Loss, loss_by_name
 from influence_core.engine.one_direction.trusted_way import chosen, probed
 from influence_core.engine.one_direction.ways import Line, one_function
-from influence_core.engine.precision import in_precision
+from influence_core.engine.precision import in_precision, own_precision
+from influence_core.engine.repeats import steady
 from influence_core.engine.watching.watch import scoring, trainable
 from influence_core.errors import InfluenceError, LayerError
 from influence_core.system.report import Report
@@ -53,7 +54,7 @@ def directional(
     loss: str | Loss = "cross_entropy",
     method: str = "auto",
     batch_size: int | str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     on_progress: Report | None = None,
 ) -> Tensor:
     """Products (n,) of every sample's loss gradient with one direction; the model is restored exactly afterwards.
@@ -69,7 +70,7 @@ def directional(
             difference if it agrees with autograd on a sample (rank agreement 0.99, relative error 1e-2), else forward
             with a warning.
         batch_size: samples a pass.
-        precision: "float32" or "float64"; float64 scores a copy of the model.
+        precision: "float32" or "float64"; float64 scores a copy of the model. "auto": that of the model.
         on_progress: called with ("directional", samples done, n).
 
     Returns:
@@ -100,7 +101,7 @@ def measured_directional(
     loss: str | Loss = "cross_entropy",
     method: str = "auto",
     batch_size: int | str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     probe: int = PROBE,
     on_progress: Report | None = None,
 ) -> Directional:
@@ -108,7 +109,11 @@ def measured_directional(
 
     probe: samples compared with autograd.
     """
-    rows = _checked_settings(method, batch_size)
+    rows, samples, precision = (
+        _checked_settings(method, batch_size),
+        steady(samples),
+        own_precision(model, precision),
+    )
     scored, function, n = in_precision(model, precision), loss_by_name(loss), loop.count(samples)
     line, size = _line(scored, direction, function)
     if n == 0 or not line.along:

@@ -20,7 +20,8 @@ from torch.utils.data import Dataset, Subset
 from influence_core.engine import batches as loop
 from influence_core.engine.agreement import ERROR, RANKS, Agreement, compared, relative_error
 from influence_core.engine.one_direction.ways import Line, Way, differences, gradients, tangents
-from influence_core.engine.study import ROWS, WITHIN, mixing_message
+from influence_core.engine.repeats import ROWS, check_repeats
+from influence_core.engine.study import WITHIN, mixing_message
 from influence_core.errors import LayerError
 
 STEP_ROWS = 16
@@ -56,6 +57,7 @@ def probed(line: Line, samples: Dataset, r: int, rows: int) -> Probe:
     n = loop.count(samples)
     subset = Subset(samples, [row * n // r for row in range(r)])
     parts = list(loop.batches(subset, min(rows, STEP_ROWS), like=line.model))
+    check_repeats(line.model, parts[0])
     with torch.no_grad():
         together = line.losses({}, parts[0]).double()
     truth = [gradients(line, part) for part in parts]
@@ -63,6 +65,7 @@ def probed(line: Line, samples: Dataset, r: int, rows: int) -> Probe:
     alone = losses[: len(together)]
     error = float(((together - alone).abs() / (1 + alone.abs())).max())
     if not error <= WITHIN[loop.home(line.model)[1]]:
+        check_repeats(line.model, parts[0], thorough=True)
         raise LayerError(mixing_message(line.model, Subset(subset, [row % r for row in range(ROWS)]), error))
     return Probe(parts, losses, products)
 

@@ -12,7 +12,7 @@ Costs: docs/cost.md, "One direction".
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,8 +22,9 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import Loss, checked_losses
+from influence_core.engine.losses import Loss, checked_losses, losses_of
 from influence_core.engine.watching.nested import replaced, tensors_in
+from influence_core.errors import InfluenceError
 
 Way = Callable[[loop.Batch], Tensor]
 """Function from a batch to the products (b,) of its samples' gradients with the direction."""
@@ -47,22 +48,22 @@ class Line:
         """Parameters theta + e v: one copy of those that the direction names."""
         return {name: torch.add(value, self.along[name], alpha=e) for name, value in self.theta.items()}
 
-    def outputs(self, parameters: Mapping[str, Tensor], inputs: Any) -> Any:
+    def outputs(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Any:
         """Outputs of the model with these parameters instead of its own.
 
         It gets a copy of the inputs, since a model may change them in place and they are used more than once.
         """
         values = {**self.buffers, **parameters}
-        inputs = replaced(inputs, {id(x): x.clone() for x in tensors_in(inputs)})
+        inputs = replaced(batch.inputs, {id(x): x.clone() for x in tensors_in(batch.inputs)})
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return functional_call(self.model, values, args, kwargs)
 
-        return loop.forward(call, inputs)  # pyright: ignore[reportArgumentType]
+        return loop.outputs_of(self.model, replace(batch, inputs=inputs), call)
 
     def losses(self, parameters: Mapping[str, Tensor], batch: loop.Batch) -> Tensor:
         """Losses (b,) with these parameters, checked to be finite."""
-        return checked_losses(self.loss(self.outputs(parameters, batch.inputs), batch.labels), len(batch))
+        return checked_losses(losses_of(self.loss, self.outputs(parameters, batch), batch), len(batch))
 
 
 def differences(line: Line, e: float) -> Way:
@@ -83,7 +84,12 @@ def tangents(line: Line) -> Way:
     def way(batch: loop.Batch) -> Tensor:
         with torch.no_grad(), _differentiable_kernels(line.model), forward_ad.dual_level():
             pairs = {name: forward_ad.make_dual(x, line.along[name]) for name, x in line.theta.items()}
-            losses, tangent = forward_ad.unpack_dual(line.losses(pairs, batch))
+            try:
+                losses, tangent = forward_ad.unpack_dual(line.losses(pairs, batch))
+            except InfluenceError as error:
+                if isinstance(error.__cause__, NotImplementedError):
+                    raise error.__cause__ from None
+                raise
             return torch.zeros_like(losses) if tangent is None else tangent
 
     return way
@@ -94,8 +100,7 @@ def gradients(line: Line, batch: loop.Batch) -> tuple[Tensor, Tensor]:
 
     def one(row: int) -> tuple[Tensor, Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in line.theta.items()}
-        alone = loop.Batch(row, row + 1, loop.one_of(batch.inputs, row), batch.labels[row : row + 1])
-        loss = line.losses(leaves, alone).sum().double()
+        loss = line.losses(leaves, loop.alone(batch, row)).sum().double()
         if not loss.requires_grad:
             return loss, torch.zeros_like(loss)
         grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)

@@ -10,11 +10,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from influence_core.errors import ModelError, UnsafeFileError
 from influence_core.models.weight_files.sniffing import RECIPE
+from influence_core.system.temporary import TemporaryFolder
 
 CHILD = Path(__file__).with_name("unpickle.py")
 SECONDS = 120
@@ -22,13 +22,16 @@ SECONDS = 120
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
-def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
-    """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file."""
-    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
-        target = Path(folder) / "model.safetensors"
+def convert_state_dict(path: Path, seconds: float = SECONDS) -> tuple[bytes, list[str]]:
+    """Return the tensors of a .pt or .pth state dict as the bytes of a safetensors file, and the names of its sets.
+
+    With more than one set, each tensor's name begins with the number of its set: "1/conv.weight".
+    """
+    with TemporaryFolder() as folder:
+        target = folder / "model.safetensors"
         answer = run_child(path, target, seconds)
         if answer.get("state") == "converted":
-            return target.read_bytes()
+            return target.read_bytes(), list(map(str, answer.get("sets") or [""]))
     reason = str(answer.get("reason", "it gave no reason"))[:400]
     if answer.get("state") == "unsafe":
         raise UnsafeFileError(f"{path.name} was refused: {reason}. {RECIPE}")
@@ -37,8 +40,8 @@ def convert_state_dict(path: Path, seconds: float = SECONDS) -> bytes:
 
 def convert_arrays(path: Path, recipe: str, seconds: float = SECONDS) -> tuple[bytes, dict[str, list[str]]]:
     """Return the tensors of a .pt file of data as the bytes of a safetensors file, and its lists of words."""
-    with tempfile.TemporaryDirectory(prefix="influence-") as folder:
-        target = Path(folder) / "arrays.safetensors"
+    with TemporaryFolder() as folder:
+        target = folder / "arrays.safetensors"
         answer = run_child(path, target, seconds, "arrays")
         if answer.get("state") == "converted":
             return target.read_bytes(), answer.get("words", {})

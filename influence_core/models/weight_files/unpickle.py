@@ -22,8 +22,9 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2] / "system"))
 import jail  # pyright: ignore[reportMissingImports]
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
 MOST_WORDS = 10_000
+NOT_WEIGHTS = ("optim", "sched", "loss", "criterion", "metric")  # in a key: never a set of weights
+DEEPEST = 4
 SPARE_BYTES = 512 * 1024**2
 COPIES = 6  # as read, as separate tensors, and up to three while safetensors puts them together
 
@@ -40,11 +41,11 @@ def converted(number: int, arrays: bool) -> dict[str, object]:
         with os.fdopen(0, "rb") as file:
             loaded = read(file)
         words = words_in(loaded) if arrays else {}
-        weights, problem = arrays_in(loaded) if arrays else tensors_in(loaded)
+        tables, problem = arrays_in(loaded) if arrays else tables_in(loaded)
         if problem:
             return {"state": "failed", "reason": problem}
         with os.fdopen(number, "wb") as target:
-            target.write(safetensors.torch.save(weights))
+            target.write(safetensors.torch.save(joined(tables)))
     except pickle.UnpicklingError as error:
         return {"state": "unsafe", "reason": "it is not a plain state dict: " + allowed_part(str(error))}
     except MemoryError:
@@ -52,7 +53,7 @@ def converted(number: int, arrays: bool) -> dict[str, object]:
     except Exception as error:  # a damaged file can make the parser raise anything
         first = (str(error).splitlines() or ["no reason given"])[0]
         return {"state": "failed", "reason": f"{type(error).__name__}: {first[:200]}"}
-    return {"state": "converted", "words": words}
+    return {"state": "converted", "sets": list(tables), "words": words}
 
 
 def read(file: BinaryIO) -> object:
@@ -81,27 +82,61 @@ def wall_in(size: int, seconds: int) -> list[str]:
     return [*walls, "memory", "time", "processes", "files"]
 
 
-def tensors_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
-    """Return the table of tensors in a loaded object, and its fault or None."""
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
+def tables_in(loaded: object) -> tuple[dict[str, dict[str, torch.Tensor]], str | None]:
+    """Return every table of weights in a loaded object by the keys that lead to it, and the fault or None."""
     if not isinstance(loaded, dict):
         return {}, f"it holds a {type(loaded).__name__}, not a table of tensors"
-    invalid = [name for name, value in loaded.items() if not (isinstance(name, str) and is_plain(value))]
-    if invalid or not loaded:
-        return {}, f"not all of its entries are plain tensors with a name: {invalid[:3]}"
-    return {name: value.detach().clone().contiguous() for name, value in loaded.items()}, None
+    tables = tables_below(loaded, "")
+    with_layers = {path: table for path, table in tables.items() if any(map(is_layer, table.values()))}
+    for path, table in (with_layers or tables).items():
+        invalid = [name for name, value in table.items() if not (isinstance(name, str) and is_plain(value))]
+        if invalid:
+            where = f" under {path!r}" if path else ""
+            return {}, f"not all of its entries{where} are plain tensors with a name: {invalid[:3]}"
+    if not tables:
+        return {}, f"not all of its entries are plain tensors with a name: {list(loaded)[:3]}"
+    return with_layers or tables, None
 
 
-def arrays_in(loaded: object) -> tuple[dict[str, torch.Tensor], str | None]:
-    """Return the tensors of data by name: (x, y), a table, or (x, y) for each split; and the fault or None."""
+def tables_below(table: dict, path: str, depth: int = 0) -> dict[str, dict]:
+    """Return the innermost tables that hold tensors, by path; a list of tensors is a table of numbers."""
+    found: dict[str, dict] = {}
+    for key, value in table.items() if depth < DEEPEST else ():
+        if not isinstance(key, str) or any(word in key.lower() for word in NOT_WEIGHTS):
+            continue
+        place = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            found |= tables_below(value, place, depth + 1)
+        elif isinstance(value, list) and value and all(map(is_plain, value)):
+            found[place] = {str(number): tensor for number, tensor in enumerate(value)}
+    if not found and any(isinstance(value, torch.Tensor) for value in table.values()):
+        return {path: {n: v for n, v in table.items() if not isinstance(v, int | float | None)}}
+    return found
+
+
+def joined(tables: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return all tensors in one table; of several sets, each name begins with the number of its set."""
+    several = len(tables) > 1
+    return {
+        f"{number}/{name}" if several else name: value.detach().clone().contiguous()
+        for number, table in enumerate(tables.values())
+        for name, value in table.items()
+    }
+
+
+def is_layer(value: object) -> bool:
+    """Whether it is the matrix of a layer; statistics and class weights have one dimension, counts are integers."""
+    return isinstance(value, torch.Tensor) and value.dim() > 1 and value.is_floating_point()
+
+
+def arrays_in(loaded: object) -> tuple[dict[str, dict[str, torch.Tensor]], str | None]:
+    """Return the tensors of data, (x, y) or tables of them, as one table, and the fault or None."""
     found = {name: value.detach() for name, value in named_parts(loaded, "") if is_plain(value)}
     if not found:
         return {}, f"it holds no tensors ({type(loaded).__name__}); expected (x, y), or a table of tensors"
     # NumPy has no bfloat16; in float32 it is the same number
     plain = {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in found.items()}
-    return {name: value.clone().contiguous() for name, value in plain.items()}, None
+    return {"": plain}, None
 
 
 def named_parts(loaded: object, name: str) -> list[tuple[str, object]]:

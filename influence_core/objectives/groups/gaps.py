@@ -135,7 +135,7 @@ class Gap(Objective):
     def decided(self, batch: HeldOutBatch) -> Tensor:
         predicted = batch.outputs.argmax(1)
         if self.kind == "equal_opportunity":
-            return (predicted != batch.labels).to(batch.outputs)
+            return (predicted != batch.classes).to(batch.outputs)
         targets = torch.tensor(self._bound.targets, device=predicted.device)
         return (predicted[:, None] == targets).to(batch.outputs)
 

@@ -22,16 +22,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from influence_core.engine import batches as loop
-from influence_core.engine.losses import IGNORED, LOSSES, Loss, checked_losses, loss_by_name
+from influence_core.engine.losses import (
+    IGNORED,
+    LOSSES,
+    Loss,
+    check_classes,
+    checked_losses,
+    logits_in,
+    loss_by_name,
+    losses_of,
+    no_tensor,
+)
 from influence_core.engine.readings.sketch import FoldingMap, folding_map
+from influence_core.engine.repeats import repeating, steady
 from influence_core.engine.watching.watch import scoring
-from influence_core.errors import DataError
+from influence_core.errors import DataError, ModelError
 from influence_core.scores.influence.layer_inputs import LayerInputs, mean_rows
 from influence_core.system.report import Report
 
@@ -48,16 +60,24 @@ class Pair:
     a: Tensor
 
 
-def output_gradient(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+def output_gradient(outputs: Tensor, batch: loop.Batch, loss: Loss) -> Tensor:
     """d = gradient of each sample's own loss at the outputs, in their shape; the network is not differentiated."""
-    fits = labels.shape == outputs.shape[:-1] and not labels.is_floating_point()
+    outputs = logits_in(outputs) if loss is LOSSES["cross_entropy"] else _one_tensor(outputs)
+    fits = batch.labels.shape == outputs.shape[:-1] and batch.labels.dtype == torch.int64
     if loss is LOSSES["cross_entropy"] and fits:  # otherwise the loss reports what does not fit
-        return _cross_entropy_gradient(outputs.detach(), labels)
+        check_classes(outputs, batch)
+        return _cross_entropy_gradient(outputs.detach(), batch.labels)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
-        losses = checked_losses(loss(leaf, labels), len(outputs))
+        losses = checked_losses(losses_of(loss, leaf, batch), len(outputs))
         (d,) = torch.autograd.grad(losses.sum(), leaf)
     return d
+
+
+def _one_tensor(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise ModelError(no_tensor(outputs))
+    return outputs
 
 
 def _cross_entropy_gradient(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -162,6 +182,7 @@ def layer_aware_influence(
     Raises:
         LayerError: a layer whose rows are not samples, or no layer to collect inputs from.
     """
+    train, val = repeating(model, train), None if val is None else steady(val)
     function, measured = loss_by_name(loss), train if val is None else val
     n, m = loop.count(train), loop.count(measured)
     if m < (2 if val is None else 1):
@@ -172,8 +193,8 @@ def layer_aware_influence(
 
     def batched(samples: Dataset, stage: str) -> Iterator[list[Pair]]:
         for batch in loop.batches(samples, batch_size, like=model):
-            outputs = loop.forward(model, batch.inputs)
-            yield pairs(output_gradient(outputs, batch.labels, function), inputs.collect())
+            outputs = loop.outputs_of(model, batch)
+            yield pairs(output_gradient(outputs, batch, function), inputs.collect())
             if on_progress:
                 on_progress(stage, batch.stop, loop.count(samples))
 

@@ -6,6 +6,8 @@ place of five folds. Never from the model's own argmax, which would compare the 
 LOW = probably wrong.
 """
 
+import warnings
+
 import numpy as np
 
 
@@ -23,5 +25,8 @@ def confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> tuple[n
     if len(present) < 2:
         return np.ones(len(labels)), 0
     quality = get_label_quality_scores(codes, predicted)
-    flags = find_label_issues(codes, predicted, n_jobs=1)
+    with warnings.catch_warnings():
+        # of a class with a single sample none is ever an issue, which cleanlab says in a warning
+        warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)
+        flags = find_label_issues(codes, predicted, n_jobs=1)
     return np.asarray(quality, dtype=float), int(np.sum(flags))

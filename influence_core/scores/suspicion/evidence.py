@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from influence_core.scores.nearest import nearest_rows, unit
+from influence_core.scores.suspicion.class_mix import class_mix
 from influence_core.scores.suspicion.kernel_reader import kernel
 from influence_core.scores.suspicion.ridge_reader import fit_ridge, of_columns
 from influence_core.scores.views import NEIGHBOURS, Scaled
@@ -59,11 +60,14 @@ def readings(
 
 
 def taught_by_validation(
-    view: Scaled, held_out_labels: np.ndarray, classes: int, *, seed: int = 0
+    view: Scaled, labels: np.ndarray, held_out_labels: np.ndarray, classes: int, *, seed: int = 0
 ) -> list[Evidence]:
-    """The reader that saw no training label, leaving its own m labels out one by one; empty where m is too small."""
+    """The reader that saw no training label, leaving its own m labels out one by one.
+
+    Empty where m is too small, or where classes are mixed unlike the training labels (n,): class_mix.py.
+    """
     m = len(held_out_labels)
-    if m < max(FEWEST_LABELS, 2 * classes):
+    if m < max(FEWEST_LABELS, 2 * classes) or len(class_mix(labels, held_out_labels, classes).unlike):
         return []
     curved, alone = kernel(view.held_out, seed=seed), {1: np.arange(m)[:, None]}
     fit = fit_ridge(curved.axes, held_out_labels, classes, alone)

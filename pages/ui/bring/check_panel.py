@@ -16,8 +16,9 @@ import streamlit as st
 from influence_core.jobs import submission as jobs
 from pages.ui.bring import child_question
 from pages.ui.bring.child_question import ChildQuestion
-from pages.ui.shell import frame
+from pages.ui.shell import frame, places
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 COMMAND = (sys.executable, "-I", jobs.JAIL, sys.executable, "-P", "-m", "influence_core.cli", "check")
 LONGEST = 180.0
@@ -65,12 +66,12 @@ def _live(question: ChildQuestion, was_at_work: bool) -> None:
         st.caption(f"Trying the first samples on the model: {formats.duration(question.seconds)}")
         st.skeleton(height=SKELETON)
     elif "refused" in question.found:
-        st.error(formats.escaped(question.found["refused"]), icon=":material/block:")
+        frame.problem(question.found["refused"], ":material/block:")
     else:
         _facts(question.found)
 
 
-def _badge(answer: Mapping[str, Any] | None) -> str:
+def _badge(answer: Mapping[str, Any] | None) -> Markdown:
     if answer is None:
         return ":blue-badge[:material/autorenew: checking]"
     if "refused" in answer:
@@ -81,7 +82,7 @@ def _badge(answer: Mapping[str, Any] | None) -> str:
 def _facts(answer: Mapping[str, Any]) -> None:
     """Exactness, time and memory first, then the basis of these numbers, then every layer."""
     preflight = answer["preflight"]
-    st.markdown(preflight["sentence"])
+    st.markdown(formats.plain_sentence(preflight["sentence"]))
     time_, memory = st.columns(2, gap="small")
     time_.metric(
         "Expected time",
@@ -109,28 +110,29 @@ def _facts(answer: Mapping[str, Any]) -> None:
         _table(layers)
 
 
-def _lines(answer: Mapping[str, Any]) -> list[str]:
+def _lines(answer: Mapping[str, Any]) -> list[Markdown]:
     preflight = answer["preflight"]
     sizes = f"{formats.count(answer['train'])} training and {formats.count(answer['held_out'])} validation samples"
     lines = [
         f"{formats.escaped(answer['model'])}: {_share(preflight['share_covered'])} "
-        f"{formats.count(preflight['parameters'])} trainable parameters are used, in {preflight['dtype']} on "
-        f"{preflight['device']}",
+        f"{formats.count(preflight['parameters'])} trainable parameters are used, "
+        f"in {formats.escaped(preflight['dtype'])} on "
+        f"{formats.escaped(preflight['device'])}",
         f"{formats.escaped(answer['dataset'])}: {sizes}",
     ]
     if preflight["batch_norm"] != "none":
-        lines.append(f"BatchNorm: {preflight['batch_norm']}")
+        lines.append(f"BatchNorm: {formats.escaped(preflight['batch_norm'])}")
     if preflight["frozen"]:
         frozen = formats.plural(preflight["frozen_parameters"], "frozen parameter")
         lines.append(f"Left out: {frozen} in {_few(preflight['frozen'])}")
-    return lines + [formats.escaped(str(note)) for note in answer["notes"]]
+    return lines + [formats.plain_sentence(places.as_named(str(note))) for note in answer["notes"]]
 
 
-def _share(share: float) -> str:
+def _share(share: float) -> Markdown:
     return "all" if share == 1 else f"{formats.percent(share)} of"
 
 
-def _few(names: list[str]) -> str:
+def _few(names: list[str]) -> Markdown:
     more = len(names) - FROZEN_SHOWN
     listed = ", ".join(formats.escaped(name) for name in names[:FROZEN_SHOWN])
     return listed + (f" and {formats.count(more)} more" if more > 0 else "")

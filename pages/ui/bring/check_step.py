@@ -11,6 +11,7 @@ from influence_core.jobs.submission import JobSpec
 from pages.ui.bring import check_panel, data_step, plan
 from pages.ui.shell import frame, more_work, state
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 
 def draw(upload: Upload, preview: dict[str, Any]) -> None:
@@ -33,7 +34,7 @@ def draw(upload: Upload, preview: dict[str, Any]) -> None:
                 check_panel.panel()
 
 
-def lines(upload: Upload, preview: dict[str, Any]) -> list[str]:
+def lines(upload: Upload, preview: dict[str, Any]) -> list[Markdown]:
     spec = upload.plan.get("spec")
     model = "A small model is trained first" if upload.plan.get("train") else ""
     if spec:

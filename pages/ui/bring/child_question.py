@@ -83,7 +83,7 @@ def answer(question: ChildQuestion, longest: float, advice: str) -> dict[str, An
     question.output.close()
     try:
         question.found = dict(json.loads(output[-1]))
-    except (IndexError, ValueError, TypeError):
+    except (IndexError, ValueError, TypeError, RecursionError):
         why = (
             f"no answer within {longest:.0f} s"
             if late
@@ -104,7 +104,7 @@ def progress(question: ChildQuestion) -> tuple[str, int, int] | None:
         try:
             step, done, total = json.loads(line)["progress"]
             return str(step), int(done), int(total)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # an incomplete line
     return None
 

@@ -17,6 +17,7 @@ from pages.ui.server import receiving
 from pages.ui.shell import frame, places, state, visitor
 from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 PATH = "own_dataset"
 AGREED = "own_skip"
@@ -26,8 +27,9 @@ LAYOUTS = """
 **A zip or folder of pictures**, one folder per class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
 have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
 
-**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, `.csv` or
-`.parquet` with a label column.
+**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, a table with a
+label column as `.csv`, `.tsv`, `.txt` (also `.gz`), `.jsonl`, `.xlsx` or `.parquet`; a zip or folder of `train.csv` and
+`test.csv`.
 
 **On this server by its path**, all of these, and what torchvision downloads: MNIST, CIFAR (binary), ImageFolder.
 
@@ -67,7 +69,7 @@ def ways_in() -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True):
         frame.section("Your dataset")
-        uploader("dataset", "A .zip, .csv, .parquet or .npz from this computer", take_dataset)
+        uploader("dataset", "A .zip, a table, .parquet or .npz from this computer", take_dataset)
         with st.form("own_path", border=False):
             st.text_input(
                 "Or a path on the server",
@@ -188,7 +190,8 @@ def delete(name: str) -> None:
         st.query_params.clear()
     if state.run_name() in gone.runs:
         st.session_state[state.RUN] = None
-    runs = f" and {formats.plural(len(gone.runs), 'run')} ({', '.join(gone.runs)})" if gone.runs else ""
+    names = formats.escaped(", ".join(gone.runs))
+    runs = f" and {formats.plural(len(gone.runs), 'run')} ({names})" if gone.runs else ""
     st.toast(f"Deleted {formats.plural(gone.files, 'file')}, {formats.number(gone.bytes / 1e6)} MB{runs}.")
 
 
@@ -198,7 +201,7 @@ def delete(name: str) -> None:
 def result(upload: Upload, preview: dict[str, Any]) -> None:
     """The preview: sizes in one line, then problems, samples and counts."""
     if "refused" in preview:
-        st.error(formats.escaped(preview["refused"]), icon=":material/block:")
+        frame.problem(preview["refused"], ":material/block:")
         st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again)
         return
     st.subheader(headline(preview), anchor=False)
@@ -217,7 +220,7 @@ def result(upload: Upload, preview: dict[str, Any]) -> None:
     st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again, type="tertiary")
 
 
-def headline(preview: dict[str, Any]) -> str:
+def headline(preview: dict[str, Any]) -> Markdown:
     sizes = {split: sum(numbers) for split, numbers in preview["counts"].items()}
     names = {"train": "training", "val": "validation", "test": "test"}
     parts = [f"{formats.count(size)} {names[split]}" for split, size in sizes.items()]
@@ -239,7 +242,7 @@ def shape(preview: dict[str, Any]) -> str:
 def troubles(upload: Upload, preview: dict[str, Any]) -> None:
     """What needs consent, what should be known, and what the reader decided."""
     for note in preview["skipped"]:
-        st.warning(formats.escaped(note), icon=":material/broken_image:")
+        st.warning(formats.plain_sentence(places.as_named(note)), icon=":material/broken_image:")
         st.checkbox(
             "Continue without them",
             key=AGREED,
@@ -248,7 +251,7 @@ def troubles(upload: Upload, preview: dict[str, Any]) -> None:
             args=(upload.id,),
         )
     for problem in preview["problems"]:
-        st.warning(formats.escaped(problem), icon=":material/warning:")
+        st.warning(formats.plain_sentence(places.as_named(problem)), icon=":material/warning:")
     notes = [shape(preview), *preview["notes"]]
     if preview["doubtful_order"]:
         notes.append(
@@ -257,7 +260,7 @@ def troubles(upload: Upload, preview: dict[str, Any]) -> None:
         )
     if not preview["problems"] and not preview["skipped"]:
         notes.append("No sample is repeated, has two labels, or is in two splits.")
-    st.markdown("\n".join(f"- {formats.escaped(note)}" for note in notes))
+    st.markdown("\n".join(f"- {formats.plain_sentence(places.as_named(note))}" for note in notes))
 
 
 @plan.change

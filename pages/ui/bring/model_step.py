@@ -17,7 +17,8 @@ from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
 
 PATH = "own_model"
-ARCHITECTURE = "own_architecture"
+ARCHITECTURE, SET = "own_architecture", "own_set"
+WEIGHT_NAMES = ("model.safetensors", "model.pt", "model.pth", uploads.INDEX)
 HEIGHT = 260
 BUILT_IN = "small_cnn", "mlp", "logistic"
 
@@ -114,9 +115,10 @@ def spec_file(upload: Upload) -> Path:
 
 def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
     """Use uploaded weights, their model.json, or both; in either order the weights are read with it."""
-    sent = [(path, name) for path, name in files if path.name != uploads.SPEC]
+    sent = [(path, name) for path, name in files if path.name not in (uploads.SPEC, *uploads.FROM_HUBS)]
     if sent:
-        take(upload, *sent[-1])
+        whole = [file for file in sent if file[0].name == uploads.INDEX]  # rather than one of its parts
+        take(upload, *(whole or sent)[-1])
     else:
         plan.drop(upload, "weights", "trial")
         uploads.update_plan(upload, spec=None)
@@ -125,7 +127,12 @@ def take_sent(upload: Upload, files: Sequence[tuple[Path, str]]) -> None:
 def take(upload: Upload, path: Path, name: str, *, sent: bool = True) -> None:
     """Use these weights; drops everything known about others."""
     plan.drop(upload, "weights", "trial")
-    named = {"weights": str(path), "weights_name": name[-80:], "weights_sent": sent or None}
+    named = {
+        "weights": str(path),
+        "weights_name": name[-80:],
+        "weights_sent": sent or None,
+        "weights_key": None,
+    }
     uploads.update_plan(upload, **named, train=None, spec=None)
 
 
@@ -144,9 +151,10 @@ def weights(upload: Upload, preview: dict[str, Any]) -> None:
     """The content of the file, the three things that weights alone do not tell, and the trial."""
     file = Path(upload.plan["weights"])
     if file.is_dir():
-        file = next((file / name for name in ("model.safetensors", "model.pt", "model.pth") if (file / name).is_file()),
-                    file)  # fmt: skip
+        file = next((file / name for name in WEIGHT_NAMES if (file / name).is_file()), file)
     options = {"weights": str(file), "target": str(upload.folder / "model" / "model.safetensors")}
+    if key := upload.plan.get("weights_key"):
+        options["key"] = key
     if spec_file(upload).is_file():
         options["spec"] = str(spec_file(upload))
     seen = plan.wait_for(
@@ -159,7 +167,11 @@ def weights(upload: Upload, preview: dict[str, Any]) -> None:
     if seen is None:
         return
     if "refused" in seen:
-        st.error(formats.escaped(seen["refused"]), icon=":material/block:")
+        frame.problem(seen["refused"], ":material/block:")
+        other_model(upload)
+        return
+    if "sets" in seen:
+        choose_set(upload, seen["sets"])
         other_model(upload)
         return
     left, right = st.columns(2, gap="medium")
@@ -177,6 +189,36 @@ def weights(upload: Upload, preview: dict[str, Any]) -> None:
     other_model(upload)
 
 
+def choose_set(upload: Upload, names: Sequence[str]) -> None:
+    """Ask which of several sets of weights is meant: nothing in the file says it."""
+    with st.container(border=True):
+        frame.section("Which weights of this file?")
+        st.markdown(
+            f":gray[It holds {formats.count(len(names))} different sets, which would give different scores. Averaged "
+            "ones (ema, swa) are usually the ones to use.]"
+        )
+        choice = st.radio("Set of weights", names, index=None, key=SET, format_func=formats.visible)
+        st.button(
+            "Use this set",
+            type="primary",
+            icon=":material/check:",
+            disabled=choice is None,
+            on_click=take_set,
+            args=(upload.id, list(names)),
+        )
+
+
+@plan.change
+def take_set(name: str, names: Sequence[str]) -> None:
+    """Read the chosen set of weights."""
+    key = st.session_state.get(SET)
+    if key not in names:  # the browser is not trusted
+        return
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    plan.drop(upload, "weights", "trial")
+    uploads.update_plan(upload, weights_key=key)
+
+
 def complete(seen: dict[str, Any]) -> bool:
     """Whether a model.json says all that weights alone do not tell."""
     return all(seen[name] for name in ("architecture", "classes", "preprocessing"))
@@ -190,6 +232,8 @@ def choices(upload: Upload, preview: dict[str, Any], seen: dict[str, Any]) -> di
             f"**{formats.escaped(str(upload.plan['weights_name']))}**: {formats.plural(seen['tensors'], 'tensor')}, "
             f"{formats.count(seen['parameters'])} numbers"
         )
+        for note in seen.get("notes", ()):
+            st.caption(formats.escaped(note))
         restore(upload, preview, seen)
         architecture = choose_architecture(seen, upload.plan.get("spec") or {})
         classes = questions.class_order(preview, seen)
@@ -218,7 +262,10 @@ def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | No
     names = [*guesses, *(name for name in all_architectures() if name not in guesses)]
     if stated and stated not in names:
         names = [stated, *names]
-    first = tried.get("architecture") or stated or next(iter(guesses), None)
+    best = [name for name, guess in guesses.items() if guess["fitting"] == guess["total"]] or list(guesses)[
+        :1
+    ]
+    first = tried.get("architecture") or stated or (best[0] if len(best) == 1 else None)
 
     def shown(name: str) -> str:
         if name == stated:
@@ -233,13 +280,15 @@ def choose_architecture(seen: dict[str, Any], tried: dict[str, Any]) -> str | No
         index=None if first is None else names.index(first),
         key=ARCHITECTURE,
         format_func=shown,
-        placeholder="No known architecture looks like these weights; type to search",
+        placeholder="Several networks have exactly these tensors: choose yours"
+        if best
+        else "No known architecture looks like these weights; type to search",
     )
     guess = guesses.get(choice) if choice else None
     if guess and not stated and guess["fitting"] < guess["total"]:
         st.caption(
-            f"{guess['total'] - guess['fitting']} tensors differ. If it is another network, choose that one; your own "
-            "network can be analysed from Python."
+            f"{formats.count(guess['total'] - guess['fitting'])} tensors differ. If it is another network, choose that "
+            "one; your own network can be analysed from Python."
         )
     return choice
 

@@ -7,13 +7,12 @@ told that this upload is not theirs. Answers of the child that read the files li
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import streamlit as st
 
-from influence_core.errors import InfluenceError, UploadError
+from influence_core.errors import DamagedError, InfluenceError, UploadError
 from influence_core.intake import inspection, uploads
 from influence_core.intake.uploads import Upload
 from influence_core.system import atomic
@@ -105,9 +104,10 @@ def start_again() -> None:
 def answer(upload: Upload, question: str) -> dict[str, Any] | None:
     """The child's answer, from disk; None when there is none."""
     try:
-        return json.loads((upload.folder / f"{question}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = atomic.read_json(upload.folder / f"{question}.json")
+    except DamagedError:
         return None
+    return found if isinstance(found, dict) else None
 
 
 def drop(upload: Upload, *questions: str) -> None:

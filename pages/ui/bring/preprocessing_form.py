@@ -69,9 +69,8 @@ def channel_count(
     preview: dict[str, Any], stated: dict[str, Any] | None, guess: dict[str, Any] | None
 ) -> int:
     """Channels from model.json or the last trial, else from the first layer of the guess, else from the pictures."""
-    read = (
-        stated["channels"] if stated else guess["channels"] if guess and guess["channels"] in (1, 3) else None
-    )
+    read = stated["channels"] if stated else guess["channels"] if guess else None
+    read = read if read in (1, 3) else None
     names = {1: "Grey", 3: "Colour"}
     st.session_state.setdefault(CHANNELS, read or preview["channels"])
     choice = st.segmented_control(
@@ -136,7 +135,9 @@ def typed(channels: int) -> tuple[list[float], list[float]]:
         numbers = [[], []]
     if all(len(part) in (1, channels) for part in numbers) and min(numbers[1], default=0) > 0:
         return numbers[0], numbers[1]
-    st.warning(f"Expected 1 or {channels} numbers, standard deviations above 0. Until then 0.5 is used.")
+    st.warning(
+        f"Expected 1 or {formats.count(channels)} numbers, standard deviations above 0. Until then 0.5 is used."
+    )
     return [0.5], [0.5]
 
 
@@ -157,6 +158,7 @@ def preview(upload: Upload, facts: dict[str, Any], spec: dict[str, Any]) -> None
         scaled = [(values - mean) / std for values in seen]
         low, high = min(float(v.min()) for v in scaled), max(float(v.max()) for v in scaled)
         st.caption(
-            f"{how['channels']} x {size[0]} x {size[1]} numbers per picture, here from {formats.number(low)} to "
+            f"{formats.count(how['channels'])} x {formats.count(size[0])} x {formats.count(size[1])} numbers "
+            f"per picture, here from {formats.number(low)} to "
             f"{formats.number(high)}, on average {formats.number(float(np.mean([v.mean() for v in scaled])))}."
         )

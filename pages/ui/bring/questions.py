@@ -18,6 +18,7 @@ from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
 from pages.ui.shell import frame, visitor
 from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 COLUMN = "own_label"
 
@@ -123,11 +124,13 @@ def class_order(preview: dict[str, Any], seen: dict[str, Any]) -> list[str] | No
     return None if choice is None else typed_order()
 
 
-def class_orders(preview: dict[str, Any], seen: dict[str, Any]) -> dict[str, list[str]]:
-    """The orders on offer, by their name on screen; that of model.json comes first."""
+def class_orders(preview: dict[str, Any], seen: dict[str, Any]) -> dict[Markdown, list[str]]:
+    """The orders on offer, by their name on screen; the one stated beside the weights comes first."""
     dataset_classes = preview["classes"]
     named = (
-        {} if seen["classes"] is None else {f"From model.json: {listed(seen['classes'])}": seen["classes"]}
+        {}
+        if seen["classes"] is None
+        else {f"As stated beside the weights: {listed(seen['classes'])}": seen["classes"]}
     )
     if seen["classes"] != dataset_classes:
         named[f"As the dataset has them: {listed(dataset_classes)}"] = dataset_classes
@@ -141,6 +144,6 @@ def typed_order() -> list[str] | None:
     return [line.strip() for line in text.splitlines() if line.strip()] or None
 
 
-def listed(names: list[str]) -> str:
+def listed(names: list[str]) -> Markdown:
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return formats.escaped(", ".join(names[:6]) + more)

@@ -24,8 +24,9 @@ def draw(upload: Upload, spec: dict[str, Any]) -> None:
         frame.section("Does it work?")
         lacking = [name for name in ("architecture", "classes", "preprocessing") if not spec[name]]
         if lacking:
-            names = {"classes": "the class order"}
-            st.caption(f"First choose {' and '.join(names.get(name, f'the {name}') for name in lacking)}.")
+            names = {"classes": "class order"}
+            missing = " and the ".join(names.get(name, name) for name in lacking)
+            st.caption(f"First choose the {formats.escaped(missing)}.")
             return
         if upload.plan.get("spec") != spec:
             st.button(
@@ -63,7 +64,7 @@ def begin(name: str, spec: dict[str, Any]) -> None:
 def result(upload: Upload, trial: dict[str, Any]) -> None:
     """Accuracy with its interval and chance, then the next step or what to change."""
     if "refused" in trial:
-        st.error(formats.escaped(trial["refused"]), icon=":material/block:")
+        frame.problem(trial["refused"], ":material/block:")
         return
     st.metric(
         "Validation accuracy",

@@ -236,4 +236,31 @@ def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
         automargin=True, zeroline=False, fixedrange=True, title_font_size=13, tickfont_size=12
     )
     figure.update_layout(**layout)
+    _make_inert(figure)
     return figure
+
+
+def inert(text: str) -> str:
+    """The text without tags: plotly reads a few of them, links among them, and a name from data must not become one."""
+    return text.replace("<", "\u2039").replace(">", "\u203a")
+
+
+def _make_inert(figure: go.Figure) -> None:
+    """No place, label or title of a figure holds a tag; templates and annotations, which may, are ours alone."""
+    for trace in figure.data:
+        for name in ("x", "y", "text", "name"):
+            if (value := getattr(trace, name, None)) is not None:
+                trace[name] = _inert_all(value)
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.title.text = _inert_all(axis.title.text)
+        for name in ("categoryarray", "ticktext"):
+            if axis[name] is not None:
+                axis[name] = _inert_all(axis[name])
+
+
+def _inert_all(value: Any) -> Any:
+    if isinstance(value, str):
+        return inert(value)
+    if value is None or not len(value) or not isinstance(value[0], str):
+        return value
+    return [inert(str(text)) for text in value]

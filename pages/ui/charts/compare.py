@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from influence_core.judging.signals import Curve, Yield
-from pages.ui.charts.base import COLOURS, Theme, ink, styled
+from pages.ui.charts.base import COLOURS, Theme, inert, ink, styled
 from pages.ui.words import formats
 
 POINTS = 200
@@ -124,7 +124,8 @@ def precision_recall(
             mode="lines",
             name=title,
             line={"color": colour, "width": width, "dash": dash},
-            hovertemplate=f"{title}<br>%{{x:.0%}} of the errors found<br>%{{y:.0%}} of those looked at are errors"
+            hovertemplate=f"{inert(title)}<br>%{{x:.0%}} of the errors found<br>"
+            "%{y:.0%} of those looked at are errors"
             "<extra></extra>",
         )
     figure.update_xaxes(title_text="recall: share of the errors found", range=[0, 1.01], tickformat=".0%")

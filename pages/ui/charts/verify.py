@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from influence_core.verification.results import Verification
-from pages.ui.charts.base import COLOURS, Theme, styled
+from pages.ui.charts.base import COLOURS, Theme, inert, styled
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 
@@ -29,7 +29,7 @@ def dumbbell(verification: Verification, *, theme: Theme) -> go.Figure:
     """Before (hollow) to after (full), the interval of the difference around it, the random control as a grey tick."""
     colours, names = COLOURS[theme], shown_metrics(verification)[::-1]
     before, after = (verification.arms[arm]["levels"] for arm in ("nothing", "repair"))
-    titles = [_inert(verify_words.metric_title(name)) for name in names]
+    titles = [inert(verify_words.metric_title(name)) for name in names]
     rows = list(range(len(names)))  # places by number: a class called "1" would be taken for the second row
     figure = go.Figure()
     inks = []
@@ -132,7 +132,7 @@ def fidelity(verification: Verification, *, theme: Theme, height: int = 420) -> 
         name, x, y = names[position], predicted[position], measured[position]
         side = "right" if x > 0.2 * reach else "left"
         figure.add_annotation(
-            x=x, y=y, text=_inert(name), showarrow=False, xanchor=side, xshift=10 if side == "left" else -10,
+            x=x, y=y, text=inert(name), showarrow=False, xanchor=side, xshift=10 if side == "left" else -10,
             font={"size": 11, "color": colours.neutral},
         )  # fmt: skip
     title = "change of test loss, nats (negative = better)"
@@ -150,8 +150,3 @@ def _labelled(x: np.ndarray, y: np.ndarray) -> list[int]:
         ):
             positions.append(int(position))
     return positions
-
-
-def _inert(text: str) -> str:
-    """The text without tags: plotly reads a few of them, and a name from data must not become one."""
-    return text.replace("<", "\u2039").replace(">", "\u203a")

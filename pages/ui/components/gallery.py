@@ -125,6 +125,7 @@ def gallery(
         explains: the key i and the small i of a card lead to the Influence page.
     """
     frame.rerun_if_redirected()
+    key = frame.key(key)
 
     def write() -> None:
         drain(st.session_state[key].get("queue"), _ack(key), apply)

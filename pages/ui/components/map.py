@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from streamlit.components.v2 import component
 
+from pages.ui.shell import frame
+
 _HERE = Path(__file__).parent
 _STOPS = ("00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838")
 _LARGE = 100_000  # points; above this the coordinates are fetched over HTTP once instead of sent with a rerun
@@ -85,6 +87,7 @@ def scatter_map(
         points_url: where a browser fetches `xy` of more than 100,000 points (`routes.points_url`).
         focus: position of one sample to mark and to bring into view.
     """
+    key = frame.key(key)
     remote = points_url if len(xy) > _LARGE else None
     blob = pack(
         xy,

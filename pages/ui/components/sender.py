@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from pages.ui.shell import frame
 from pages.ui.words import formats
 
 _HERE = Path(__file__).parent
@@ -59,6 +60,8 @@ def sender(
         on_sent: Called with each file's name on disk, as the route said it, and its name on the person's computer.
         several: Whether files that are chosen together are sent one after the other; else only the first is.
     """
+
+    key = frame.key(key)
 
     def wanted() -> None:
         on_wanted()

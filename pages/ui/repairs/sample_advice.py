@@ -18,6 +18,7 @@ from pages.ui.shell import frame, job_panel
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
+from pages.ui.words.formats import Markdown
 from pages.ui.words.how_to_read import Reading
 
 ADVICE = Reading(
@@ -101,7 +102,7 @@ def payer(advice: Advice, values: dict[str, Any]) -> str:
     return max(rising, key=lambda title: rising[title]).removeprefix("loss on ").removeprefix("loss where ")
 
 
-def sentence(shown: pd.DataFrame) -> str:
+def sentence(shown: pd.DataFrame) -> Markdown:
     """The suggested action and its predicted effect."""
     suggested = shown[shown["Advice"] == "suggested"]
     row = (suggested if len(suggested) else shown).iloc[0]

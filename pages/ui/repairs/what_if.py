@@ -16,6 +16,7 @@ from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
+from pages.ui.words.formats import Markdown
 
 DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One class", "Everything decided"
 GAP = "A gap between groups"
@@ -75,7 +76,7 @@ def finds_its_size(repair: Repair) -> bool:
     return repair.aim is not None and bool(st.session_state.get(SIZED, True))
 
 
-def summary(repair: Repair) -> str:
+def summary(repair: Repair) -> Markdown:
     """'212 labels relabelled, 30 samples removed.'"""
     relabelled, removed = repair.count("relabel"), repair.count("remove")
     if not len(repair):
@@ -112,10 +113,10 @@ def prediction(open_run: OpenRun, repair: Repair) -> None:
         _show(open_run, repair, advice)
 
 
-def ask(open_run: OpenRun, samples: tuple[str, ...], text: str) -> None:
+def ask(open_run: OpenRun, samples: tuple[str, ...], text: Markdown) -> None:
     """A button that starts a prediction which also covers these samples."""
     if problem := st.session_state.pop(PREDICTION_PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
         "Predict what it does",
@@ -162,7 +163,7 @@ def _headline(effects: Effects) -> None:
     if effects.accuracy_change is not None:
         text += (
             f" by {formats.number(abs(float(first['loss_change'])))} nats, accuracy "
-            f"{verify_words.points(effects.accuracy_change)} points"
+            f"{formats.escaped(verify_words.points(effects.accuracy_change))} points"
         )
     st.markdown(f"{text}. Better than {share} of random batches of the same size and class mix.")
     frame.how_to_read(verify_words.FIDELITY)

@@ -9,6 +9,7 @@ from pages.ui.samples import cards, explained, writing
 from pages.ui.shell import cached, frame
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 
 @st.fragment
@@ -69,7 +70,7 @@ def show_hurt(open_run: OpenRun, shown: list[Card]) -> None:
         )
 
 
-def sentence(open_run: OpenRun, suspect: str, against, hurt) -> str:
+def sentence(open_run: OpenRun, suspect: str, against, hurt) -> Markdown:
     """Both labels, and what the step on the suspect does, in words."""
     label, noun = (
         formats.escaped(str(open_run.run.samples["label"].loc[suspect])),

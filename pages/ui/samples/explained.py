@@ -19,13 +19,14 @@ from pages.ui.samples import table_rows
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
 SIDE, CRISP = 240, 96
 """Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
 
 
-def signed(value: float) -> str:
+def signed(value: float) -> Markdown:
     """Three significant digits with a sign: '+0.0123'."""
     return f"+{formats.number(value)}" if value > 0 else formats.number(value)
 
@@ -80,7 +81,7 @@ def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) ->
     ]
 
 
-def noun(run: Run) -> str:
+def noun(run: Run) -> Markdown:
     """The word for a sample of this run: 'row', 'image' or 'sample'."""
     return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
@@ -90,7 +91,7 @@ def verdict(predicted: str, confidence: float) -> str:
     return f"→ {predicted} {formats.percent(confidence)}"
 
 
-def headline(explanation: Explanation) -> str:
+def headline(explanation: Explanation) -> Markdown:
     """The model's prediction for this sample and its label, in one sentence."""
     sure = formats.percent(float(explanation.probabilities.max()))
     says = f"The model says **{formats.escaped(explanation.predicted)}** ({sure})"
@@ -101,7 +102,7 @@ def headline(explanation: Explanation) -> str:
     return f"{says}, {agrees}{named}."
 
 
-def what_counts(explanation: Explanation) -> str:
+def what_counts(explanation: Explanation) -> Markdown:
     """The sign, the unit and the target of the scores in one line of plain words."""
     if explanation.among == "val":
         return (
@@ -120,7 +121,7 @@ def what_counts(explanation: Explanation) -> str:
     )
 
 
-def how_found(explanation: Explanation) -> str:
+def how_found(explanation: Explanation) -> Markdown:
     """How many samples were scored exactly, and what the shortlist may have missed."""
     quality = explanation.quality
     kind, seconds = KINDS[explanation.among], formats.number(explanation.seconds)
@@ -135,18 +136,21 @@ def how_found(explanation: Explanation) -> str:
     )
 
 
-def agreement(quality: Quality) -> str:
+def agreement(quality: Quality) -> Markdown:
     return formats.number(quality.rank_agreement)
 
 
-def carried(explanation: Explanation) -> str:
+def carried(explanation: Explanation) -> Markdown:
     """The concentration of influence: the sum of the top 50 as a share of the total."""
     helps, hurts = of_total(explanation.quality.top_helpful), of_total(explanation.quality.top_harmful)
     top = min(TOP, explanation.quality.n)
-    return f"The {top} most helpful carry {helps} of all help, the {top} most harmful {hurts} of all harm."
+    return (
+        f"The {formats.count(top)} most helpful carry {helps} of all help, "
+        f"the {formats.count(top)} most harmful {hurts} of all harm."
+    )
 
 
-def of_total(portion: Estimate) -> str:
+def of_total(portion: Estimate) -> Markdown:
     if portion.low == portion.high:
         return formats.percent(portion.value)
     return f"{formats.percent(portion.value)} {formats.escaped(formats.interval(portion.low, portion.high))}"

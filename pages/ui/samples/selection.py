@@ -12,6 +12,7 @@ import numpy as np
 from influence_core.runs.run import Run
 from pages.ui.shell import cached
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 from pages.ui.words.scores import Order
 
 
@@ -68,7 +69,7 @@ def one_page(positions: np.ndarray, page: int, size: int) -> np.ndarray:
     return positions[(page - 1) * size : page * size]
 
 
-def span(page: int, size: int, total: int) -> str:
+def span(page: int, size: int, total: int) -> Markdown:
     """'1 to 60 of 400'."""
     first = (page - 1) * size + 1
     return f"{formats.count(first)} to {formats.count(min(page * size, total))} of {formats.count(total)}"

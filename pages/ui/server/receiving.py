@@ -28,7 +28,8 @@ PIECE = 1024**2
 
 
 def routes() -> list[Route]:
-    """The route for `st.App`."""
+    """The route for `st.App`; nothing arrives before it exists, so half a file is of a server that was killed."""
+    uploads.remove_interrupted(runs_root())
     return [Route(prefix() + "/uploads/{upload}/{token}/{kind}", receive, methods=["PUT"])]
 
 

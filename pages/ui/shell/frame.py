@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,6 +17,7 @@ from influence_core.runs.run import Run
 from pages.ui.charts import base as base_charts
 from pages.ui.shell import places
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 from pages.ui.words.how_to_read import Reading
 
 P = ParamSpec("P")
@@ -104,7 +106,7 @@ def back() -> tuple[str, dict[str, str]] | None:
     return st.session_state.get(_PAGE_BEFORE)
 
 
-def header(title: str, question: str) -> DeltaGenerator:
+def header(title: Markdown, question: Markdown) -> DeltaGenerator:
     """Line 1: the title, the question this page answers, and (returned) the container of its action."""
     left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
     with left:
@@ -117,16 +119,20 @@ def run_chip(run: Run) -> None:
     """Line 2: dataset, model, size, date, and whether the scores could be reproduced."""
     inputs = run.description["inputs"]
     facts = [
-        (":material/database:", run.description["name"]),
-        (":material/network_node:", inputs["model"]["architecture"]),
-        (":material/photo_library:", f"{formats.count(inputs['dataset']['n_train'])} training samples"),
-        (":material/event:", formats.moment(run.description.get("created"))),
+        _chip(":material/database:", run.description["name"]),
+        _chip(":material/network_node:", inputs["model"]["architecture"]),
+        _chip(":material/photo_library:", f"{formats.count(inputs['dataset']['n_train'])} training samples"),
+        _chip(":material/event:", formats.moment(run.description.get("created"))),
+        reproducibility_badge(run),
     ]
-    badges = [f":gray-badge[{icon} {formats.escaped(str(text))}]" for icon, text in facts]
-    st.markdown(" ".join([*badges, reproducibility_badge(run)]))
+    st.markdown(" ".join(facts))
 
 
-def reproducibility_badge(run: Run) -> str:
+def _chip(icon: Markdown, text: object) -> Markdown:
+    return f":gray-badge[{icon} {formats.escaped(text)}]"
+
+
+def reproducibility_badge(run: Run) -> Markdown:
     """A badge in markdown: whether a second computation of a small sample gave the same scores."""
     record = run.description.get("reproducibility") or {}
     looks = {
@@ -138,7 +144,7 @@ def reproducibility_badge(run: Run) -> str:
     return f":{colour}-badge[:material/{icon}: {text}]"
 
 
-def section(title: str, reading: Reading | None = None) -> None:
+def section(title: Markdown, reading: Reading | None = None) -> None:
     """A heading of the page, with its "How to read this" at the right when there is a chart below."""
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     row.subheader(title, anchor=False, width="content")
@@ -160,12 +166,21 @@ def how_to_read(reading: Reading) -> None:
         st.latex(reading.formula)
 
 
+def key(*parts: str) -> str:
+    """The key of a component from names such as a run's folder; different parts of a page need different first parts.
+
+    Streamlit refuses a component whose key has two underscores in a row, and a folder may be called a__b. No folder has
+    a tilde in its name, so no two names become one key.
+    """
+    return re.sub("_(?=_)", "_~", "_".join(parts))
+
+
 def draw(figure: Any, *, alt: str, **options: Any) -> Any:
     """A plotly figure in the one look of this app."""
     return st.plotly_chart(figure, config=base_charts.CONFIG, alt=alt, **options)
 
 
-def empty(title: str, sentence: str, *, action: str, page: str, icon: str) -> None:
+def empty(title: Markdown, sentence: Markdown, *, action: Markdown, page: str, icon: Markdown) -> None:
     """An empty state: what is missing, and one button to get it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
@@ -176,7 +191,7 @@ def empty(title: str, sentence: str, *, action: str, page: str, icon: str) -> No
         st.space("medium")
 
 
-def nothing(title: str, sentence: str) -> None:
+def nothing(title: Markdown, sentence: Markdown) -> None:
     """An empty state without a button, for example when no samples match the filters."""
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
@@ -193,6 +208,11 @@ def framed(body: Callable[P, None]) -> Callable[P, None]:
         try:
             body(*args, **kwargs)
         except InfluenceError as error:
-            st.error(str(error), icon=":material/error:")
+            problem(error)
 
     return run
+
+
+def problem(what: object, icon: str = ":material/error:") -> None:
+    """An error in words: as plain text, for it may name what stands in somebody's file, and without server paths."""
+    st.error(formats.plain_sentence(places.as_named(str(what))), icon=icon)

@@ -9,8 +9,9 @@ import streamlit as st
 from influence_core.errors import InfluenceError
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.status import JobStatus
-from pages.ui.shell import frame, more_work
+from pages.ui.shell import frame, more_work, places
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 PROBLEM = "_job_problem"
 LOOKS = {
@@ -24,7 +25,7 @@ LOOKS = {
 }
 
 
-def state_badge(state: str) -> str:
+def state_badge(state: str) -> Markdown:
     """The state of a run as a badge in markdown: colour, icon and word."""
     colour, icon, text = LOOKS[state]
     return f":{colour}-badge[:material/{icon}: {text}]"
@@ -48,7 +49,7 @@ def _live(folder: Path, key: str, compact: bool, was_active: bool, title: str) -
     st.progress(min(1.0, status.fraction), text=step_text(status))
     st.caption(detail_text(status))
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(problem, icon=":material/error:")
+        frame.problem(problem)
     _buttons(folder, key, status)
     if not compact:
         _troubles(status)
@@ -64,7 +65,7 @@ def _buttons(folder: Path, key: str, status: JobStatus) -> None:
         _button("Resume", "play_arrow", f"{key}_resume", more_work.resume, folder)
 
 
-def _button(label: str, icon: str, key: str, action, folder: Path) -> None:
+def _button(label: Markdown, icon: str, key: str, action, folder: Path) -> None:
     st.button(label, icon=f":material/{icon}:", key=key, on_click=_attempt, args=(action, folder))
 
 
@@ -79,22 +80,22 @@ def _attempt(action, folder: Path) -> None:
 def _troubles(status: JobStatus) -> None:
     """Why the job stopped, and the last lines of its log."""
     if status.message and status.state in ("failed", "interrupted"):
-        st.error(status.message, icon=":material/error:")
+        frame.problem(status.message)
     if status.log:
         with st.expander("Last lines of the log", icon=":material/description:"):
-            st.code("\n".join(status.log), language=None, wrap_lines=True)
+            st.code(places.as_named("\n".join(status.log)), language=None, wrap_lines=True)
 
 
-def step_text(status: JobStatus) -> str:
+def step_text(status: JobStatus) -> Markdown:
     """'Step 2 of 6: gradients', or the state in words."""
     if status.cancelling:
         return "Stopping; finished parts are kept"
     if status.state == "queued":
         return _queue_text(status.position)
     if status.state == "running":
-        step = f"Step {status.stage_index + 1} of {status.stage_count}"
+        step = f"Step {formats.count(status.stage_index + 1)} of {formats.count(status.stage_count)}"
         return (
-            f"{step}: {status.stage_title[:1].lower()}{status.stage_title[1:]}"
+            f"{step}: {formats.escaped(status.stage_title[:1].lower() + status.stage_title[1:])}"
             if status.stage_title
             else "Starting"
         )
@@ -106,13 +107,13 @@ def step_text(status: JobStatus) -> str:
     }[status.state]
 
 
-def _queue_text(position: int | None) -> str:
+def _queue_text(position: int | None) -> Markdown:
     if position is None or position == 1:
         return "Starts when no other job is running"
-    return f"Waiting, number {position} in the queue"
+    return f"Waiting, number {formats.count(position)} in the queue"
 
 
-def detail_text(status: JobStatus) -> str:
+def detail_text(status: JobStatus) -> Markdown:
     """'1 200 of 4 000 · 950 a second · about 12 s left'."""
     if status.state != "running":
         return f"{formats.percent(status.fraction)} done"

@@ -8,6 +8,7 @@ INFLUENCE_DATA   folders from which datasets and models may be opened, separated
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from influence_core.errors import DataError
@@ -44,14 +45,14 @@ def permitted(text: str, what: str) -> Path:
     inside = [path for path in (base.resolve() for base in bases) if _is_inside(path)]
     if not inside:
         raise DataError(
-            f"The {what} '{text}' lies outside the folders this server may read: {_listed()}. "
-            f"Copy it there, or start the server with INFLUENCE_DATA set to its folder."
+            f"The {what} '{text}' lies outside the folders this server may read. Copy it into the folder in which the "
+            "server was started, or start the server with INFLUENCE_DATA set to its folder."
         )
     existing = next((path for path in inside if path.exists()), None)
     if existing is None:
         raise DataError(
-            f"There is no {what} at '{text}'. It was looked for in {_listed()}. "
-            f"Check the spelling; the path is one on the server, not on your own computer."
+            f"There is no {what} at '{text}' in the folders this server may read: those of INFLUENCE_DATA, or else the "
+            "one it was started in. Check the spelling; the path is one on the server, not on your own computer."
         )
     return existing
 
@@ -61,5 +62,12 @@ def _is_inside(path: Path) -> bool:
     return any(path.is_relative_to(root) for root in data_roots()) and not path.is_relative_to(runs_root())
 
 
-def _listed() -> str:
-    return ", ".join(str(root) for root in data_roots())
+def as_named(message: str) -> str:
+    """A message without the folders of this server: a file is called as the person who brought it calls it.
+
+    What lies in an upload is named from there, other files from the folder of runs or of data in which they lie.
+    """
+    root = re.escape(str(runs_root()))
+    within = rf"{root}/\.uploads/[0-9a-f]+/(?:store/)?"
+    folders = "|".join([within, *(re.escape(f"{folder}/") for folder in (runs_root(), *data_roots()))])
+    return re.sub(rf"(?<![\w/.-])(?:{folders})(?=[^\s'\"])", "", message)

@@ -21,6 +21,7 @@ from pages.ui.charts.base import Theme
 from pages.ui.shell import cached, frame, job_panel, visitor
 from pages.ui.shell.open_runs import opened
 from pages.ui.shell.places import runs_root
+from pages.ui.words import formats
 
 RUN = "run"
 SAMPLE = "sample"
@@ -76,11 +77,18 @@ def reviewer() -> str:
 
 
 def choose_run(summaries: list[RunSummary]) -> str | None:
-    """The run selector. The address bar wins; without a run there, the newest finished run is open."""
+    """The run selector. The address bar wins; without a run there, the newest finished run is open.
+
+    Until the browser has been asked for its key, a run that is not in the list may be its own: the selector that is
+    bound to the address would clear it there, so it is not drawn yet.
+    """
     names = [summary.name for summary in summaries]
     requested = st.query_params.get(RUN)
     if requested and requested not in names:
         st.session_state[_UNKNOWN] = requested
+        if not visitor.recognised():
+            st.selectbox("Run", [], key=f"{RUN}_awaited", disabled=True, placeholder="Looking for it")
+            return None
     elif RUN not in st.session_state and not requested:
         _open_newest(summaries)
     name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
@@ -134,10 +142,13 @@ def require_run() -> OpenRun:
 
 def _without_run() -> Never:
     unknown = st.session_state.get(_UNKNOWN)
+    if unknown and not visitor.recognised():
+        frame.nothing("Looking for this run", f"The address names the run '{formats.escaped(unknown)}'.")
+        st.stop()
     if unknown:
         title, text = (
             "This run is not here",
-            f"The address names the run '{unknown}', which is not on this server.",
+            f"The address names the run '{formats.escaped(unknown)}', which is not on this server.",
         )
     else:
         title, text = (

@@ -7,7 +7,8 @@ role. People who are not on it are not admitted:
     viewer      sees runs and scores          annotator   decides as well
     owner       uploads, starts and stops work, deletes, as well
 
-The list is INFLUENCE_ROLES, "owner: ada@lab.org; annotator: *@lab.org", or section [roles] of secrets.toml.
+The list is INFLUENCE_ROLES, "owner: ada@lab.org; annotator: *@lab.org", or section [roles] of secrets.toml. A list
+without sign-in is refused (`judge_settings`): it would make everybody an owner in silence.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import streamlit.components.v2 as components
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from influence_core.errors import AccessError
+from pages.ui.words import formats
 
 Role = Literal["viewer", "annotator", "owner"]
 ROLES: tuple[Role, ...] = ("viewer", "annotator", "owner")
 KEY = re.compile(r"[0-9a-f]{32}")
-_KEYS, _KEPT = "_browser_keys", "_browser_kept"
+_KEYS, _KEPT, _ANSWERED = "_browser_keys", "_browser_kept", "_browser_answered"
 
 _keep = components.component(
     "influence_browser",
@@ -39,8 +41,10 @@ export default function (component) {
   try {
     const kept = localStorage.getItem(KEY);
     if (!kept) localStorage.setItem(KEY, data.fresh);
-    else if (!data.known.includes(kept)) setStateValue('key', kept);
-  } catch { /* storage is off in this browser: its uploads are found until the tab is closed */ }
+    if (!data.answered) setStateValue('key', kept || data.fresh);
+  } catch { /* storage is off in this browser: its uploads are found until the tab is closed */
+    if (!data.answered) setStateValue('key', data.fresh);
+  }
 }
 """,
 )
@@ -50,14 +54,20 @@ def recognise() -> None:
     """Let the browser send the key it kept from an earlier visit; once on every page."""
     if sign_in_configured():
         return
-    keys = _keys()
-    _keep(key=_KEPT, data={"fresh": keys[-1], "known": keys}, on_key_change=_recognised, height=1)
+    data = {"fresh": _keys()[-1], "answered": recognised()}
+    _keep(key=_KEPT, data=data, on_key_change=_answer, height=1)
 
 
-def _recognised() -> None:
+def recognised() -> bool:
+    """Whether it is known who this is: before that, what is refused to a stranger may be the visitor's own."""
+    return sign_in_configured() or bool(st.session_state.get(_ANSWERED))
+
+
+def _answer() -> None:
     key = st.session_state[_KEPT].get("key")
     if isinstance(key, str) and KEY.fullmatch(key) and key not in _keys():
         _keys().insert(0, key)
+    st.session_state[_ANSWERED] = True
 
 
 def _keys() -> list[str]:
@@ -100,8 +110,10 @@ def role() -> Role | None:
     """The visitor's role; None when sign-in is configured and they are not on the list.
 
     Without sign-in everyone who reaches the server is an owner: it then listens to this machine only.
+    Raises AccessError for a list of roles that is malformed or stands without sign-in.
     """
     if not sign_in_configured():
+        judge_settings()
         return "owner"
     user = _user()
     email = str(user.get("email") or "").lower()
@@ -127,6 +139,16 @@ def allow_list() -> dict[str, tuple[str, ...]]:
     return {name: tuple(person.strip().lower() for person in people) for name, people in by_role.items()}
 
 
+def judge_settings() -> None:
+    """Raise AccessError for a list of roles without sign-in, and for one that names unknown roles."""
+    if allow_list() and not sign_in_configured():
+        raise AccessError(
+            "There is a list of roles (INFLUENCE_ROLES, or the section [roles] of secrets.toml) but no sign-in, so "
+            "everybody who reaches this server would be an owner. Add a section [auth] to .streamlit/secrets.toml in "
+            "the folder the server is started in, as SECURITY.md shows, or take the list away."
+        )
+
+
 def _matches(email: str, pattern: str) -> bool:
     if pattern.startswith("*@"):
         return email.rpartition("@")[2] == pattern[2:]
@@ -150,8 +172,12 @@ def require(wanted: Role, to_do: str) -> None:
 
 def admit() -> bool:
     """Whether the visitor may go on; if not, draw the sign-in page or say that they are not on the list."""
-    if role() is not None:
-        return True
+    try:
+        if role() is not None:
+            return True
+    except AccessError as error:
+        st.error(formats.plain_sentence(error), icon=":material/block:")
+        return False
     st.title("Influence Explorer", anchor=False)
     if signed_in() is None:
         st.markdown("Sign in to see the runs of this server.")

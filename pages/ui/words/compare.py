@@ -9,12 +9,13 @@ import pandas as pd
 
 from influence_core.judging.signals import Yield
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 LEAST = 0.005
 """Evidence with a smaller share of the weight is left out of the table."""
 
 
-def headline(results: Mapping[str, Any]) -> str:
+def headline(results: Mapping[str, Any]) -> Markdown:
     """Whether the model's loss can be trusted, and how many samples have near-copies."""
     text = results.get("regime")
     if not text:
@@ -42,17 +43,17 @@ def rows(results: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def added(yields: Sequence[Yield], titles: Mapping[str, str], queue: int) -> str:
+def added(yields: Sequence[Yield], titles: Mapping[str, str], queue: int) -> Markdown:
     """One sentence on the best order outside the queue, compared with chance."""
     best = yields[0]
     chance = formats.number(best.by_chance)
     if best.errors == 0:
         return (
-            f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} of no signal contain an "
-            "error."
+            f"Outside the queue of {formats.plural(queue, 'sample')}, the next {formats.count(best.looked)} of no "
+            "signal contain an error."
         )
     return (
-        f"Outside the queue of {formats.plural(queue, 'sample')}, the next {best.looked} by "
+        f"Outside the queue of {formats.plural(queue, 'sample')}, the next {formats.count(best.looked)} by "
         f"**{formats.escaped(titles.get(best.signal, best.signal))}** add **{formats.plural(best.errors, 'error')}** "
-        f"({best.judged} of them judged); as many in random order would add about {chance}."
+        f"({formats.count(best.judged)} of them judged); as many in random order would add about {chance}."
     )

@@ -13,6 +13,7 @@ from influence_core.errors import RunError
 from influence_core.runs.run import Run
 from influence_core.training.recorder import Recording, open_recording
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 from pages.ui.words.overview import Fact
 
 
@@ -112,7 +113,7 @@ def groups(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {title: rows for title, rows in by_title.items() if len(rows)}
 
 
-def headline(table: pd.DataFrame, epochs: int) -> str:
+def headline(table: pd.DataFrame, epochs: int) -> Markdown:
     """The answer in one sentence."""
     n, never = formats.count(len(table)), int(table["never"].to_numpy().sum())
     once = int((table["forgotten"].to_numpy() > 0).sum())

@@ -6,8 +6,13 @@ Numbers: three significant digits, a thin space between thousands, percentages w
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
+
+Markdown = str
+"""A text that may be given to Streamlit's markdown: written in the source, or made plain by `escaped`. A test reads the
+source of the pages and holds every function, argument and field of this type to it."""
 
 THIN = "\u202f"
 """A narrow space that does not break: between thousands and before a unit."""
@@ -71,12 +76,25 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
     return f"{count(value)} {noun if value == 1 else nouns or noun + 's'}"
 
 
-def escaped(text: str) -> str:
-    """Text from a dataset, safe inside Streamlit's markdown: shown literally, never as formatting.
+def escaped(text: object) -> Markdown:
+    """A name or a value from a dataset, a file or a person, safe inside Streamlit's markdown: shown as it is.
 
-    Invisible formatting marks, such as those that reverse the text, are shown as a replacement character.
+    Backslashes stop what its parser reads. Addresses, emoji names and arrows are looked for after parsing, so an
+    invisible joiner parts them. Invisible formatting marks, such as those that reverse the text, are shown as a
+    replacement character.
     """
-    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in visible(text))
+    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in _parted(text))
+
+
+def plain_sentence(text: object) -> Markdown:
+    """A sentence or message that may name such things: as safe, with backslashes only where something could begin."""
+    plain = "".join(f"\\{letter}" if letter in _BEGINNINGS else letter for letter in _parted(text))
+    plain = re.sub(r":(?=[A-Za-z])", r"\:", plain)
+    return _LINE_START.sub(r"\1\\\2", re.sub(r"^[ \t]+", "", plain, flags=re.MULTILINE)).replace("\n", "  \n")
+
+
+def _parted(text: object) -> str:
+    return _AFTER_PARSING.sub(lambda found: found[0] + JOINER, visible(str(text)))
 
 
 def visible(text: str) -> str:
@@ -84,4 +102,11 @@ def visible(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(letter) == "Cf" else letter for letter in text)
 
 
+JOINER = "\u034f"
+"""The combining grapheme joiner: it has no width and no look."""
 _MARKDOWN = set("\\`*_{}[]<>()#+-.!|~$:^=\"'&")
+_BEGINNINGS = set("\\`*_{}[]<>#|~$^&")
+_LINE_START = re.compile(r"^(\d*)([-+=.)])", re.MULTILINE)
+"""What begins a list, a line or a heading, at the start of a line alone."""
+_AFTER_PARSING = re.compile(r":(?=//|[\w+/-]+:)|@|w(?=ww\.)|(?<!\S)[-<>~](?=[-=>])", re.IGNORECASE)
+"""Where addresses, `:emoji:` and arrows begin."""

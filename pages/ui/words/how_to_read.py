@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pages.ui.words.formats import Markdown
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Two sentences of plain words, and the formula as LaTeX."""
 
-    text: str
+    text: Markdown
     formula: str
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from influence_core.judging.intervals import wilson
 from influence_core.runs.run import Run
 from pages.ui.words import formats, scores
+from pages.ui.words.formats import Markdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def facts(results: Mapping[str, Any], findings: Findings) -> list[Fact]:
         ),
         Fact(
             "Worst class",
-            formats.escaped(worst.name) if findings.flagged else "none",
+            worst.name if findings.flagged else "none",
             f"{formats.percent(worst.share)} {_bracket(worst)}"
             if findings.flagged
             else "nothing is in doubt",
@@ -155,7 +156,7 @@ def possible(results: Mapping[str, Any]) -> float:
     return share if results.get("noise_support", 1.0) < 0.5 and share >= 0.005 else 0.0
 
 
-def hesitation(share: float) -> str:
+def hesitation(share: float) -> Markdown:
     """Why few labels are in doubt although a `share` of them may be wrong, in words."""
     return (
         "Classes that resemble each other explain these doubts as well as wrong labels do, so few samples reach the "
@@ -178,7 +179,7 @@ def _bracket(worst: ClassShare) -> str:
     return formats.interval(estimate.low, estimate.high)
 
 
-def next_steps(findings: Findings) -> list[str]:
+def next_steps(findings: Findings) -> list[Markdown]:
     """The next steps as sentences; the first is the page's primary action."""
     if findings.pair is None:
         return [
@@ -207,7 +208,7 @@ def wrong(run: Run, truth: pd.Series) -> pd.Series:
     return pd.Series(np.where(true_labels.isna(), None, differs), index=samples.index)
 
 
-def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
+def verdict(table: pd.DataFrame, errors: int, total: int) -> Markdown:
     """One sentence on how well suspicion found the planted errors, beside the best other signal."""
     others = table.drop(
         index=[name for name in table.index if str(name).startswith("suspicion")] + ["random"],
@@ -218,7 +219,7 @@ def verdict(table: pd.DataFrame, errors: int, total: int) -> str:
     return (
         f"{formats.count(errors)} of the {formats.count(total)} labels really are wrong. Suspicion puts a wrong "
         f"label before a right one in **{formats.percent(suspicion['auroc'])}** of all pairs (best single signal, "
-        f"{scores.title_of(str(best), {})}: {formats.percent(others.at[best, 'auroc'])}), and "
+        f"{formats.escaped(scores.title_of(str(best), {}))}: {formats.percent(others.at[best, 'auroc'])}), and "
         f"**{formats.percent(suspicion['precision_at_5'])}** of its first 5{formats.THIN}% are real errors."
     )
 
@@ -246,30 +247,29 @@ def reproducibility_sentence(run: Run) -> str:
     )
 
 
-def provenance(run: Run) -> list[str]:
+def provenance(run: Run) -> list[Markdown]:
     """Where the numbers come from: model, split sizes, versions, time; one line of markdown each."""
     description = run.description
     dataset, model = description["inputs"]["dataset"], description["inputs"]["model"]
     splits = (("n_train", "training"), ("n_val", "validation"), ("n_test", "test"))
     split_sizes = [(dataset[key], title) for key, title in splits if dataset.get(key)]
-    sizes = ", ".join(f"{formats.count(size)} {title}" for size, title in split_sizes)
+    sizes = ", ".join(f"{formats.count(size)} {formats.escaped(title)}" for size, title in split_sizes)
     lines = [
         f"**Model** {formats.escaped(str(model['architecture']))}, "
         f"{formats.count(model.get('parameters') or 0)} parameters, "
-        f"fingerprint `{str(model['fingerprint'])[:12]}`",
+        f"fingerprint {formats.escaped(str(model['fingerprint'])[:12])}",
         f"**Dataset** {formats.escaped(str(dataset['name']))}: {sizes} samples, "
-        f"fingerprint `{str(dataset['fingerprint'])[:12]}`",
+        f"fingerprint {formats.escaped(str(dataset['fingerprint'])[:12])}",
     ]
     if sentence := exactness_sentence(description.get("preflight") or {}):
         lines.append(sentence)
     if description.get("timings"):
         lines.append(f"**Time** {formats.duration(sum(description['timings'].values()))} in all")
     notes = [*(dataset.get("notes") or ()), *(description.get("notes") or ())]
-    lines += [formats.escaped(str(note)) for note in notes]
-    return lines
+    return lines + [formats.escaped(str(note)) for note in notes]
 
 
-def exactness_sentence(preflight: Mapping[str, Any]) -> str:
+def exactness_sentence(preflight: Mapping[str, Any]) -> Markdown:
     """How the gradients were computed, and what was left out; older runs record only which layers are exact."""
     layers = preflight.get("layers") or ()
     exact = sum(str(layer.get("covered", "")).startswith("exact") for layer in layers)

@@ -10,6 +10,7 @@ import numpy as np
 from influence_core.judging.ranks import rank_correlation
 from influence_core.runs.run import Run
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 DRAWS = 200
 COLUMN = "influence_robustness"
@@ -63,7 +64,7 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
     )
 
 
-def relation_sentences(relation: Relation) -> list[str]:
+def relation_sentences(relation: Relation) -> list[Markdown]:
     """The relation in three sentences."""
     bracket = formats.escaped(f"[{relation.low:.2f}, {relation.high:.2f}]".replace("-", formats.MINUS))
     alike = (
@@ -76,8 +77,8 @@ def relation_sentences(relation: Relation) -> list[str]:
     return [
         f"The samples that make the model fragile and those that hurt its accuracy are **{alike}**: rank correlation "
         f"**{formats.number(relation.rank)}** {bracket} (1: the same order, 0: no relation).",
-        f"Of the {relation.k} most harmful of each kind, **{relation.overlap}** are the same; by chance it would be "
-        f"{formats.number(relation.by_chance)}.",
+        f"Of the {formats.count(relation.k)} most harmful of each kind, **{formats.count(relation.overlap)}** are the "
+        f"same; by chance it would be {formats.number(relation.by_chance)}.",
         f"**{formats.count(relation.fragile)}** samples help accuracy and make the model fragile: "
         "a choice, not an error.",
     ]

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -72,8 +75,8 @@ def axis_title(order: Order, columns: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{order.title} ({unit})" if unit and unit not in order.title else order.title
 
 
-def score_sentence(column: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
-    """Meaning, sign, unit, target and layers of a score in one line of plain words."""
+def score_sentence(column: str, columns: Mapping[str, Mapping[str, Any]]) -> Markdown:
+    """Meaning, sign, unit, target and layers of a score in one line of plain words, which name columns of data."""
     record = columns.get(column, {})
     parts = [str(record.get("meaning") or title_of(column, columns)).rstrip(".")]
     if record.get("positive_means"):
@@ -81,7 +84,7 @@ def score_sentence(column: str, columns: Mapping[str, Mapping[str, Any]]) -> str
     for label, key in (("Unit", "unit"), ("Target", "target"), ("Layers", "layers")):
         if record.get(key):
             parts.append(f"{label}: {_listed(record[key])}")
-    return ". ".join(parts) + "."
+    return formats.plain_sentence(". ".join(parts) + ".")
 
 
 def _listed(value: object) -> str:

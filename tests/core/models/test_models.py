@@ -219,7 +219,7 @@ def test_what_is_not_known_is_asked_for(tmp_path):
     saved(tmp_path)
     spec = json.loads((tmp_path / "model.json").read_text())
     for name, words in (
-        ("architecture", "small_cnn"),
+        ("architecture", "mlp"),
         ("classes", "classes=dataset.classes"),
         ("preprocessing", '"mean"'),
     ):
@@ -255,6 +255,7 @@ def test_a_model_must_name_the_classes_of_its_dataset(tmp_path):
     for classes, words in (
         (("dark", "bright"), "open_dataset(path, classes=model.classes)"),
         (("a", "b", "c"), "3 outputs, the dataset 2 classes"),
+        (("bright", "dark", "dim"), "lacks ['dim'] of the model's 3 classes"),
         (("bright", "dim"), "only the model has ['dim']"),
     ):
         with assert_refused(ModelError, words):

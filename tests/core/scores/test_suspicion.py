@@ -80,15 +80,16 @@ def test_who_is_taught_by_validation_labels_has_seen_no_training_label_and_not_i
     rng = np.random.default_rng(0)
     view = scaled(View("v", rng.normal(size=(30, 5)), rng.normal(size=(40, 5))))
     labels = rng.integers(0, 3, 40)
-    (found,) = taught_by_validation(view, labels, 3)
+    given = rng.integers(0, 3, 30)
+    (found,) = taught_by_validation(view, given, labels, 3)
     assert found.train.shape == (30, 3) and found.held_out.shape == (40, 3)
     flipped = labels.copy()
     flipped[7] = (labels[7] + 1) % 3
-    (other,) = taught_by_validation(view, flipped, 3)
+    (other,) = taught_by_validation(view, given, flipped, 3)
     assert np.abs(found.held_out[7] - other.held_out[7]).max() < 0.1, (
         "a validation sample's own label spoke for it"
     )
-    assert taught_by_validation(view, labels[:19], 3) == [], "too few labels teach nobody"
+    assert taught_by_validation(view, given, labels[:19], 3) == [], "too few labels teach nobody"
 
 
 def test_errors_that_training_labels_share_are_found_by_validation_labels():
@@ -142,7 +143,7 @@ def read(views, logits, given, held_out_labels, classes) -> Suspicion:
     for view in views:
         seen = scaled(View(view.name, view.train, view.held_out[:m]))
         evidence += readings(seen, given, classes, alone(n))[0]
-        evidence += taught_by_validation(seen, held_out_labels, classes)
+        evidence += taught_by_validation(seen, given, held_out_labels, classes)
     own = Evidence("outputs", "the model", logits[:n], logits[n : n + m])
     return suspicion([*evidence, own], given, held_out_labels, anchor=1)
 

@@ -1,0 +1,252 @@
+"""`Listed`: what one list says of the pictures it names: labels, splits, further columns.
+
+The labels are those of the column the person named, else of one with a usual name, else of 0/1 columns that name one
+class a row, else of the only other column. The split is that of a column of split words, else that of the file's name
+(train.csv, test.txt). Names are looked up in the folder of the file, in its split, then everywhere.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from influence_core.data.encoding import column_of
+from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
+from influence_core.data.readers.picture_names import PictureNames, stem
+from influence_core.data.readers.split_words import CUT, meaning
+from influence_core.data.rows import counted, some, split_of
+from influence_core.data.samples import Split
+
+USUAL = (
+    "label", "labels", "class", "class_name", "classname", "class_label", "target", "category", "category_name",
+    "label_name", "species", "breed", "diagnosis", "dx", "tag", "class_id", "classid", "category_id", "label_id",
+)  # fmt: skip
+"""Usual names of the column of labels, as `plain_name` writes them."""
+UNUSUAL = {
+    "partition", "split", "set", "subset", "fold", "phase", "usage", "width", "height", "size", "channels", "date",
+    "time", "year", "caption", "text", "url", "path", "folder", "source", "index", "row", "number", "count", "page",
+    "age", "x", "y", "score", "confidence", "probability",
+}  # fmt: skip
+"""Names of columns that hold something else than classes, as `plain_name` writes them."""
+FEWEST = 5
+"""A list must name a fifth of the pictures: names of classes numbered from 0 name 0.png and 1.png by accident."""
+MOST_COLUMNS = 30
+"""Most columns that are searched for names of pictures."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What one file says of the pictures it names, by position; `name` and `label` are its columns."""
+
+    file: str
+    rows: list[int]
+    labels: list[str | None] | None
+    splits: list[Split | None] | None
+    table: pd.DataFrame
+    name: str
+    label: str | None = None
+    others: tuple[str, ...] = ()
+    absent: int = 0
+    classes: tuple[str, ...] | None = None
+    guessed: bool = False
+    fault: str | None = None
+    certain: bool = False
+    """Whether the column was named by the person or has a usual name, or the list is one of 0 and 1."""
+
+    @property
+    def said(self) -> str:
+        columns = self.name if self.label is None else f"{self.name}, {self.label}"
+        return f"{self.file} ({columns})"
+
+
+def listed_by(
+    file: str, read: PictureList, ids: Sequence[str], splits: Sequence[Split | None], label: str | None
+) -> Listed | None:
+    """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few."""
+    stems = {stem(sample) for sample in ids}
+    columns = [
+        column
+        for column in list(read.table)[:MOST_COLUMNS]
+        if any(stem(name) in stems for name in read.table[column].unique())
+    ]
+    for rows in scopes(file, ids, splits) if columns else ():
+        if (found := column_of_names(read.table, columns, PictureNames(ids, rows), len(rows))) is not None:
+            return from_columns(file, read, *found, label)
+    return None
+
+
+def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Iterable[list[int]]:
+    folder, told = PurePosixPath(file).parent.as_posix(), meaning(PurePosixPath(file).stem)
+    if folder != ".":
+        yield [row for row, sample in enumerate(ids) if sample.startswith(f"{folder}/")]
+    if told is not None and told.split is not None:
+        yield [row for row, split in enumerate(splits) if split == told.split]
+    yield list(range(len(ids)))
+
+
+def column_of_names(
+    table: pd.DataFrame, columns: Iterable[str], names: PictureNames, pictures: int
+) -> tuple[str, list[int | None]] | None:
+    """Return which of some columns names the most pictures, and that of each row; at least half of either side.
+
+    A list of many more pictures than are here counts too, one of very few does not.
+    """
+    best: tuple[str, list[int | None]] | None = None
+    most = 0
+    for column in columns:
+        values = table[column].tolist()
+        found = names.find_all(values)
+        different = len(set(found) - {None})
+        enough = different * 2 >= min(pictures, len(set(values))) and different * FEWEST >= pictures
+        if different > most and enough:
+            best, most = (str(column), found), different
+    return best
+
+
+def from_columns(
+    file: str, read: PictureList, name: str, found: list[int | None], wanted: str | None
+) -> Listed:
+    """Divide the columns into label, split and the rest."""
+    here = [row is not None for row in found]
+    rows = [row for row in found if row is not None]
+    table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
+    split = next((column for column in table if is_split(column_of(table, column))), None)
+    by_column: list[Split | None] = [] if split is None else [split_of(word) for word in table[split]]
+    splits = told_by_name(file, len(rows)) if split is None else by_column
+    listed = Listed(
+        file, rows, None, splits, table.drop(columns=[] if split is None else split),
+        name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
+        guessed=read.guessed,
+    )  # fmt: skip
+    if read.fault or (read.has_boxes and len(set(rows)) < len(rows)):
+        return replace(listed, fault=read.fault or OBJECTS)
+    return labelled(listed, wanted, read.headless)
+
+
+def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
+    """Return the list with its labels, or with the fault that keeps them from being read."""
+    table = listed.table
+    if len(hot := one_hot(table)) > 1 and not (wanted and wanted in table):
+        return from_one_hot(listed, hot)
+    column = label_column(table, wanted)
+    if column is None:
+        return replace(listed, others=tuple(map(str, table)))
+    values = whole(table[column].tolist())
+    if several_in_one(values):
+        return replace(listed, fault=SEVERAL)
+    listed = replace(
+        listed,
+        label=f"column {column}" if headless else column,
+        labels=[named(value, listed.classes) for value in values],
+        table=table.drop(columns=column),
+        certain=wanted is not None or plain_name(column) in USUAL,
+    )
+    return without_repetitions(listed)
+
+
+def named(value: str, classes: tuple[str, ...] | None) -> str | None:
+    if not value or value.lower() == "nan":
+        return None
+    if classes and value not in classes and value.isdecimal() and int(value) < len(classes):
+        return classes[int(value)]
+    return value
+
+
+def whole(values: list[str]) -> list[str]:
+    """Return labels, "3.0" as "3" where all are such numbers."""
+    given = [value for value in values if value]
+    if given and all(value.endswith(".0") and value[:-2].isdecimal() for value in given):
+        return [value.removesuffix(".0") for value in values]
+    return values
+
+
+def several_in_one(values: list[str]) -> bool:
+    """Whether cells hold more labels than one, as "cat|dog" beside "cat"."""
+    single = set(values)
+    return any(mark in value and set(value.split(mark)) & single for value in single for mark in "|;,")
+
+
+def label_column(table: pd.DataFrame, wanted: str | None) -> str | None:
+    """Return the column of labels: the wanted one, the usual one, the only one; None where that is not clear."""
+    columns = [str(column) for column in table]
+    if wanted is not None:
+        return wanted if wanted in columns else None
+    usual = [column for column in columns if plain_name(column) in USUAL]
+    if exact := [column for column in usual if plain_name(column) == "label"]:
+        usual = exact
+    words = [column for column in usual if not table[column].str.fullmatch(r"\d*").all()]
+    if len(usual) > 1 and len(words) == 1 and all(same_division(table, words[0], other) for other in usual):
+        return words[0]
+    if usual:
+        return usual[0] if len(usual) == 1 else None
+    divides = [column for column in columns if may_divide(column_of(table, column), column)]
+    if (
+        len(divides) > 1 and columns[0].isdecimal()
+    ):  # without a header: the words, not the numbers beside them
+        divides = [column for column in divides if not table[column].str.fullmatch(r"[\d.]*").all()]
+    return divides[0] if len(divides) == 1 else None
+
+
+def may_divide(values: pd.Series, column: str) -> bool:
+    """Whether a column could name classes: few values, no measurements, and no name that says something else."""
+    few = 1 < values.nunique() <= max(2, len(values) // 2)
+    return few and plain_name(column) not in UNUSUAL and not values.str.fullmatch(r"-?\d*\.\d+").any()
+
+
+def plain_name(column: str) -> str:
+    return "_".join(word.lower() for word in CUT.findall(column))
+
+
+def same_division(table: pd.DataFrame, one: str, other: str) -> bool:
+    pairs = table[[one, other]].drop_duplicates()
+    return len(pairs) == table[one].nunique() == table[other].nunique()
+
+
+def one_hot(table: pd.DataFrame) -> list[str]:
+    """Return the columns of 0 and 1; none where a column has a usual name of labels."""
+    if any(plain_name(str(column)) in USUAL for column in table):
+        return []
+    return [str(column) for column in table if set(table[column]) <= {"0", "1", "0.0", "1.0"}]
+
+
+def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
+    ones = listed.table[columns].isin(("1", "1.0")).to_numpy()
+    if several := int((ones.sum(1) > 1).sum()):
+        pictures = counted(several, "picture")
+        return replace(listed, fault=f"gives several labels to {pictures}; one label per picture is needed")
+    labels = [columns[row.argmax()] if row.any() else None for row in ones]
+    return without_repetitions(
+        replace(
+            listed, labels=labels, label=some(columns), table=listed.table.drop(columns=columns), certain=True
+        )
+    )
+
+
+def without_repetitions(listed: Listed) -> Listed:
+    """Keep one row per picture; a picture with two labels is a fault."""
+    assert listed.labels is not None
+    first: dict[int, int] = {}
+    for position, row in enumerate(listed.rows):
+        if listed.labels[first.setdefault(row, position)] != listed.labels[position]:
+            return replace(listed, labels=None, fault=SEVERAL)
+    kept = sorted(first.values())
+    return replace(
+        listed,
+        rows=[listed.rows[position] for position in kept],
+        labels=[listed.labels[position] for position in kept],
+        splits=None if listed.splits is None else [listed.splits[position] for position in kept],
+        table=listed.table.iloc[kept].reset_index(drop=True),
+    )
+
+
+def is_split(column: pd.Series) -> bool:
+    return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
+
+
+def told_by_name(file: str, count: int) -> list[Split | None] | None:
+    told = meaning(PurePosixPath(file).stem)
+    if told is None or told.split is None:
+        return None
+    splits: list[Split | None] = [told.split for _ in range(count)]
+    return splits

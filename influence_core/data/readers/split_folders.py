@@ -1,0 +1,218 @@
+"""Which folders of a tree of pictures are splits, and which are classes.
+
+    train/<class>/..., seg_train/seg_train/<class>/..., train/images/<class>/...    splits above classes
+    <class>/train/..., <class>/test/...                                             classes above splits
+    <class>/...                                                                     classes alone
+    outer/outer/<any of these>                                                      folders around all of it
+
+Folders count as splits when all beside one another are named so, or two of them are named alike but for the split:
+"train" alone beside "bus" and "cat" is a class, and that is said. Whatever can be read in two ways is refused: a split
+taken for a class trains on test pictures and scores nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from influence_core.data.readers.split_words import Meaning, is_classless, is_plain_name, meaning, meanings
+from influence_core.data.rows import SPLIT_NAMES, counted, some
+from influence_core.data.samples import Split
+from influence_core.errors import DataError
+
+Folders = tuple[str, ...]
+"""The folders above a picture, outermost first."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the folders say of each picture: label and split, None where they say nothing; `left_out` are positions."""
+
+    labels: list[str | None]
+    splits: list[Split | None]
+    left_out: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = field(default=())
+
+
+def name_by_folder(ids: Sequence[str]) -> Named:
+    """Read label and split of each picture from the folders above it.
+
+    Raises:
+        DataError: the folders can be read in two ways, or name no training part.
+    """
+    paths = [PurePosixPath(sample).parts[:-1] for sample in ids]
+    paths = without_outer(paths)
+    told = splits_among(paths)
+    if told is not None:
+        return below_splits(ids, paths, told)
+    if (named := above_splits(ids, paths)) is not None:
+        return named
+    check_no_split_below(paths)
+    classes = sorted({path[0] for path in paths if path})
+    if len(classes) > 1 and is_classless(classes):
+        raise DataError(
+            f"The folders {some(classes)} name kinds of files, not classes. Leave masks and other pictures that are no "
+            "samples out, and give each class a folder of its own, or list the labels in a metadata.csv with the "
+            "columns file_name and label."
+        )
+    labels = [path[0] if path else None for path in paths]
+    return Named(labels, [None] * len(paths), notes=note_on_classes(classes))
+
+
+def without_outer(paths: list[Folders]) -> list[Folders]:
+    """Leave out the folders around everything. A lone folder that directly holds pictures stays: it may be a class."""
+    while len({path[:1] for path in paths}) == 1 and paths[0] and any(len(path) > 1 for path in paths):
+        name = paths[0][0]
+        if name.lower() in SPLIT_NAMES or any(len(path) == 1 for path in paths):
+            break
+        paths = [path[1:] for path in paths]
+    return paths
+
+
+def splits_among(paths: list[Folders]) -> dict[str, Meaning] | None:
+    """Return what the outermost folders tell, if they are splits; None if they are not."""
+    below: dict[str, list[Folders]] = defaultdict(list)
+    for path in paths:
+        if path:
+            below[path[0]].append(path[1:])
+    told = meanings(below)
+    others = sorted(set(below) - set(told))
+    splits = {found.split for found in told.values()} - {None}
+    if not splits or (others and not (alike(told) or is_parted(told, below, others))):
+        return None
+    check_trained(told, others)
+    check_no_class_in_name(told, below)
+    return told
+
+
+def alike(told: dict[str, Meaning]) -> bool:
+    """Whether two names differ in the split alone: seg_train and seg_test, not "train station" and "test tube"."""
+    splits: dict[Folders, set[Split]] = defaultdict(set)
+    for found in told.values():
+        if found.split is not None:
+            splits[found.rest].add(found.split)
+    return any(len(several) > 1 for several in splits.values())
+
+
+def is_parted(told: dict[str, Meaning], below: dict[str, list[Folders]], others: list[str]) -> bool:
+    """Whether the one folder named as a split holds classes while its neighbours do not, or holds those very classes.
+
+    Raises:
+        DataError: its folders are named as its neighbours.
+    """
+    for name in told:
+        inside = {path[0] for path in below[name] if path}
+        if len(inside & set(others)) > 1:
+            raise DataError(
+                f"The folder {name!r} holds folders named as those beside it ({some(sorted(inside & set(others)))}), "
+                f"so it seems to be a split, and they the training part. Move them into a folder train beside {name!r}."
+            )
+    deep = {name for name, paths in below.items() if any(paths)}
+    return any(found.split == "train" and name in deep for name, found in told.items()) and not deep & set(
+        others
+    )
+
+
+def check_trained(told: dict[str, Meaning], others: list[str]) -> None:
+    if not any(found.split == "train" for found in told.values()):
+        beside = f" beside {some(others)}" if others else ""
+        raise DataError(
+            f"No training samples: the folders are {some(sorted(told))}{beside}, none of them for training. Name the "
+            "training part train; or, if these names are classes, label the pictures in a metadata.csv with the "
+            "columns file_name and label."
+        )
+
+
+def check_no_class_in_name(told: dict[str, Meaning], below: dict[str, list[Folders]]) -> None:
+    """Raise DataError for train_cats and train_dogs with pictures right inside: the classes stand in the names."""
+    flat = {name for name in told if not any(below[name])}
+    rests = {found.rest for name, found in told.items() if found.split == "train" and name in flat}
+    if len(rests) > 1:
+        names = sorted(name for name in flat if told[name].split == "train")
+        rest = next(rest for rest in sorted(rests) if rest)
+        raise DataError(
+            f"The folders {some(names)} seem to name a split and a class at once. Give each split a folder with one "
+            f"folder per class inside, such as train/{' '.join(filter(None, rest))}."
+        )
+
+
+def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meaning]) -> Named:
+    """Read the classes below the splits."""
+    outside = [sample for sample, path in zip(ids, paths, strict=True) if not path or path[0] not in told]
+    if outside:
+        raise DataError(
+            f"{counted(len(outside), 'picture lies', 'pictures lie')} outside {some([f'{n}/' for n in told])}: "
+            f"{some(outside)}. Move them into one of the splits, or out of the dataset."
+        )
+    labels: list[str | None] = [None] * len(ids)
+    classes: set[str] = set()
+    for split in ("train", "val", "test"):
+        for name in (name for name, found in told.items() if found.split == split):
+            rows = [row for row, path in enumerate(paths) if path[0] == name]
+            inner = without_inner([paths[row][1:] for row in rows], classes)
+            for row, path in zip(rows, inner, strict=True):
+                labels[row] = path[0] if path else None
+        classes |= {label for label in labels if label is not None} if split == "train" else set()
+    left_out = frozenset(row for row, path in enumerate(paths) if told[path[0]].split is None)
+    splits: list[Split | None] = [told[path[0]].split for path in paths]
+    return Named(labels, splits, left_out, notes_on_splits(told, [ids[row] for row in sorted(left_out)]))
+
+
+def without_inner(paths: list[Folders], classes: set[str]) -> list[Folders]:
+    """Leave out the folders around all classes of a split; a plain name right above the pictures is no class."""
+    while paths and len({path[:1] for path in paths}) == 1 and paths[0] and paths[0][0] not in classes:
+        if any(len(path) == 1 for path in paths):
+            return [path[1:] for path in paths] if is_plain_name(paths[0][0]) else paths
+        paths = [path[1:] for path in paths]
+    return paths
+
+
+def above_splits(ids: Sequence[str], paths: list[Folders]) -> Named | None:
+    """Read <class>/train/...: every class holds splits, and the pictures lie right inside them; None if not so."""
+    told = meanings({path[1] for path in paths if len(path) > 1})
+    if not all(len(path) == 2 and path[1] in told for path in paths):
+        return None
+    splits: list[Split | None] = [told[path[1]].split for path in paths]
+    if "train" not in splits or None in splits:
+        return None
+    return Named([path[0] for path in paths], splits, notes=notes_on_splits(told, []))
+
+
+def check_no_split_below(paths: Iterable[Folders]) -> None:
+    """Raise DataError where folders further down are named as splits: datasets beside one another, or a mixture."""
+    deeper = meanings({name for path in paths for name in path[1:]})
+    found = {name: told for name, told in deeper.items() if not told.rest and told.split is not None}
+    if len({told.split for told in found.values()}) > 1:
+        holding = sorted({path[0] for path in paths if set(path[1:]) & set(found)})
+        raise DataError(
+            f"Folders named as splits ({some(sorted(found))}) lie inside {some(holding)}, beside or below other "
+            "folders, so classes and splits cannot be told apart. Expected train/<class>/... with val/ and test/ "
+            "beside it, or <class>/train/... in every class."
+        )
+
+
+def note_on_classes(classes: list[str]) -> tuple[str, ...]:
+    told = sorted(name for name in classes if (found := meaning(name)) is not None and found.split)
+    if not told or len(classes) < 2:
+        return ()
+    others = [name for name in classes if name not in told]
+    return (
+        f"{'The folder' if len(told) == 1 else 'The folders'} {some([repr(name) for name in told])} "
+        f"{'is' if len(told) == 1 else 'are'} read as {'a class' if len(told) == 1 else 'classes'}, like "
+        f"{some(others)} beside {'it' if len(told) == 1 else 'them'}, not as a split.",
+    )
+
+
+def notes_on_splits(told: dict[str, Meaning], left_out: list[str]) -> tuple[str, ...]:
+    """Say how names other than the usual ones were read."""
+    unusual = [
+        f"{name} as {found.split}"
+        for name, found in told.items()
+        if found.split is not None and SPLIT_NAMES.get(name.lower()) != found.split
+    ]
+    read = (f"Folders were read as splits by their names: {some(sorted(unusual), 12)}.",) if unusual else ()
+    if not left_out:
+        return read
+    named = some(sorted(name for name, found in told.items() if found.split is None))
+    pictures = counted(len(left_out), "picture")
+    return (*read, f"Not used: {pictures} in {named}, which by its name holds pictures without labels.")

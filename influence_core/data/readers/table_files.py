@@ -1,0 +1,164 @@
+"""Files that hold a table, each read as one frame: delimited text, also compressed, JSON lines, Excel and Parquet.
+
+Text files give text alone; their label is read as written, and `cells.py` decides the types of the other columns.
+"""
+
+import gzip
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from influence_core.data.readers.delimited import read_delimited
+from influence_core.data.readers.header import alike, check_different, with_header
+from influence_core.data.readers.json_lines import read_json_lines
+from influence_core.data.readers.parquet import holds_pictures, read_columns
+from influence_core.data.readers.spreadsheet import read_spreadsheet
+from influence_core.data.rows import some
+from influence_core.errors import DataError
+
+MAX_BYTES = 1024**3
+MAX_RATIO = 100
+FREE_BYTES = 20 * 1024**2
+"""Below this size, a high compression is harmless."""
+CHUNK = 2**20
+DELIMITED = {".csv": ",", ".tsv": "\t", ".txt": ","}
+"""Suffixes of delimited text, with the separator that is expected."""
+LINES = (".jsonl", ".ndjson")
+TEXTS = (*DELIMITED, *LINES)
+SUFFIXES = (*TEXTS, *[f"{suffix}.gz" for suffix in TEXTS], ".xlsx")
+"""Suffixes of files that can only be tables. A .parquet may hold pictures instead."""
+IDS = ("sample_id", "id")
+USUAL = ("label", "labels", "class", "target", "y", "category", "species", "outcome")
+"""Common names of label columns: such a column is offered first, never chosen without asking."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table under checked names, as text or as the file types it.
+
+    `separator` is that of delimited text, else None; `typed` says that the file itself tells text from numbers.
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...]
+    separator: str | None = None
+    typed: bool = False
+
+
+def table_suffix(name: str) -> str:
+    """Return the suffix of a file that holds a table, such as .csv or .csv.gz; "" for other files."""
+    lowered = PurePath(name).name.lower()
+    return max((suffix for suffix in SUFFIXES if lowered.endswith(suffix)), key=len, default="")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a Parquet file holds no column of pictures."""
+    try:
+        return not any(holds_pictures(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError, UnicodeError):
+        return False  # the reader of pictures reports the fault
+
+
+def read_table_file(path: Path) -> TableFile:
+    """Read the table of one file.
+
+    Raises:
+        DataError: it cannot be read, is too large, has no header or no rows, or two columns of the same name.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(
+            f"{path.name} has {path.stat().st_size:,} bytes; tables of at most {MAX_BYTES:,} are read."
+        )
+    suffix = table_suffix(path.name)
+    if suffix == ".xlsx":
+        table = _of_text(*read_spreadsheet(path, path.name), path.name)
+    elif suffix:
+        table = _text_file(path, suffix.removesuffix(".gz"))
+    else:
+        table = _parquet(path)
+    if len(table.frame) == 0 or not len(table.frame.columns):
+        raise DataError(
+            f"{path.name} has {len(table.frame)} rows and {len(table.frame.columns)} columns. Expected a header and "
+            "rows."
+        )
+    return table
+
+
+def _text_file(path: Path, suffix: str) -> TableFile:
+    with _uncompressed(path) as file:
+        if suffix in LINES:
+            frame, notes = read_json_lines(file, path.name)
+            return TableFile(frame, notes + alike(list(frame)))
+        text = read_delimited(file, path.name, expected=DELIMITED[suffix])
+    return _of_text(text.frame, text.notes, path.name, text.separator)
+
+
+def _of_text(
+    frame: pd.DataFrame, notes: tuple[str, ...], shown: str, separator: str | None = None
+) -> TableFile:
+    named, more = with_header(frame, shown, (*USUAL, *IDS, "split"), separator or ",")
+    return TableFile(named, notes + more, separator)
+
+
+@contextmanager
+def _uncompressed(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; one that ends in .gz is uncompressed first, in a temporary file of limited size."""
+    if path.suffix.lower() != ".gz":
+        with path.open("rb") as file:
+            yield file
+        return
+    limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * path.stat().st_size))
+    with tempfile.TemporaryFile() as plain:
+        try:
+            with gzip.open(path) as packed:
+                while piece := packed.read(CHUNK):
+                    plain.write(piece)
+                    if plain.tell() > limit:
+                        raise DataError(
+                            f"{path.name} unpacks to more than {limit:,} bytes; tables of at most {MAX_BYTES:,} are "
+                            f"read, of at most {MAX_RATIO} times the size of the file."
+                        )
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path.name} is no whole gzip file. Compress the table again, or bring it as it is."
+            ) from error
+        plain.seek(0)
+        yield plain
+
+
+def _parquet(path: Path) -> TableFile:
+    try:
+        names = [str(name) for name in pq.read_schema(path).names]
+        check_different(names, path.name)
+        table = read_columns(path)
+        frame = _decimals_as_numbers(table).to_pandas(ignore_metadata=True)
+    except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path.name} cannot be read as a table: {str(error).splitlines()[0][:200]}"
+        ) from error
+    nested = [
+        name
+        for name in names
+        if len(frame) and isinstance(frame[name].iloc[0], dict | list | np.ndarray | bytes)
+    ]
+    if nested:
+        raise DataError(
+            f"{path.name} holds lists or bytes in {some(nested)}. Expected one number or word a cell."
+        )
+    return TableFile(frame, alike(names), typed=True)
+
+
+def _decimals_as_numbers(table: pa.Table) -> pa.Table:
+    fields = [
+        field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

@@ -1,0 +1,362 @@
+"""Labels in a file beside the pictures, as Kaggle, Roboflow, tiny-imagenet, Food-101 and people write them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from influence_core.data import open_dataset
+from influence_core.data.label_choice import label_columns
+from tests.making.pictures import encoded, pixels
+from tests.making.refusals import assert_dataset_refused
+
+COFFEE = "caf\u00e9"
+PICTURES = {row: encoded(pixels("dark", row)) for row in range(60)}
+
+
+def label(row: int) -> str:
+    return ("ant", "bee")[row % 2]
+
+
+def write(root: Path, names: Callable[[int], str], rows: range = range(20)) -> list[str]:
+    for row in rows:
+        file = root / names(row)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(PICTURES[row])
+    return [names(row) for row in rows]
+
+
+def table(file: Path, header: str, line: Callable[[int], str], rows: range = range(20)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([*([header] if header else []), *map(line, rows)]) + "\n", encoding="utf-8")
+
+
+def assert_right(root: Path, **options):
+    """Every sample has the label of its number, which is the last one in its id."""
+    dataset = open_dataset(root, **options)
+    for part in dataset.parts.values():
+        for sample, number in zip(part.ids, part.labels, strict=True):
+            row = int("".join(filter(str.isdigit, Path(sample).stem)))
+            assert dataset.classes[number] == label(row), f"{sample} is {label(row)}"
+    return dataset
+
+
+# --- one list of all pictures -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("image_id,label", lambda row: f"{row:03},{label(row)}"),
+        ("filename,target", lambda row: f"{row:03}.png,{label(row)}"),
+        ("path,class", lambda row: f"images/{row:03}.png,{label(row)}"),
+        ("file;category", lambda row: f"{row:03}.png;{label(row)}"),
+        ("img\tbreed_of_insect", lambda row: f"{row:03}.png\t{label(row)}"),
+        ("image,label", lambda row: f"images\\{row:03}.png,{label(row)}"),
+        ("image,label", lambda row: f"C:\\data\\toys\\images\\{row:03}.png,{label(row)}"),
+        ("image,label", lambda row: f"/kaggle/input/toys/images/{row:03}.PNG, {label(row)} "),
+        ("image,label", lambda row: f"other_folder/{row:03}.jpg,{label(row)}"),
+        ("id,label,class_id", lambda row: f"{row:03},{label(row)},{row % 2}"),
+        ("Class ID,filepaths,labels", lambda row: f"{row % 2},images/{row:03}.png,{label(row)}"),
+        ("class_id,name,class_name", lambda row: f"{row % 2},{row:03}.png,{label(row)}"),
+        (" filename, ant, bee", lambda row: f"{row:03}.png, {1 - row % 2}, {row % 2}"),
+        ("image,ant,bee", lambda row: f"{row:03},{1.0 - row % 2},{float(row % 2)}"),
+        ("", lambda row: f"{row:03}.png,{label(row)}"),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "annotations/all.csv"])
+def test_a_list_beside_the_pictures_gives_their_labels(tmp_path, header, line, name):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    table(tmp_path / name, header, line)
+    dataset = assert_right(tmp_path)
+    assert dataset.notes[0].startswith(f"Labels come from {name} ("), "the file that was used must be said"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {f"{row:03}.png": label(row) for row in range(20)},
+        {f"{row:03}": [label(row)] for row in range(20)},
+        {"classes": ["ant", "bee"], "labels": {f"{row:03}": row % 2 for row in range(20)}},
+        {"labels": [[f"images/{row:03}.png", label(row)] for row in range(20)]},
+        [{"file": f"{row:03}.png", "class": label(row), "box": {"x": 1}} for row in range(20)],
+        {"info": "toys", "items": [{"file": f"{row:03}.png", "label": label(row)} for row in range(20)]},
+        {"file": [f"{row:03}.png" for row in range(20)], "label": [label(row) for row in range(20)]},
+        {name: [f"{row:03}" for row in range(20) if label(row) == name] for name in ("ant", "bee")},
+        {f"{row:03}.png": {"label": label(row), "site": row % 3} for row in range(20)},
+    ],
+)
+def test_json_beside_the_pictures_gives_their_labels(tmp_path, content):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    assert_right(tmp_path)
+
+
+def test_json_lines_and_lists_of_names_and_labels_give_the_labels(tmp_path):
+    for folder in ("lines", "blanks"):
+        write(tmp_path / folder, lambda row: f"{row:03}.png")
+    table(
+        tmp_path / "lines/data.jsonl",
+        "",
+        lambda row: json.dumps({"image": f"{row:03}.png", "label": label(row)}),
+    )
+    table(tmp_path / "blanks/labels.txt", "", lambda row: f"{row:03}.png {label(row)}")
+    assert_right(tmp_path / "lines")
+    assert_right(tmp_path / "blanks")
+
+
+def test_labels_stay_text_and_other_columns_become_groups(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    table(
+        tmp_path / "l.csv",
+        "file,label,site,age",
+        lambda row: f"{row:03},{('007', 'NA')[row % 2]},{'xy'[row % 3 == 0]},{row}",
+    )
+    train = open_dataset(tmp_path).train
+    assert train.classes == ("007", "NA") and set(train.groups["site"]) == {"x", "y"}
+    assert [int(name[7:10]) for name in train.ids] == train.groups["age"].tolist(), "groups follow the ids"
+
+
+def test_names_match_whatever_the_encoding_of_their_accents(tmp_path):
+    write(tmp_path / "list", lambda row: f"images/e\u0301{row:03}.png")
+    table(tmp_path / "list/labels.csv", "name,label", lambda row: f"\u00e9{row:03}.png,{label(row)}")
+    assert_right(tmp_path / "list")
+    write(tmp_path / "meta", lambda row: f"images/e\u0301{row:03}.png")
+    table(
+        tmp_path / "meta/metadata.csv",
+        "file_name,label",
+        lambda row: f"images\\\u00e9{row:03}.png,{label(row)}",
+    )
+    assert_right(tmp_path / "meta")
+
+
+def test_a_list_written_on_windows_is_read_and_that_is_said(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    text = "file;label\n" + "".join(f"{row:03}.png;{(COFFEE, 'bee')[row % 2]}\n" for row in range(20))
+    (tmp_path / "labels.csv").write_bytes(text.encode("cp1252"))
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("bee", COFFEE) and any("Windows-1252" in note for note in dataset.notes)
+    (tmp_path / "labels.csv").write_bytes(text.encode("utf-16"))
+    assert open_dataset(tmp_path).classes == ("bee", COFFEE)
+
+
+def test_folders_that_only_part_the_pictures_give_way_to_the_list(tmp_path):
+    """HAM10000: two folders of pictures, and a table with the diagnoses."""
+    write(tmp_path, lambda row: f"part_{row // 10 + 1}/ISIC_{row:03}.png")
+    table(
+        tmp_path / "HAM_metadata.csv",
+        "lesion_id,image_id,dx,age",
+        lambda row: f"L{row},ISIC_{row:03},{label(row)},{row}",
+    )
+    dataset = assert_right(tmp_path)
+    assert "HAM_metadata.csv (image_id, dx)" in dataset.notes[0]
+
+
+# --- splits -----------------------------------------------------------------------------------------------
+
+
+def test_a_split_column_and_lists_by_split_are_used(tmp_path):
+    write(tmp_path / "column", lambda row: f"images/{row:03}.png")
+    table(tmp_path / "column/birds.csv", "filepaths,labels,data set",
+          lambda row: f"images/{row:03}.png,{label(row)},{('train', 'train', 'valid', 'test')[row // 5]}")  # fmt: skip
+    write(tmp_path / "files", lambda row: f"images/{row:03}.png")
+    for name, rows in (("train", range(10)), ("val", range(10, 15)), ("test", range(15, 20))):
+        table(tmp_path / f"files/{name}.csv", "id,label", lambda row: f"{row:03},{label(row)}", rows)
+    for folder in ("column", "files"):
+        parts = assert_right(tmp_path / folder).parts
+        assert {split: len(part) for split, part in parts.items()} == {"train": 10, "val": 5, "test": 5}, (
+            folder
+        )
+
+
+def test_kaggles_train_and_test_with_labels_for_one_of_them(tmp_path):
+    """The same names in both folders, a sample_submission.csv whose labels are not true, and no labels for test."""
+    for split in ("train", "test"):
+        write(tmp_path, lambda row, split=split: f"{split}_images/{row:03}.png")
+    table(tmp_path / "train.csv", "id,label", lambda row: f"{row:03}.png,{label(row)}")
+    table(tmp_path / "test.csv", "id", lambda row: f"{row:03}.png")
+    table(tmp_path / "sample_submission.csv", "id,label", lambda row: f"{row:03}.png,ant")
+    dataset = assert_right(tmp_path)
+    assert dataset.test is None and any("test split was not used" in note for note in dataset.notes)
+
+
+def test_kaggles_single_folder_with_a_list_for_each_split(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    table(tmp_path / "train.csv", "image_id,label", lambda row: f"{row:03},{label(row)}", range(14))
+    table(tmp_path / "test.csv", "image_id", lambda row: f"{row:03}", range(14, 20))
+    dataset = assert_right(tmp_path)
+    assert len(dataset.train) + len(dataset.val) == 14 and dataset.test is None
+
+
+def test_roboflows_one_hot_classes(tmp_path):
+    for split, rows in (("train", range(12)), ("valid", range(12, 20))):
+        write(tmp_path / split, lambda row: f"{row}.png", rows)
+        table(tmp_path / split / "_classes.csv", "filename, ant, bee",
+              lambda row: f"{row}.png, {1 - row % 2}, {row % 2}", rows)  # fmt: skip
+    assert {split: len(part) for split, part in assert_right(tmp_path).parts.items()} == {
+        "train": 12,
+        "val": 8,
+    }
+    table(tmp_path / "train/_classes.csv", "filename, ant, bee", lambda row: f"{row}.png, 1, 1", range(12))
+    assert_dataset_refused(tmp_path, "train/_classes.csv gives several labels to 12 pictures")
+
+
+def test_tiny_imagenet(tmp_path):
+    for name in ("n01", "n02"):
+        write(tmp_path, lambda row, name=name: f"train/{name}/images/{name}_{row}.JPEG", range(6))
+        table(
+            tmp_path / f"train/{name}/{name}_boxes.txt",
+            "",
+            lambda row, name=name: f"{name}_{row}.JPEG\t0\t0\t62\t62",
+            range(6),
+        )
+    write(tmp_path, lambda row: f"val/images/val_{row}.JPEG", range(8))
+    table(
+        tmp_path / "val/val_annotations.txt",
+        "",
+        lambda row: f"val_{row}.JPEG\tn0{row % 2 + 1}\t0\t{row}\t62\t62",
+        range(8),
+    )
+    write(tmp_path, lambda row: f"test/images/test_{row}.JPEG", range(8))
+    (tmp_path / "wnids.txt").write_text("n02\nn01\n")
+    (tmp_path / "words.txt").write_text("n01\tant\nn02\tbee\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("n01", "n02") and len(dataset.val) == 8 and dataset.test is None
+    assert [int(sample[15:-5]) % 2 for sample in dataset.val.ids] == dataset.val.labels.tolist()
+
+
+@pytest.mark.parametrize("suffix", ["txt", "json", "both"])
+def test_food_101(tmp_path, suffix):
+    names = write(tmp_path, lambda row: f"images/{label(row)}/{row}.jpg")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/classes.txt").write_text("ant\nbee\n")
+    for split, rows in (("train", range(14)), ("test", range(14, 20))):
+        listed = [f"{label(row)}/{row}" for row in rows]
+        if suffix != "json":
+            (tmp_path / f"meta/{split}.txt").write_text("\n".join(listed))
+        if suffix != "txt":
+            content = {name: [one for one in listed if one.startswith(name)] for name in ("ant", "bee")}
+            (tmp_path / f"meta/{split}.json").write_text(json.dumps(content))
+    dataset = assert_right(tmp_path)
+    assert len(dataset.test) == 6 and len(dataset.train) + len(dataset.val) == 14 and len(names) == 20
+    assert any("Splits come from" in note and "meta/train" in note for note in dataset.notes)
+
+
+# --- what is refused, or asked ----------------------------------------------------------------------------
+
+
+def test_files_that_disagree_are_refused_by_name(tmp_path):
+    write(tmp_path / "two", lambda row: f"images/{row:03}.png")
+    table(tmp_path / "two/a.csv", "file,label", lambda row: f"{row:03},{label(row)}")
+    table(tmp_path / "two/b.csv", "file,label", lambda row: f"{row:03},{label(row + 1)}")
+    assert_dataset_refused(tmp_path / "two", "a.csv (file, label)", "b.csv (file, label)", "metadata.csv")
+    write(tmp_path / "folders", lambda row: f"{label(row)}/{row:03}.png")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row + (row == 4))}")
+    assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders", "1 of 20 pictures")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row + 1)}")
+    assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders", "20 of 20 pictures")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{(row + (row == 4)) % 2}")
+    assert_dataset_refused(tmp_path / "folders", "a.csv (file, label) and the folders")
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{row % 2}")
+    assert assert_right(tmp_path / "folders").classes == ("ant", "bee"), (
+        "numbers that only rename the folders"
+    )
+    table(tmp_path / "folders/a.csv", "file,label", lambda row: f"{row:03},{label(row)}")
+    table(tmp_path / "folders/b.csv", "file,weather", lambda row: f"{row:03},{('wet', 'dry')[row % 3 == 0]}")
+    table(tmp_path / "folders/c.csv", "file,scene", lambda row: f"{row:03},{('in', 'out')[row % 5 == 0]}")
+    assert_right(tmp_path / "folders")
+
+
+def test_a_column_of_labels_that_is_not_clear_is_asked_for(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    table(tmp_path / "list.csv", "file,kind,place", lambda row: f"{row:03},{label(row)},{'xyz'[row % 3]}")
+    assert_dataset_refused(tmp_path, "list.csv names the pictures", "kind, place", "--label kind")
+    assert {column["name"] for column in label_columns(tmp_path)} == {"kind", "place"}, "the app asks as well"
+    assert "site" not in assert_right(tmp_path, label="kind").train.groups
+    assert_dataset_refused(tmp_path, "called colour", "list.csv has kind, place", label="colour")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (
+            "instances.json",
+            json.dumps({"images": [{"file_name": f"{row:03}.png"} for row in range(10)], "annotations": []}),
+            "boxes",
+        ),
+        ("tags.json", json.dumps({f"{row:03}.png": ["ant", "bee"] for row in range(20)}), "several labels"),
+        (
+            "tags.csv",
+            "file,labels\n" + "".join(f"{row:03}.png,{('ant', 'ant|bee')[row % 2]}\n" for row in range(20)),
+            "several labels",
+        ),
+        (
+            "boxes.csv",
+            "filename,class,xmin,ymin\n"
+            + "".join(f"{row // 2:03}.png,{label(row)},1,2\n" for row in range(20)),
+            "boxes",
+        ),
+        (
+            "twice.csv",
+            "file,label\n" + "".join(f"{row // 2:03}.png,{label(row)}\n" for row in range(20)),
+            "several labels",
+        ),
+    ],
+)
+def test_lists_of_boxes_and_of_several_labels_are_refused_in_words(tmp_path, name, text, words):
+    write(
+        tmp_path,
+        lambda row: f"images/{row:03}.png",
+        range(20 if name.startswith("t") and name != "twice.csv" else 10),
+    )
+    (tmp_path / name).write_text(text)
+    assert_dataset_refused(tmp_path, name, words, "one label per picture")
+
+
+def test_pictures_that_the_list_lacks_are_refused_and_names_without_picture_are_said(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    table(tmp_path / "labels.csv", "file,label", lambda row: f"{row:03},{label(row)}", range(30))
+    assert any(
+        "labels.csv names 10 pictures more that are not here" in note for note in assert_right(tmp_path).notes
+    )
+    table(tmp_path / "labels.csv", "file,label", lambda row: f"{row:03},{label(row)}", range(18))
+    assert_dataset_refused(tmp_path, "2 of 20 pictures have no label: images/018.png, images/019.png")
+
+
+def test_boxes_beside_each_picture_are_named(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    for suffix in ("xml", "txt"):
+        for row in range(20):
+            table(tmp_path / f"labels/{row:03}.{suffix}", "", lambda _: "0 0.1 0.2 0.3 0.4", range(1))
+        assert_dataset_refused(tmp_path, f"A .{suffix} file beside each picture lists objects with boxes")
+
+
+def test_celeba_asks_which_attribute_and_never_takes_the_partition(tmp_path):
+    write(tmp_path, lambda row: f"img_align/{row:03}.png")
+    table(
+        tmp_path / "list_attr.csv",
+        "image_id,Smiling,Young",
+        lambda row: f"{row:03}.png,{1 - 2 * (row % 2)},{1 - 2 * (row % 3 == 0)}",
+    )
+    table(tmp_path / "list_eval_partition.csv", "image_id,partition", lambda row: f"{row:03}.png,{row // 7}")
+    assert_dataset_refused(tmp_path, "list_attr.csv names the pictures", "Smiling, Young", "--label Smiling")
+    assert open_dataset(tmp_path, label="Smiling").classes == ("-1", "1")
+
+
+def test_other_files_beside_classes_change_nothing(tmp_path):
+    write(tmp_path, lambda row: f"{label(row)}/{row:03}.png")
+    for name, header in (
+        ("predictions.csv", "file,label"),
+        ("sizes.csv", "file,width"),
+        ("notes.txt", "some words"),
+    ):
+        table(tmp_path / name, header, lambda row: f"{row:03},{label(row + 1)}")
+    write(tmp_path, lambda row: f"{label(row)}/{row}.png", range(20, 60))
+    (tmp_path / "class_indices.json").write_text(
+        json.dumps({f"{row}": f"name {row}" for row in range(20, 24)})
+    )
+    (tmp_path / "broken.json").write_text("{" * 10_000)
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 20)
+    dataset = assert_right(tmp_path)
+    assert len(dataset.notes) == 1 and not list(dataset.train.groups), dataset.notes
