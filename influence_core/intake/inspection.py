@@ -124,7 +124,7 @@ LIBRARIES = {
 
 def wait_in_turn() -> None:
     """Wait until no other inspection of this user reads. The system frees the turn, however this process ends."""
-    turn = Path(tempfile.gettempdir()) / f"influence-inspection-{os.getuid()}.lock"
+    turn = Path(tempfile.gettempdir()) / f"inspection-of-influence-{os.getuid()}.lock"
     with suppress(OSError):  # a file of someone else: better together than never
         fcntl.flock(os.open(turn, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), fcntl.LOCK_EX)
 

@@ -261,7 +261,10 @@ def _(folder: Path) -> Path:
 @data("metadata of 21 million empty rows", failed=True)
 def _(folder: Path) -> Path:
     pictures = {f"{row}.png": encoded(pixels(CLASSES[row % 2], row)) for row in range(ROWS)}
-    return zipped(folder / "rows.zip", pictures | {"metadata.jsonl": b"{}\n" * 21_000_000})
+    padding = np.random.default_rng(0).bytes(700_000)  # lets the archive unpack to more
+    return zipped(
+        folder / "rows.zip", pictures | {"notes.md": padding, "metadata.jsonl": b"{}\n" * 21_000_000}
+    )
 
 
 @data("metadata nested 100,000 deep")
@@ -301,7 +304,7 @@ def _(folder: Path) -> Path:
         | {"label": ["a", "b"] * 1_000_000}
     )
     with pq.ParquetWriter(folder / "zeros.parquet", group.schema) as writer:
-        for _ in range(40):
+        for _ in range(8):
             writer.write_table(group)
     return folder / "zeros.parquet"
 
@@ -327,7 +330,7 @@ def word(folder: Path, said: bool) -> Path:
 
 @data("one picture 3,000 times in Parquet", failed=True)
 def _(folder: Path) -> Path:
-    picture = encoded(np.random.default_rng(0).integers(0, 255, (600, 600, 3), dtype=np.uint8))
+    picture = encoded(np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8))
     blobs = pa.DictionaryArray.from_arrays(pa.array(np.zeros(3_000, np.int32)), pa.array([picture]))
     image = pa.StructArray.from_arrays([blobs, pa.nulls(3_000, pa.string())], ["bytes", "path"])
     pq.write_table(
@@ -418,8 +421,8 @@ VALUES = np.random.default_rng(0).normal(size=(ROWS, 3))
 def _(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "zeros.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, shape, dtype in (
-            ("x_train", (1_000_000, 28, 28, 3), "|u1"),
-            ("y_train", (1_000_000,), "|u1"),
+            ("x_train", (300_000, 28, 28, 3), "|u1"),
+            ("y_train", (300_000,), "|u1"),
         ):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 text = str({"descr": dtype, "fortran_order": False, "shape": shape}).encode()

@@ -1,6 +1,6 @@
 """What a file costs at the app's door and at the command's, each try in a process of its own.
 
-    python -m tests.making.two_doors WEIGHTS DOOR NAME=PATH ...
+    python -m tests.making.two_doors WEIGHTS DOOR=PATH ...
 
 DOOR is `app` (the child that previews data), `check` (the command) or `weights` (the command, PATH holds a model.json).
 Prints a line of JSON a try. The tries are forks of one process that has imported everything, which saves four seconds
@@ -61,15 +61,15 @@ def opened(door: str, weights: Path, path: Path, folder: Path) -> int:
     return main(["check", str(path / "model.safetensors"), str(weights / "toys")])
 
 
-def main(weights: str, door: str, tries: list[str]) -> None:
+def main(weights: str, tries: list[str]) -> None:
     import influence_core.analysis.dry_run
     import influence_core.cli.main
     import influence_core.intake.preview  # noqa: F401  all of it, before the first fork
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name, _, path in (one.partition("=") for one in tries):
-        print(json.dumps({"name": name, **tried(door, Path(weights), Path(path))}), flush=True)
+    for door, _, path in (one.partition("=") for one in tries):
+        print(json.dumps(tried(door, Path(weights), Path(path))), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2:])

@@ -189,7 +189,7 @@ def check_tiff(image: Image.Image) -> None:
         raise DataError(
             f"a TIFF of mode {image.mode}, whose black and white are not known: save it with 8 or 16 bits a value"
         )
-    check_size((int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_LENGTH, 1))))
+    check_size((int(tags.get(TILE_WIDTH, 1)), int(tags.get(TILE_LENGTH, 1))), MAX_PIXELS)
 
 
 def upright(image: Image.Image) -> Image.Image:
