@@ -50,7 +50,7 @@ def dry_run(
     *,
     model_options: Mapping[str, Any] | None = None,
     objectives: Sequence[str] = ("utility",),
-    precision: str = "float32",
+    precision: str = "auto",
     batch_size: int | str = "auto",
     dataset_options: Mapping[str, Any] | None = None,
 ) -> Check:

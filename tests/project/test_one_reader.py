@@ -30,13 +30,16 @@ ONE_DOOR = {
     "safetensors.torch.load_file": [],
     "safetensors.safe_open": ["influence_core/engine/shards.py"],  # files of our own making, not weights
     "PIL.Image.open": ["influence_core/data/storage/pictures.py"],
-    "gzip.open": ["influence_core/data/readers/torchvision_files.py"],
+    "gzip.open": [
+        "influence_core/data/readers/table_files.py",  # into a file of limited size
+        "influence_core/data/readers/torchvision_files.py",
+    ],
     "json.load": [],
     "st.html": ["pages/ui/bring/sheet.py"],  # whose every text is escaped
     "zipfile.ZipFile": [
         "influence_core/data/readers/archive.py",
         "influence_core/data/readers/array_files.py",
-        "influence_core/data/readers/spreadsheet.py",  # sizes of its members alone
+        "influence_core/data/readers/spreadsheet.py",  # reads the sizes that the sheets state, nothing else
         "influence_core/models/weight_files/sniffing.py",
     ],
 }
