@@ -113,7 +113,9 @@ def test_backslashes_pass_the_same_checks_as_slashes(tmp_path, name, words):
 def test_a_zip_of_very_many_folders_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("influence_core.data.readers.archive.MAX_PLACES", 20)
     names = {f"{row}/x.txt": b"" for row in range(30)} | {"train/dark/0.png": encoded(GREY)}
-    assert_dataset_refused(zipped(tmp_path / "a.zip", names), "it holds 31 folders and 30 files", "20 together")
+    assert_dataset_refused(
+        zipped(tmp_path / "a.zip", names), "it holds 31 folders and 30 files", "20 together"
+    )
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------
