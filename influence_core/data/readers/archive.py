@@ -103,7 +103,6 @@ class Counted(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as any file; the directory, read in one piece, may have MAX_MEMBERS entries."""
         name = Path(str(self.name)).name
-        name = Path(str(self.name)).name
         if size is not None and size > DIRECTORY_BYTES:
             raise DataError(
                 f"{name} has a directory of {size:,} bytes; at most {DIRECTORY_BYTES:,} are read."

@@ -166,9 +166,9 @@ def text_bytes(column: pa.ChunkedArray) -> int:
         words = chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk
         if not is_text(words.type):
             continue
-        lengths = pc.binary_length(words)
+        lengths = pc.call_function("binary_length", [words])
         each = lengths.take(chunk.indices) if isinstance(chunk, pa.DictionaryArray) else lengths
-        total += pc.sum(each.cast(pa.int64())).as_py() or 0
+        total += each.cast(pa.int64()).sum().as_py() or 0
     return 2 * total
 
 

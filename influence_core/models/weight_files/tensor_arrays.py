@@ -7,9 +7,11 @@ refusal is one line on standard output, and no target is written.
 """
 
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
 from influence_core.errors import InfluenceError, UnsafeFileError
 from influence_core.models.weight_files.quarantine import convert_arrays
@@ -41,7 +43,12 @@ def main(source: str, target: str) -> int:
     except InfluenceError as error:
         print(" ".join(str(error).split()))
         return 1
-    np.savez(target, **arrays)
+    with zipfile.ZipFile(
+        target, "w"
+    ) as archive:  # np.savez has arguments of its own, which a tensor may be called
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                npy.write_array(file, array, allow_pickle=False)
     return 0
 
 

@@ -131,7 +131,11 @@ def is_layer(value: object) -> bool:
 
 def arrays_in(loaded: object) -> tuple[dict[str, dict[str, torch.Tensor]], str | None]:
     """Return the tensors of data, (x, y) or tables of them, as one table, and the fault or None."""
-    found = {name: value.detach() for name, value in named_parts(loaded, "") if is_plain(value)}
+    found = {
+        name: value.detach()
+        for name, value in named_parts(loaded, "")
+        if isinstance(value, torch.Tensor) and is_plain(value)
+    }
     if not found:
         return {}, f"it holds no tensors ({type(loaded).__name__}); expected (x, y), or a table of tensors"
     # NumPy has no bfloat16; in float32 it is the same number

@@ -27,9 +27,9 @@ LAYOUTS = """
 **A zip or folder of pictures**, one folder per class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
 have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
 
-**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, a table with a
-label column as `.csv`, `.tsv`, `.txt` (also `.gz`), `.jsonl`, `.xlsx` or `.parquet`; a zip or folder of `train.csv` and
-`test.csv`.
+**One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, `.pt` of tensors,
+a table with a label column as `.csv`, `.tsv`, `.txt` (also `.gz`), `.jsonl`, `.xlsx` or `.parquet`; a zip or folder of
+`train.csv` and `test.csv`.
 
 **On this server by its path**, all of these, and what torchvision downloads: MNIST, CIFAR (binary), ImageFolder.
 
