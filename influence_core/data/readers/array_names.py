@@ -49,8 +49,10 @@ def arrange(names: Iterable[str], where: str) -> Arrangement:
     """Sort arrays by the meaning of their names; an array that names no split belongs to train."""
     names = list(names)
     claims = {meaning: claimed(names, words) for meaning, words in MEANINGS.items()}
-    taken: dict[str, dict[Split, str]] = {meaning: {split: chosen(found, meaning, split, where) for split, found in parts.items()}
-             for meaning, parts in claims.items()}  # fmt: skip
+    taken: dict[str, dict[Split, str]] = {
+        meaning: {split: chosen(found, meaning, split, where) for split, found in parts.items()}
+        for meaning, parts in claims.items()
+    }
     used = {name for parts in taken.values() for name in parts.values()}
     return Arrangement(
         taken["x"],
