@@ -373,10 +373,10 @@ def _(folder: Path) -> Path:
     return parquet(folder / "mixed.parquet", names, image=good_pictures(), label=["0", "b"] * 20)
 
 
-@data("a Parquet of 20,000 columns")
+@data("a Parquet of 5,000 columns")
 def _(folder: Path) -> Path:
     return parquet(
-        folder / "wide.parquet", **{f"c{number}": [0, 1] for number in range(20_000)}, label=["a", "b"]
+        folder / "wide.parquet", **{f"c{number}": [0, 1] for number in range(5_000)}, label=["a", "b"]
     )
 
 
