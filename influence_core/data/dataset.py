@@ -175,7 +175,7 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
     if tables:
         return read_rows(tables[0], label)
     if (place := table_place(root, store)) is not None:
-        return read_table(place, label)
+        return read_table(place, label, Path(shown).name)
     return read_folder(root, shown, store, label)
 
 

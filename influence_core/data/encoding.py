@@ -28,6 +28,7 @@ LARGEST = 1e37
 """The largest number of a cell: float32 ends at 3.4e38, and differences from a mean must fit too."""
 MOSTLY = 0.9
 """Share of words from which a column is one of numbers with slips."""
+FREE_TEXT = "like free text or an identifier"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DIGITS = re.compile(r"\W*\d")
 
@@ -116,7 +117,7 @@ def likeness(values: pd.Series) -> str:
         )
     if sum(_DIGITS.match(word) is not None for word in words) >= MOSTLY * len(words):
         return f"dates or numbers in a spelling that is not read, such as {odd[:40]!r} (write 1234.5)"
-    return "like free text or an identifier"
+    return FREE_TEXT
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
