@@ -98,7 +98,8 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
         else:
             columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
     if not columns:
-        raise DataError("The table has no column to learn from. Expected numbers or words beside the label.")
+        said = "The table has no column to learn from. Expected numbers or words beside the label."
+        raise DataError(" ".join([said, *notes]))
     encoded = np.concatenate([_encoded(train, column) for column in columns], axis=1).astype(np.float64)
     std = encoded.std(0)
     spread = tuple(float(value) for value in np.where(std > 1e-8, std, 1.0))

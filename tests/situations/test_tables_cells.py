@@ -112,6 +112,7 @@ def test_words_for_missing_among_numbers_are_said_and_stay_words_among_words(tmp
     )
     assert data.encoding.features == ("a", "region=EU", "region=NA")
     assert "'NA' (6)" in " ".join(data.notes) and "'?' (6)" in " ".join(data.notes)
+    assert "'NA' count as words, not as missing, in 'region'" in " ".join(data.notes)
     assert sum(data.train.cells["a"].isna()) + sum(data.val.cells["a"].isna()) == 12
 
 
@@ -172,6 +173,20 @@ def test_numbers_in_a_spelling_that_is_not_read_are_left_out_as_such(tmp_path, c
     )
     assert data.encoding.features == ("b",)
     assert "numbers in a spelling that is not read, such as" in " ".join(data.notes), "called free text"
+
+
+def test_truths_beside_empty_cells_are_those_of_whole_columns(tmp_path):
+    for cells in (classes("TRUE", "false"), classes("True", "", "FALSE")):
+        features, _ = features_of(tmp_path, b=cells)
+        assert [word for word in features if "missing" not in word] == ["b=False", "b=True", "a"]
+
+
+def test_a_table_whose_columns_are_all_left_out_says_why(tmp_path):
+    cells = [value.replace(".", "," if row % 2 else ".") for row, value in enumerate(measured(rows=300))]
+    path = written(tmp_path / "t.csv", {"a": cells, "label": classes("n", "y", rows=300)}, ";")
+    assert_dataset_refused(
+        path, "no column to learn from", "Column 'a' holds", "in a spelling that is not read"
+    )
 
 
 def test_a_slip_in_a_column_of_numbers_is_named(tmp_path):
