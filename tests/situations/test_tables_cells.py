@@ -272,7 +272,7 @@ def test_a_split_without_labels_is_left_out_and_training_without_labels_refused(
             assert_dataset_refused(path, "20 of 60 samples have no label")
         else:
             data = open_dataset(path)
-            assert data.test is None and "test split has no labels and was left out (20 rows)" in " ".join(
+            assert data.test is None and "test split was not used: none of its 20 samples" in " ".join(
                 data.notes
             )
 

@@ -9,7 +9,6 @@ Rows without a label are left out and counted. Nothing is left out, joined or re
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from influence_core.data.readers.table_files import (
 )
 from influence_core.data.readers.table_folder import read_tables, table_place, tables_of
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, split_of, splits_of
-from influence_core.data.samples import SPLITS, Split
+from influence_core.data.samples import Split
 from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
 
@@ -192,25 +191,19 @@ def _again(frame: pd.DataFrame, column: str) -> dict[str, str]:
 def _labelled(
     labels: Sequence[str | None], splits: Sequence[Split | None]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Return the rows with a label, and notes on the others. If no training row has one, all stay, to be refused."""
+    """Return the rows to keep, with notes on others without a label.
+
+    If no training row has a label, all stay, to be refused. A whole split without one stays too: `splits.py` says so.
+    """
     kept = [row for row, label in enumerate(labels) if label is not None]
     if not any(splits[row] in ("train", None) for row in kept) or len(kept) == len(labels):
         return list(range(len(labels))), ()
     present = {splits[row] for row in kept}
-    missing = set(range(len(labels))) - set(kept)
-    rows = Counter(splits)
-    whole: list[Split] = [split for split in SPLITS if split not in present and rows[split]]
-    notes = [
-        f"The {split} split has no labels and was left out ({counted(rows[split], 'row')})."
-        for split in whole
-    ]
-    rest = sorted(row for row in missing if splits[row] not in whole)
-    if rest:
-        listed = some([str(row + 1) for row in rest])
-        notes.append(
-            f"Not read: {counted(len(rest), 'row')} without a label: {listed}, counted from the first sample."
-        )
-    return kept, tuple(notes)
+    rest = [row for row, label in enumerate(labels) if label is None and splits[row] in present]
+    listed = some([str(row + 1) for row in rest])
+    note = f"Not read: {counted(len(rest), 'row')} without a label: {listed}, counted from the first sample."
+    left_out = set(rest)
+    return [row for row in range(len(labels)) if row not in left_out], (note,) if rest else ()
 
 
 def _ids(frame: pd.DataFrame) -> tuple[list[str], list[str], tuple[str, ...]]:
