@@ -28,6 +28,8 @@ LARGEST = 1e37
 """The largest number of a cell: float32 ends at 3.4e38, and differences from a mean must fit too."""
 MOSTLY = 0.9
 """Share of words from which a column is one of numbers with slips."""
+SOME_WORDS = 10
+"""Words from which a column is no short scale, such as bins of ages."""
 FREE_TEXT = "like free text or an identifier"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DIGITS = re.compile(r"\W*\d")
@@ -97,6 +99,7 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
             )
         else:
             columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
+            notes += _as_categories(str(name), values)
     if not columns:
         said = "The table has no column to learn from. Expected numbers or words beside the label."
         raise DataError(" ".join([said, *notes]))
@@ -104,6 +107,17 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
     std = encoded.std(0)
     spread = tuple(float(value) for value in np.where(std > 1e-8, std, 1.0))
     return Encoding(tuple(columns), tuple(map(float, encoded.mean(0))), spread), tuple(notes)
+
+
+def _as_categories(name: str, values: pd.Series) -> list[str]:
+    """Return a sentence on words that look like numbers or dates: each becomes a feature of its own."""
+    words = pd.Series(values.dropna().unique())
+    if len(words) < SOME_WORDS or all(map(_NUMBER.fullmatch, as_words(words))):
+        return []
+    seems = likeness(words)
+    if seems == FREE_TEXT:
+        return []
+    return [f"Column {name!r} was read as {len(words)} words, each a feature of its own: {seems}."]
 
 
 def likeness(values: pd.Series) -> str:

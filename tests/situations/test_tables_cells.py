@@ -310,6 +310,13 @@ def test_few_words_that_look_like_numbers_are_said_to_be_words(tmp_path, cell):
     )
     notes = " ".join(data.notes)
     assert "'x' was read as" in notes or "'x' was left out" in notes, "numbers became words in silence"
+    cells = ["unknown" if row % 7 == 0 else row for row in range(118)]  # more words than train has
+    data = open_dataset(
+        written(
+            tmp_path / "u.csv", {"x": cells, "a": measured(rows=118), "label": classes("n", "y", rows=118)}
+        )
+    )
+    assert "cells such as 'unknown'" in " ".join(data.notes)
 
 
 def test_a_row_of_units_or_totals_without_a_label_spoils_no_column(tmp_path):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from influence_core.data.encoding import FREE_TEXT, MOST_WORDS, column_of, likeness
+from influence_core.data.encoding import MOST_WORDS, column_of
 from influence_core.data.readers.spelled_numbers import PLAIN, Spelling, chosen, point_of, spellings
 from influence_core.data.rows import some
 
@@ -25,8 +25,6 @@ MISSING_WORDS = frozenset(
 """Words that count as missing among numbers, in small letters; in a column of words they stay words."""
 WHOLE = re.compile(r"\s*[+-]?\d{1,19}\s*")
 LARGEST_WHOLE = 2**63 - 1
-SOME_WORDS = 10
-"""Words from which a column is no short scale, such as bins of ages."""
 TRUTHS = {"true": True, "false": False}
 
 
@@ -78,7 +76,7 @@ def typed(
         for name, values in columns.items()
     }
     notes = [*_spelling_notes(texts, taken), *_doubtful(texts, fits, taken), *_missing_notes(texts, taken)]
-    notes += [*_padded(texts, taken), *_as_categories(texts, fits)]
+    notes += _padded(texts, taken)
     return pd.DataFrame(read, index=frame.index), tuple(notes)
 
 
@@ -171,15 +169,6 @@ def _padded(texts: dict[str, _Text], taken: dict[str, Spelling | None]) -> Itera
                 f"Column {name!r} holds digits with zeros in front, such as {example}, and was read as numbers. If "
                 "they are codes, put a letter in front of them."
             )
-
-
-def _as_categories(texts: dict[str, _Text], fits: dict[str, list[Spelling]]) -> Iterator[str]:
-    """Sentences on columns of few words that look like numbers or dates: each word becomes a feature of its own."""
-    for name, text in texts.items():
-        if not fits[name] and SOME_WORDS <= len(text.said) <= MOST_WORDS:
-            seems = likeness(pd.Series(text.said))
-            if seems != FREE_TEXT and not all(map(PLAIN.fullmatch, text.said)):
-                yield f"Column {name!r} was read as {len(text.said)} words, each a feature of its own: {seems}."
 
 
 def _missing_notes(texts: dict[str, _Text], taken: dict[str, Spelling | None]) -> Iterator[str]:
