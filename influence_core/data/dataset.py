@@ -211,7 +211,7 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
     if not holds_pictures(root, store) and (arrays := read_npy_files(root, label)) is not None:
         return arrays
     if (place := table_place(root, store)) is not None:
-        return read_table(place, label)
+        return read_table(place, label, Path(shown).name)
     return read_folder(root, shown, store, label)
 
 

@@ -28,6 +28,9 @@ LARGEST = 1e37
 """The largest number of a cell: float32 ends at 3.4e38, and differences from a mean must fit too."""
 MOSTLY = 0.9
 """Share of words from which a column is one of numbers with slips."""
+SOME_WORDS = 10
+"""Words from which a column is no short scale, such as bins of ages."""
+FREE_TEXT = "like free text or an identifier"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DIGITS = re.compile(r"\W*\d")
 
@@ -96,12 +99,25 @@ def fit_encoding(train: pd.DataFrame) -> tuple[Encoding, tuple[str, ...]]:
             )
         else:
             columns.append(Column(str(name), tuple(sorted(set(as_words(values))))))
+            notes += _as_categories(str(name), values)
     if not columns:
-        raise DataError("The table has no column to learn from. Expected numbers or words beside the label.")
+        said = "The table has no column to learn from. Expected numbers or words beside the label."
+        raise DataError(" ".join([said, *notes]))
     encoded = np.concatenate([_encoded(train, column) for column in columns], axis=1).astype(np.float64)
     std = encoded.std(0)
     spread = tuple(float(value) for value in np.where(std > 1e-8, std, 1.0))
     return Encoding(tuple(columns), tuple(map(float, encoded.mean(0))), spread), tuple(notes)
+
+
+def _as_categories(name: str, values: pd.Series) -> list[str]:
+    """Return a sentence on words that look like numbers or dates: each becomes a feature of its own."""
+    words = pd.Series(values.dropna().unique())
+    if len(words) < SOME_WORDS or all(map(_NUMBER.fullmatch, as_words(words))):
+        return []
+    seems = likeness(words)
+    if seems == FREE_TEXT:
+        return []
+    return [f"Column {name!r} was read as {len(words)} words, each a feature of its own: {seems}."]
 
 
 def likeness(values: pd.Series) -> str:
@@ -116,7 +132,7 @@ def likeness(values: pd.Series) -> str:
         )
     if sum(_DIGITS.match(word) is not None for word in words) >= MOSTLY * len(words):
         return f"dates or numbers in a spelling that is not read, such as {odd[:40]!r} (write 1234.5)"
-    return "like free text or an identifier"
+    return FREE_TEXT
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:

@@ -37,6 +37,10 @@ def features_of(path, **columns):
         ("account", RNG.integers(10**15, 10**16, ROWS)),
         ("name", [f"person {row}" for row in range(ROWS)]),
         ("uuid", [f"{value:x}" for value in RNG.integers(2**60, size=ROWS)]),
+        ("", [row % 15 for row in range(ROWS)]),
+        ("__index_level_0__", RNG.choice(10**6, ROWS, replace=False)),
+        ("phone", RNG.integers(2 * 10**9, 9 * 10**9, ROWS)),
+        ("patient_id", [f"P{row % 53}" for row in range(ROWS)]),
     ],
 )
 def test_row_numbers_and_identifiers_are_left_out_and_said(tmp_path, name, cells):
@@ -63,6 +67,7 @@ def test_a_row_number_that_begins_again_in_each_split_is_left_out(tmp_path):
         ("shop_id", RNG.integers(1, 6, ROWS)),
         ("number_of_rooms", RNG.integers(1, 9, ROWS)),
         ("education-num", RNG.integers(1, 17, ROWS)),
+        ("hour", [row % 24 for row in range(ROWS)]),
         ("feature_rank", RNG.permutation(ROWS)),
     ],
 )
@@ -107,6 +112,7 @@ def test_words_for_missing_among_numbers_are_said_and_stay_words_among_words(tmp
     )
     assert data.encoding.features == ("a", "region=EU", "region=NA")
     assert "'NA' (6)" in " ".join(data.notes) and "'?' (6)" in " ".join(data.notes)
+    assert "'NA' count as words, not as missing, in 'region'" in " ".join(data.notes)
     assert sum(data.train.cells["a"].isna()) + sum(data.val.cells["a"].isna()) == 12
 
 
@@ -169,6 +175,20 @@ def test_numbers_in_a_spelling_that_is_not_read_are_left_out_as_such(tmp_path, c
     assert "numbers in a spelling that is not read, such as" in " ".join(data.notes), "called free text"
 
 
+def test_truths_beside_empty_cells_are_those_of_whole_columns(tmp_path):
+    for cells in (classes("TRUE", "false"), classes("True", "", "FALSE")):
+        features, _ = features_of(tmp_path, b=cells)
+        assert [word for word in features if "missing" not in word] == ["b=False", "b=True", "a"]
+
+
+def test_a_table_whose_columns_are_all_left_out_says_why(tmp_path):
+    cells = [value.replace(".", "," if row % 2 else ".") for row, value in enumerate(measured(rows=300))]
+    path = written(tmp_path / "t.csv", {"a": cells, "label": classes("n", "y", rows=300)}, ";")
+    assert_dataset_refused(
+        path, "no column to learn from", "Column 'a' holds", "in a spelling that is not read"
+    )
+
+
 def test_a_slip_in_a_column_of_numbers_is_named(tmp_path):
     cells = [*measured(1, 199), "abc"]
     data = open_dataset(
@@ -228,10 +248,10 @@ def test_a_label_of_one_split_in_another_spelling_names_its_likely_cause(tmp_pat
 
 @pytest.mark.parametrize("none", ["-1", ""])
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path, none):
-    path = written(tmp_path / "t.csv", {"a": measured(), "label": classes(none, "0", "1")})
+    path = written(tmp_path / "t.csv", {"a": measured(), "label": classes(none, "0", "1", "2")})
     data = open_dataset(path)
-    assert data.classes == ("0", "1") and len(data.train) + len(data.val) == 40
-    assert "20 rows without a label" in " ".join(data.notes)
+    assert data.classes == ("0", "1", "2") and len(data.train) + len(data.val) == 45
+    assert "15 rows without a label" in " ".join(data.notes)
 
 
 def test_words_for_missing_among_labels_that_are_numbers_are_no_label(tmp_path):
@@ -252,7 +272,7 @@ def test_a_split_without_labels_is_left_out_and_training_without_labels_refused(
             assert_dataset_refused(path, "20 of 60 samples have no label")
         else:
             data = open_dataset(path)
-            assert data.test is None and "test split has no labels and was left out (20 rows)" in " ".join(
+            assert data.test is None and "test split was not used: none of its 20 samples" in " ".join(
                 data.notes
             )
 
@@ -260,6 +280,56 @@ def test_a_split_without_labels_is_left_out_and_training_without_labels_refused(
 def test_minus_one_beside_one_is_a_class(tmp_path):
     data = open_dataset(written(tmp_path / "t.csv", {"a": measured(), "label": classes("-1", "1")}))
     assert data.classes == ("-1", "1") and "no label" not in " ".join(data.notes)
+
+
+def test_minus_one_beside_nought_and_one_is_a_class_that_is_asked_about(tmp_path):
+    columns = {"a": measured(), "label": classes("-1", "0", "1")}
+    data = open_dataset(written(tmp_path / "t.csv", columns))
+    assert data.classes == ("-1", "0", "1"), "the negative ones of -1, 0, 1 were dropped"
+    assert "'-1' (20 samples) may mean 'no label'" in " ".join(data.notes)
+    columns |= {"split": ["train"] * 40 + ["test"] * 20, "label": [*classes("0", "1", rows=40), *["-1"] * 20]}
+    data = open_dataset(written(tmp_path / "t.csv", columns))
+    assert data.classes == ("0", "1") and data.test is None and "test split" in " ".join(data.notes)
+
+
+@pytest.mark.parametrize("name", ["Split", "set"])
+def test_a_column_of_split_words_is_the_split_whatever_its_name(tmp_path, name):
+    columns = {"a": measured(), "label": classes("n", "y"), name: ["Training"] * 40 + ["test"] * 20}
+    data = open_dataset(written(tmp_path / "t.csv", columns))
+    assert len(data.test) == 20 and data.encoding.features == ("a",), "the split was learnt from"
+    assert f"The splits come from column {name!r}" in " ".join(data.notes)
+    path = written(tmp_path / "two.csv", {**columns, "other": columns[name]})
+    assert_dataset_refused(path, "several columns of split words", "other")
+
+
+@pytest.mark.parametrize("cell", ["{} kg", "{:02}.01.2020", "twenty"])
+def test_few_words_that_look_like_numbers_are_said_to_be_words(tmp_path, cell):
+    cells = [cell.format(row % 25) for row in range(ROWS)] if "{" in cell else [*range(ROWS - 1), cell]
+    data = open_dataset(
+        written(tmp_path / "t.csv", {"x": cells[::-1], "a": measured(), "label": classes("n", "y")})
+    )
+    notes = " ".join(data.notes)
+    assert "'x' was read as" in notes or "'x' was left out" in notes, "numbers became words in silence"
+    cells = ["unknown" if row % 7 == 0 else row for row in range(118)]  # more words than train has
+    data = open_dataset(
+        written(
+            tmp_path / "u.csv", {"x": cells, "a": measured(rows=118), "label": classes("n", "y", rows=118)}
+        )
+    )
+    assert "cells such as 'unknown'" in " ".join(data.notes)
+
+
+def test_a_row_of_units_or_totals_without_a_label_spoils_no_column(tmp_path):
+    cells = ["cm", *measured()[2:], "Total"]
+    labels = ["", *classes("n", "y")[2:], ""]
+    data = open_dataset(written(tmp_path / "t.csv", {"a": cells, "label": labels}))
+    assert data.encoding.features == ("a",) and "2 rows without a label: 1, 60" in " ".join(data.notes)
+
+
+def test_a_second_label_as_pandas_has_renamed_it_is_no_feature(tmp_path):
+    columns = {"a": measured(), "label": classes("n", "y"), "label.1": classes("n", "y")}
+    data = open_dataset(written(tmp_path / "t.csv", columns))
+    assert data.encoding.features == ("a",) and "'label.1' was left out" in " ".join(data.notes)
 
 
 def test_words_that_say_unlabelled_are_asked_about(tmp_path):

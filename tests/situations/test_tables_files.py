@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -178,6 +179,7 @@ def test_json_lines_keep_text_and_numbers(tmp_path):
         ('[{"a": 1}]\n', "holds a list in line 1"),
         ("[" * 100_000 + "\n", "line 1, is nested too deeply"),
         ('{"a":' * 100_000 + "\n", "line 1, is nested too deeply"),
+        ('{"a": "\\ud800", "label": "x"}\n', "line 1, holds half a character"),
         ("{}\n" * 5_000, "begins with 1,000 empty objects"),
         ("", "0 rows"),
     ],
@@ -195,7 +197,29 @@ def test_a_spreadsheet_is_read_from_its_first_sheet(tmp_path):
         frame.to_excel(book, sheet_name="copy")
     data = open_dataset(tmp_path / "t.xlsx")
     assert data.classes == ("007", "NA") and data.encoding.features == ("a", "b")
-    assert "first of 2 sheets" in " ".join(data.notes) and "numbers the rows" in " ".join(data.notes)
+    assert "one of 2 sheets" in " ".join(data.notes) and "numbers the rows" in " ".join(data.notes)
+
+
+def test_a_hidden_sheet_is_not_the_table(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.sheet_state = "hidden"
+    shown = book.create_sheet("shown")
+    for row in [list(PLAIN), *zip(*PLAIN.values(), strict=True)]:
+        shown.append(row)
+    book.save(tmp_path / "t.xlsx")
+    data = open_dataset(tmp_path / "t.xlsx")
+    assert is_plain(data) and "'shown'; not read: Sheet" in " ".join(data.notes)
+
+
+def test_parquet_of_lists_or_of_far_more_rows_than_bytes_is_refused(tmp_path):
+    frame = pd.DataFrame(PLAIN)
+    frame.assign(late=[None] * 5 + [[1, 2]] * (len(frame) - 5)).to_parquet(tmp_path / "t.parquet")
+    assert_dataset_refused(tmp_path / "t.parquet", "lists or bytes in late")
+    pd.DataFrame({"a": np.zeros(3_000_000), "label": np.zeros(3_000_000, np.int8)}).to_parquet(
+        tmp_path / "z.parquet"
+    )
+    assert_dataset_refused(tmp_path / "z.parquet", "z.parquet holds 3,000,000 rows and 2 columns in")
 
 
 def test_what_is_no_spreadsheet_or_too_large_for_one_is_refused(tmp_path):
@@ -243,7 +267,7 @@ def test_a_part_without_labels_is_left_out_and_one_with_other_columns_refused(tm
     assert_dataset_refused(tmp_path, "test.csv lacks b", "Give all parts the same columns")
     frame.to_csv(tmp_path / "train2.csv", index=False)
     (tmp_path / "train.csv").rename(tmp_path / "other.csv")
-    assert_dataset_refused(tmp_path, "holds 3 tables", "train.csv, val.csv and test.csv")
+    assert_dataset_refused(tmp_path, "several tables", "train2.csv", "train.csv, val.csv and test.csv")
 
 
 def test_the_upload_door_takes_every_table_that_is_read():

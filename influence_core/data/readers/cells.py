@@ -90,10 +90,10 @@ def is_text(values: pd.Series) -> bool:
 
 def _text(name: str, values: pd.Series) -> _Text:
     codes, words = pd.factorize(values.str.lstrip())
-    blank = [number for number, word in enumerate(words) if not word.strip()]
+    listed = tuple(map(str, np.asarray(words, dtype=object)))
+    blank = [number for number, word in enumerate(listed) if not word.strip()]
     if blank:
         codes = np.where(np.isin(codes, blank), -1, codes)
-    listed = tuple(map(str, words))
     none = frozenset(number for number, word in enumerate(listed) if word.strip().lower() in MISSING_WORDS)
     return _Text(name, codes, listed, none | frozenset(blank))
 
@@ -115,7 +115,8 @@ def _converted(text: _Text, spelling: Spelling | None) -> pd.Series:
 def _as_words(text: _Text) -> pd.Series:
     truths = [TRUTHS.get(word.strip().lower()) for word in text.words]
     words: Sequence[object] = text.words
-    if truths and None not in truths:
+    read = [truth for word, truth in zip(text.words, truths, strict=True) if word.strip()]
+    if read and None not in read:
         if (text.codes >= 0).all():
             return pd.Series(np.array(truths, dtype=bool)[text.codes])
         words = [str(truth) for truth in truths]  # beside empty cells too, a model knows True, not TRUE
@@ -176,6 +177,18 @@ def _missing_notes(texts: dict[str, _Text], taken: dict[str, Spelling | None]) -
         if spelling is not None and written:
             counted = texts[name].counted(written)
             yield f"Column {name!r} holds numbers, and {counted}, which counts as missing there."
+    beside = [name for name, text in texts.items() if taken[name] is None and text.said and _unknown(text)]
+    if beside:
+        example = next(iter(_unknown(texts[beside[0]])))
+        yield (
+            f"Words such as {example!r} count as words, not as missing, in {some([repr(name) for name in beside])}. "
+            "Leave a cell empty where nothing is known."
+        )
+
+
+def _unknown(text: _Text) -> list[str]:
+    """The words that would count as missing among numbers."""
+    return [text.words[number] for number in sorted(text.missing) if text.words[number].strip()]
 
 
 def _columns(names: Sequence[str]) -> str:

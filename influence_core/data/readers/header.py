@@ -29,11 +29,11 @@ def with_header(
         DataError: the first row is a sample, or two columns have the same name.
     """
     names = [str(name) for name in frame.columns]
-    looked = [_looked_at(frame.iloc[:, column]) for column in range(len(names))]
+    told = {name.lower() for name in names if len(name) > 1} & set(usual)
     if (
         len(frame)
-        and not {name.lower() for name in names if len(name) > 1} & set(usual)
-        and _is_sample(names, looked)
+        and not told
+        and _is_sample(names, [_looked_at(frame.iloc[:, column]) for column in range(len(names))])
     ):
         raise DataError(_without_header(names, shown, separator))
     check_different([name or f"Unnamed: {column}" for column, name in enumerate(names)], shown)

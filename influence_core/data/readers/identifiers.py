@@ -25,7 +25,9 @@ KEPT = "feature_"
 NUMBERING = frozenset(
     "index idx row rows rowid rownum rownames rownumber unnamed serial record recno seq sequence".split()
 )
-NAMING = frozenset("id ids uuid guid key pk no nr number num ref hash sku ssn".split())
+NAMING = frozenset(
+    "id ids uuid guid key pk no nr number num ref hash sku ssn phone mobile barcode ean isbn imei iban vin mrn".split()
+)
 TIMES = frozenset("time date timestamp ts datetime epoch created updated year month day".split())
 NEARLY = 0.9
 """Share of different cells from which a column is nearly unique."""
@@ -63,21 +65,17 @@ def _reason(name: str, values: pd.Series, parts: list[np.ndarray]) -> str | None
     present = int(values.notna().sum())
     if name.lower().startswith(KEPT) or present < 2:
         return None
+    tokens = _tokens(name)
     if not _is_whole(values):
-        return _named_by_words(values)
+        return _named_by_words(values, tokens)
     numbers = numbers_of(values)
     known = numbers[~np.isnan(numbers)]
     different = len(np.unique(known))
-    tokens = _tokens(name)
     if _numbers_rows(numbers, parts):
         return "it numbers the rows (whole numbers, all different, close together)"
-    if tokens and set(tokens) <= NUMBERING and different >= present / 2:
+    if set(tokens) <= NUMBERING and (different >= present / 2 or _counts(known)):
         return f"its name and {different:,} different whole numbers say that it numbers the rows"
-    if (
-        tokens
-        and tokens[-1] in NAMING
-        and (different >= NEARLY * present or _is_id(tokens, different, present))
-    ):
+    if tokens[-1] in NAMING and (different >= NEARLY * present or _is_id(tokens, different, present)):
         return f"its name and {different:,} different whole numbers say that it is an identifier"
     if different >= NEARLY * present and present >= FEW and _long(known) and not set(tokens) & TIMES:
         return (
@@ -94,8 +92,13 @@ def _is_whole(values: pd.Series) -> bool:
     return bool(np.isfinite(known).all() and (known == np.floor(known)).all())
 
 
+def _counts(known: np.ndarray) -> bool:
+    """Whether numbers go up by one from row to row, perhaps from 0 again, as where tables were put together."""
+    return len(known) >= FEW and float((np.diff(known) == 1).mean()) >= NEARLY
+
+
 def _is_id(tokens: list[str], different: int, present: int) -> bool:
-    """Whether numbers called id repeat, but are too many for a category: those of patients, not of shops."""
+    """Whether cells called id repeat, but are too many for a category: those of patients, not of shops."""
     return (
         tokens[-1] in ("id", "ids", "uuid", "guid") and different > MOST_CODES and different >= 0.1 * present
     )
@@ -133,19 +136,24 @@ def _long(known: np.ndarray) -> bool:
     return not any(unit <= low and high < 2.1 * unit for unit in (1e12, 1e15, 1e18))
 
 
-def _named_by_words(values: pd.Series) -> str | None:
+def _named_by_words(values: pd.Series, tokens: list[str]) -> str | None:
     """Return why a column of words names the rows: nearly each has its own. The encoding leaves out more words."""
     if holds_numbers(values):
         return None
     present, different = int(values.notna().sum()), int(values.nunique())
-    if present < FEW or different < NEARLY * present or different > 2 * MOST_WORDS:
+    if present < FEW or different > 2 * MOST_WORDS:
         return None
+    if different < NEARLY * present:
+        called = f"its name and {different:,} different words say that it is an identifier"
+        return called if _is_id(tokens, different, present) else None
     return f"it holds {counted(different, 'different word')} in {counted(present, 'row')}, {likeness(values)}"
 
 
 def _tokens(name: str) -> list[str]:
     """Return the words of a name in small letters: customerNo, CustomerNo and customer_no are customer, no."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    if name.startswith("__index_level_"):  # as pandas calls an index without a name in Parquet
+        return ["index"]
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word and not word.isdigit()] or [
         "unnamed"
     ]

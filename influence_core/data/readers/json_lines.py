@@ -33,10 +33,10 @@ def read_json_lines(file: BinaryIO, shown: str) -> tuple[pd.DataFrame, tuple[str
                 )
             continue
         for name, value in record.items():
-            places, texts = columns.setdefault(name.strip(), ([], []))
+            places, texts = columns.setdefault(_whole(name, line, shown).strip(), ([], []))
             if value is not None:
                 places.append(rows)
-                texts.append(_text(value, name, line, shown))
+                texts.append(_whole(_text(value, name, line, shown), line, shown))
         rows += 1
         if len(columns) > MOST_COLUMNS or len(columns) * rows > MOST_CELLS:
             raise DataError(
@@ -107,6 +107,17 @@ def _text(value: Any, name: str, line: int, shown: str) -> str:
             f"{shown} holds a list or an object in {name!r}, line {line:,}. Expected a number or word."
         )
     return str(value)
+
+
+def _whole(text: str, line: int, shown: str) -> str:
+    """Return a text that can be encoded; half of a pair such as "\\ud800", which no file can hold, is a DataError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{shown}, line {line:,}, holds half a character, {ascii(text)[:40]}. Write the whole character in UTF-8."
+        ) from error
+    return text
 
 
 def _column(places: list[int], texts: list[str], rows: int) -> pd.Series:

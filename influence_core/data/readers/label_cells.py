@@ -5,7 +5,7 @@ The name of a class is its cell as written, without the spaces around it:
     "007", "NA", "None"        stay as they are
     1.0, 2.0 in every cell     become 1, 2: so tables with an empty cell write whole numbers
     NaN, NA, ? among numbers   no label
-    -1 beside other classes    no label, as many tools write it; not where 1 is the only other, or others are below zero
+    -1 beside other classes    no label, as many tools write it; not beside 1 or 0 and 1 alone, or others below zero
     empty                      no label
 
 Each change is said.
@@ -66,10 +66,14 @@ def _without_fraction(labels: list[str | None]) -> tuple[list[str | None], tuple
 
 
 def _without_minus_one(labels: list[str | None]) -> tuple[list[str | None], tuple[str, ...]]:
-    """Take -1 for no label, where it is not one of two sides such as -1 and 1, or one of several below zero."""
+    """Take -1 for no label, unless beside 1 or 0 and 1 alone, or one of several below zero."""
     counts = Counter(label for label in labels if label is not None)
     others = set(counts) - {"-1"}
-    two_sides = others == {"1"} or others == {"+1"} or any(re.fullmatch(r"-\d+", name) for name in others)
+    sides = {name.lstrip("+") for name in others} in (
+        {"1"},
+        {"0", "1"},
+    )  # -1, 0, 1: negative, neutral, positive
+    two_sides = sides or any(re.fullmatch(r"-\d+", name) for name in others)
     if "-1" not in counts or len(others) < 2 or two_sides:
         return labels, ()
     note = (

@@ -1,4 +1,4 @@
-"""Reader of the first sheet of an .xlsx file, by openpyxl: the extra `excel`.
+"""Reader of the first visible sheet of an .xlsx file, by openpyxl: the extra `excel`.
 
 Numbers are read as stored, not as shown: 12.5 % is 0.125. Formulas give the value that was saved with them.
 """
@@ -24,7 +24,7 @@ FREE_BYTES = 20 * 1024**2
 
 
 def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read the first sheet as a frame of text (n, columns) under the names of its first row, with notes.
+    """Read the first visible sheet as a frame of text (n, columns) under the names of its first row, with notes.
 
     Raises:
         DataError: openpyxl is not installed, the file is damaged or too large, or the sheet has no rows.
@@ -39,10 +39,11 @@ def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, .
     _check_size(path, shown)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheet = book.worksheets[0]
+        sheets = book.worksheets
+        sheet = next((sheet for sheet in sheets if sheet.sheet_state == "visible"), sheets[0])
         sheet.reset_dimensions()  # the file's claim of its size
         frame, notes = _table(sheet.iter_rows(values_only=True), f"{shown}, sheet {sheet.title!r},", shown)
-        names = [other.title for other in book.worksheets]
+        others = [other.title for other in sheets if other is not sheet]
         book.close()
     except (DataError, MemoryError):
         raise
@@ -50,8 +51,8 @@ def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, .
         raise DataError(
             f"{shown} cannot be read as an Excel file ({type(error).__name__}). Save the sheet as CSV (UTF-8)."
         ) from error
-    several = f"Read the first of {len(names)} sheets of {shown}: {names[0]!r}; not read: {some(names[1:])}."
-    return frame, (*notes, several) if len(names) > 1 else notes
+    several = f"Read one of {len(sheets)} sheets of {shown}: {sheet.title!r}; not read: {some(others)}."
+    return frame, (*notes, several) if others else notes
 
 
 def _check_size(path: Path, shown: str) -> None:

@@ -1,14 +1,14 @@
 """Reader of a table: rows of numbers and words with a label column.
 
-Columns: the label (`label`, or the requested name), optionally `split`, optionally `sample_id` or `id` (the ids, where
-all values differ; else an id is the row number as text). All other columns are features, but those that number or name
-the rows (`identifiers.py`). Those of words with 2 to MOST_GROUPS values are groups as well, so that fairness can be
-measured between them by name.
+Columns: the label (`label`, or the requested name), optionally the split (`split`, or one of split words), optionally
+`sample_id` or `id` (the ids, where all values differ; else an id is the row number as text). All other columns are
+features, but those that number or name the rows (`identifiers.py`). Those of words with 2 to MOST_GROUPS values are
+groups as well, so that fairness can be measured between them by name.
 
 Rows without a label are left out and counted. Nothing is left out, joined or read in another spelling without a note.
 """
 
-from collections import Counter
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from influence_core.data.encoding import MISSING, as_words, column_of, holds_numbers
-from influence_core.data.readers.cells import typed
+from influence_core.data.readers.cells import is_text, typed
 from influence_core.data.readers.identifiers import identifying
 from influence_core.data.readers.label_cells import cell_text, labels_of
 from influence_core.data.readers.spelled_numbers import PLAIN
@@ -29,8 +29,8 @@ from influence_core.data.readers.table_files import (
     table_suffix,
 )
 from influence_core.data.readers.table_folder import read_tables, table_place, tables_of
-from influence_core.data.rows import Rows, counted, some, splits_of
-from influence_core.data.samples import SPLITS, Split
+from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, split_of, splits_of
+from influence_core.data.samples import Split
 from influence_core.data.storage.content import TableRows
 from influence_core.errors import DataError
 
@@ -38,29 +38,32 @@ MOST_GROUPS = 50
 SHOWN_VALUES = 5
 
 
-def read_table(path: Path, label: str | None = None) -> Rows:
-    """Read a table as rows, from a file or from a folder with a file a split.
+def read_table(path: Path, label: str | None = None, shown: str | None = None) -> Rows:
+    """Read a table as rows, from a file or from a folder with a file a split; messages call it `shown`.
 
     Raises:
         DataError: the table cannot be read, or has no label column.
     """
     table = _opened(path, label)
-    frame, shown = table.frame, path.name
+    frame, shown = table.frame, shown or path.name
     column = _label_column(frame, label, shown)
     labels, label_notes = labels_of(column_of(frame, column))
     ids, id_columns, id_notes = _ids(frame.drop(columns=column))
-    words = frame["split"] if "split" in frame else [None] * len(frame)
-    splits = splits_of([_blank_as_none(word) for word in words], f"{shown}, column split,")
-    taken = [name for name in (column, "split", *id_columns) if name in frame]
-    cells, cell_notes = _features(table, frame.drop(columns=taken).reset_index(drop=True), splits, shown)
+    split, split_notes = _split_column(frame.drop(columns=[column, *id_columns]), shown)
+    words = [None] * len(frame) if split is None else frame[split]
+    splits = splits_of([_blank_as_none(word) for word in words], f"{shown}, column {split},")
+    again = _again(frame, column)
+    taken = [name for name in (column, split, *id_columns, *again) if name is not None]
     kept, left_out = _labelled(labels, splits)
+    rest = frame.drop(columns=taken).iloc[kept].reset_index(drop=True)
+    cells, cell_notes = _features(table, rest, [splits[row] for row in kept], shown)
     return Rows(
-        TableRows(cells.iloc[kept].reset_index(drop=True)),
+        TableRows(cells),
         ids=[ids[row] for row in kept],
         labels=[labels[row] for row in kept],
         splits=[splits[row] for row in kept],
-        groups=group_columns(cells).iloc[kept].reset_index(drop=True),
-        notes=(*table.notes, *id_notes, *label_notes, *left_out, *cell_notes),
+        groups=group_columns(cells),
+        notes=(*table.notes, *id_notes, *split_notes, *again.values(), *label_notes, *left_out, *cell_notes),
     )
 
 
@@ -150,28 +153,57 @@ def _label_column(frame: pd.DataFrame, label: str | None, shown: str) -> str:
     return name
 
 
+def _split_column(frame: pd.DataFrame, shown: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the column of splits, with a note if it is not called split: all its words are train, val, test.
+
+    Raises:
+        DataError: several columns hold such words.
+    """
+    if "split" in frame:
+        return "split", ()
+    found = [name for name in map(str, frame) if _holds_splits(column_of(frame, name))]
+    if len(found) > 1:
+        raise DataError(
+            f"{shown} has several columns of split words: {some(found)}. Call the one to use 'split', and take the "
+            "others out."
+        )
+    return (found[0], (f"The splits come from column {found[0]!r}.",)) if found else (None, ())
+
+
+def _holds_splits(values: pd.Series) -> bool:
+    """Whether a column holds the words of two splits or more, train among them, and nothing else."""
+    if not is_text(values) or values.nunique() > 2 * len(SPLIT_NAMES):
+        return False
+    splits = {split_of(word) for word in values.dropna().unique() if word.strip()}
+    return None not in splits and "train" in splits and len(splits) > 1
+
+
+def _again(frame: pd.DataFrame, column: str) -> dict[str, str]:
+    """Return further columns of the label's name, as pandas has renamed them (label.1), each with a note."""
+    renamed = re.compile(re.escape(column) + r"\.\d+")
+    return {
+        name: f"Column {name!r} was left out: pandas calls a second column {column!r} so. To learn from it, rename it."
+        for name in map(str, frame)
+        if renamed.fullmatch(name)
+    }
+
+
 def _labelled(
     labels: Sequence[str | None], splits: Sequence[Split | None]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Return the rows with a label, and notes on the others. If no training row has one, all stay, to be refused."""
+    """Return the rows to keep, with notes on others without a label.
+
+    If no training row has a label, all stay, to be refused. A whole split without one stays too: `splits.py` says so.
+    """
     kept = [row for row, label in enumerate(labels) if label is not None]
     if not any(splits[row] in ("train", None) for row in kept) or len(kept) == len(labels):
         return list(range(len(labels))), ()
     present = {splits[row] for row in kept}
-    missing = set(range(len(labels))) - set(kept)
-    rows = Counter(splits)
-    whole: list[Split] = [split for split in SPLITS if split not in present and rows[split]]
-    notes = [
-        f"The {split} split has no labels and was left out ({counted(rows[split], 'row')})."
-        for split in whole
-    ]
-    rest = sorted(row for row in missing if splits[row] not in whole)
-    if rest:
-        listed = some([str(row + 1) for row in rest])
-        notes.append(
-            f"Not read: {counted(len(rest), 'row')} without a label: {listed}, counted from the first sample."
-        )
-    return kept, tuple(notes)
+    rest = [row for row, label in enumerate(labels) if label is None and splits[row] in present]
+    listed = some([str(row + 1) for row in rest])
+    note = f"Not read: {counted(len(rest), 'row')} without a label: {listed}, counted from the first sample."
+    left_out = set(rest)
+    return [row for row in range(len(labels)) if row not in left_out], (note,) if rest else ()
 
 
 def _ids(frame: pd.DataFrame) -> tuple[list[str], list[str], tuple[str, ...]]:

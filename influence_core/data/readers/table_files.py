@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +29,7 @@ MAX_RATIO = 100
 FREE_BYTES = 20 * 1024**2
 """Below this size, a high compression is harmless."""
 CHUNK = 2**20
+CELL_BYTES = 8
 DELIMITED = {".csv": ",", ".tsv": "\t", ".txt": ","}
 """Suffixes of delimited text, with the separator that is expected."""
 LINES = (".jsonl", ".ndjson")
@@ -137,6 +137,7 @@ def _uncompressed(path: Path) -> Iterator[BinaryIO]:
 
 def _parquet(path: Path) -> TableFile:
     try:
+        _check_cells(pq.read_metadata(path), path)
         names = [str(name) for name in pq.read_schema(path).names]
         check_different(names, path.name)
         table = read_columns(path)
@@ -146,15 +147,24 @@ def _parquet(path: Path) -> TableFile:
             f"{path.name} cannot be read as a table: {str(error).splitlines()[0][:200]}"
         ) from error
     nested = [
-        name
-        for name in names
-        if len(frame) and isinstance(frame[name].iloc[0], dict | list | np.ndarray | bytes)
+        name for name in names if pa.types.is_nested(table[name].type) or pa.types.is_binary(table[name].type)
     ]
     if nested:
         raise DataError(
             f"{path.name} holds lists or bytes in {some(nested)}. Expected one number or word a cell."
         )
     return TableFile(frame, alike(names), typed=True)
+
+
+def _check_cells(claimed: pq.FileMetaData, path: Path) -> None:
+    """Raise DataError for a file whose rows would take far more memory than its bytes."""
+    size = claimed.num_rows * claimed.num_columns * CELL_BYTES
+    if size > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
+        raise DataError(
+            f"{path.name} holds {claimed.num_rows:,} rows and {claimed.num_columns:,} columns in "
+            f"{path.stat().st_size:,} bytes; at most {MAX_RATIO} times the size of the file is read. Leave out columns "
+            "of a single value, or bring the table as CSV."
+        )
 
 
 def _decimals_as_numbers(table: pa.Table) -> pa.Table:

@@ -59,8 +59,8 @@ def tables_of(folder: Path) -> dict[str, Path]:
     if "train" not in by_split or several:
         names = [file.name for file in several or files]
         raise DataError(
-            f"{folder.name} holds {len(names)} tables: {some(names)}. Name the file to open, or call the parts "
-            "train.csv, val.csv and test.csv."
+            f"There are several tables: {some(names, 12)}. Keep one of them, or call the parts train.csv, val.csv and "
+            "test.csv; each holds the labels as a column beside the features."
         )
     return {split: found[0] for split, found in by_split.items() if split}
 
