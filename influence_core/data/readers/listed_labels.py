@@ -123,8 +123,8 @@ def written_out(column: str, values: Sequence[str]) -> int:
 
 def naming_twice(one: str, other: str) -> str:
     return (
-        f"names other pictures in its column {one} than in {other}: write the names with their suffix in the right one, "
-        "or remove the other"
+        f"names other pictures in its column {one} than in {other}: write the names with their suffix in the right "
+        "one, or remove the other"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from influence_core.data.encoding import column_of
 from influence_core.data.readers.cells import typed
 from influence_core.data.readers.delimited import read_delimited
 from influence_core.data.readers.header import with_names
@@ -97,13 +98,15 @@ def read_csv(file: Path, where: str, most: int) -> tuple[pd.DataFrame, tuple[str
         read = read_delimited(opened, where, most_rows=most)
     check_columns(len(read.frame.columns), where)
     named, notes = with_names(read.frame, where)
-    text = named.apply(lambda column: column.str.strip())
-    text = unguarded(
-        text.mask(text.isin(MISSING))
-    )  # an exported dataset has apostrophes before "=x" and "nan"
-    others, spelled = typed(text.drop(columns=list(TEXT), errors="ignore"), read.separator)
-    table = pd.concat([text[[name for name in TEXT if name in text]], others], axis=1)
-    return table[list(text)], (*read.notes, *notes, *spelled)
+    given = pd.DataFrame({str(name): cells.str.strip() for name, cells in named.items()})
+    present: pd.DataFrame = given.where(~given.isin(MISSING))
+    text = unguarded(present)  # an exported dataset has apostrophes before "=x" and "nan"
+    cells, spelled = typed(text.drop(columns=list(TEXT), errors="ignore"), read.separator)
+    return text.assign(**{str(name): column_of(cells, name) for name in cells}), (
+        *read.notes,
+        *notes,
+        *spelled,
+    )
 
 
 def read_lines(file: Path, where: str, most: int) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -209,16 +209,16 @@ def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
     for name, inside in below.items():
         if len(again := sorted(inside & set(below))) > 1:
             raise DataError(
-                f"The folder {name!r} holds folders named as those beside it ({some(again)}): a copy of them, or a part "
-                f"of the dataset. If it is a copy, take {name!r} out; else put its pictures into the folders beside it."
+                f"The folder {name!r} holds folders named as those beside it ({some(again)}): a copy of them, or a "
+                f"part of the dataset. If it is a copy, take {name!r} out; else put its pictures into those beside it."
             )
     common = set.intersection(*below.values()) if len(below) > 1 else set()
     if len({without_number(name) for name in common}) > 1:
         raise DataError(
-            f"The folders {some(sorted(below))} all hold folders called {some(sorted(common))}, so it is not clear which "
-            f"are the classes. If those inside are, open one of the outer folders alone, or put all pictures of a class "
-            "into one folder; if the outer ones are, list the labels in a metadata.csv with the columns file_name and "
-            "label."
+            f"The folders {some(sorted(below))} all hold folders called {some(sorted(common))}, so it is not clear "
+            "which are the classes. If those inside are, open one of the outer folders alone, or put all pictures of a "
+            "class into one folder; if the outer ones are, list the labels in a metadata.csv with the columns "
+            "file_name and label."
         )
 
 
