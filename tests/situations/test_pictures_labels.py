@@ -186,6 +186,43 @@ def test_birds_classes_numbered_from_one_give_their_order(tmp_path):
     assert open_dataset(tmp_path).classes == tuple(names)
 
 
+def test_numbers_in_classes_txt_that_count_from_one_are_those_of_the_labels(tmp_path):
+    write(tmp_path, lambda row: f"images/{row}.png")
+    table(tmp_path / "labels.csv", "image,label", lambda row: f"{row},{row % 2 + 1}")
+    (tmp_path / "classes.txt").write_text("1 ant\n2 bee\n3 cow\n")
+    assert assert_right(tmp_path).classes == ("ant", "bee", "cow")
+    table(tmp_path / "labels.csv", "image,label", lambda row: f"{row},{row % 3}")
+    assert_dataset_refused(tmp_path, "the labels 0", "the numbers from 1")
+
+
+def test_a_column_called_split_is_never_passed_over(tmp_path):
+    """Else pictures to test with would be trained on, without a word."""
+    write(tmp_path, lambda row: f"images/{row}.png")
+    line = "{0},{1},{2}".format
+    for words, splits in ((("train", "eval"), {"train", "val"}), (("Training", "dev set"), {"train", "val"})):
+        table(
+            tmp_path / "l.csv",
+            "image,label,split",
+            lambda row, words=words: line(row, label(row), words[row > 9]),
+        )
+        assert set(open_dataset(tmp_path).parts) == splits
+    table(tmp_path / "l.csv", "image,label,split", lambda row: line(row, label(row), row % 3))
+    assert_dataset_refused(tmp_path, "l.csv, column split, names a split '0'")
+    table(tmp_path / "l.csv", "image,label,split", lambda row: line(row, label(row), ("train", "")[row % 2]))
+    assert_dataset_refused(tmp_path, "name no split")
+
+
+def test_columns_of_0_and_1_beside_another_are_no_classes(tmp_path):
+    write(tmp_path, lambda row: f"images/{row}.png")
+    table(
+        tmp_path / "l.csv",
+        "image,sex,smoker,disease",
+        lambda row: f"{row},{row % 3 % 2},{row % 2},{label(row)}",
+    )
+    assert_dataset_refused(tmp_path, "which of its columns sex, smoker, disease")
+    assert_right(tmp_path, label="disease")
+
+
 def test_names_match_whatever_the_encoding_of_their_accents(tmp_path):
     write(tmp_path / "list", lambda row: f"images/e\u0301{row:03}.png")
     table(tmp_path / "list/labels.csv", "name,label", lambda row: f"\u00e9{row:03}.png,{label(row)}")

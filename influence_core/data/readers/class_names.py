@@ -3,7 +3,7 @@
     the file names the labels themselves       its order is the order of the classes
     the labels are the numbers 0 .. c-1        the file names them: the first line is label 0
 
-Numbers before the names that count from 0 are dropped; those that count from 1 where the labels are the names.
+Numbers before the names that count from 0 are dropped. Of those that count from 1, the first line is label 1.
 
 Any other file is refused, and the message names both sides: a guessed order would make every score wrong unnoticed.
 """
@@ -34,12 +34,10 @@ def named_by_file(rows: Rows, root: Path, besides: Collection[str] = ()) -> Rows
             f"Two files name the classes: {some([file.name for file in files])}. Keep the one that is right."
         )
     names = read_names(files[0])
-    counted_from_1 = [re.fullmatch(rf"0*{row}{BESIDE_NUMBER}", name) for row, name in enumerate(names, 1)]
-    plain = tuple(match[1] for match in counted_from_1 if match)
-    if len(plain) == len(names) and {label for label in rows.labels if label is not None} <= set(plain):
-        names = (
-            plain  # only where the labels are names: of numbers, it would not be clear which one is the first
-        )
+    from_one = [re.fullmatch(rf"0*{row}{BESIDE_NUMBER}", name) for row, name in enumerate(names, 1)]
+    plain = tuple(match[1] for match in from_one if match)
+    if len(plain) == len(names) and not {label for label in rows.labels if label is not None} <= set(names):
+        return named(rows, plain, files[0].name, first=1)
     return named(rows, names, files[0].name)
 
 
@@ -62,15 +60,16 @@ def read_names(file: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def named(rows: Rows, names: tuple[str, ...], where: str) -> Rows:
-    """Return the rows with number labels renamed, or with the order of the names."""
+def named(rows: Rows, names: tuple[str, ...], where: str, first: int = 0) -> Rows:
+    """Return the rows with number labels renamed, or with the order of the names; `first` is the first number."""
     labels = {label for label in rows.labels if label is not None}
     if labels <= set(names):
         return replace(rows, classes=names)
-    if all(re.fullmatch(r"\d{1,6}", label) and int(label) < len(names) for label in labels):
-        renamed = [None if label is None else names[int(label)] for label in rows.labels]
+    if all(re.fullmatch(r"\d{1,6}", label) and 0 <= int(label) - first < len(names) for label in labels):
+        renamed = [None if label is None else names[int(label) - first] for label in rows.labels]
         return replace(rows, labels=renamed, classes=names)
     raise DataError(
         f"{where} names {len(names)} classes ({some(list(names), 6)}), but the samples have the labels "
-        f"{some(sorted(labels - set(names)), 6)}. Name exactly these labels, or the numbers from 0 in their order."
+        f"{some(sorted(labels - set(names)), 6)}. Name exactly these labels, or the numbers from {first} in "
+        "their order."
     )

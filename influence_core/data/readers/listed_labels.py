@@ -15,8 +15,8 @@ from influence_core.data.encoding import column_of
 from influence_core.data.readers.identifiers import NUMBERING
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
 from influence_core.data.readers.picture_names import PictureNames, bare, key, stem
-from influence_core.data.readers.split_words import CUT, meaning
-from influence_core.data.rows import counted, some, split_of
+from influence_core.data.readers.split_words import CUT, meaning, meanings
+from influence_core.data.rows import counted, some, split_of, splits_of
 from influence_core.data.samples import Split
 
 USUAL = (
@@ -136,7 +136,8 @@ def from_columns(
     rows = [row for row in found if row is not None]
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
     split = next((column for column in table if is_split(column_of(table, column))), None)
-    by_column: list[Split | None] = [] if split is None else [split_of(word) for word in table[split]]
+    split = split or next((column for column in table if plain_name(str(column)) == "split"), None)
+    by_column = [] if split is None else splits_named(table[split], f"{file}, column {split},")
     splits = told_by_name(file, len(rows)) if split is None else by_column
     listed = Listed(
         file, rows, None, splits, table.drop(columns=[] if split is None else split),
@@ -151,7 +152,9 @@ def from_columns(
 def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
     """Return the list with its labels, or with the fault that keeps them from being read."""
     table = listed.table
-    if len(hot := one_hot(table)) > 1 and not (wanted and wanted in table):
+    hot = one_hot(table)
+    others = [name for name in table if name not in hot and may_divide(column_of(table, name), str(name))]
+    if len(hot) > 1 and not (wanted and wanted in table) and (not others or names_one(table[hot])):
         return from_one_hot(listed, hot)
     column = label_column(table, wanted)
     if column is None:
@@ -234,6 +237,11 @@ def one_hot(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if set(table[column]) <= {"0", "1", "0.0", "1.0"}]
 
 
+def names_one(table: pd.DataFrame) -> bool:
+    """Whether each row of 0 and 1 has a single 1."""
+    return bool((table.isin(("1", "1.0")).sum(axis=1) == 1).all())
+
+
 def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
     ones = listed.table[columns].isin(("1", "1.0")).to_numpy()
     if several := int((ones.sum(1) > 1).sum()):
@@ -266,6 +274,12 @@ def without_repetitions(listed: Listed) -> Listed:
 
 def is_split(column: pd.Series) -> bool:
     return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
+
+
+def splits_named(words: pd.Series, where: str) -> list[Split | None]:
+    """Return the splits of a column of words such as train and eval; DataError for one that names none."""
+    told = meanings(words.unique())
+    return splits_of([told[word].split if word in told else word or None for word in words], where)
 
 
 def told_by_name(file: str, count: int) -> list[Split | None] | None:

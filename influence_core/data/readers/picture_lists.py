@@ -91,7 +91,7 @@ def from_lines(file: Path, encoding: str, is_picture: Callable[[str], bool]) -> 
             )
         table = numbered(read) if headless else with_names(read, file.name)[0]
         table = unguarded(table)
-    return PictureList(table.map(str.strip).reset_index(drop=True), headless, guessed=encoding == "cp1252")
+    return PictureList(stripped(table).reset_index(drop=True), headless, guessed=encoding == "cp1252")
 
 
 def cut_at_blanks(
@@ -107,6 +107,10 @@ def cut_at_blanks(
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError("rows longer than the header")
     return (numbered(table), True) if headless else (table.rename(columns=str.strip), False)
+
+
+def stripped(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name): cells.str.strip() for name, cells in table.items()}, index=table.index)
 
 
 def numbered(table: pd.DataFrame) -> pd.DataFrame:
