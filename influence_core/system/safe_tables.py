@@ -53,9 +53,10 @@ def read_csv(source: Path | str) -> pd.DataFrame:
 def unguarded(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the apostrophes that write_csv puts in front of names and cells."""
     cells = frame.copy()
-    for position in range(len(frame.columns)):
-        if frame.iloc[:, position].map(_is_guarded).any():
-            cells.isetitem(position, frame.iloc[:, position].map(_without_apostrophe))
+    for position, kind in enumerate(frame.dtypes):
+        column = frame.iloc[:, position]
+        if not isinstance(kind, pd.StringDtype) or column.str.startswith("'").any():
+            cells.isetitem(position, column.map(_without_apostrophe))
     return cells.rename(columns=_without_apostrophe)
 
 
@@ -93,8 +94,4 @@ def opened(target: Target) -> Iterator[BinaryIO]:
 
 
 def _without_apostrophe(cell: Any) -> Any:
-    return cell[1:] if _is_guarded(cell) else cell
-
-
-def _is_guarded(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.startswith("'") and _is_risky(cell)
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _is_risky(cell) else cell

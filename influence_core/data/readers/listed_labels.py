@@ -137,7 +137,7 @@ def from_columns(
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
     split = next((column for column in table if is_split(column_of(table, column))), None)
     split = split or next((column for column in table if plain_name(str(column)) == "split"), None)
-    by_column = [] if split is None else splits_named(table[split], f"{file}, column {split},")
+    by_column = [] if split is None else splits_named(column_of(table, split), f"{file}, column {split},")
     splits = told_by_name(file, len(rows)) if split is None else by_column
     listed = Listed(
         file, rows, None, splits, table.drop(columns=[] if split is None else split),
@@ -154,7 +154,7 @@ def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
     table = listed.table
     hot = one_hot(table)
     others = [name for name in table if name not in hot and may_divide(column_of(table, name), str(name))]
-    if len(hot) > 1 and not (wanted and wanted in table) and (not others or names_one(table[hot])):
+    if len(hot) > 1 and not (wanted and wanted in table) and (not others or names_one(table, hot)):
         return from_one_hot(listed, hot)
     column = label_column(table, wanted)
     if column is None:
@@ -237,9 +237,9 @@ def one_hot(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if set(table[column]) <= {"0", "1", "0.0", "1.0"}]
 
 
-def names_one(table: pd.DataFrame) -> bool:
-    """Whether each row of 0 and 1 has a single 1."""
-    return bool((table.isin(("1", "1.0")).sum(axis=1) == 1).all())
+def names_one(table: pd.DataFrame, columns: list[str]) -> bool:
+    """Whether each row has a single 1 in these columns of 0 and 1."""
+    return bool((table[columns].isin(("1", "1.0")).sum(axis=1) == 1).all())
 
 
 def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
