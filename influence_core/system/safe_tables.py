@@ -52,7 +52,12 @@ def read_csv(source: Path | str) -> pd.DataFrame:
 
 def unguarded(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the apostrophes that write_csv puts in front of names and cells."""
-    return frame.map(_without_apostrophe).rename(columns=_without_apostrophe)
+    cells = frame.copy()
+    for position, kind in enumerate(frame.dtypes):
+        column = frame.iloc[:, position]
+        if not isinstance(kind, pd.StringDtype) or column.str.startswith("'").any():
+            cells.isetitem(position, column.map(_without_apostrophe))
+    return cells.rename(columns=_without_apostrophe)
 
 
 def write_parquet(frame: pd.DataFrame, target: Target) -> int:

@@ -107,8 +107,8 @@ READERS = (
     Reader("x.parquet", lambda folder: write_parquet(folder / "g.parquet", ["a", "b"] * 6, age=list(range(12)))
            .read_bytes(), open_dataset),
     Reader("x.csv", lambda folder: TABLE.encode(), open_dataset),
-    Reader("metadata.csv", lambda folder: METADATA.encode(), lambda path: read_one(path, path.parent)),
-    Reader("metadata.jsonl", lambda folder: LINES.encode(), lambda path: read_one(path, path.parent)),
+    Reader("metadata.csv", lambda folder: METADATA.encode(), lambda path: read_one(path, path.parent, [], {})),
+    Reader("metadata.jsonl", lambda folder: LINES.encode(), lambda path: read_one(path, path.parent, [], {})),
     Reader("classes.txt", lambda folder: b"0 cat\n1 dog\n2 horse\n", read_names),
     Reader("x-idx3-ubyte", lambda folder: idx(np.zeros((4, 5, 6))), lambda path: read_idx(path, 3)),
     Reader("x.bin", lambda folder: bytes(3073 * 2), lambda path: read_rows(path, 1)),

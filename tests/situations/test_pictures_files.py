@@ -224,9 +224,21 @@ def test_metadata_is_read_with_any_separator_unicode_and_name_of_the_first_colum
     assert dataset.classes == CLASSES and not list(dataset.train.groups), "the label became a group"
 
 
-def test_metadata_that_is_no_unicode_or_no_table_is_refused_with_its_line(tmp_path):
+def test_metadata_is_read_as_tables_are(tmp_path):
+    write_folder(tmp_path, {"images": 20})
+    names = ("caf\u00e9 ", "bar")
+    rows = [f"images/{row}.png;{names[row % 2]};{row},5" for row in range(20)]
+    text = "\n".join(['file_name;label;"a, b, c, d, e"', *rows])
+    (tmp_path / "metadata.csv").write_bytes(text.encode("cp1252"))
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("bar", "caf\u00e9"), "the blank after a label is none of it"
+    assert dataset.train.groups["a, b, c, d, e"].isin([row + 0.5 for row in range(20)]).all()
+    assert "Windows-1252" in dataset.notes[0] and "decimal comma" in dataset.notes[1]
+
+
+def test_metadata_that_is_no_table_is_refused_with_its_line(tmp_path):
     write_folder(tmp_path, {"images": 4})
-    (tmp_path / "metadata.csv").write_bytes("file_name,label\nimages/0.png,caf\u00e9\n".encode("cp1252"))
-    assert_dataset_refused(tmp_path, "metadata.csv, line 2, is not UTF-8 text", "CSV UTF-8")
     (tmp_path / "metadata.csv").write_text("file_name,label\nimages/0.png,a\nimages/1.png,a,b\n")
-    assert_dataset_refused(tmp_path, "metadata.csv cannot be read", "line 3 has 3 cells", "before it 2")
+    assert_dataset_refused(tmp_path, "metadata.csv has 3 cells in line 3", "2 names in its header")
+    (tmp_path / "metadata.csv").write_text("file_name,label,label\nimages/0.png,a,b\n")
+    assert_dataset_refused(tmp_path, "metadata.csv has columns of the same name", "'label' (2 times)")

@@ -113,12 +113,37 @@ def test_a_class_called_train_inside_splits_stays_a_class(tmp_path):
         (("train", "test"), ("have no label", "metadata.csv")),
         (("images", "masks"), ("kinds of files, not classes", "images, masks")),
         (("images",), ("have no label", "metadata.csv")),
+        (
+            ("ant", "bee", "cells/ant", "cells/bee"),
+            ("'cells' holds folders named as those beside it", "a copy"),
+        ),
+        (("colour/ant", "colour/bee", "grey/ant", "grey/bee"), ("colour, grey all hold", "not clear which")),
+        (
+            ("train/a/ant", "train/a/bee", "train/b/ant", "train/b/bee"),
+            ("a, b all hold folders called ant, bee",),
+        ),
+        (
+            ("fold_1/images/ant", "fold_1/images/bee", "fold_2/ant", "fold_2/bee"),
+            ("fold_1, fold_2 all hold",),
+        ),
     ],
 )
 def test_folders_that_can_be_read_in_two_ways_are_refused(tmp_path, folders, words):
     for start, folder in enumerate(folders):
         write_folder(tmp_path, {folder: 4}, start=10 * start)
     assert_dataset_refused(tmp_path, *words)
+
+
+def test_folders_inside_classes_are_parts_of_them_and_that_is_said(tmp_path):
+    inside = ("animals/ant", "animals/bee", "plants/oak", "plants/session 1", "animals/session 2")
+    for start, folder in enumerate(inside):
+        write_folder(tmp_path, {folder: 4}, start=10 * start)
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("animals", "plants")
+    assert "read as parts of these classes: animals/ant" in dataset.notes[0]
+    for number, folder in enumerate(("ant/session1", "ant/session2", "bee/session1", "bee/session2")):
+        write_folder(tmp_path / "numbered", {folder: 4}, start=10 * number)
+    assert open_dataset(tmp_path / "numbered").classes == ("ant", "bee"), "numbered parts are no classes"
 
 
 @pytest.mark.parametrize("folder", ["__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "lost+found"])

@@ -8,6 +8,7 @@ import pytest
 
 from influence_core.data import open_dataset
 from influence_core.data.label_choice import label_columns
+from influence_core.errors import DataError
 from tests.making.pictures import encoded, pixels
 from tests.making.refusals import assert_dataset_refused
 
@@ -116,6 +117,110 @@ def test_labels_stay_text_and_other_columns_become_groups(tmp_path):
     train = open_dataset(tmp_path).train
     assert train.classes == ("007", "NA") and set(train.groups["site"]) == {"x", "y"}
     assert [int(name[7:10]) for name in train.ids] == train.groups["age"].tolist(), "groups follow the ids"
+
+
+@pytest.mark.parametrize(
+    "header", [",image,label", "index,image_id,label", "id,file,label", "row,path,label"]
+)
+def test_numbers_of_rows_are_not_taken_for_names_of_pictures(tmp_path, header):
+    """Shuffled rows under pandas' index, beside pictures that are called by numbers."""
+    write(tmp_path, lambda row: f"images/{row}.png")
+    suffix = "" if "image_id" in header else ".png"
+    table(tmp_path / "labels.csv", header, lambda row: f"{row},{row * 7 % 20}{suffix},{label(row * 7 % 20)}")
+    assert "index" not in assert_right(tmp_path).notes[0]
+
+
+def test_two_columns_that_name_different_pictures_are_refused(tmp_path):
+    write(tmp_path, lambda row: f"images/{row}.png")
+    table(tmp_path / "labels.csv", "id,image_id,label", lambda row: f"{row},{row * 7 % 20},{label(row)}")
+    assert_dataset_refused(tmp_path, "names other pictures in its column id than in image_id", "suffix")
+    table(tmp_path / "labels.csv", "id,image_id,label", lambda row: f"{row},{row},{label(row)}")
+    assert_right(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["file,label", "0.png,ant", "1.png,bee,x"], "labels.csv has 3 cells in line 3"),
+        (["file,label", '0.png,"ant', "1.png,bee"], "a quote that is never closed"),
+        (["# made by a tool", "file,label", "0.png,ant", "1.png,bee"], "1 cell in its first line"),
+        (["file,label,label", "0.png,ant,x", "1.png,bee,y"], "columns of the same name: 'label' (2 times)"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused_with_its_line(tmp_path, lines, words):
+    write(tmp_path, lambda row: f"images/{row}.png", range(2))
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    assert_dataset_refused(tmp_path, "labels.csv cannot be read", words)
+    with pytest.raises(DataError, match=r"labels\.csv cannot be read"):
+        open_dataset(tmp_path, label="label")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["sep=;", "file;label"] + [f"{row}.png;{label(row)}" for row in range(20)],
+        ['file;label;"a,b,c,d"'] + [f"{row}.png;{label(row)};x" for row in range(20)],
+        ['"file","label"'] + [f'"{row + 1}","{row}.png","{label(row)}"' for row in range(20)],
+        ["file,label"] + [f"{row}.png,{label(row)}," for row in range(20)],
+        ["file,label", *[f"{row}.png,'={label(row)}" for row in range(20)]],
+    ],
+)
+def test_a_list_is_read_as_tables_are(tmp_path, lines):
+    """A stated separator, one inside a quoted name, the names of R's rows, ends with a comma, guarded cells."""
+    write(tmp_path, lambda row: f"images/{row}.png")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    train = open_dataset(tmp_path).train
+    for sample, number in zip(train.ids, train.labels, strict=True):
+        assert train.classes[number].removeprefix("=") == label(int(Path(sample).stem))
+    assert "'" not in train.classes[0]
+
+
+def test_birds_classes_numbered_from_one_give_their_order(tmp_path):
+    """CUB-200-2011: images.txt numbers the pictures, classes.txt numbers the classes from 1."""
+    names = [f"{number:03}.{name}" for number, name in ((1, "Wren"), (2, "Auk"))]
+    ids = write(tmp_path, lambda row: f"images/{names[row % 2]}/{row}.jpg")
+    (tmp_path / "images.txt").write_text(
+        "\n".join(f"{row + 1} {name.removeprefix('images/')}" for row, name in enumerate(ids))
+    )
+    (tmp_path / "classes.txt").write_text(f"1 {names[0]}\n2 {names[1]}\n")
+    assert open_dataset(tmp_path).classes == tuple(names)
+
+
+def test_numbers_in_classes_txt_that_count_from_one_are_those_of_the_labels(tmp_path):
+    write(tmp_path, lambda row: f"images/{row}.png")
+    table(tmp_path / "labels.csv", "image,label", lambda row: f"{row},{row % 2 + 1}")
+    (tmp_path / "classes.txt").write_text("1 ant\n2 bee\n3 cow\n")
+    assert assert_right(tmp_path).classes == ("ant", "bee", "cow")
+    table(tmp_path / "labels.csv", "image,label", lambda row: f"{row},{row % 3}")
+    assert_dataset_refused(tmp_path, "the labels 0", "the numbers from 1")
+
+
+def test_a_column_called_split_is_never_passed_over(tmp_path):
+    """Else pictures to test with would be trained on, without a word."""
+    write(tmp_path, lambda row: f"images/{row}.png")
+    line = "{0},{1},{2}".format
+    for words, splits in ((("train", "eval"), {"train", "val"}), (("Training", "dev set"), {"train", "val"})):
+        table(
+            tmp_path / "l.csv",
+            "image,label,split",
+            lambda row, words=words: line(row, label(row), words[row > 9]),
+        )
+        assert set(open_dataset(tmp_path).parts) == splits
+    table(tmp_path / "l.csv", "image,label,split", lambda row: line(row, label(row), row % 3))
+    assert_dataset_refused(tmp_path, "l.csv, column split, names a split '0'")
+    table(tmp_path / "l.csv", "image,label,split", lambda row: line(row, label(row), ("train", "")[row % 2]))
+    assert_dataset_refused(tmp_path, "name no split")
+
+
+def test_columns_of_0_and_1_beside_another_are_no_classes(tmp_path):
+    write(tmp_path, lambda row: f"images/{row}.png")
+    table(
+        tmp_path / "l.csv",
+        "image,sex,smoker,disease",
+        lambda row: f"{row},{row % 3 % 2},{row % 2},{label(row)}",
+    )
+    assert_dataset_refused(tmp_path, "which of its columns sex, smoker, disease")
+    assert_right(tmp_path, label="disease")
 
 
 def test_names_match_whatever_the_encoding_of_their_accents(tmp_path):

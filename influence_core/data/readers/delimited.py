@@ -50,11 +50,14 @@ class Delimited:
     notes: tuple[str, ...]
 
 
-def read_delimited(file: BinaryIO, shown: str, expected: str = ",") -> Delimited:
+def read_delimited(
+    file: BinaryIO, shown: str, expected: str = ",", most_rows: int | None = None
+) -> Delimited:
     """Read delimited text; of two separators that fit equally well, the expected one is taken.
 
     Raises:
-        DataError: the text cannot be decoded, has no separator, or a row of another length; the text names the line.
+        DataError: the text cannot be decoded, has no separator, a row of another length or more than `most_rows`,
+            blank ones included; the text names the line.
     """
     encoding, notes = encoding_of(file, shown)
     file.seek(0)
@@ -63,7 +66,7 @@ def read_delimited(file: BinaryIO, shown: str, expected: str = ",") -> Delimited
     text.seek(0)
     separator, told = separator_of(head, expected, shown)
     lines = islice(_lines(text, shown), int(told), None)
-    frame, more = _table(lines, separator, head, shown, first=1 + told)
+    frame, more = _table(lines, separator, head, shown, first=1 + told, most=most_rows)
     text.detach()
     return Delimited(frame, separator, (*notes, *more))
 
@@ -137,9 +140,8 @@ def separator_of(head: str, expected: str, shown: str) -> tuple[str, bool]:
     """Return the separator that cuts most rows into equally many cells, and whether a line "sep=;" states it."""
     if stated := re.match(r"\"?sep=([,;\t|:~^])\"?\r?\n", head, re.IGNORECASE):
         return stated[1], True
-    fits = {separator: _fit(head, separator) for separator in sorted(SEPARATORS, key=expected.__ne__)}
-    best = max(fits, key=lambda separator: fits[separator])
-    if fits[best][0] == 0:
+    best = likely_separator(head, expected)
+    if best is None:
         first = head.splitlines()[0] if head.strip() else ""
         raise DataError(
             f"{shown} has a single column, {first[:80]!r}. Expected a header and rows, their columns separated by "
@@ -148,6 +150,13 @@ def separator_of(head: str, expected: str, shown: str) -> tuple[str, bool]:
             else f"{shown} is empty. Expected a header and rows."
         )
     return best, False
+
+
+def likely_separator(head: str, expected: str) -> str | None:
+    """Return the separator that cuts most rows into equally many cells; None where each row is one cell."""
+    fits = {separator: _fit(head, separator) for separator in sorted(SEPARATORS, key=expected.__ne__)}
+    best = max(fits, key=lambda separator: fits[separator])
+    return best if fits[best][0] else None
 
 
 def _fit(head: str, separator: str) -> tuple[float, int]:
@@ -177,14 +186,14 @@ def _lines(text: io.TextIOWrapper, shown: str) -> Iterator[str]:
 
 
 def _table(
-    lines: Iterable[str], separator: str, head: str, shown: str, first: int
+    lines: Iterable[str], separator: str, head: str, shown: str, first: int, most: int | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Cut lines into cells; the first row is the header."""
     spaced = (
         re.search(rf"{re.escape(separator)} +\"", head) is not None
     )  # a, "b, c": the space is none of the cell
     cut = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
-    rows = _numbered(cut, shown, first)
+    rows = _numbered(cut, shown, first, most)
     _, header = next(rows, (0, []))
     names = [cell.strip() for cell in header]
     if len(names) > MOST_COLUMNS:
@@ -236,11 +245,13 @@ def _row_notes(shown: str, row_names: bool, empty: int, repeated: int) -> Iterat
         yield f"Not read: {counted(repeated, 'repetition')} of the header inside {shown}."
 
 
-def _numbered(rows, shown: str, first: int) -> Iterator[tuple[int, list[str]]]:
+def _numbered(rows, shown: str, first: int, most: int | None) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with the number of its last line; a broken quote is a DataError."""
     began = first
     try:
-        for cells in rows:
+        for count, cells in enumerate(rows):
+            if most is not None and count > most:
+                raise DataError(f"{shown} has more than {most:,} rows, more than there are samples.")
             began = rows.line_num + first
             if len(cells) > 1 or any(cell.strip() for cell in cells):
                 yield began - 1, cells

@@ -70,7 +70,7 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
             "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself."
         )
     check_names_are_text(ids)
-    metadata = read_metadata(root, ids)
+    metadata, said = read_metadata(root, ids)
     if label in metadata:
         metadata = metadata.drop(columns="label", errors="ignore").rename(columns={label: "label"})
     named, groups, used = named_beside(root, names, ids, metadata, label)
@@ -81,7 +81,7 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
         [named.labels[row] for row in kept],
         [named.splits[row] for row in kept],
         groups.iloc[kept],
-        notes=(*named.notes, *note_on_frames(ids), *note_on_others(unknown(names))),
+        notes=(*said, *named.notes, *note_on_frames(ids), *note_on_others(unknown(names))),
     )
     return named_by_file(rows, root, besides=used)
 
@@ -121,7 +121,7 @@ def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFram
     """
     names, ids, _ = list_files(root, store)
     try:
-        if "label" in read_metadata(root, ids):
+        if "label" in read_metadata(root, ids)[0]:
             return pd.DataFrame(), []
         named = name_by_folder(ids)
         lists = lists_beside(root, names, ids, named, None)
@@ -145,7 +145,9 @@ def without_lone_folder(named: Named, ids: list[str], lists: list[Listed]) -> Na
 def check_label_found(label: str | None, lists: list[Listed]) -> None:
     if label is not None and not any(listed.labels for listed in lists):
         beside = "; ".join(
-            f"{listed.file} has {some(listed.others, 12)}" for listed in lists if listed.others
+            f"{listed.file} {listed.fault or f'has {some(listed.others, 12)}'}"
+            for listed in lists
+            if listed.fault or listed.others
         )
         raise DataError(
             f"No file beside the pictures has a column called {label} for labels{': ' + beside if beside else ''}. "

@@ -36,6 +36,12 @@ def with_header(
         and _is_sample(names, [_looked_at(frame.iloc[:, column]) for column in range(len(names))])
     ):
         raise DataError(_without_header(names, shown, separator))
+    return with_names(frame, shown)
+
+
+def with_names(frame: pd.DataFrame, shown: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a table of text with a name for each column, without empty columns that have none; see `with_header`."""
+    names = [str(name) for name in frame.columns]
     check_different([name or f"Unnamed: {column}" for column, name in enumerate(names)], shown)
     blank = [column for column, name in enumerate(names) if not name]
     hollow = [column for column in blank if not frame.iloc[:, column].fillna("").str.strip().any()]

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from influence_core.data.encoding import column_of
+from influence_core.data.readers.cells import typed
 from influence_core.data.readers.listed_labels import Listed, listed_by, same_division
 from influence_core.data.readers.metadata import NAMES
 from influence_core.data.readers.picture_lists import SUFFIXES, read_list
@@ -104,8 +104,10 @@ def completed(named: Named, lists: Sequence[Listed], wanted: str | None) -> tupl
     used = list(dict.fromkeys(listed.file for _, listed in by_file.values()))
     taken = [listed for listed in lists if listed.file in used]
     splits, note = splits_of_lists(named, lists)
-    notes = (*named.notes, *notes_on_labels(taken), *note)
-    return replace(named, labels=labels, splits=splits, notes=notes), columns_of(taken, len(labels))
+    columns, spelled = columns_of(taken, len(labels))
+    replaced = () if told <= set(labels) or not beside_classes else note_on_replaced(told)
+    notes = (*named.notes, *notes_on_labels(taken), *replaced, *note, *spelled)
+    return replace(named, labels=labels, splits=splits, notes=notes), columns
 
 
 def merged(lists: Sequence[Listed]) -> dict[int, tuple[str, Listed]]:
@@ -195,33 +197,33 @@ def notes_on_labels(taken: Sequence[Listed]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def columns_of(taken: Sequence[Listed], count: int) -> pd.DataFrame:
-    """Return the columns beside the labels, for groups, numbers as such; one that numbers the classes is left out."""
+def note_on_replaced(folders: set[str]) -> tuple[str, ...]:
+    return (f"The folders {some(sorted(folders))} were not taken for classes, as the list names others.",)
+
+
+def columns_of(taken: Sequence[Listed], count: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the columns beside the labels, for groups, with notes; those that number classes or rows are left out."""
     tables = [
         listed.table.drop(
-            columns=[name for name in listed.table if numbers_classes(listed, str(name))]
+            columns=[
+                name
+                for name in listed.table
+                if numbers_classes(listed, str(name)) or str(name).startswith("Unnamed: ")
+            ]
         ).set_axis(listed.rows, axis=0)
         for listed in taken
         if not listed.name.startswith("column ")
     ]
     if not tables:
-        return pd.DataFrame(index=range(count))
+        return pd.DataFrame(index=range(count)), ()
     rows = pd.concat(tables)
     joined: pd.DataFrame = rows.loc[~rows.index.duplicated()].reindex(range(count))
-    return pd.DataFrame({name: as_numbers(column_of(joined, name)) for name in joined}, index=joined.index)
+    return typed(joined)
 
 
 def numbers_classes(listed: Listed, column: str) -> bool:
     beside = pd.DataFrame({"label": listed.labels, "column": listed.table[column]})
     return same_division(beside, "label", "column")
-
-
-def as_numbers(column: pd.Series) -> pd.Series:
-    column = column.mask(column == "")
-    try:
-        return column.astype(float) if column.isna().any() else pd.Series(pd.to_numeric(column))
-    except ValueError:
-        return column
 
 
 def hint(lists: Sequence[Listed]) -> str:

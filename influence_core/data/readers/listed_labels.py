@@ -12,10 +12,11 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from influence_core.data.encoding import column_of
+from influence_core.data.readers.identifiers import NUMBERING
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
-from influence_core.data.readers.picture_names import PictureNames, stem
-from influence_core.data.readers.split_words import CUT, meaning
-from influence_core.data.rows import counted, some, split_of
+from influence_core.data.readers.picture_names import PictureNames, bare, key, stem
+from influence_core.data.readers.split_words import CUT, meaning, meanings
+from influence_core.data.rows import counted, some, split_of, splits_of
 from influence_core.data.samples import Split
 
 USUAL = (
@@ -64,6 +65,8 @@ def listed_by(
     file: str, read: PictureList, ids: Sequence[str], splits: Sequence[Split | None], label: str | None
 ) -> Listed | None:
     """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few."""
+    if read.fault and read.table.empty:
+        return Listed(file, [], None, None, read.table, name="", fault=read.fault)
     stems = {stem(sample) for sample in ids}
     columns = [
         column
@@ -71,8 +74,12 @@ def listed_by(
         if any(stem(name) in stems for name in read.table[column].unique())
     ]
     for rows in scopes(file, ids, splits) if columns else ():
-        if (found := column_of_names(read.table, columns, PictureNames(ids, rows), len(rows))) is not None:
-            return from_columns(file, read, *found, label)
+        found = columns_of_names(read.table, columns, PictureNames(ids, rows), len(rows))
+        if found:
+            name, *rivals = found
+            if differing := [other for other in rivals if found[other] != found[name]]:
+                read = replace(read, fault=naming_twice(name, differing[0]))
+            return from_columns(file, read, name, found[name], label)
     return None
 
 
@@ -85,23 +92,40 @@ def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Ite
     yield list(range(len(ids)))
 
 
-def column_of_names(
+def columns_of_names(
     table: pd.DataFrame, columns: Iterable[str], names: PictureNames, pictures: int
-) -> tuple[str, list[int | None]] | None:
-    """Return which of some columns names the most pictures, and that of each row; at least half of either side.
+) -> dict[str, list[int | None]]:
+    """Return the picture that each row means, by the column that names the most; then by others that may name them.
 
-    A list of many more pictures than are here counts too, one of very few does not.
+    A column names at least half of either side. A list of many more pictures than are here counts too, one of very few
+    does not. Numbers of rows name pictures called 0.png, 1.png, ... by accident: files written out, with a suffix or a
+    folder, win over plain names, and these over a column called index or without a name; two plain columns are rivals.
     """
-    best: tuple[str, list[int | None]] | None = None
-    most = 0
+    found: dict[str, list[int | None]] = {}
+    ranks: dict[str, tuple[int, int]] = {}
     for column in columns:
         values = table[column].tolist()
-        found = names.find_all(values)
-        different = len(set(found) - {None})
-        enough = different * 2 >= min(pictures, len(set(values))) and different * FEWEST >= pictures
-        if different > most and enough:
-            best, most = (str(column), found), different
-    return best
+        rows = names.find_all(values)
+        different = len(set(rows) - {None})
+        if different * 2 >= min(pictures, len(set(values))) and different * FEWEST >= pictures and different:
+            found[column], ranks[column] = rows, (written_out(column, values), different)
+    order = sorted(found, key=ranks.__getitem__, reverse=True)
+    alike = [column for column in order if ranks[column][0] == ranks[order[0]][0]]
+    return {column: found[column] for column in alike if column == order[0] or table[column].is_unique}
+
+
+def written_out(column: str, values: Sequence[str]) -> int:
+    """Return 2 for a column of files with suffix or folder, 0 for one that by its name numbers the rows, else 1."""
+    if any("/" in key(value) or key(value) != bare(key(value)) for value in values):
+        return 2
+    return 0 if {word.lower() for word in CUT.findall(column) if not word.isdecimal()} <= NUMBERING else 1
+
+
+def naming_twice(one: str, other: str) -> str:
+    return (
+        f"names other pictures in its column {one} than in {other}: write the names with their suffix in the right "
+        "one, or remove the other"
+    )
 
 
 def from_columns(
@@ -112,7 +136,8 @@ def from_columns(
     rows = [row for row in found if row is not None]
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
     split = next((column for column in table if is_split(column_of(table, column))), None)
-    by_column: list[Split | None] = [] if split is None else [split_of(word) for word in table[split]]
+    split = split or next((column for column in table if plain_name(str(column)) == "split"), None)
+    by_column = [] if split is None else splits_named(column_of(table, split), f"{file}, column {split},")
     splits = told_by_name(file, len(rows)) if split is None else by_column
     listed = Listed(
         file, rows, None, splits, table.drop(columns=[] if split is None else split),
@@ -127,7 +152,9 @@ def from_columns(
 def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
     """Return the list with its labels, or with the fault that keeps them from being read."""
     table = listed.table
-    if len(hot := one_hot(table)) > 1 and not (wanted and wanted in table):
+    hot = one_hot(table)
+    others = [name for name in table if name not in hot and may_divide(column_of(table, name), str(name))]
+    if len(hot) > 1 and not (wanted and wanted in table) and (not others or names_one(table, hot)):
         return from_one_hot(listed, hot)
     column = label_column(table, wanted)
     if column is None:
@@ -210,6 +237,11 @@ def one_hot(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if set(table[column]) <= {"0", "1", "0.0", "1.0"}]
 
 
+def names_one(table: pd.DataFrame, columns: list[str]) -> bool:
+    """Whether each row has a single 1 in these columns of 0 and 1."""
+    return bool((table[columns].isin(("1", "1.0")).sum(axis=1) == 1).all())
+
+
 def from_one_hot(listed: Listed, columns: list[str]) -> Listed:
     ones = listed.table[columns].isin(("1", "1.0")).to_numpy()
     if several := int((ones.sum(1) > 1).sum()):
@@ -242,6 +274,12 @@ def without_repetitions(listed: Listed) -> Listed:
 
 def is_split(column: pd.Series) -> bool:
     return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
+
+
+def splits_named(words: pd.Series, where: str) -> list[Split | None]:
+    """Return the splits of a column of words such as train and eval; DataError for one that names none."""
+    told = meanings(words.unique())
+    return splits_of([told[word].split if word in told else word or None for word in words], where)
 
 
 def told_by_name(file: str, count: int) -> list[Split | None] | None:

@@ -2,17 +2,19 @@
 
 One row per picture: `file_name`, relative to the folder of the file, then any columns: label, split, groups. Accents,
 case and slashes may be spelled in another way than on the disk. The files are not trusted: size, rows and columns are
-limited before pandas parses them, and nested values are left out.
+limited before they are parsed, and nested values are left out. A .csv is read as tables are (delimited.py, cells.py).
 """
 
-import codecs
 import json
-import re
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from influence_core.data.readers.picture_lists import separator_of
+from influence_core.data.encoding import column_of
+from influence_core.data.readers.cells import typed
+from influence_core.data.readers.delimited import read_delimited
+from influence_core.data.readers.header import with_names
 from influence_core.data.readers.picture_names import key
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
@@ -24,11 +26,13 @@ MAX_COLUMNS = 1_000
 SPARE_ROWS = 1_000
 """Rows that are read beyond the number of pictures, so that rows that repeat or name none can be told by name."""
 TEXT = ("file_name", "label", "split")
+MISSING = ("", "nan", "NaN")
+"""Cells of a .csv that are missing in any column; a class may be called "None" or "NA"."""
 Scalar = str | int | float | bool | None
 
 
-def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
-    """Return the columns of the metadata files below a folder, one row per picture in the order of `ids`.
+def read_metadata(root: Path, ids: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the columns of the metadata files below a folder, one row per picture in the order of `ids`, with notes.
 
     Without such a file there are no columns. It may lie at the top or in each split's folder.
     """
@@ -36,32 +40,37 @@ def read_metadata(root: Path, ids: list[str]) -> pd.DataFrame:
         file for name in NAMES for file in [root / name, *sorted(root.glob(f"*/{name}"))] if file.is_file()
     ]
     if not files:
-        return pd.DataFrame(index=pd.Index(ids))
+        return pd.DataFrame(index=pd.Index(ids)), ()
     spelled: dict[str, str] = {}
     for sample in ids:
         spelled[key(sample)] = sample if key(sample) not in spelled else ""
-    table = pd.concat([read_one(file, root, ids, spelled) for file in files])
+    tables, notes = zip(*[read_one(file, root, ids, spelled) for file in files], strict=True)
+    table = pd.concat(tables)
     check_names(table.index, ids)
-    return table.reindex(ids)
+    return table.reindex(ids), tuple(dict.fromkeys(chain(*notes)))
 
 
-def read_one(file: Path, root: Path, ids: list[str], spelled: dict[str, str]) -> pd.DataFrame:
+def read_one(
+    file: Path, root: Path, ids: list[str], spelled: dict[str, str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read one metadata file as a table, indexed by the ids of the pictures, which `spelled` finds by their `key`."""
     where = file.relative_to(root).as_posix()
     size = file.stat().st_size
     if size > MAX_BYTES:
         raise DataError(f"{where} has {size:,} bytes; at most {MAX_BYTES:,} are read. Leave columns out.")
     most = len(ids) + SPARE_ROWS
-    table = read_lines(file, where, most) if file.suffix == ".jsonl" else read_csv(file, where, most)
+    read = read_lines if file.suffix == ".jsonl" else read_csv
+    table, notes = read(file, where, most)
     check_rows(len(table), most, where)
     base = file.parent.relative_to(root)
     if "file_name" not in table:
         table = table.rename(columns={named_column(table, base, ids, where): "file_name"})
     names = [(base / str(name)).as_posix() for name in table.pop("file_name")]
     known = set(ids)
-    return table.set_axis(
+    table = table.set_axis(
         [name if name in known else spelled.get(key(name)) or name for name in names], axis=0
     )
+    return table, notes
 
 
 def named_column(table: pd.DataFrame, base: Path, ids: list[str], where: str) -> str:
@@ -83,60 +92,24 @@ def check_rows(rows: int, most: int, where: str) -> None:
         )
 
 
-def read_csv(file: Path, where: str, most: int) -> pd.DataFrame:
+def read_csv(file: Path, where: str, most: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read delimited text: file_name, label and split stay text without the spaces around it, all else is typed."""
     with file.open("rb") as opened:
-        head = opened.readline(1024**2)
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    separator = separator_of(head.decode("latin-1").replace("\x00", "")) or ","
-    check_columns(head.count(separator.encode()) + 1, where)
-    if b"\x00" in head and encoding != "utf-16":
-        raise DataError(f"{where} cannot be read as a CSV table: it holds zero bytes. Save it as UTF-8 text.")
-    try:
-        table = pd.read_csv(
-            file,
-            sep=separator,
-            encoding=encoding,
-            nrows=most + 1,
-            skipinitialspace=True,
-            dtype=dict.fromkeys(TEXT, str),
-            keep_default_na=False,  # a class may be called "None" or "NA"
-            na_values=["", "nan", "NaN"],
-        )
-        return unguarded(table)  # an exported dataset has apostrophes before "=x" and "nan"
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where}, line {undecodable_line(file, encoding):,}, is not {encoding.upper().removesuffix('-SIG')} text "
-            f'({error.reason}). Save the file as UTF-8; programs for tables call this "CSV UTF-8", not "CSV", which '
-            "is Windows-1252 or another old encoding."
-        ) from error
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{where} cannot be read as a CSV table: {table_fault(str(error))}") from error
-
-
-def undecodable_line(file: Path, encoding: str) -> int:
-    """Return the number of the first line that an encoding cannot hold."""
-    good = codecs.getincrementaldecoder(encoding)()
-    with file.open("rb") as opened:
-        for number, line in enumerate(opened, 1):
-            try:
-                good.decode(line)
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
-def table_fault(text: str) -> str:
-    """Put the message of pandas on a row of another length into words."""
-    told = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
-    if told is None:
-        return text.strip()
-    return (
-        f"line {int(told[2]):,} has {told[3]} cells, the lines before it {told[1]}. Put cells that hold the separator "
-        "into quotes."
+        read = read_delimited(opened, where, most_rows=most)
+    check_columns(len(read.frame.columns), where)
+    named, notes = with_names(read.frame, where)
+    given = pd.DataFrame({str(name): cells.str.strip() for name, cells in named.items()})
+    present: pd.DataFrame = given.where(~given.isin(MISSING))
+    text = unguarded(present)  # an exported dataset has apostrophes before "=x" and "nan"
+    cells, spelled = typed(text.drop(columns=list(TEXT), errors="ignore"), read.separator)
+    return text.assign(**{str(name): column_of(cells, name) for name in cells}), (
+        *read.notes,
+        *notes,
+        *spelled,
     )
 
 
-def read_lines(file: Path, where: str, most: int) -> pd.DataFrame:
+def read_lines(file: Path, where: str, most: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read one JSON object per line. Text and numbers stay; nested values (boxes, captions) are left out."""
     rows: list[dict[str, Scalar]] = []
     columns: set[str] = set()
@@ -150,7 +123,7 @@ def read_lines(file: Path, where: str, most: int) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     for name in set(TEXT) & set(table):
         table[name] = [None if pd.isna(value) else plain_text(value) for value in table[name]]
-    return table
+    return table, ()
 
 
 def scalars(line: bytes, where: str) -> dict[str, Scalar]:

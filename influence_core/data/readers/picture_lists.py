@@ -1,25 +1,30 @@
 """Reader of any file beside pictures that may list them, as a table of text: .csv, .tsv, .txt, .json, .jsonl.
 
 Nothing is known of such a file: it may hold anything. So its size is limited before it is parsed, and a file that is no
-list of pictures is None, not an error. Cells stay text ("007"); columns without a header are numbered.
+list of pictures is None, not an error; one that names pictures but cannot be read has a fault. Delimited text is read
+as that of tables (delimited.py); a .txt may be cut at blanks instead. Cells stay text ("007"); columns without a header
+are numbered.
 """
 
-import csv
 import io
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from influence_core.data.readers.delimited import SAMPLE, encoding_of, likely_separator, read_delimited
+from influence_core.data.readers.header import with_names
+from influence_core.errors import DataError
+from influence_core.system.safe_tables import unguarded
+
 MAX_BYTES = 64 * 1024**2
 MAX_VALUES = 5_000_000
 """Most values of a JSON file, counted by the marks between them before it is parsed: 0.4 GB of Python objects."""
-MAX_COLUMNS = 1_000
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
-SEPARATORS = ("\t", ";", "|", ",")
 ENDS = ("xmin", "ymin", "xmax", "ymax", "bbox", "x_min", "y_min", "bbox_x")
 """Names of columns that give the place of an object in its picture."""
 OBJECTS = "lists objects with boxes, as detectors are trained on; one label per picture is needed"
@@ -48,53 +53,68 @@ def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | No
     """Read a file as a table; `is_picture` tells a picture's name, so that a first row without header is seen."""
     if file.stat().st_size > MAX_BYTES:
         return None
-    text, guessed = decoded(file.read_bytes())
-    suffix = file.suffix.lower()
     try:
-        if suffix in (".json", ".jsonl"):
-            return from_json(text, suffix == ".jsonl", is_picture)
-        read = from_lines(text, suffix, is_picture)
-        return read and replace(read, guessed=guessed)
-    except (ValueError, RecursionError, csv.Error, OverflowError):
+        with file.open("rb") as opened:
+            encoding, _ = encoding_of(opened, file.name)
+        if file.suffix.lower() in (".json", ".jsonl"):
+            text = file.read_text(encoding)
+            return from_json(text, file.suffix.lower() == ".jsonl", is_picture)
+        return from_lines(file, encoding, is_picture)
+    except DataError as error:
+        return unread(file, str(error), is_picture)
+    except (ValueError, RecursionError, OverflowError):
         return None
 
 
-def decoded(data: bytes) -> tuple[str, bool]:
-    """Decode UTF-8, UTF-16 with its mark, else, as a guess, Windows-1252, in which programs of that system write."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace"), False
-    try:
-        return data.decode("utf-8-sig"), False
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace"), True
+def unread(file: Path, fault: str, is_picture: Callable[[str], bool]) -> PictureList | None:
+    """Return the fault of a file whose first lines name a picture: people meant it as a list."""
+    with file.open("rb") as opened:
+        lines = opened.read(SAMPLE).replace(b"\x00", b"").decode("latin-1").splitlines()
+    cells = (cell.strip(" \"'") for line in lines[:100] for cell in re.split(r"[,;\t|]", line))
+    if not any(map(is_picture, cells)):
+        return None
+    return PictureList(pd.DataFrame(), fault=f"cannot be read: {fault.removesuffix('.')}")
 
 
-def separator_of(line: str, suffix: str = ".csv") -> str | None:
-    """The character that separates the columns of a line; None for blanks, or for a single column."""
-    counts = {mark: line.count(mark) for mark in SEPARATORS}
-    best = max(SEPARATORS, key=counts.__getitem__)
-    return best if counts[best] and not (suffix == ".txt" and best in ";|" and " " in line) else None
-
-
-def from_lines(text: str, suffix: str, is_picture: Callable[[str], bool]) -> PictureList | None:
+def from_lines(file: Path, encoding: str, is_picture: Callable[[str], bool]) -> PictureList | None:
+    suffix, text = file.suffix.lower(), file.read_text(encoding)
     first = next((line for line in text.splitlines()[:100] if line.strip()), "")
-    separator = separator_of(first, suffix)
-    if "\x00" in first or (separator and first.count(separator) >= MAX_COLUMNS):
-        return None
-    options: dict[str, Any] = {"sep": separator, "engine": "c"}
-    if separator is None:
-        blanks = suffix == ".txt" and not is_picture(first.strip())
-        options = {"sep": r"\s+", "engine": "c"} if blanks else {"sep": "\x1f", "engine": "c"}
-    cells = next(csv.reader([first], delimiter=separator), []) if separator else [first, *first.split()]
-    headless = any(map(is_picture, cells))
+    separator = likely_separator(text[:SAMPLE], "\t" if suffix == ".tsv" else ",")
+    if separator is None or (suffix == ".txt" and separator in ";|" and " " in first):
+        table, headless = cut_at_blanks(text, first, suffix, is_picture)
+    else:
+        with file.open("rb") as opened:
+            read = read_delimited(opened, file.name, separator).frame
+        if headless := any(map(is_picture, read.columns)):
+            read = pd.concat(
+                [pd.DataFrame([list(read.columns)]), read.set_axis(range(len(read.columns)), axis=1)]
+            )
+        table = numbered(read) if headless else with_names(read, file.name)[0]
+        table = unguarded(table)
+    return PictureList(stripped(table).reset_index(drop=True), headless, guessed=encoding == "cp1252")
+
+
+def cut_at_blanks(
+    text: str, first: str, suffix: str, is_picture: Callable[[str], bool]
+) -> tuple[pd.DataFrame, bool]:
+    """Read lines of one cell, or of a .txt those between blanks; and whether the first line is no header."""
+    whole = suffix != ".txt" or is_picture(first.strip())
+    headless = any(map(is_picture, [first, *first.split()]))
     table = pd.read_csv(
-        io.StringIO(text), header=None if headless else 0, dtype=str, keep_default_na=False, skipinitialspace=True,
-        on_bad_lines="error", **options,
+        io.StringIO(text), sep="\x1f" if whole else r"\s+", engine="c", header=None if headless else 0, dtype=str,
+        keep_default_na=False, skipinitialspace=True, on_bad_lines="error",
     )  # fmt: skip
-    if not isinstance(table.index, pd.RangeIndex):  # rows longer than the header
-        return None
-    table.columns = [str(name + 1) if headless else str(name).strip() for name in table.columns]
-    return PictureList(table.map(str.strip), headless)
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("rows longer than the header")
+    return (numbered(table), True) if headless else (table.rename(columns=str.strip), False)
+
+
+def stripped(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name): cells.str.strip() for name, cells in table.items()}, index=table.index)
+
+
+def numbered(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_axis([str(number) for number in range(1, len(table.columns) + 1)], axis=1)
 
 
 def from_json(text: str, lines: bool, is_picture: Callable[[str], bool]) -> PictureList | None:

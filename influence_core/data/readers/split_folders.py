@@ -10,6 +10,7 @@ Folders count as splits when all beside one another are named so, or two of them
 taken for a class trains on test pictures and scores nothing.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,8 +56,9 @@ def name_by_folder(ids: Sequence[str]) -> Named:
             "samples out, and give each class a folder of its own, or list the labels in a metadata.csv with the "
             "columns file_name and label."
         )
+    check_one_kind_of_classes(paths)
     labels = [path[0] if path else None for path in paths]
-    return Named(labels, [None] * len(paths), notes=note_on_classes(classes))
+    return Named(labels, [None] * len(paths), notes=(*note_on_classes(classes), *note_on_inside(paths)))
 
 
 def without_outer(paths: list[Folders]) -> list[Folders]:
@@ -146,16 +148,20 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
         )
     labels: list[str | None] = [None] * len(ids)
     classes: set[str] = set()
+    inside: list[Folders] = []
     for split in ("train", "val", "test"):
         for name in (name for name, found in told.items() if found.split == split):
             rows = [row for row, path in enumerate(paths) if path[0] == name]
             inner = without_inner([paths[row][1:] for row in rows], classes)
+            check_one_kind_of_classes(inner)
+            inside += inner
             for row, path in zip(rows, inner, strict=True):
                 labels[row] = path[0] if path else None
         classes |= {label for label in labels if label is not None} if split == "train" else set()
     left_out = frozenset(row for row, path in enumerate(paths) if told[path[0]].split is None)
     splits: list[Split | None] = [told[path[0]].split for path in paths]
-    return Named(labels, splits, left_out, notes_on_splits(told, [ids[row] for row in sorted(left_out)]))
+    notes = (*notes_on_splits(told, [ids[row] for row in sorted(left_out)]), *note_on_inside(inside))
+    return Named(labels, splits, left_out, notes)
 
 
 def without_inner(paths: list[Folders], classes: set[str]) -> list[Folders]:
@@ -189,6 +195,45 @@ def check_no_split_below(paths: Iterable[Folders]) -> None:
             "folders, so classes and splits cannot be told apart. Expected train/<class>/... with val/ and test/ "
             "beside it, or <class>/train/... in every class."
         )
+
+
+def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
+    """Raise DataError where folders inside may be the classes: named as their neighbours above, or alike in all.
+
+    So are a dataset beside its copy, and folders for kinds of pictures, cameras or folds with the same classes in each.
+    """
+    below: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        if path:
+            below[path[0]] |= {name for name in path[1:] if not is_plain_name(name)}
+    for name, inside in below.items():
+        if len(again := sorted(inside & set(below))) > 1:
+            raise DataError(
+                f"The folder {name!r} holds folders named as those beside it ({some(again)}): a copy of them, or a "
+                f"part of the dataset. If it is a copy, take {name!r} out; else put its pictures into those beside it."
+            )
+    common = set.intersection(*below.values()) if len(below) > 1 else set()
+    if len({without_number(name) for name in common}) > 1:
+        raise DataError(
+            f"The folders {some(sorted(below))} all hold folders called {some(sorted(common))}, so it is not clear "
+            "which are the classes. If those inside are, open one of the outer folders alone, or put all pictures of a "
+            "class into one folder; if the outer ones are, list the labels in a metadata.csv with the columns "
+            "file_name and label."
+        )
+
+
+def without_number(name: str) -> str:
+    """Return a folder's name without its numbers: session1 and session2 number parts of one thing."""
+    return re.sub(r"[\d\W_]+", "", name.lower())
+
+
+def note_on_inside(paths: Iterable[Folders]) -> tuple[str, ...]:
+    inside = sorted(
+        {f"{path[0]}/{path[1]}" for path in paths if len(path) > 1 and not is_plain_name(path[1])}
+    )
+    if not inside:
+        return ()
+    return (f"Folders inside those of the classes were read as parts of these classes: {some(inside)}.",)
 
 
 def note_on_classes(classes: list[str]) -> tuple[str, ...]:

@@ -295,7 +295,7 @@ def test_metadata_is_limited_before_it_is_parsed(tmp_path):
             b"file_name," + b",".join(b"c%d" % n for n in range(100_000)) + b"\n",
             "100,001 columns",
         ),
-        ("metadata.csv", b"file_name\x00,label\n", "zero bytes"),
+        ("metadata.csv", b"file_name\x00,label\n", "zero byte"),
         ("metadata.csv", "file_name,label\nä.png,x".encode("utf-16"), "metadata.csv"),
         ("metadata.jsonl", b'{"file_name": "a.png"', "line 1 is not JSON"),
         ("metadata.jsonl", b"[" * 100_000, "line 1 is not JSON"),
