@@ -65,6 +65,12 @@ def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) ->
         return _end(folder, ended, "failed", _reason(error, folder))
 
 
+def failed(folder: Path, lock: int, message: str) -> int:
+    """Record the end of a job that cannot begin; returns the exit code."""
+    job_lock.adopt(lock)
+    return _end(folder, threading.Lock(), "failed", message)
+
+
 def _stoppable(writer: ProgressWriter, stop: threading.Event) -> Report:
     def on_progress(stage: str, done: int, total: int) -> None:
         if stop.is_set():

@@ -21,6 +21,7 @@ from influence_core.jobs import places, repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.status import queue
 from influence_core.repair import repairs
+from influence_core.run_files.folder import start_run
 from influence_core.run_files.listing import list_runs
 from influence_core.runs.run import open_run
 from influence_core.system import atomic, locks
@@ -124,6 +125,14 @@ def test_a_job_whose_task_is_damaged_fails_in_words(root):
         jobs.read_job(folder)
     jobs.launch(folder)
     wait(lambda: jobs.status(folder).state == "failed", 60, "a job without a task did not end")
+    assert "does not fit its seal" in (jobs.status(folder).message or "")
+    wait(lambda: not jobs.is_running(folder), 20, "a job that failed does not end")
+    start_run(folder, description={"name": "n"})  # one that was interrupted, and is resumed
+    jobs.launch(folder)
+    wait(
+        lambda: jobs.status(folder).state not in ("queued", "running"), 60, "a job without a task did not end"
+    )
+    assert jobs.status(folder).state == "failed", "lack of memory is blamed for a damaged task"
     assert "does not fit its seal" in (jobs.status(folder).message or "")
 
 
