@@ -21,7 +21,7 @@ from pathlib import Path
 
 from influence_core.cli import analyze, app, export, repairs
 from influence_core.errors import InfluenceError
-from influence_core.system import disk_full
+from influence_core.system import disk_full, scarce_memory
 from influence_core.system.temporary import remove_orphans
 
 TRACEBACK = "INFLUENCE_TRACEBACK"
@@ -52,7 +52,7 @@ def _sentence(error: Exception, folder: Path) -> str:
         return full
     if isinstance(error, InfluenceError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if scarce_memory.is_cause(error):
         return "There is not enough memory. Give --batch-size a smaller number, or use a machine with more memory."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}. Check the path and who may read and write there."

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import influence_core as ic
 from influence_core.cli import main as command
+from influence_core.engine.batch_size import halved
 from influence_core.errors import InfluenceError, RunError
 from influence_core.intake import uploads
 from influence_core.run_files.folder import finish_run, start_run, update_run
@@ -25,6 +27,7 @@ from influence_core.run_files.listing import list_runs
 from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic, disk_full, locks, temporary
+from influence_core.worker import child
 from tests.making.maps import NoMap
 from tests.making.processes import is_alive, kill, python, ready, wait
 
@@ -352,6 +355,22 @@ def test_every_library_says_a_full_disk_in_its_own_words_and_all_are_known(tmp_p
     wrapped = RunError("The table cannot be written.")
     wrapped.__cause__ = OSError(28, "No space left on device")
     assert disk_full.sentence(wrapped, tmp_path) is not None
+
+
+def test_memory_that_torch_cannot_have_is_told_as_such(monkeypatch, capsys, tmp_path):
+    def used_up(*_: object) -> int:
+        torch.empty(10**15)
+        return 0
+
+    monkeypatch.setattr("influence_core.cli.export._export", used_up)
+    assert command.main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "not enough memory" in error and "fault of Influence Explorer" not in error, error
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(10**15)
+    assert "smaller batch size" in child._reason(refused.value, tmp_path)
+    halves = halved(lambda low, high: [torch.empty(10**15 if high - low > 1 else 1)], 0, 4)  # pyright: ignore
+    assert len(halves) == 4, "a batch that is too large for this CPU is not halved"
 
 
 def test_an_error_that_nobody_expected_is_one_sentence_on_the_command_line(tmp_path, capsys, monkeypatch):

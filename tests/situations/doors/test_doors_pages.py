@@ -103,6 +103,13 @@ def test_escaped_text_has_nothing_that_begins_an_address_or_a_picture(text: str)
         assert ":smile:" not in unescaped and "[" not in made.replace("\\[", "")
 
 
+def test_an_option_in_a_message_can_be_copied_and_a_lone_arrow_stays_as_it_is() -> None:
+    said = formats.plain_sentence("Give --label COLUMN, for a <=50K class.")
+    assert "--label COLUMN" in said and "\\<=50K" in said, "an invisible letter is copied with the option"
+    for arrow in ("->", "<-", "<->", "--", "<=", ">=", "~="):
+        assert formats.JOINER in formats.plain_sentence(f"a {arrow} b"), "Streamlit draws another sign"
+
+
 def test_no_text_of_the_pages_reaches_markdown_before_it_was_made_plain() -> None:
     pages = sorted(path for path in MAIN.parents[1].rglob("*.py") if path.name != "formats.py")
     assert list(unsafe(pages)) == [], "wrap names in formats.escaped and sentences in formats.plain_sentence"
