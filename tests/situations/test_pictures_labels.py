@@ -360,3 +360,21 @@ def test_other_files_beside_classes_change_nothing(tmp_path):
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 20)
     dataset = assert_right(tmp_path)
     assert len(dataset.notes) == 1 and not list(dataset.train.groups), dataset.notes
+
+
+def test_the_answers_of_a_judge_are_never_read_as_labels(tmp_path):
+    """truth.csv beside the pictures, or beside a table, names what is right; an analysis that read it would cheat."""
+    write(tmp_path / "pictures", lambda row: f"{label(row)}/{row:03}.png")
+    table(
+        tmp_path / "pictures" / "truth.csv",
+        "sample_id,label",
+        lambda row: f"ant/{row:03}.png,{label(row // 7)}",
+    )
+    assert assert_right(tmp_path / "pictures").notes[0].startswith("No validation set"), "truth.csv was used"
+    table(
+        tmp_path / "cells" / "all.csv", "a,label", lambda row: f"{row * row / 7:.3f},{label(row)}", range(40)
+    )
+    table(
+        tmp_path / "cells" / "truth.csv", "sample_id,label", lambda row: f"{row},{label(row // 7)}", range(40)
+    )
+    assert len(open_dataset(tmp_path / "cells").train) == 34, "truth.csv was taken for a part of the table"

@@ -39,7 +39,8 @@ ALIKE = 0.8
 """Share of pictures from which on a list's labels are the folders' under other names, with errors on one side."""
 MOST_FILES = 10
 """Most lists in one folder, and most folders of lists: YOLO writes a file a picture, others a file a class."""
-NOT_LISTS = ("classes.txt", "class_names.txt", "model.json")
+NOT_LISTS = ("classes.txt", "class_names.txt", "model.json", "truth.csv")
+"""truth.csv holds the answers that no analysis may read (run_files/tables.py)."""
 
 
 def lists_beside(

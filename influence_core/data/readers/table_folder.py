@@ -14,7 +14,8 @@ from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError
 
 NOT_DATA = re.compile(
-    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels)\.txt|.*submission.*", re.IGNORECASE
+    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels)\.txt|truth\.csv|.*submission.*",
+    re.IGNORECASE,
 )
 """Files that lie beside tables without being one."""
 DEEPEST = 8

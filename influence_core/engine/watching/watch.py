@@ -81,15 +81,19 @@ def scoring(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters; every mode and flag is restored at the end, also after an error.
 
     BatchNorm must use its running statistics: in training mode each output depends on the whole batch, and the
-    gradient of one sample does not exist.
+    gradient of one sample does not exist. Torch's fast path through encoders is off: a pass with gradients never takes
+    it, and one without would round differently, and warn where a batch is padded.
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(value, value.requires_grad) for value in model.parameters()]
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         model.eval()
         model.requires_grad_(False)
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
         for value, flag in flags:
