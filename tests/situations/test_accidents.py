@@ -28,6 +28,7 @@ from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic, disk_full, locks, temporary
 from influence_core.worker import child
+from tests.making.drawn_run import make_small_run
 from tests.making.maps import NoMap
 from tests.making.processes import is_alive, kill, python, ready, wait
 
@@ -355,6 +356,13 @@ def test_every_library_says_a_full_disk_in_its_own_words_and_all_are_known(tmp_p
     wrapped = RunError("The table cannot be written.")
     wrapped.__cause__ = OSError(28, "No space left on device")
     assert disk_full.sentence(wrapped, tmp_path) is not None
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path, capfd):
+    run = make_small_run(tmp_path / "small", n=12)
+    assert command.main(["report", str(run.path), "--out", str(tmp_path)]) == 1
+    error = capfd.readouterr().err
+    assert f"{tmp_path}: Is a directory" in error and "Traceback" not in error, error
 
 
 def test_memory_that_torch_cannot_have_is_told_as_such(monkeypatch, capsys, tmp_path):
