@@ -21,7 +21,7 @@ from pathlib import Path
 
 from influence_core.cli import analyze, app, export, repairs
 from influence_core.errors import InfluenceError
-from influence_core.system import disk_full
+from influence_core.system import disk_full, scarce_memory
 from influence_core.system.temporary import remove_orphans
 
 TRACEBACK = "INFLUENCE_TRACEBACK"
@@ -42,20 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        print(f"influence: {_sentence(error, Path(getattr(args, 'out', None) or '.'))}", file=sys.stderr)
+        print(f"influence: {sentence(error, Path(getattr(args, 'out', None) or '.'))}", file=sys.stderr)
         return 1
 
 
-def _sentence(error: Exception, folder: Path) -> str:
+def sentence(error: Exception, folder: Path) -> str:
     """Any error in words; what no part of this package expected is a fault of ours."""
     if (full := disk_full.sentence(error, folder)) is not None:
         return full
     if isinstance(error, InfluenceError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if scarce_memory.is_cause(error):
         return "There is not enough memory. Give --batch-size a smaller number, or use a machine with more memory."
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}. Check the path and who may read and write there."
+        place = error.filename2 or error.filename  # the second: what a finished file was to be called
+        return f"{place}: {error.strerror}. Check the path and who may read and write there."
     return (
         f"This is a fault of Influence Explorer or of a library it uses: {type(error).__name__}: {error}. "
         f"Run the same command with {TRACEBACK}=1 in front and report what it prints."

@@ -18,6 +18,7 @@ from influence_core.engine.losses import Loss
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.sample_axes import Layouts
 from influence_core.engine.watching.watch import Use, Watch, scoring, trainable
+from influence_core.system import scarce_memory
 
 LARGEST = 64
 """Largest batch. 128 and 256 were as fast or slower on five models, since tiles leave the cache."""
@@ -73,9 +74,8 @@ def halved(score: Callable[[int, int], list[Result]], low: int, high: int) -> li
     """score(low, high); when memory runs out, its two halves one after the other, down to single samples."""
     try:
         return score(low, high)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        scarce = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
-        if high - low < 2 or not (scarce or "not enough memory" in str(error)):
+    except (MemoryError, RuntimeError) as error:
+        if high - low < 2 or not scarce_memory.is_cause(error):
             raise
     middle = (low + high) // 2
     return halved(score, low, middle) + halved(score, middle, high)

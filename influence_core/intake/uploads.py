@@ -116,8 +116,7 @@ def remove_interrupted(root: Path) -> None:
     remove_orphans()
     place = root / FOLDER
     for folder in place.iterdir() if place.is_dir() else ():
-        for part in (folder, folder / "files", folder / "model"):
-            atomic.remove_unfinished(part)
+        atomic.remove_unfinished(folder)
         for unpacked in folder.glob("store/unpacked-*"):
             remove_orphans(unpacked)
 
@@ -378,7 +377,7 @@ def _size(folder: Path) -> tuple[int, int]:
     sizes = []
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):  # gone meanwhile
-            if file.is_file() and file.suffix != atomic.SUFFIX:
+            if file.is_file() and not atomic.is_unfinished(file):
                 sizes.append(file.lstat().st_size)
     return len(sizes), sum(sizes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from influence_core.errors import RunError
+from influence_core.system.times import is_time
 
 STATES = ("running", "finished", "cancelled", "failed")
 Kinds = tuple[type, ...]
@@ -75,11 +76,15 @@ def check_types(path: Path, content: Mapping[str, Any]) -> None:
                     f'{path}: "{part}" is {_short(value)}, expected {_words(kinds)}. The run is damaged: restore '
                     f"run.json, or analyse again into another folder."
                 )
-    if content["state"] not in STATES:
-        raise RunError(
-            f'{path}: "state" is {_short(content["state"])}, expected {", ".join(STATES)}. The run is damaged: '
-            f"restore run.json, or analyse again into another folder."
-        )
+    for part, fits, expected in (
+        ("state", content["state"] in STATES, ", ".join(STATES)),
+        ("created", is_time(content["created"]), "a time such as 2026-11-22T08:30:00Z"),
+    ):
+        if not fits:
+            raise RunError(
+                f'{path}: "{part}" is {_short(content[part])}, expected {expected}. The run is damaged: restore '
+                f"run.json, or analyse again into another folder."
+            )
 
 
 def check_complete(path: Path, content: Mapping[str, Any]) -> None:

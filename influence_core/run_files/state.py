@@ -50,7 +50,8 @@ def _of_a_job(folder: Path) -> Ended:
             return end
         progress = read_progress(folder)
         if running or (progress is None and _age(folder / "job.json") < STARTING):
-            return (progress["state"] if progress else "queued"), None
+            continued = run_state(folder) == "running"  # by a command, or from Python: it waits in no queue
+            return (progress["state"] if progress else "running" if continued else "queued"), None
     return ("cancelled", None) if (folder / "cancel").exists() else ("interrupted", INTERRUPTED)
 
 

@@ -4,6 +4,7 @@ A job's lock is handed over by its starter and belongs to its process. Any other
 takes the lock for as long as it goes on.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def become_writer(folder: Path) -> None:
     if (descriptor := locks.acquire(folder / LOCK)) is None:
         raise _taken(folder)
     locks.adopt(descriptor)
-    _until_closed[folder.resolve()] = 1
+    _until_closed[folder.resolve()] += 1  # a recorder whose folder was deleted counts, until it goes
     _tidied(folder)
 
 
@@ -68,6 +69,9 @@ def refuse_others(folder: Path) -> None:
     """Raise RunError while somebody else writes into a folder."""
     if locks.is_locked(folder / LOCK) and not locks.is_mine(folder / LOCK):
         raise _taken(folder)
+
+
+os.register_at_fork(after_in_child=_until_closed.clear)  # the locks themselves are given back in locks.py
 
 
 def _tidied(folder: Path) -> None:

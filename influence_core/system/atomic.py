@@ -125,8 +125,12 @@ def sha256(path: Path) -> str:
 
 def remove_unfinished(folder: Path) -> int:
     """Delete the files that killed writers left behind, none that is being written, and return their number."""
-    found = [path for path in folder.rglob(f".*{SUFFIX}") if _LEFTOVER.fullmatch(path.name)]
-    return sum(map(_removed, found))
+    return sum(map(_removed, filter(is_unfinished, list(folder.rglob(f".*{SUFFIX}")))))
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file has a name that `writing` gives to one that is not complete."""
+    return _LEFTOVER.fullmatch(path.name) is not None
 
 
 def _removed(leftover: Path) -> bool:

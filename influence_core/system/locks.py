@@ -3,8 +3,12 @@
 The kernel knows the owner. No process number is guessed and no state goes stale: whatever ends a process frees its
 lock. The starter acquires the lock and hands it to the child it starts, so that two starters cannot both win. A forked
 child gives its copies back at once, or it would keep a dead parent's lock.
+
+On a disk without locks (Lustre as it is often mounted) every lock is granted and none is seen: a command works there as
+it would without them, and a job, which is known by its lock alone, says that its queue does not know it.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -13,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""How a disk without locks answers."""
 PROBES = 25  # a probe of another process may hold the lock for microseconds
 _one_at_a_time = threading.Lock()
 """Keeps probes and starters of this process apart. Four threads that probed without pause kept a starter out for half a
@@ -31,13 +37,13 @@ def acquire(path: Path, *, patience: float = 0.02) -> int | None:
 
     `patience` is the pause in seconds before each further attempt; 0 means a single attempt.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)  # others may look who works
     for attempt in range(PROBES if patience else 1):
         if attempt:
             time.sleep(patience)
-        with suppress(BlockingIOError), _one_at_a_time:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
+        with _one_at_a_time:
+            if _locked(descriptor, fcntl.LOCK_EX):
+                return descriptor
     os.close(descriptor)
     return None
 
@@ -46,16 +52,26 @@ def is_locked(path: Path) -> bool:
     """Whether a running process holds the lock. Probes use a shared lock, so they do not block each other."""
     with _one_at_a_time:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # also on a disk that is read only
+        except (FileNotFoundError, PermissionError):  # the second: another user's, before version 0.6
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except BlockingIOError:
-            return True
+            return not _locked(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Whether the lock could be had; a disk without locks grants it."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return True
 
 
 def adopt(descriptor: int) -> None:
@@ -113,6 +129,8 @@ def _identity_at(path: Path) -> Identity | None:
 
 
 def _give_back() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()  # another thread of the parent may hold it, and is not there to free it
     for descriptor in _mine.values():
         with suppress(OSError):
             os.close(descriptor)

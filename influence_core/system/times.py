@@ -11,3 +11,12 @@ def utc_text(moment: datetime) -> str:
 def utc_now() -> str:
     """Return the current time."""
     return utc_text(datetime.now(UTC))
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is a time that can be read."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

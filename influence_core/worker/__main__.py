@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 from influence_core.errors import JobError
-from influence_core.run_files.progress import write_progress
-from influence_core.worker.child import run_child
+from influence_core.worker.child import failed, run_child
 from influence_core.worker.work import work_of
 
 if __name__ == "__main__":
@@ -13,6 +12,5 @@ if __name__ == "__main__":
     try:
         work, stages = work_of(folder)
     except JobError as error:  # job.json is damaged
-        write_progress(folder, {"state": "failed", "message": str(error)})
-        sys.exit(f"{error}")
+        sys.exit(failed(folder, int(sys.argv[2]), str(error)))
     sys.exit(run_child(folder, int(sys.argv[2]), work, stages))

@@ -23,7 +23,7 @@ from influence_core.jobs.status import queue
 from influence_core.run_files.folder import cancel_run, fail_run
 from influence_core.run_files.progress import ProgressWriter, Stage, read_progress, write_progress
 from influence_core.run_files.state import run_state
-from influence_core.system import atomic, disk_full
+from influence_core.system import atomic, disk_full, scarce_memory
 from influence_core.system import locks as job_lock
 from influence_core.system.report import Report
 from influence_core.system.times import utc_now
@@ -63,6 +63,12 @@ def run_child(folder: Path, lock: int, work: Work, stages: tuple[Stage, ...]) ->
         with suppress(OSError):  # the log may be on a full disk
             traceback.print_exc()
         return _end(folder, ended, "failed", _reason(error, folder))
+
+
+def failed(folder: Path, lock: int, message: str) -> int:
+    """Record the end of a job that cannot begin; returns the exit code."""
+    job_lock.adopt(lock)
+    return _end(folder, threading.Lock(), "failed", message)
 
 
 def _stoppable(writer: ProgressWriter, stop: threading.Event) -> Report:
@@ -150,6 +156,6 @@ def _reason(error: BaseException, folder: Path) -> str:
         return full
     if isinstance(error, InfluenceError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if scarce_memory.is_cause(error):
         return "There was not enough memory. Resume with a smaller batch size; finished shards are kept."
     return f"{type(error).__name__}: {error}"

@@ -1,7 +1,9 @@
 """What befalls a machine: two writers, a kill at any moment, a full disk, half an upload. Nothing is lost."""
 
+import errno
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -13,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import influence_core as ic
 from influence_core.cli import main as command
+from influence_core.engine.batch_size import halved
 from influence_core.errors import InfluenceError, RunError
 from influence_core.intake import uploads
 from influence_core.run_files.folder import finish_run, start_run, update_run
@@ -23,6 +27,8 @@ from influence_core.run_files.listing import list_runs
 from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic, disk_full, locks, temporary
+from influence_core.worker import child
+from tests.making.drawn_run import make_small_run
 from tests.making.maps import NoMap
 from tests.making.processes import is_alive, kill, python, ready, wait
 
@@ -142,6 +148,66 @@ def test_a_lock_is_freed_by_death_though_children_live_on(tmp_path):
         parent.communicate()
 
 
+def test_a_child_can_look_at_locks_whatever_its_parent_was_doing():
+    script = (
+        "import os, sys, threading; from pathlib import Path\n"
+        "from influence_core.system import locks\n"
+        "locks._one_at_a_time.acquire()  # as another thread does in the middle of a look\n"
+        "if os.fork() == 0:\n"
+        "    threading.Timer(5, os._exit, [9]).start()\n"
+        "    locks.is_locked(Path('lock')); os._exit(0)\n"
+        "print(os.wait()[1], flush=True)"
+    )
+    asked = python(script)
+    assert ready(asked) == "0", "a child waits for a thread that it does not have"
+    kill(asked)
+
+
+def test_a_disk_without_locks_is_worked_on_as_before(tmp_path, monkeypatch):
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with only_writer(tmp_path / "run"):
+        start_run(tmp_path / "run", description={"name": "run"})
+        update_run(tmp_path / "run", notes=["written"])
+    recorder = ic.Recorder(tmp_path / "mine", ["a", "b"], ["x", "y"])
+    recorder.end_epoch()
+    recorder.close()
+    assert [line.state for line in list_runs(tmp_path)] == ["interrupted"]
+
+
+def test_a_folder_that_was_deleted_and_is_recorded_anew_is_kept_too(tmp_path):
+    old = ic.Recorder(tmp_path / "mine", ["a", "b"], ["x", "y"])
+    shutil.rmtree(tmp_path / "mine")
+    new = ic.Recorder(tmp_path / "mine", ["a", "b"], ["x", "y"])
+    del old
+    assert locks.is_locked(tmp_path / "mine" / "lock"), (
+        "the end of a forgotten recorder freed another's folder"
+    )
+    new.close()
+    assert not locks.is_locked(tmp_path / "mine" / "lock")
+
+
+def test_a_run_of_a_read_only_disk_or_another_user_can_be_looked_at(tmp_path):
+    folder = tmp_path / "run"
+    start_run(folder, description={"name": "run"})
+    with only_writer(folder):
+        script = (
+            "import os, sys; from pathlib import Path\n"
+            "from influence_core.run_files.state import state_of\n"
+            "folder = Path(sys.argv[1]); state_of(folder)\n"
+            "if os.getuid() == 0: os.seteuid(65534)\n"
+            "print(state_of(folder)[0], flush=True)"
+        )
+        for place in (folder, *folder.parents[:3]):
+            place.chmod(0o755)
+        (folder / "lock").chmod(0o444)
+        looking = python(script, folder)
+        assert ready(looking) == "running", "who may only read sees a running run as damaged"
+        kill(looking)
+
+
 def test_what_is_being_written_is_never_sealed(tmp_path):
     start_run(tmp_path, description={"name": "run"})
     pd.DataFrame({"sample_id": ["a"]}).to_parquet(tmp_path / "samples.parquet")
@@ -230,7 +296,13 @@ def test_half_an_upload_of_a_killed_server_is_removed_and_never_counted(tmp_path
     left = list((tmp_path / uploads.FOLDER).rglob(f"*{atomic.SUFFIX}"))
     assert len(left) == 1, "half a file stays, or one that was still arriving was removed"
     kill(arriving)
+    upload = uploads.begin(tmp_path, "eve")
+    (upload.folder / "store").mkdir()
+    (upload.folder / "store" / "photos.tmp").write_bytes(bytes(20_000))
+    assert uploads.used(tmp_path, ["eve"]) > 20_000, "what a zip calls .tmp is stored beyond the quota"
     uploads.remove_interrupted(tmp_path)
+    assert (upload.folder / "store" / "photos.tmp").exists(), "a file of an upload was taken for half a file"
+    (upload.folder / "store" / "photos.tmp").unlink()
     assert not list((tmp_path / uploads.FOLDER).rglob(f"*{atomic.SUFFIX}"))
 
 
@@ -284,6 +356,29 @@ def test_every_library_says_a_full_disk_in_its_own_words_and_all_are_known(tmp_p
     wrapped = RunError("The table cannot be written.")
     wrapped.__cause__ = OSError(28, "No space left on device")
     assert disk_full.sentence(wrapped, tmp_path) is not None
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path, capfd):
+    run = make_small_run(tmp_path / "small", n=12)
+    assert command.main(["report", str(run.path), "--out", str(tmp_path)]) == 1
+    error = capfd.readouterr().err
+    assert f"{tmp_path}: Is a directory" in error and "Traceback" not in error, error
+
+
+def test_memory_that_torch_cannot_have_is_told_as_such(monkeypatch, capsys, tmp_path):
+    def used_up(*_: object) -> int:
+        torch.empty(10**15)
+        return 0
+
+    monkeypatch.setattr("influence_core.cli.export._export", used_up)
+    assert command.main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "not enough memory" in error and "fault of Influence Explorer" not in error, error
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(10**15)
+    assert "smaller batch size" in child._reason(refused.value, tmp_path)
+    halves = halved(lambda low, high: [torch.empty(10**15 if high - low > 1 else 1)], 0, 4)  # pyright: ignore
+    assert len(halves) == 4, "a batch that is too large for this CPU is not halved"
 
 
 def test_an_error_that_nobody_expected_is_one_sentence_on_the_command_line(tmp_path, capsys, monkeypatch):

@@ -140,6 +140,18 @@ def test_a_part_of_another_type_is_refused_by_name_in_runs_of_older_versions_too
             assert last in str(refused.value), f"{part} = {value!r}: the sentence does not name the part"
 
 
+def test_a_time_that_is_none_is_refused_in_runs_of_older_versions_too(root):
+    content = json.loads((root / "small" / "run.json").read_text())
+    del content["seal"]
+    for created in ("", "yesterday", "2026-13-01T00:00:00Z"):
+        damaged = json.dumps({**content, "created": created}).encode()
+        with changed(root / "small" / "run.json", damaged):
+            line = next(run for run in list_runs(root) if run.name == "small")
+            assert line.state == "damaged" and '"created"' in (line.problem or ""), (
+                "the list of all runs shows when each was made, and ends at this one"
+            )
+
+
 def test_one_folder_full_of_nonsense_never_hides_the_others(root, tmp_path):
     place = Path(shutil.copytree(root, tmp_path / "runs"))
     nested = "[" * 100_000

@@ -21,7 +21,9 @@ from influence_core.jobs import places, repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.jobs.status import queue
 from influence_core.repair import repairs
+from influence_core.run_files.folder import fail_run, start_run
 from influence_core.run_files.listing import list_runs
+from influence_core.run_files.writer import only_writer
 from influence_core.runs.run import open_run
 from influence_core.system import atomic, locks
 from pages.ui.shell import more_work
@@ -125,6 +127,26 @@ def test_a_job_whose_task_is_damaged_fails_in_words(root):
     jobs.launch(folder)
     wait(lambda: jobs.status(folder).state == "failed", 60, "a job without a task did not end")
     assert "does not fit its seal" in (jobs.status(folder).message or "")
+    wait(lambda: not jobs.is_running(folder), 20, "a job that failed does not end")
+    start_run(folder, description={"name": "n"})  # one that was interrupted, and is resumed
+    jobs.launch(folder)
+    wait(
+        lambda: jobs.status(folder).state not in ("queued", "running"), 60, "a job without a task did not end"
+    )
+    assert jobs.status(folder).state == "failed", "lack of memory is blamed for a damaged task"
+    assert "does not fit its seal" in (jobs.status(folder).message or "")
+
+
+def test_a_job_that_a_command_continues_is_running_and_in_no_queue(root):
+    folder = root / "run"
+    folder.mkdir()
+    jobs.write_task(folder, {"dataset": "d", "model": "m", "name": "n"})
+    start_run(folder, description={"name": "n"})
+    fail_run(folder, "no memory")
+    with only_writer(folder):
+        start_run(folder, description={"name": "n"})
+        assert jobs.status(folder).state == "running", "work without a queue is said to wait in it"
+        assert [line.state for line in list_runs(root)] == ["running"]
 
 
 def test_a_job_that_the_system_killed_is_listed_as_interrupted(root):

@@ -6,6 +6,7 @@ grid colours follow the app's light or dark theme in the browser; data colours a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -241,8 +242,11 @@ def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
 
 
 def inert(text: str) -> str:
-    """The text without tags: plotly reads a few of them, links among them, and a name from data must not become one."""
-    return text.replace("<", "\u2039").replace(">", "\u203a")
+    """The text without tags: plotly reads a few of them, links among them, and a name from data must not become one.
+
+    Each of its tags begins with a letter, so that a class called "<=50K" stays as it is.
+    """
+    return re.sub(r"<(?=/?[a-z])", "\u2039", text, flags=re.IGNORECASE)
 
 
 def _make_inert(figure: go.Figure) -> None:
@@ -261,6 +265,6 @@ def _make_inert(figure: go.Figure) -> None:
 def _inert_all(value: Any) -> Any:
     if isinstance(value, str):
         return inert(value)
-    if value is None or not len(value) or not isinstance(value[0], str):
+    if value is None or not any(isinstance(part, str) for part in value):
         return value
-    return [inert(str(text)) for text in value]
+    return [inert(part) if isinstance(part, str) else part for part in value]

@@ -8,6 +8,7 @@ is in the file once. Every text from data, reviewers and paths is escaped, so no
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from html import escape
@@ -17,9 +18,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from influence_core.cli.main import TRACEBACK, sentence
 from influence_core.decisions.corrections import corrections, counts
 from influence_core.decisions.log import DecisionLog, decision_log_for
-from influence_core.errors import InfluenceError
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
 from influence_core.system.times import utc_now
@@ -178,8 +179,10 @@ def _rest(total: int, noun: str) -> str:
 def main() -> int:
     try:
         print(f"The report is in {write(Path(sys.argv[1]), Path(sys.argv[2]))}.")
-    except InfluenceError as error:
-        print(f"influence: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"influence: {sentence(error, Path(sys.argv[2]))}", file=sys.stderr)
         return 1
     return 0
 

@@ -3,11 +3,13 @@
 A page of a stranger can give its own name the address of this machine (DNS rebinding); the browser then takes the app
 for a part of that page and lets it read. The name in the Host header gives it away. Allowed are `server.allowedHosts`
 (config.toml: this machine alone), `server.address`, what INFLUENCE_HOSTS lists for a proxy
-("influence.example.org, *.lab.org"), and the very address at which the connection arrived, which no name can be.
+("influence.example.org, *.lab.org"), and every plain address, also one that a container or a router translates:
+nobody can give an address another address.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -42,8 +44,7 @@ class KnownHosts:
 
     def _knows(self, scope: Scope) -> bool:
         host = _host(scope)
-        own = (scope.get("server") or ("",))[0]
-        return host is not None and (host == own or any(_fits(host, name) for name in self._names))
+        return host is not None and (_is_address(host) or any(_fits(host, name) for name in self._names))
 
 
 def known() -> tuple[str, ...]:
@@ -68,6 +69,14 @@ def _host(scope: Scope) -> str | None:
 
 def _plain(name: str) -> str:
     return name.strip().lower().strip("[]").rstrip(".")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _fits(host: str, name: str) -> bool:

@@ -108,5 +108,7 @@ _MARKDOWN = set("\\`*_{}[]<>()#+-.!|~$:^=\"'&")
 _BEGINNINGS = set("\\`*_{}[]<>#|~$^&")
 _LINE_START = re.compile(r"^(\d*)([-+=.)])", re.MULTILINE)
 """What begins a list, a line or a heading, at the start of a line alone."""
-_AFTER_PARSING = re.compile(r":(?=//|[\w+/-]+:)|@|w(?=ww\.)|(?<!\S)[-<>~](?=[-=>])", re.IGNORECASE)
-"""Where addresses, `:emoji:` and arrows begin."""
+_AFTER_PARSING = re.compile(
+    r":(?=//|[\w+/-]+:)|@|w(?=ww\.)|(?<!\S)[-<>~](?=(?:-|=|>|->)(?!\S))", re.IGNORECASE
+)
+"""Where addresses, `:emoji:` and arrows that stand alone begin; an option such as --label stays fit to be copied."""

@@ -43,6 +43,14 @@ def test_a_figure_makes_no_tag_of_a_name() -> None:
         assert "<a" not in str(drawn), "plotly would draw a link to a stranger's server"
 
 
+def test_a_name_with_a_sign_that_is_no_tag_stays_as_it_is_in_a_chart() -> None:
+    figure = base_charts.class_mix(np.array([0, 1]), ["<=50K", ">50K"], theme="light")
+    assert "<=50K" in str(figure.to_dict()) and "'>50K'" in str(figure.to_dict())
+    for tag in ("<b>x</b>", "<A href='x'>", "<br/>", "</a>"):
+        figure = base_charts.styled(go.Figure(go.Bar(x=[None, tag], y=[1, 2])), 100)
+        assert "<" not in str(list(figure.data[0].x)), f"{tag} after a missing name is still a tag"
+
+
 def test_two_names_never_share_the_key_of_a_component() -> None:
     names = ["a_b", "a__b", "a___b", "_a_b", "a_", "a", "b"]
     keys = {frame.key("map", name) for name in names}
@@ -93,6 +101,13 @@ def test_escaped_text_has_nothing_that_begins_an_address_or_a_picture(text: str)
         unescaped = made.replace("\\", "")
         assert "://" not in unescaped and "www." not in unescaped and f"@{FAR}" not in unescaped
         assert ":smile:" not in unescaped and "[" not in made.replace("\\[", "")
+
+
+def test_an_option_in_a_message_can_be_copied_and_a_lone_arrow_stays_as_it_is() -> None:
+    said = formats.plain_sentence("Give --label COLUMN, for a <=50K class.")
+    assert "--label COLUMN" in said and "\\<=50K" in said, "an invisible letter is copied with the option"
+    for arrow in ("->", "<-", "<->", "--", "<=", ">=", "~="):
+        assert formats.JOINER in formats.plain_sentence(f"a {arrow} b"), "Streamlit draws another sign"
 
 
 def test_no_text_of_the_pages_reaches_markdown_before_it_was_made_plain() -> None:

@@ -109,6 +109,14 @@ def test_this_machine_and_named_hosts_are_served_with_and_without_port(port: int
         assert websocket(port, host) == 101, f"the page of {host} opens and never connects"
 
 
+def test_a_server_is_reached_at_any_plain_address(port: int) -> None:
+    for host in ("192.168.7.7:8501", "10.0.0.3", "[2001:db8::7]:8501"):
+        assert ask(port, "GET", "/", host)[0] == 200, f"{host}, which a container translates, is refused"
+        assert websocket(port, host) == 101, f"the page of {host} opens and never connects"
+    for host in ("192.168.7.7.evil.example", "0x7f.1", "127.1", "2130706433.example"):
+        assert ask(port, "GET", "/", host)[0] == 403, f"{host} is a name, which a stranger may own"
+
+
 def test_every_answer_carries_the_content_policy(port: int) -> None:
     for path in ("/", "/overview", "/thumbnails/a/b/0"):
         policy = ask(port, "GET", path, "localhost")[2]["content-security-policy"]
