@@ -73,6 +73,7 @@ def dry_run(
         precision=precision,
         batch_size=batch_size,
         features=evidence_layers(network, train),
+        held_out=held_out,
     )
     mix = class_mix(train.labels, held_out.labels, len(data.classes)).note(data.classes)
     n, m, a_sample = len(train), len(held_out), cost.seconds_per_sample or 0.0

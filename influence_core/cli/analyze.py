@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
     )
     _add_model_options(check)
     check.add_argument(
-        "--write", action="store_true", help="write model.json beside the weights if all is well"
+        "--write", action="store_true", help="write model.json beside the weights unless something is refused"
     )
     _add_settings(check)
     check.add_argument("--json", action="store_true", help="print facts instead of a table")
@@ -274,9 +274,11 @@ def _opened(args: argparse.Namespace, report: Report) -> tuple[OpenedModel, Data
 def _trained(args: argparse.Namespace, report: Report) -> tuple[OpenedModel, Dataset]:
     from influence_core.data import open_dataset
     from influence_core.inputs.pair import paired
+    from influence_core.objectives import resolved
     from influence_core.training.first_model import trained_model
 
     dataset = open_dataset(args.dataset, **_dataset_options(args))
+    resolved(args.objectives, dataset.classes)  # refused before minutes of training, not after
     print(
         f"No --model was named and {args.dataset} holds none: a small one is trained on its training samples first, "
         f"and kept in {args.out / 'model'}.",

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from influence_core.data import Samples
@@ -63,6 +64,16 @@ def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"The model is {described(model)}; expected a torch.nn.Module, whose parameters can be differentiated."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "The model is a TorchScript program, whose operations cannot be watched. Expected the torch.nn.Module that "
+            "it was made from: build that, and load the same weights, network.load_state_dict(program.state_dict())."
+        )
+    if any(map(is_lazy, model.parameters())):
+        raise ModelError(
+            "The model has lazy layers, which have no weights before their first call. Call it once on a batch, "
+            "model(inputs), and load its trained weights."
         )
     for tensor in model.parameters():
         if tensor.device.type == "meta":

@@ -112,11 +112,16 @@ def count(samples: Any) -> int:
     return len(as_rows(samples))
 
 
-def place_of(samples: Any, row: int) -> int:
-    """The number of a row in the dataset that Subsets were taken from."""
+def source_of(samples: Any, row: int) -> tuple[Any, int]:
+    """The dataset that Subsets were taken from, and the number of a row in it."""
     while isinstance(samples, Subset):
         samples, row = samples.dataset, samples.indices[row]
-    return int(row)
+    return samples, int(row)
+
+
+def place_of(samples: Any, row: int) -> int:
+    """The number of a row in the dataset that Subsets were taken from."""
+    return source_of(samples, row)[1]
 
 
 def read(samples: Any, row: int) -> Any:

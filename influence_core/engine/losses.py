@@ -90,6 +90,11 @@ def logits_in(outputs: Any) -> Tensor:
             f"The model returns {described(outputs)}, whole numbers; expected logits (b, c), one number a class. Leave "
             "argmax and rounding out of its forward."
         )
+    if outputs.ndim > 3 and outputs.shape[1] > 1 and outputs[0].numel() == outputs.shape[1]:
+        raise ModelError(
+            f"The model returns shape {tuple(outputs.shape)}; expected logits (b, c), without axes of length 1 behind "
+            f"the classes: {HOOK.format('output.flatten(1)')}."
+        )
     if outputs.ndim < 2 or outputs.shape[-1] == 1:
         zero_beside = "torch.stack([torch.zeros_like(output), output], 1)"
         if outputs.ndim > 1:
@@ -108,6 +113,11 @@ def no_tensor(outputs: Any) -> str:
     names = names or list(getattr(outputs, "__dataclass_fields__", ()))
     name = next((word for word in ("logits", "out", "output", *names) if word in names), "")
     part = f"output[{name!r}]" if isinstance(outputs, dict) else f"output.{name}" if name else "output[0]"
+    if not names and not isinstance(outputs, tuple | list):
+        return (
+            f"The model returns {described(outputs)}; expected one tensor of logits (b, c), with its gradients: leave "
+            ".detach(), .numpy() and .tolist() out of its forward."
+        )
     fields = f" ({', '.join(map(str, names))})" if names and not isinstance(outputs, dict) else ""
     return (
         f"The model returns {described(outputs)}{fields}; expected one tensor of logits (b, c). Name the part that "

@@ -66,7 +66,7 @@ class Preflight:
     seconds_expected: float | None = None
     """One sweep over these samples."""
     doubts: tuple[str, ...] = ()
-    """Sentences on what the outputs on these samples say against the model; see plausibility.py."""
+    """Sentences on what the outputs on held-out samples say against the model; see plausibility.py."""
     memory_expected_mb: float | None = None
     """Largest extra memory of the sweep above the loaded process (on CUDA: of the device), in 10^6 bytes."""
 
@@ -96,6 +96,7 @@ def preflight(
     precision: str = "auto",
     batch_size: int | str = "auto",
     features: Sequence[str] = (),
+    held_out: Dataset | None = None,
 ) -> Preflight:
     """Describe a model and, with samples, measure the first batches of the sweep that would follow.
 
@@ -103,6 +104,7 @@ def preflight(
         model: any module that `sweep` takes; restored afterwards.
         samples: the n samples to be scored; None for the structure alone, at once.
         loss, sketch, precision, batch_size, features: as for `sweep`. directions: k, their number.
+        held_out: samples on which the model is doubted, instead of `samples`: those it learned say nothing.
 
     Raises:
         LayerError: the model cannot be scored, with the layer's name and the way out.
@@ -118,7 +120,8 @@ def preflight(
     study = study_model(in_precision(model, exact_name(precision)), samples, function)
     settings = {"loss": function, "sketch": sketch, "precision": precision, "features": tuple(features)}
     costs = probe(scored, samples, k=directions, batch_size=batch_size, memory=memory, **settings)
-    facts = replace(facts, doubts=doubts(model, samples) if loss == "cross_entropy" else ())
+    judged = samples if held_out is None else held_out
+    facts = replace(facts, doubts=doubts(model, judged) if loss == "cross_entropy" else ())
     return _with_costs(with_ways(facts, study.ways, _operations(study)), costs, loop.count(samples))
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from influence_core.data import Samples
 from influence_core.engine import batches as loop
-from influence_core.engine.given_samples import as_rows, read
+from influence_core.engine.given_samples import as_rows, read, source_of
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.engine.watching.operations import label
 from influence_core.engine.watching.watch import heard_calls, scoring
@@ -61,7 +61,7 @@ class Steady(Dataset):
         item = self.dataset[row]
         mark = _mark(item)
         if self.reads[row] and self._marks[row] != mark:
-            raise DataError(_differs(self.dataset, row))
+            raise DataError(_differs(*source_of(self.dataset, row)))
         self._marks[row] = mark
         self.reads[row] += 1
         return item

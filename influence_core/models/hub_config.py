@@ -75,7 +75,7 @@ def label_names(config: dict[str, Any]) -> list[str] | None:
         return names
     by_number = {whole(float(number)): name for number, name in table_of(config, "id2label").items()}
     if not by_number:
-        by_number = {whole(number): name for name, number in table_of(config, "label2id").items()}
+        by_number = {whole(float(number)): name for name, number in table_of(config, "label2id").items()}
     if sorted(by_number) != list(range(len(by_number))):
         raise ValueError(f"the labels have the numbers {sorted(by_number)[:12]}")
     ordered = [by_number[number] for number in range(len(by_number))]

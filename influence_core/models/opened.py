@@ -29,6 +29,7 @@ from influence_core.models.weight_files.fit import fitted
 from influence_core.models.weight_files.spellings import head_of, respelled
 from influence_core.models.weight_files.weights import read_weights
 
+OWN = "A network of your own is analysed from Python: influence_core.analyze(network, train, val)."
 WEIGHT_NAMES = ("model.safetensors", "model.pt", "model.pth", "model.safetensors.index.json")
 
 
@@ -298,9 +299,7 @@ def missing_text(path: Path, found: Spec, guesses: list[Guess]) -> str:
 def architecture_hint(guesses: list[Guess]) -> str:
     """The architectures whose tensors the file has, as a sentence."""
     if not guesses:
-        return (
-            f"Its tensors are of none of {', '.join(architectures()[:5])}, ... (torchvision's classifiers)."
-        )
+        return f"Its tensors are of none of {', '.join(architectures()[:5])}, ... (torchvision's classifiers). {OWN}"
     best = [guess for guess in guesses if guess.share == guesses[0].share]
     inputs = "features" if best[0].architecture in ("mlp", "logistic") else "channels"
     few = f"{best[0].fitting} of {best[0].total} tensors, {best[0].channels} {inputs}, {best[0].classes} classes"

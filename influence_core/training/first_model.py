@@ -11,8 +11,10 @@ from typing import Any
 
 from influence_core.data import Dataset
 from influence_core.data.appearance import appearance
+from influence_core.errors import ModelError
 from influence_core.models import OpenedModel, Preprocessing, open_model, save_model
 from influence_core.run_files.progress import TRAINING
+from influence_core.system import atomic
 from influence_core.system.report import Report
 from influence_core.training.recipe import Recipe, new_model
 from influence_core.training.train import train
@@ -21,6 +23,8 @@ SMALLEST, LARGEST = 16, 64
 STEPS = 1_500
 """Target number of descent steps: half a minute to three minutes on two cores."""
 EPOCHS = (5, 40)
+ORIGIN = "trained_on.json"
+"""What the network in a folder was trained on: another one is never taken for it."""
 
 
 def small_network(dataset: Dataset, *, seed: int = 0) -> OpenedModel:
@@ -44,21 +48,32 @@ def recipe_for(samples: int, options: Mapping[str, Any]) -> Recipe:
 
 
 def trained_model(dataset: Dataset, options: Mapping[str, Any], folder: Path, report: Report) -> OpenedModel:
-    """Train a small network and save it in `folder`; a network already saved there is opened instead.
+    """Train a small network and save it in `folder`; one of the same samples and options there is opened instead.
 
     Args:
         dataset: Its training split is learned as it is.
         options: Keywords of Recipe; may be empty.
         folder: Folder of model.safetensors and model.json.
         report: Called as (stage, done, total); may raise Cancelled.
+
+    Raises:
+        ModelError: the folder holds a model that was not trained here.
     """
-    weights = folder / "model.safetensors"
-    if weights.exists() and weights.with_name("model.json").exists():
+    weights, origin = folder / "model.safetensors", folder / ORIGIN
+    learned = atomic.plain({"samples": dataset.train.fingerprint, "options": dict(options)})
+    if weights.exists() and not origin.exists():
+        raise ModelError(
+            f"{folder} holds a model that was not trained for this run. Choose another folder for the run, or analyse "
+            f"with that model: --model {folder}."
+        )
+    if weights.exists() and atomic.read_json(origin) == learned:
         report(TRAINING[0], 1, 1)
         return open_model(weights)
     recipe = recipe_for(len(dataset.train), options)
     model = small_network(dataset, seed=recipe.seed)
     train(model, dataset.train, recipe, on_progress=lambda _, done, total: report(TRAINING[0], done, total))
     folder.mkdir(parents=True, exist_ok=True)
+    weights.unlink(missing_ok=True)  # never one model under the other's name, wherever this is stopped
+    atomic.write_json(origin, learned)
     save_model(model, weights)
     return open_model(weights)

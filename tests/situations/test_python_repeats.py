@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 import influence_core as ic
 from influence_core.errors import DataError, LayerError
@@ -90,6 +90,8 @@ def test_the_random_transform_is_named():
     data.transform = "Compose(RandomHorizontalFlip(p=0.5), ToTensor())"
     with assert_refused(DataError, "RandomHorizontalFlip", "dataset.transform"):
         ic.sweep(net(), data)
+    with assert_refused(DataError, "Sample 40", "RandomHorizontalFlip"):
+        ic.sweep(net(), Subset(data, range(40, 60)))
 
 
 def dropped(self, x, p=0.1):

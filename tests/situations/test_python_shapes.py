@@ -143,6 +143,12 @@ def test_inputs_of_every_usual_kind_are_read(kind):
     assert torch.allclose(found.grad_norms, ic.sweep(net(), PLAIN, sketch=0).grad_norms)
 
 
+def program() -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(net(), X[:2])
+
+
 REFUSED = {
     "a tuple returned": (lambda: (returning(lambda o: (o, o)), PLAIN), ModelError, "output[0]"),
     "a dictionary returned": (
@@ -209,6 +215,14 @@ REFUSED = {
     ),
     "several splits": (lambda: (net(), {"train": PLAIN}), DataError, 'samples["train"]'),
     "weights without numbers": (lambda: (nn.Linear(6, 3, device="meta"), PLAIN), ModelError, "'meta'"),
+    "lazy layers": (lambda: (nn.LazyLinear(3), PLAIN), ModelError, "lazy layers", "model(inputs)"),
+    "a program": (lambda: (program(), PLAIN), ModelError, "TorchScript", "load_state_dict"),
+    "an array returned": (lambda: (returning(lambda o: o.detach().numpy()), PLAIN), ModelError, ".numpy()"),
+    "axes of length 1": (
+        lambda: (returning(lambda o: o[..., None, None]), PLAIN),
+        ModelError,
+        "output.flatten(1)",
+    ),
     "no module": (lambda: (lambda x: x, PLAIN), ModelError, "torch.nn.Module"),
     "no gradient": (lambda: (returning(lambda o: o.detach()), PLAIN), InfluenceError, "detach()"),
     "a sample that cannot be read": (lambda: (net(), Items(broken)), DataError, "Sample 5", "5.png"),
@@ -249,6 +263,8 @@ def test_no_door_shows_a_traceback_of_torch(door):
     for case, (make, *_) in REFUSED.items():
         if case == "no gradient" and door in ("layer_aware_influence", "directional"):
             continue  # the one needs none, the other finds that all products are zero
+        if case == "lazy layers" and door == "directional":
+            continue  # without shapes nobody can write a direction
         with pytest.raises(InfluenceError):
             DOORS[door](*make())
             raise AssertionError(f"{case} was accepted")

@@ -60,6 +60,7 @@ TIMM = {
     "label_names": ["dark", "bright"],
     "pretrained_cfg": {"mean": [0.3], "std": [0.2], "input_size": [1, 8, 8], "crop_pct": 0.875},
 }
+BY_NAME = {"label2id": {"bright": "1", "dark": "0"}, "model_type": "resnet"}
 FACE = {
     "architectures": ["ResNetForImageClassification"],
     "id2label": {"0": "dark", "1": "bright"},
@@ -77,7 +78,14 @@ def bare(folder: Path, **beside: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("beside", [{"config": TIMM}, {"config": FACE, "preprocessor_config": PROCESSOR}])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"config": TIMM},
+        {"config": FACE, "preprocessor_config": PROCESSOR},
+        {"config": BY_NAME, "preprocessor_config": PROCESSOR},
+    ],
+)
 def test_config_json_tells_the_class_order_mean_std_and_size(tmp_path, beside):
     model = open_model(bare(tmp_path, **beside), architecture="small_cnn")
     assert model.classes == ("dark", "bright")
@@ -279,6 +287,25 @@ def test_an_untrained_model_is_said_to_guess_in_the_check_and_in_the_run(tmp_pat
     assert any("not better than guessing" in note for note in preflight(untrained(), samples).doubts)
 
 
+def test_the_check_doubts_the_model_on_samples_that_it_did_not_learn(tmp_path, capsys):
+    """A model that knows its training labels by heart, while those of validation are other ones."""
+    data = dict(np.load(clouds(tmp_path)))
+    data["y_val"] = (data["y_val"] + 1) % 3
+    np.savez(tmp_path / "clouds.npz", **data)
+    model = fresh(("0", "1", "2"))
+    train(model, ic.open_dataset(tmp_path / "clouds.npz").train, RECIPE)
+    save_model(model, tmp_path / "model.safetensors")
+    assert cli.main(["check", str(tmp_path), str(tmp_path / "clouds.npz")]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "of 60 samples, worse than guessing" in said and "order 1, 2, 0" in said
+
+
+def test_a_network_that_is_none_of_ours_is_sent_to_python(tmp_path):
+    torch.save(nn.Sequential(nn.Linear(4, 3)).state_dict(), tmp_path / "model.pt")
+    with assert_refused(ModelError, "influence_core.analyze(network, train, val)"):
+        open_model(tmp_path)
+
+
 # --- the command ------------------------------------------------------------------------------------------
 
 
@@ -327,3 +354,35 @@ def test_analyze_without_weights_trains_a_small_model(tmp_path, capsys, monkeypa
     assert run.description["inputs"]["model"]["path"], "the run could not be opened again"
     assert cli.main(["analyze", str(data), "--architecture", "mlp", "--out", str(tmp_path / "b")]) == 1
     assert "--model FILE" in capsys.readouterr().err
+
+
+def test_a_small_model_of_other_samples_is_never_taken_for_this_one(tmp_path, monkeypatch):
+    """A run that ended after its training; then the labels change, or somebody's model lies in that folder."""
+    from influence_core.training import first_model
+
+    monkeypatch.setattr(first_model, "STEPS", 10)
+    path, folder, stages = clouds(tmp_path), tmp_path / "run" / "model", []
+
+    def trained():
+        stages.clear()
+        return first_model.trained_model(
+            ic.open_dataset(path), {"epochs": 1}, folder, lambda *at: stages.append(at)
+        )
+
+    first = trained().fingerprint
+    assert len(stages) > 1 and trained().fingerprint == first and len(stages) == 1, (
+        "trained again for nothing"
+    )
+    data = dict(np.load(path))
+    data["y_train"] = data["y_train"][::-1]
+    np.savez(path, **data)
+    assert trained().fingerprint != first, "the model of the old labels was used"
+    (folder / first_model.ORIGIN).unlink()
+    with assert_refused(ModelError, "not trained for this run", f"--model {folder}"):
+        trained()
+
+
+def test_an_unknown_objective_is_refused_before_a_model_is_trained(tmp_path, capsys):
+    words = ["analyze", str(clouds(tmp_path)), "--out", str(tmp_path / "run"), "--objectives", "nonsense"]
+    assert cli.main(words) == 1 and "'nonsense' is not known" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
