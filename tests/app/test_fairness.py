@@ -10,6 +10,7 @@ import pytest
 
 from influence_core.data.rarity import RARE, rarity
 from influence_core.judging.group_rates import group_metrics, rate_intervals
+from influence_core.run_files import seals
 from pages.ui.charts import fairness as fairness_charts
 from pages.ui.charts import trade_off as trade_off_charts
 from pages.ui.samples import table_rows
@@ -64,7 +65,7 @@ def test_the_way_from_overview_opens_the_widest_gap_not_the_first(open_app: Open
     (facts,) = described["objectives"].values()
     narrow = facts | {"kind": "equalized_odds", "rate": facts["rate"] | {"value": 0.05}}
     described["objectives"] = {"fairness_narrow": narrow, "fairness_sex": facts}
-    made.write_text(json.dumps(described))
+    seals.write_json(made, described)
     app = open_app("overview", run="fair")
     next(button for button in app.button if button.label == "Who widens it?").click().run()
     chosen = next(box.value for box in app.selectbox if box.label == "Fairness of what")

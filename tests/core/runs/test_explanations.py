@@ -242,7 +242,7 @@ def test_a_picture_as_a_file_is_explained_like_the_sample_it_is(tmp_path):
     content = (dataset_of(tmp_path / "a") / "val" / "dark" / "101.png").read_bytes()
     given, named = run.explain(content, label="dark"), run.explain("val/dark/101.png")
     pd.testing.assert_frame_equal(given.helpful, named.helpful)
-    with pytest.raises(DataError, match="found GIF"):
+    with pytest.raises(DataError, match="damaged GIF"):
         run.explain(b"GIF89a")
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
+from influence_core.engine.batches import Batch
 from influence_core.engine.losses import IGNORED, loss_by_name
 from influence_core.errors import DataError, InfluenceError, LayerError
 from influence_core.scores.influence import layer_inputs
@@ -19,6 +20,11 @@ from influence_core.scores.influence.layer_aware import (
 from influence_core.scores.influence.layer_inputs import LayerInputs, mean_window
 from tests.making.layer_inputs import Deep, Language, assert_close
 from tests.making.oracles import dataset, flat_gradients, products, settled
+
+
+def batch_of(labels: Tensor) -> Batch:
+    """A batch of labels as in a training loop, where positions may be left out."""
+    return Batch(0, len(labels), None, labels)
 
 
 class AveragedConvolution(nn.Module):
@@ -133,15 +139,15 @@ def test_the_gradient_at_the_outputs_is_that_of_autograd():
         outputs = torch.randn(shape, dtype=torch.float64)
         labels = torch.randint(4, shape[:-1])
         labels[0] = IGNORED
-        found = output_gradient(outputs, labels, loss)
-        expected = output_gradient(outputs, labels, lambda z, y: loss(z, y))
+        found = output_gradient(outputs, batch_of(labels), loss)
+        expected = output_gradient(outputs, batch_of(labels), lambda z, y: loss(z, y))
         assert_close(
             found, expected, "an ignored position was counted, or the mean over positions was not taken"
         )
     with pytest.raises(InfluenceError, match="NaN or infinite"):
-        output_gradient(torch.full((2, 3), torch.nan), torch.tensor([0, 1]), loss)
+        output_gradient(torch.full((2, 3), torch.nan), batch_of(torch.tensor([0, 1])), loss)
     with pytest.raises(InfluenceError, match="do not fit"):
-        output_gradient(torch.randn(4, 5, 9), torch.zeros(4, 3, dtype=torch.long), loss)
+        output_gradient(torch.randn(4, 5, 9), batch_of(torch.zeros(4, 3, dtype=torch.long)), loss)
 
 
 def test_folded_inputs_keep_their_products_without_bias():
@@ -179,7 +185,7 @@ def test_leave_one_out_drops_exactly_the_self_term():
     inputs = LayerInputs(model)
     d = output_gradient(
         model(train.tensors[0]),
-        train.tensors[1],
+        batch_of(train.tensors[1]),
         lambda z, y: functional.cross_entropy(z, y, reduction="none"),
     )
     assert_close(leave_one_out(pairs(d, inputs.collect())), truth, "the self term was kept or scaled wrongly")
@@ -206,7 +212,7 @@ def test_what_cannot_be_told_apart_is_refused():
         layer_aware_influence(TimeFirst(), train, train)
     assert layer_aware_influence(TimeFirst(), train, train, layers=["head"]).shape == (4,)
     with pytest.raises(LayerError, match="no trainable linear"):
-        layer_aware_influence(nn.Embedding(3, 2), train, train)
+        layer_aware_influence(nn.Sequential(nn.Flatten(), nn.LayerNorm(12)), train, train)
     with pytest.raises(LayerError, match="no module of the model"):
         layer_aware_influence(TimeFirst(), train, train, layers=["nothing"])
     with pytest.raises(DataError, match="0 samples"):
