@@ -74,7 +74,8 @@ def test_a_gap_between_derived_groups_and_clusters_goes_into_the_one_sweep(tmp_p
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
     asked = ["utility", "fairness:brightness:demographic_parity", "fairness:gradient_cluster:worst_group"]
     run = ic.analyze(model, train, val, objectives=asked, out=tmp_path / "run", drawing=NoMap())
-    assert run.description["notes"] == []
+    (guesses,) = run.description["notes"]
+    assert "not better than guessing" in guesses, "labels and a network both drawn at random"
     assert set(run.description["objectives"]) == {
         "utility",
         "fairness_brightness_demographic_parity",
