@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -31,8 +32,8 @@ class Batch:
     stop: int
     inputs: Any
     labels: Tensor
-    given: Tensor | None = None
-    """The labels where the dataset gave them, to be checked without waiting for the device."""
+    given: np.ndarray | None = None
+    """The labels as the dataset gave them, to be checked without waiting for the device."""
     samples: Any = None
     """The dataset, to name its samples."""
 
@@ -56,7 +57,21 @@ def batches(
         high = min(low + batch_size, end)
         inputs, labels = _collate(samples, low, high)
         sent = _sent(labels, device, labels.dtype)
-        yield Batch(low, high, moved(inputs, device, dtype), sent, labels, samples)
+        yield Batch(low, high, moved(inputs, device, dtype), sent, numbers_of(labels), samples)
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise ModelError for a network that was built without its numbers."""
+    if home(model)[0].type == "meta":
+        raise ModelError(
+            "The model's weights are on the device 'meta', where they hold no numbers. Load them first: "
+            "model.load_state_dict(weights, assign=True)."
+        )
+
+
+def numbers_of(labels: Tensor) -> np.ndarray:
+    """Labels as numpy holds them, which knows no bfloat16."""
+    return (labels.float() if labels.dtype == torch.bfloat16 else labels).numpy(force=True)
 
 
 def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -76,11 +91,6 @@ def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
             "model(inputs), and load its trained weights."
         )
     for tensor in model.parameters():
-        if tensor.device.type == "meta":
-            raise ModelError(
-                "The model's weights are on the device 'meta', where they hold no numbers. Load them first: "
-                "model.load_state_dict(weights, assign=True)."
-            )
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype
     return torch.device("cpu"), torch.get_default_dtype()

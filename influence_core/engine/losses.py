@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from influence_core.engine.batches import Batch
+from influence_core.engine.batches import Batch, numbers_of
 from influence_core.engine.given_samples import described
 from influence_core.errors import DataError, InfluenceError, ModelError
 
@@ -179,9 +179,10 @@ def check_classes(outputs: Tensor, batch: Batch) -> None:
 
     Reads them on the CPU, where the dataset gave them, so that no device is waited for.
     """
-    labels, classes = batch.given if batch.given is not None else batch.labels, outputs.shape[-1]
-    if batch.given is None and labels.device.type != "cpu":
+    if batch.given is None and batch.labels.device.type != "cpu":
         return
+    labels = numbers_of(batch.labels) if batch.given is None else batch.given
+    classes = outputs.shape[-1]
     if labels.shape == outputs.shape and outputs.ndim == 2:
         _check_shares(labels, batch)
         return
@@ -190,12 +191,11 @@ def check_classes(outputs: Tensor, batch: Batch) -> None:
             f"The labels of {batch.named()} have the shape {tuple(labels.shape[1:])} each; expected one class number, "
             f"or {classes} shares, as the model has {classes} outputs. Return (input, class number) from the dataset."
         )
-    numbers = (labels.float() if labels.dtype == torch.bfloat16 else labels).numpy(force=True)
-    right = (numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers))
+    right = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
     if outputs.ndim > 2 or batch.samples is None:
-        right |= numbers == IGNORED
+        right |= labels == IGNORED
     if not right.all():
-        raise DataError(_no_class(numbers, right, classes, batch))
+        raise DataError(_no_class(labels, right, classes, batch))
 
 
 def _no_class(labels: np.ndarray, right: np.ndarray, classes: int, batch: Batch) -> str:
@@ -211,9 +211,9 @@ def _no_class(labels: np.ndarray, right: np.ndarray, classes: int, batch: Batch)
     )
 
 
-def _check_shares(labels: Tensor, batch: Batch) -> None:
+def _check_shares(labels: np.ndarray, batch: Batch) -> None:
     """Raise DataError unless each row (b, c) is one-hot or holds the shares of the classes."""
-    wrong = ((labels < 0).any(1) | ((labels.double().sum(1) - 1).abs() > 1e-3)).nonzero()
+    wrong = np.argwhere((labels < 0).any(1) | (np.abs(labels.astype(np.float64).sum(1) - 1) > 1e-3))
     if len(wrong):
         raise DataError(
             f"The label of {batch.named(int(wrong[0, 0]))} is {labels[wrong[0, 0]].tolist()}; expected one class, as a "

@@ -24,7 +24,7 @@ def per_sample_gradients(model: nn.Module, samples: Dataset, loss: str | Loss) -
     Runs the model as it is; only parameters with requires_grad. For tests and for checking the engine: n backward
     passes and n * p numbers of memory. loss: a name of `losses.LOSSES` or a function (outputs, labels) -> (b,).
     """
-    loop.home(model)
+    loop.check_weights(model)
     named = trainable(model)
     samples, loss = as_rows(samples), loss_by_name(loss)
     rows = [

@@ -30,6 +30,7 @@ CHECK_ROWS = 16
 
 def own_precision(model: nn.Module, precision: str = AUTO) -> str:
     """The precision asked for; for "auto" the model's own, float64 or else float32."""
+    loop.check_weights(model)
     if precision != AUTO:
         return precision
     return "float64" if loop.home(model)[1] == torch.float64 else "float32"

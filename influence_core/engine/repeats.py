@@ -170,7 +170,9 @@ def check_repeats(model: nn.Module, batch: loop.Batch, *, thorough: bool = False
 
     thorough: run it as often as if it had drawn random numbers; for generators of its own.
     """
-    device, within = loop.home(model)[0], WITHIN.get(loop.home(model)[1], 1e-2)
+    loop.check_weights(model)
+    device, dtype = loop.home(model)
+    within = WITHIN.get(dtype, 1e-2)
 
     def run() -> list[Tensor]:
         return [value.detach().clone() for value in _tensors(loop.outputs_of(model, _copied(batch)))]

@@ -215,7 +215,7 @@ def test_a_hidden_sheet_is_not_the_table(tmp_path):
 def test_parquet_of_lists_or_of_far_more_rows_than_bytes_is_refused(tmp_path):
     frame = pd.DataFrame(PLAIN)
     frame.assign(late=[None] * 5 + [[1, 2]] * (len(frame) - 5)).to_parquet(tmp_path / "t.parquet")
-    assert_dataset_refused(tmp_path / "t.parquet", "lists or bytes in late")
+    assert_dataset_refused(tmp_path / "t.parquet", "lists or tables in late")
     pd.DataFrame({"a": np.zeros(3_000_000), "label": np.zeros(3_000_000, np.int8)}).to_parquet(
         tmp_path / "z.parquet"
     )

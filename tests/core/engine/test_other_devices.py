@@ -19,6 +19,7 @@ from influence_core.engine.one_batch import one_batch
 from influence_core.engine.study import study_model
 from influence_core.engine.watching.nested import tensors_in
 from influence_core.engine.watching.watch import scoring
+from influence_core.errors import InfluenceError
 
 sweeping = importlib.import_module("influence_core.engine.sweep")
 
@@ -117,5 +118,7 @@ def decided(outputs: Tensor, labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("culprit", [on_the_cpu, asked, decided])
 def test_these_laws_notice_a_missing_device_and_a_hidden_wait(culprit):
-    with pytest.raises((AssertionError, RuntimeError), match=r"device= is missing|meta tensor"):
+    with pytest.raises(
+        (AssertionError, RuntimeError, InfluenceError), match=r"device= is missing|meta tensor"
+    ):
         scored("pictures", culprit)
