@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,8 +190,16 @@ def test_a_folder_that_was_deleted_and_is_recorded_anew_is_kept_too(tmp_path):
     assert not locks.is_locked(tmp_path / "mine" / "lock")
 
 
-def test_a_run_of_a_read_only_disk_or_another_user_can_be_looked_at(tmp_path):
-    folder = tmp_path / "run"
+@pytest.fixture
+def open_folder():
+    """A folder that other users may enter; those of pytest are closed to them."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_run_of_a_read_only_disk_or_another_user_can_be_looked_at(open_folder):
+    folder = open_folder / "run"
     start_run(folder, description={"name": "run"})
     with only_writer(folder):
         script = (
@@ -200,8 +209,7 @@ def test_a_run_of_a_read_only_disk_or_another_user_can_be_looked_at(tmp_path):
             "if os.getuid() == 0: os.seteuid(65534)\n"
             "print(state_of(folder)[0], flush=True)"
         )
-        for place in (folder, *folder.parents[:3]):
-            place.chmod(0o755)
+        folder.chmod(0o755)
         (folder / "lock").chmod(0o444)
         looking = python(script, folder)
         assert ready(looking) == "running", "who may only read sees a running run as damaged"
