@@ -1,7 +1,7 @@
 """Writing and reading of tables, atomically and safe against formulas in spreadsheets."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,22 +19,28 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
-def write_csv(frame: pd.DataFrame, target: Target) -> int:
+def write_csv(table: pd.DataFrame | Iterable[pd.DataFrame], target: Target) -> int:
     """Write a CSV file without cells a spreadsheet would run as formulas; returns the number of rows.
 
     A text cell that begins like a formula gets an apostrophe in front (one more, if it has one already).
-    read_csv removes it again.
+    read_csv removes it again. A table too long for the memory comes in parts, each with all columns.
     """
+    rows = 0
+    with opened(target) as file:
+        for number, part in enumerate([table] if isinstance(table, pd.DataFrame) else table):
+            file.write(_csv(part, header=number == 0).encode())
+            rows += len(part)
+    return rows
+
+
+def _csv(frame: pd.DataFrame, *, header: bool) -> str:
     safe = frame.copy()
     for position, kind in enumerate(safe.dtypes):
         if not is_numeric_dtype(kind) and not is_datetime64_any_dtype(kind):
             safe.isetitem(position, [harmless(value) for value in safe.iloc[:, position]])
     safe.columns = pd.Index([harmless(name) for name in safe.columns])
     # Line ends of the CSV standard: then a carriage return in a cell is quoted, and cannot begin a row.
-    text = safe.to_csv(index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-    with opened(target) as file:
-        file.write(text.encode())
-    return len(frame)
+    return safe.to_csv(index=False, header=header, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def read_csv(source: Path | str) -> pd.DataFrame:

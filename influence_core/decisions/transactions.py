@@ -1,0 +1,73 @@
+"""Transactions of the decision log: a reader sees one moment, writers wait in line.
+
+One writer at a time, on SQLite of the file and on PostgreSQL of the run. So the events of a run become visible in the
+order of their ids, and a reader that knows the newest one knows all before it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from influence_core.errors import DecisionError
+from influence_core.system.turns import turn
+
+BUSY = 30  # seconds a writer waits for others
+FREE = (
+    2**20
+)  # bytes on the disk. SQLite maps its index of the log; a page of it that finds no room ends the process
+WRITING = 0x1F0E7CF  # the kind of advisory lock that a writer holds on its run
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction whose queries all see the same moment."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":  # in SQLite every transaction does
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine, run: str) -> Iterator[Connection]:
+    """Open a transaction of the only writer of a run, committed at the end."""
+    if engine.dialect.name == "sqlite":
+        with alone(engine) as connection:
+            yield connection
+        return
+    with engine.begin() as connection:
+        limit, lock = sa.func.set_config("lock_timeout", f"{BUSY}s", True), sa.func.pg_advisory_xact_lock
+        connection.execute(sa.select(limit, lock(WRITING, sa.func.hashtext(run))))
+        yield connection
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction of the only writer of a SQLite file. The line is a file beside it, as long as the log."""
+    file = file_of(engine)
+    refuse_full_disk(file)
+    with (
+        engine.connect().execution_options(writes=True) as connection,
+        turn(file.with_name(f"{file.name}-line"), BUSY),
+        connection.begin(),
+    ):
+        yield connection
+
+
+def file_of(engine: Engine) -> Path:
+    """Return the file of a SQLite database, without the parts of an address such as file:...?mode=ro."""
+    return Path((engine.url.database or "").removeprefix("file:"))
+
+
+def refuse_full_disk(file: Path) -> None:
+    """Raise DecisionError if too little room is left to write the log safely."""
+    disk = os.statvfs(file.parent)
+    free = disk.f_bavail * disk.f_frsize
+    if free < FREE:
+        raise DecisionError(
+            f"The disk of the decision log {file.name} is full: {free / 1000:,.0f} kB are free, at least "
+            f"{FREE / 1000:,.0f} kB are needed. Nothing was written. Make room on it, then decide again."
+        )
