@@ -3,9 +3,9 @@
     python -m benchmarks.cost.decisions growth  [--log ADDRESS] [--events 10000 100000 1000000] [--samples 10000]
     python -m benchmarks.cost.decisions writers [--log ADDRESS] [--writers 20] [--each 500] [--killed 2]
 
-ADDRESS is a file or a database, empty or not; default a file in the temporary folder. `growth` adds events until there
-are so many (of 20, one is an undo and one came too late), then measures in fresh processes; memory is the peak above
-that of the process before it reads. `writers` lets processes decide without a pause, kills some with SIGKILL, sends
+ADDRESS is a file or a database, empty or not; default a file in the temporary folder. `growth` writes a run of so many
+events (of 20, one is an undo and one came too late), then measures in fresh processes; memory is the peak above that of
+the process before it reads. `writers` lets processes decide without a pause, kills some with SIGKILL, sends
 what these had sent last again, and compares the log with what was told to each writer.
 """
 
@@ -13,7 +13,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import secrets
 import statistics
 import sys
@@ -29,7 +28,6 @@ from influence_core.decisions import schema
 from influence_core.decisions.log import Vote, open_log
 from influence_core.system.safe_tables import write_csv
 
-RUN = "growth"
 VOTES = 2_000
 
 
@@ -50,103 +48,106 @@ def main() -> None:
         writers(asked.log, asked.writers, asked.each, asked.killed)
         return
     for events in asked.events:
-        fill(asked.log, events, asked.samples)
-        measured = {step.__name__: _in_a_process(step, asked.log) for step in STEPS}
+        run = f"growth {secrets.token_hex(4)}"
+        fill(asked.log, run, events, asked.samples)
+        measured = {step.__name__: _in_a_process(step, asked.log, run) for step in STEPS}
         print(f"{events:>9,}", json.dumps(measured))
 
 
-def fill(address: str, wanted: int, samples: int) -> None:
-    """Add events, past the checks of the log, in the state that these would have left."""
+def fill(address: str, run: str, events: int, samples: int) -> None:
+    """Write the events of a run, past the checks of the log, in the state that these would have left."""
     engine = schema.open_engine(address)
-    with engine.begin() as connection:
-        count = sa.select(sa.func.count(), sa.func.max(schema.events.c.id))
-        present, newest = connection.execute(count).one()
-    tops: dict[int, list[int]] = {}
-    for first in range(present, wanted, 50_000):
-        rows = [
-            _row(number, number + 1, samples, tops) for number in range(first, min(first + 50_000, wanted))
-        ]
-        assert newest is None or newest == present, "another run is in this log"
+    with engine.connect() as connection:
+        base = connection.execute(
+            sa.select(sa.func.coalesce(sa.func.max(schema.events.c.id), 0))
+        ).scalar_one()
+    for first in range(0, events, 50_000):
+        numbers = range(first, min(first + 50_000, events))
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            rows = [_row(run, base, number, samples) for number in numbers]
             connection.execute(sa.insert(schema.events), rows)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
     engine.dispose()
 
 
-def _row(number: int, id: int, samples: int, tops: dict[int, list[int]]) -> dict[str, Any]:
+def _row(run: str, base: int, number: int, samples: int) -> dict[str, Any]:
     """The event of this number: samples in turn, round by round; in round 9 undone, in round 19 too late."""
     turn, sample = divmod(number, samples)
     late, undo = turn % 20 == 19, turn % 20 == 9
     accepted = turn - turn // 20
     return {
-        "id": id, "run": RUN, "event_id": f"e{number}", "ordinal": 0, "sample_id": f"train/{sample:07d}.png",
+        "id": base + number + 1, "run": run, "event_id": f"e{number}", "ordinal": 0,
+        "sample_id": f"train/{sample:07d}.png",
         "action": "undo" if undo else "keep", "label_before": "coat", "label_after": None,
         "suggested_label": "shirt", "suspicion": 0.5, "rank": sample, "reviewer": f"reviewer {turn % 7}",
         "time": "2026-11-29T12:00:00.000000+00:00", "seconds": 1.5, "expected_revision": accepted,
         "revision": None if late else accepted + 1, "status": "conflict" if late else "accepted",
-        "undoes": id - samples if undo else None,
+        "undoes": base + number + 1 - samples if undo else None,
     }  # fmt: skip
 
 
-def cold(address: str) -> float:
+def cold(address: str, run: str) -> float:
     """Seconds of the first read of a process."""
     log = open_log(address)
-    return _seconds(lambda: log.current(RUN))
+    return _seconds(lambda: log.current(run))
 
 
-def warm(address: str) -> float:
+def warm(address: str, run: str) -> float:
     """Seconds of a read after one more decision."""
     log = open_log(address)
-    log.current(RUN)
-    _decide(log, 0)
-    return _seconds(lambda: log.current(RUN))
+    log.current(run)
+    _decide(log, run, 0)
+    return _seconds(lambda: log.current(run))
 
 
-def conflicts(address: str) -> float:
+def conflicts(address: str, run: str) -> float:
     """Seconds of reading the open conflicts cold."""
     log = open_log(address)
-    return _seconds(lambda: log.conflicts(RUN))
+    return _seconds(lambda: log.conflicts(run))
 
 
-def one_decision(address: str) -> float:
+def one_decision(address: str, run: str) -> float:
     """Median seconds of one decision."""
     log = open_log(address)
-    known = log.revisions(RUN)
-    return statistics.median(_seconds(lambda turn=turn: _decide(log, turn, known)) for turn in range(50))
+    known = log.revisions(run)
+    return statistics.median(_seconds(lambda turn=turn: _decide(log, run, turn, known)) for turn in range(50))
 
 
-def many_votes(address: str) -> float:
+def many_votes(address: str, run: str) -> float:
     """Seconds of one decision on 2,000 samples."""
     log = open_log(address)
-    known = log.revisions(RUN)
+    known = log.revisions(run)
     samples = sorted(known)[:VOTES]
     votes = [Vote(sample, known[sample], "coat") for sample in samples]
     return _seconds(
-        lambda: log.record(event_id=secrets.token_hex(8), run=RUN, action="keep", votes=votes, reviewer="me")
+        lambda: log.record(event_id=secrets.token_hex(8), run=run, action="keep", votes=votes, reviewer="me")
     )
 
 
-def undo(address: str) -> float:
+def undo(address: str, run: str) -> float:
     """Seconds of undoing it."""
     log = open_log(address)
-    return _seconds(lambda: log.undo(event_id=secrets.token_hex(8), run=RUN, reviewer="me"))
+    return _seconds(lambda: log.undo(event_id=secrets.token_hex(8), run=run, reviewer="me"))
 
 
-def export(address: str) -> float:
+def export(address: str, run: str) -> float:
     """Seconds of writing the whole log as CSV."""
     log = open_log(address)
     with tempfile.TemporaryDirectory() as folder:
-        return _seconds(lambda: write_csv(log.parts(RUN), Path(folder) / "log.csv"))
+        return _seconds(lambda: write_csv(log.parts(run), Path(folder) / "log.csv"))
 
 
 STEPS = (cold, warm, conflicts, one_decision, many_votes, undo, export)
 
 
-def _decide(log: Any, turn: int, known: dict[str, int] | None = None) -> None:
+def _decide(log: Any, run: str, turn: int, known: dict[str, int] | None = None) -> None:
     sample = f"train/{turn:07d}.png"
-    revision = (known or log.revisions(RUN)).get(sample, 0)
+    revision = (known or log.revisions(run)).get(sample, 0)
     log.record(
         event_id=secrets.token_hex(8),
-        run=RUN,
+        run=run,
         action="keep",
         votes=[Vote(sample, revision, "coat")],
         reviewer="one",
@@ -159,23 +160,25 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def _in_a_process(step: Callable[[str], float], address: str) -> dict[str, float]:
+def _in_a_process(step: Callable[[str, str], float], address: str, run: str) -> dict[str, float]:
     answers = multiprocessing.get_context("spawn").SimpleQueue()
-    child = multiprocessing.get_context("spawn").Process(target=_measured, args=(step, address, answers))
+    child = multiprocessing.get_context("spawn").Process(target=_measured, args=(step, address, run, answers))
     child.start()
     child.join()
     return answers.get()
 
 
-def _measured(step: Callable[[str], float], address: str, answers: Any) -> None:
+def _measured(step: Callable[[str, str], float], address: str, run: str, answers: Any) -> None:
     open_log(address).current("no run")  # loads what every read needs
-    before = _peak()
-    seconds = step(address)
-    answers.put({"s": round(seconds, 4), "MB": round(_peak() - before)})
+    before = _memory("VmRSS")
+    seconds = step(address, run)
+    answers.put({"s": round(seconds, 4), "MB": round(_memory("VmHWM") - before)})
 
 
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory(what: str) -> float:
+    """A memory count of this process by the kernel, in MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024
 
 
 def writers(address: str, number: int, each: int, killed: int) -> None:

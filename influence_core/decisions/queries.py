@@ -35,25 +35,31 @@ samples(sample) AS ({samples}),
 newest(sample, revision) AS (
     SELECT sample, (SELECT max(revision) FROM events WHERE run = :run AND sample_id = samples.sample) FROM samples),
 step(sample, newest, revision) AS (
-    SELECT sample, revision, revision FROM newest WHERE revision IS NOT NULL
+    SELECT sample, coalesce(revision, 0), coalesce(revision, 0) FROM newest WHERE sample IS NOT NULL
     UNION ALL
     SELECT sample, newest, (
         SELECT undone.revision - 1 FROM events AS undo JOIN events AS undone ON undone.id = undo.undoes
         WHERE undo.run = :run AND undo.sample_id = step.sample AND undo.revision = step.revision)
     FROM step WHERE revision > 0),
-found(sample, newest, revision) AS (SELECT sample, newest, min(revision) FROM step GROUP BY sample, newest)
-SELECT sample, newest, (
-    SELECT id FROM events WHERE run = :run AND sample_id = found.sample AND revision = found.revision) AS top
-FROM found"""
+found(sample, newest, revision) AS (SELECT sample, newest, min(revision) FROM step GROUP BY sample, newest),
+standing(sample, newest, top) AS (
+    SELECT sample, newest, (
+        SELECT id FROM events WHERE run = :run AND sample_id = found.sample AND revision = found.revision)
+    FROM found)
+SELECT sample, newest, top, late.id AS late FROM standing LEFT JOIN events AS late ON
+    late.run = :run AND late.sample_id = sample AND late.revision IS NULL AND late.id > coalesce(top, 0)
+    AND late.status = 'conflict' AND late.undoes IS NULL
+    AND NOT EXISTS (SELECT 1 FROM events AS taken WHERE taken.undoes = late.id AND taken.status = 'withdrawal')"""
 
 
 def brought_up_to_date(connection: Connection, run: str, standing: Standing) -> Standing:
     """Return what stands now: continued with the events written since, or read anew when they do not continue it."""
     news = _news(connection, run, standing)
-    if not news or tuple(news[0][:2]) != standing.newest or len(news) > NEW:
+    if not news or news[0] != standing.newest or len(news) > NEW:
         return _read(connection, run)
     if len(news) > 1:
-        _take_in(connection, run, standing, news[1:])
+        _set(connection, standing, _standing(connection, LATER, run=run, newest=news[0][0]))
+        standing.newest = news[-1]
     return standing
 
 
@@ -129,11 +135,9 @@ def undoing(connection: Connection, run: str, target: str) -> list[dict[str, Any
     query = sa.select(events).where(events.c.run == run, events.c.event_id == target)
     rows = [row._asdict() for row in connection.execute(query.order_by(events.c.ordinal))]
     undone = _undone(connection, [row["id"] for row in rows])
-    standing = {
-        sample: (newest, top)
-        for sample, newest, top in _standing(connection, OF_EVENT, run=run, event_id=target)
-    }
-    return [_undo(row, *standing.get(row["sample_id"], (0, None))) for row in rows if row["id"] not in undone]
+    found = _standing(connection, OF_EVENT, run=run, event_id=target)
+    standing = {sample: (newest, top) for sample, newest, top, _late in found}
+    return [_undo(row, *standing[row["sample_id"]]) for row in rows if row["id"] not in undone]
 
 
 def _undo(row: dict[str, Any], revision: int, top: int | None) -> dict[str, Any]:
@@ -153,55 +157,48 @@ def _undone(connection: Connection, ids: Sequence[int]) -> set[int]:
     return {number for part in parts for number in connection.execute(part).scalars()}
 
 
-def _news(connection: Connection, run: str, standing: Standing) -> Sequence[Any]:
-    """Return the newest event that is known and those after it: id, event id, sample, status, undone event."""
+def _news(connection: Connection, run: str, standing: Standing) -> list[tuple[int, str]]:
+    """Return id and event id of the newest event that is known and of those after it."""
     if standing.newest is None:
         return []
-    fields = (events.c.id, events.c.event_id, events.c.sample_id, events.c.status, events.c.undoes)
-    query = sa.select(*fields).where(events.c.run == run, events.c.id >= standing.newest[0])
-    return connection.execute(query.order_by(events.c.run, events.c.id).limit(NEW + 1)).fetchall()
+    query = sa.select(events.c.id, events.c.event_id).where(
+        events.c.run == run, events.c.id >= standing.newest[0]
+    )
+    later = query.order_by(events.c.run, events.c.id).limit(NEW + 1)
+    return [(row.id, row.event_id) for row in connection.execute(later)]
 
 
 def _read(connection: Connection, run: str) -> Standing:
     """Read what stands from the log."""
-    last = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
-    newest = connection.execute(last.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
-    standing = Standing(tuple(newest) if newest else None)
+    query = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
+    last = connection.execute(query.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
+    standing = Standing((last.id, last.event_id) if last else None)
     _set(connection, standing, _standing(connection, EVERY, run=run))
-    withdrawal = events.alias("withdrawal")
-    withdrawn = sa.exists().where(withdrawal.c.undoes == events.c.id, withdrawal.c.status == "withdrawal")
-    late = sa.select(events.c.id, events.c.sample_id).where(
-        events.c.run == run, events.c.status == "conflict", events.c.undoes.is_(None), ~withdrawn
-    )
-    standing.late = {row.id: row.sample_id for row in connection.execute(late)}
     return standing
 
 
-def _take_in(connection: Connection, run: str, standing: Standing, news: Sequence[Any]) -> None:
-    """Continue what stands with later events."""
-    assert standing.newest is not None
-    _set(connection, standing, _standing(connection, LATER, run=run, newest=standing.newest[0]))
-    for number, _event_id, sample, status, undoes in news:
-        if status == "conflict" and undoes is None:
-            standing.late[number] = sample
-        elif status == "withdrawal":
-            standing.late.pop(undoes, None)
-    standing.newest, standing.shown = tuple(news[-1][:2]), None
-
-
-def _set(connection: Connection, standing: Standing, found: Sequence[tuple[str, int, int | None]]) -> None:
-    """Set revision and current decision of each of these samples."""
-    for sample, revision, _top in found:
-        standing.revisions[sample] = revision
+def _set(connection: Connection, standing: Standing, found: list[Any]) -> None:
+    """Set revision, current decision and open votes of each of these samples."""
+    standing.shown = None
+    for sample, revision, _top, _late in found:
         standing.tops.pop(sample, None)
-    tops = votes(connection, [top for _sample, _revision, top in found if top is not None])
+        standing.late.pop(sample, None)
+        if revision:
+            standing.revisions[sample] = revision
+    tops = votes(connection, list({row.top for row in found if row.top is not None}))
     standing.tops |= {top.sample_id: top for top in tops}
+    for row in found:
+        if row.late is not None:
+            standing.late.setdefault(row.sample, []).append(row.late)
 
 
-def _standing(connection: Connection, samples: str, **values: Any) -> list[tuple[str, int, int | None]]:
-    """Return revision and id of the current decision of each sample of a query that has any accepted event."""
-    query = sa.text(STANDING.format(samples=samples))
-    return [tuple(row) for row in connection.execute(query, values)]
+def _standing(connection: Connection, samples: str, **values: Any) -> list[Any]:
+    """Return sample, newest revision, id of the current decision and of an open vote, a row for each such vote.
+
+    Args:
+        samples: The query that names the samples, with `values`.
+    """
+    return list(connection.execute(sa.text(STANDING.format(samples=samples)), values))
 
 
 def _in_chunks(query: Any, column: Any, values: Sequence[Any]) -> list[Any]:

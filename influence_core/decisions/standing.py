@@ -45,14 +45,14 @@ class Standing:
     revisions: dict[str, int] = field(default_factory=dict)
     tops: dict[str, Event] = field(default_factory=dict)
     """The current decision, by sample."""
-    late: dict[int, str] = field(default_factory=dict)
-    """The sample of each late vote that was not withdrawn, by the vote's id."""
+    late: dict[str, list[int]] = field(default_factory=dict)
+    """The ids of the open votes, by sample."""
     shown: pd.DataFrame | None = None
     """The table of `current`, until something changes."""
 
     def open_votes(self) -> list[int]:
-        """Return the ids of the late votes without a standing decision after them, in order."""
-        return sorted(vote for vote, sample in self.late.items() if vote > self._top(sample))
+        """Return the ids of the open votes, in order."""
+        return sorted(vote for votes in self.late.values() for vote in votes)
 
     def current(self) -> pd.DataFrame:
         """Return the current decision of each decided sample, index sample_id, the newest last."""
@@ -71,17 +71,12 @@ class Standing:
         names = ["sample_id", "label_before", "revision", *SHOWN, *(f"other_{name}" for name in SHOWN)]
         return frame(names, rows)
 
-    def _top(self, sample: str) -> int:
-        top = self.tops.get(sample)
-        return top.id if top else 0
-
     def _current(self) -> pd.DataFrame:
         tops = sorted(self.tops.values())
         columns = dict(zip(Event._fields, _columns(tops, len(Event._fields)), strict=True))
         samples = columns["sample_id"]
-        disputed = {self.late[vote] for vote in self.open_votes()}
         columns["revision"] = [self.revisions[sample] for sample in samples]
-        columns["conflict"] = [sample in disputed for sample in samples]
+        columns["conflict"] = [sample in self.late for sample in samples]
         index = pd.Index(samples, name="sample_id", dtype="str")
         return pd.DataFrame({name: _array(name, columns[name]) for name in COUNTING}, index=index)
 
