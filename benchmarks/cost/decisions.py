@@ -214,7 +214,7 @@ def _kill(children: list[Any], files: list[Path], after: int) -> None:
 def _write(address: str, run: str, name: int, each: int, file: Path, begin: Any) -> None:
     """Decide on the samples all others decide on as well, and note what was told, one line a decision."""
     log = open_log(address)
-    log.count(run)
+    log.current(run)
     begin.wait()
     with file.open("a", buffering=1) as notes:
         for turn in range(each):

@@ -32,7 +32,7 @@ OF_EVENT = "SELECT sample_id FROM events WHERE run = :run AND event_id = :event_
 STANDING = """
 WITH RECURSIVE
 samples(sample) AS ({samples}),
-newest(sample, revision) AS (
+newest(sample, revision) AS MATERIALIZED (
     SELECT sample, (SELECT max(revision) FROM events WHERE run = :run AND sample_id = samples.sample) FROM samples),
 step(sample, newest, revision) AS (
     SELECT sample, coalesce(revision, 0), coalesce(revision, 0) FROM newest WHERE sample IS NOT NULL
@@ -42,11 +42,12 @@ step(sample, newest, revision) AS (
         WHERE undo.run = :run AND undo.sample_id = step.sample AND undo.revision = step.revision)
     FROM step WHERE revision > 0),
 found(sample, newest, revision) AS (SELECT sample, newest, min(revision) FROM step GROUP BY sample, newest),
-standing(sample, newest, top) AS (
+standing(sample, newest, top) AS MATERIALIZED (
     SELECT sample, newest, (
         SELECT id FROM events WHERE run = :run AND sample_id = found.sample AND revision = found.revision)
     FROM found)
-SELECT sample, newest, top, late.id AS late FROM standing LEFT JOIN events AS late ON
+SELECT sample, newest, late.id AS late, {shown} FROM standing LEFT JOIN events AS counts ON counts.id = top
+LEFT JOIN events AS late ON
     late.run = :run AND late.sample_id = sample AND late.revision IS NULL AND late.id > coalesce(top, 0)
     AND late.status = 'conflict' AND late.undoes IS NULL
     AND NOT EXISTS (SELECT 1 FROM events AS taken WHERE taken.undoes = late.id AND taken.status = 'withdrawal')"""
@@ -58,7 +59,7 @@ def brought_up_to_date(connection: Connection, run: str, standing: Standing) -> 
     if not news or news[0] != standing.newest or len(news) > NEW:
         return _read(connection, run)
     if len(news) > 1:
-        _set(connection, standing, _standing(connection, LATER, run=run, newest=news[0][0]))
+        _set(standing, _standing(connection, LATER, run=run, newest=news[0][0]))
         standing.newest = news[-1]
     return standing
 
@@ -136,7 +137,7 @@ def undoing(connection: Connection, run: str, target: str) -> list[dict[str, Any
     rows = [row._asdict() for row in connection.execute(query.order_by(events.c.ordinal))]
     undone = _undone(connection, [row["id"] for row in rows])
     found = _standing(connection, OF_EVENT, run=run, event_id=target)
-    standing = {sample: (newest, top) for sample, newest, top, _late in found}
+    standing = {row.sample: (row.newest, row.id) for row in found}
     return [_undo(row, *standing[row["sample_id"]]) for row in rows if row["id"] not in undone]
 
 
@@ -173,32 +174,39 @@ def _read(connection: Connection, run: str) -> Standing:
     query = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
     last = connection.execute(query.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
     standing = Standing((last.id, last.event_id) if last else None)
-    _set(connection, standing, _standing(connection, EVERY, run=run))
+    _set(standing, _standing(connection, EVERY, run=run))
     return standing
 
 
-def _set(connection: Connection, standing: Standing, found: list[Any]) -> None:
+def _set(standing: Standing, found: list[Any]) -> None:
     """Set revision, current decision and open votes of each of these samples."""
     standing.shown = None
-    for sample, revision, _top, _late in found:
-        standing.tops.pop(sample, None)
-        standing.late.pop(sample, None)
-        if revision:
-            standing.revisions[sample] = revision
-    tops = votes(connection, list({row.top for row in found if row.top is not None}))
-    standing.tops |= {top.sample_id: top for top in tops}
+    for row in found:
+        standing.tops.pop(row.sample, None)
+        standing.late.pop(row.sample, None)
+        if row.newest:
+            standing.revisions[row.sample] = row.newest
+        if row.id is not None:
+            standing.tops[row.sample] = Event(*row[3:])
     for row in found:
         if row.late is not None:
             standing.late.setdefault(row.sample, []).append(row.late)
 
 
 def _standing(connection: Connection, samples: str, **values: Any) -> list[Any]:
-    """Return sample, newest revision, id of the current decision and of an open vote, a row for each such vote.
+    """Return sample, newest revision, id of an open vote, and the current decision; a row for each such vote.
 
     Args:
         samples: The query that names the samples, with `values`.
     """
-    return list(connection.execute(sa.text(STANDING.format(samples=samples)), values))
+    return list(
+        connection.execute(
+            sa.text(
+                STANDING.format(samples=samples, shown=", ".join(f"counts.{name}" for name in Event._fields))
+            ),
+            values,
+        )
+    )
 
 
 def _in_chunks(query: Any, column: Any, values: Sequence[Any]) -> list[Any]:
