@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,18 +162,15 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _in_a_process(step: Callable[[str, str], float], address: str, run: str) -> dict[str, float]:
-    answers = multiprocessing.get_context("spawn").SimpleQueue()
-    child = multiprocessing.get_context("spawn").Process(target=_measured, args=(step, address, run, answers))
-    child.start()
-    child.join()
-    return answers.get()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, step, address, run).result()
 
 
-def _measured(step: Callable[[str, str], float], address: str, run: str, answers: Any) -> None:
+def _measured(step: Callable[[str, str], float], address: str, run: str) -> dict[str, float]:
     open_log(address).current("no run")  # loads what every read needs
     before = _memory("VmRSS")
     seconds = step(address, run)
-    answers.put({"s": round(seconds, 4), "MB": round(_memory("VmHWM") - before)})
+    return {"s": round(seconds, 4), "MB": round(_memory("VmHWM") - before)}
 
 
 def _memory(what: str) -> float:

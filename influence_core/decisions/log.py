@@ -69,7 +69,7 @@ class DecisionLog:
         self._file = file_of(engine) if engine.dialect.name == "sqlite" else None
         self._known: dict[
             str, Standing
-        ] = {}  # a cache: each is continued with the events since, or thrown away
+        ] = {}  # by run, a cache: continued with the events since, or thrown away
         self._reading = threading.Lock()
         self._inode = self._file.stat().st_ino if self._file else None
 

@@ -96,7 +96,7 @@ def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[
     query = sa.select(events.c.sample_id, sa.func.max(events.c.revision)).group_by(events.c.sample_id)
     accepted = query.where(events.c.run == run, events.c.revision.is_not(None))
     parts = _in_chunks(accepted, events.c.sample_id, samples)
-    return {sample: revision for part in parts for sample, revision in connection.execute(part)}
+    return {row[0]: row[1] for part in parts for row in connection.execute(part)}
 
 
 def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) -> dict[str, set[str]]:
@@ -105,8 +105,8 @@ def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) ->
     later = query.where(events.c.run == run, events.c.revision > min(seen.values(), default=0))
     since: dict[str, set[str]] = {sample: set() for sample in seen}
     for part in _in_chunks(later, events.c.sample_id, list(seen)):
-        for sample, revision, event_id in connection.execute(part):
-            since[sample] |= {event_id} if revision > seen[sample] else set()
+        for row in connection.execute(part):
+            since[row.sample_id] |= {row.event_id} if row.revision > seen[row.sample_id] else set()
     return since
 
 
