@@ -43,6 +43,7 @@ __all__ = ["ACTIONS", "Action", "DecisionLog", "Outcome", "Vote", "decision_log_
 FILE = "decisions.sqlite"
 KEPT = 8  # runs in memory
 PART = 20_000  # events read at a time
+ATTEMPTS = 20  # of a writer that loses races to others on PostgreSQL
 
 Answer = TypeVar("Answer")
 
@@ -110,7 +111,7 @@ class DecisionLog:
             judged = _judged(connection, run, rows, votes)
             return _append(connection, event | {"seconds": seconds}, judged)
 
-        return self._write(run, write)
+        return self._write(write)
 
     def undo(self, *, event_id: str, run: str, reviewer: str, target: str | None = None) -> Outcome:
         """Undo an event on all samples without a later decision; samples decided since become conflicts.
@@ -137,7 +138,7 @@ class DecisionLog:
                 return Outcome((), ())
             return _append(connection, event, queries.undoing(connection, run, undone))
 
-        return self._write(run, write)
+        return self._write(write)
 
     def current(self, run: str) -> pd.DataFrame:
         """Return the current decision of each decided sample, index sample_id.
@@ -211,30 +212,33 @@ class DecisionLog:
 
     def _read(self, work: Callable[[Connection], Answer]) -> Answer:
         with in_words("The decisions cannot be read"):
-            return self._twice(lambda: reading(self._engine), work)
+            return self._persistently(lambda: reading(self._engine), work)
 
-    def _write(self, run: str, work: Callable[[Connection], Outcome]) -> Outcome:
+    def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
         with in_words("The decision was not written"):
-            return self._twice(lambda: writing(self._engine, run), work)
+            return self._persistently(lambda: writing(self._engine), work)
 
-    def _twice(
+    def _persistently(
         self,
         transaction: Callable[[], AbstractContextManager[Connection]],
         work: Callable[[Connection], Answer],
     ) -> Answer:
-        """Do the work in a transaction, and again on a fresh connection if the first one broke.
+        """Do the work in a transaction; again after losing a race, and once more if the connection broke.
 
         A write that had arrived before its connection broke is recognised by its event id.
         """
         self._refuse_if_gone()
-        try:
-            with transaction() as connection:
-                return work(connection)
-        except exc.DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        with transaction() as connection:
-            return work(connection)
+        broke = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with transaction() as connection:
+                    return work(connection)
+            except exc.DBAPIError as error:
+                again = _lost_a_race(error) or (error.connection_invalidated and not broke)
+                if not again or attempt == ATTEMPTS:
+                    raise
+                broke = broke or error.connection_invalidated
+        raise AssertionError("the last attempt returns or raises")
 
     def _refuse_if_gone(self) -> None:
         """Raise DecisionError if the SQLite file was deleted or replaced: it would accept writes and lose them."""
@@ -312,3 +316,9 @@ def _outcome(rows: list[dict[str, Any]], *, repeated: bool = False) -> Outcome:
     written = tuple(row["sample_id"] for row in rows if row["status"] != "conflict")
     conflicts = tuple(row["sample_id"] for row in rows if row["status"] == "conflict")
     return Outcome(written, conflicts, repeated)
+
+
+def _lost_a_race(error: exc.DBAPIError) -> bool:
+    """Whether another writer took the revision or the event id first, or PostgreSQL broke a tie."""
+    broken_tie = getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
+    return broken_tie or isinstance(error, exc.IntegrityError)

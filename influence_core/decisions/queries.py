@@ -54,9 +54,15 @@ LEFT JOIN events AS late ON
 
 
 def brought_up_to_date(connection: Connection, run: str, standing: Standing) -> Standing:
-    """Return what stands now: continued with the events written since, or read anew when they do not continue it."""
+    """Return what stands now: continued with the events written since, or read anew when they do not continue it.
+
+    PostgreSQL may show a smaller id after a larger one, when its writer was slower to commit: there they are counted.
+    """
     news = _news(connection, run, standing)
     if not news or news[0] != standing.newest or len(news) > NEW:
+        return _read(connection, run)
+    standing.count += len(news) - 1
+    if connection.dialect.name == "postgresql" and standing.count != count(connection, run):
         return _read(connection, run)
     if len(news) > 1:
         _set(standing, _standing(connection, LATER, run=run, newest=news[0][0]))
@@ -173,7 +179,7 @@ def _read(connection: Connection, run: str) -> Standing:
     """Read what stands from the log."""
     query = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
     last = connection.execute(query.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
-    standing = Standing((last.id, last.event_id) if last else None)
+    standing = Standing((last.id, last.event_id) if last else None, count(connection, run))
     _set(standing, _standing(connection, EVERY, run=run))
     return standing
 

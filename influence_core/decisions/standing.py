@@ -42,6 +42,8 @@ class Standing:
 
     newest: tuple[int, str] | None = None
     """Id and event id of that event; None before the first."""
+    count: int = 0
+    """The number of events up to it."""
     revisions: dict[str, int] = field(default_factory=dict)
     tops: dict[str, Event] = field(default_factory=dict)
     """The current decision, by sample."""

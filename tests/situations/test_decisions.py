@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from influence_core.decisions import log as decision_log
-from influence_core.decisions import transactions
+from influence_core.decisions import schema, transactions
 from influence_core.decisions.log import DecisionLog, Vote, open_log
 from influence_core.errors import DecisionError
 from influence_core.system.safe_tables import read_csv, write_csv
@@ -161,21 +161,44 @@ def test_a_decision_whose_connection_breaks_is_written_once(server, on_server):
     other = sa.create_engine(server.address, isolation_level="AUTOCOMMIT")
     outcomes: list[object] = []
     with other.connect() as holder, other.connect() as killer:
-        holder.execute(
-            sa.text("SELECT pg_advisory_lock(:kind, hashtext(:run))"),
-            {"kind": transactions.WRITING, "run": RUN},
-        )
+        holder.exec_driver_sql("BEGIN; LOCK TABLE deliveries IN EXCLUSIVE MODE")
         writer = threading.Thread(target=lambda: outcomes.append(keep(on_server, "e2", "b")))
         writer.start()
         killed = 0
         while not killed:
-            waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             killed = len(killer.exec_driver_sql(waiting).fetchall())
-        holder.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+        holder.exec_driver_sql("COMMIT")
         writer.join()
     other.dispose()
     assert [outcome.written for outcome in outcomes] == [("b",)], "a broken connection is not replaced"
     assert on_server.count(RUN) == 2
+
+
+def test_a_decision_that_is_slower_to_commit_than_a_later_one_is_not_missed(on_server):
+    """PostgreSQL gives a number when a row is written, and shows the row when its transaction ends."""
+    keep(on_server, "e1")
+    slow = {
+        "run": RUN,
+        "event_id": "slow",
+        "ordinal": 0,
+        "sample_id": "s",
+        "action": "keep",
+        "reviewer": "bob",
+    }
+    slow |= {
+        "time": "2026-11-29T12:00:00.000000Z",
+        "expected_revision": 0,
+        "revision": 1,
+        "status": "accepted",
+    }
+    with transactions.writing(on_server._engine) as connection:
+        connection.execute(sa.insert(schema.events), slow)
+        keep(on_server, "e2", "b")
+        assert standing(on_server) == {"a": "e1", "b": "e2"}
+    assert standing(on_server) == {"a": "e1", "b": "e2", "s": "slow"}, (
+        "a decision is never seen until a restart"
+    )
 
 
 # --- files that go, break and are locked ----------------------------------------------------------------------------
@@ -392,8 +415,7 @@ def test_a_read_does_not_go_through_the_events(path):
             step
             for step in plan
             if step.startswith("SCAN events")
-            or "TEMP B-TREE FOR ORDER" in step
-            and "BY events.ordinal" not in statement
+            or ("TEMP B-TREE FOR ORDER" in step and "BY events.ordinal" not in statement)
         ]
         assert not slow, f"{slow} grows with the log, in: {statement}"
     log.close()
