@@ -1,7 +1,8 @@
 """Turns at something that only one may do at a time: who comes first is first, among threads and processes.
 
-Writers that sleep and try again are served by chance: with twenty of them some waited 2.6 s for a transaction of 3 ms.
-flock serves in the order of arrival, and the kernel gives the turn on whatever ends its holder.
+Writers that sleep and try again are served by chance: with twenty of them some waited 16 s for a transaction of 15 ms.
+Two locks make a line: who stands at its head holds the place of the next one until the turn comes. With one, whoever
+gave the turn on took it again before the next one had woken up. The kernel gives both on whatever ends their holder.
 """
 
 import fcntl
@@ -19,14 +20,24 @@ def turn(path: Path, patience: float) -> Iterator[None]:
     Raises:
         TimeoutError: If it did not come within `patience` seconds.
     """
+    place = _locked(path.with_name(f"{path.name}-next"), patience)
+    try:
+        mine = _locked(path, patience)
+    finally:
+        os.close(place)
+    try:
+        yield
+    finally:
+        os.close(mine)
+
+
+def _locked(path: Path, patience: float) -> int:
+    """Return a descriptor that holds the lock of this file until it is closed."""
     # Readable is enough for flock: a user who shares the folder may not write the file that another one made.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if not _at_once(descriptor):
         _Waiting(descriptor).until(patience)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    return descriptor
 
 
 def _at_once(descriptor: int) -> bool:

@@ -215,7 +215,7 @@ def replaced(path: Path) -> None:
 
 def overwritten(path: Path) -> None:
     for file in path.parent.glob("decisions.sqlite*"):
-        if not file.name.endswith(("shm", "line")):
+        if not file.name.endswith(("shm", "line", "next")):
             file.write_bytes(b"no database" * 4_000)
 
 
