@@ -93,7 +93,7 @@ def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: 
 
 
 def preview(open_run: OpenRun) -> None:
-    tables = downloads.tables(open_run.run, open_run.log)
+    tables = downloads.tables(open_run.run, open_run.log, PREVIEWED)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     row.subheader("Preview", anchor=False, width="content")
     with row:
@@ -107,15 +107,13 @@ def preview(open_run: OpenRun) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    table = tables[which]
+    table, rows = tables[which]
     if table.empty:
         frame.nothing("No rows yet", "They appear with the first decision on the Review page.")
         return
-    st.dataframe(table.head(PREVIEWED), hide_index=True, height=320)
-    if len(table) > PREVIEWED:
-        st.caption(
-            f"The first {PREVIEWED} of {formats.count(len(table))} rows; the downloads contain all rows."
-        )
+    st.dataframe(table, hide_index=True, height=320)
+    if rows > len(table):
+        st.caption(f"The first {PREVIEWED} of {formats.count(rows)} rows; the downloads contain all rows.")
 
 
 page()

@@ -38,7 +38,7 @@ def _export(args: argparse.Namespace) -> int:
         "labels.csv": write_csv(labels, args.out / "labels.csv"),
         "labels.parquet": write_parquet(labels, args.out / "labels.parquet"),
         "label_issues.csv": write_csv(label_issues(run, log), args.out / "label_issues.csv"),
-        "log.csv": write_csv(log.events(run.id), args.out / "log.csv"),
+        "log.csv": write_csv(log.parts(run.id), args.out / "log.csv"),
     }
     if run.description["inputs"]["dataset"].get("path") and run.has_thumbnails:
         written["images.zip"] = write_image_folder(run, log, reopen_dataset(run), args.out / "images.zip")

@@ -2,8 +2,8 @@
 
 A decision names the revision of its sample (the number of accepted events on that sample so far) and the reviewer's own
 later events, which may still be on their way. If another reviewer was faster, the vote is kept as a conflict for
-reviewers to settle; nothing is overwritten. Undo is an event too. The current state is a replay of the events
-(replay.py) and never stored beside them, so that the two cannot differ.
+reviewers to settle; nothing is overwritten. Undo is an event too. The current state is read from the events
+(queries.py) and never stored beside them, so that the two cannot differ.
 """
 
 import hashlib
@@ -11,10 +11,10 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import pandas as pd
 import sqlalchemy as sa
@@ -22,8 +22,10 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
 from influence_core.decisions import queries
-from influence_core.decisions.replay import Replay
+from influence_core.decisions.faults import in_words
 from influence_core.decisions.schema import deliveries, events, open_engine
+from influence_core.decisions.standing import Standing
+from influence_core.decisions.transactions import file_of, reading, writing
 from influence_core.decisions.votes import (
     ACTIONS,
     Action,
@@ -39,8 +41,11 @@ from influence_core.system.times import utc_now
 __all__ = ["ACTIONS", "Action", "DecisionLog", "Outcome", "Vote", "decision_log_for", "open_log"]
 
 FILE = "decisions.sqlite"
-KEPT = 8  # replays in memory
+KEPT = 8  # runs in memory
+PART = 20_000  # events read at a time
 ATTEMPTS = 20  # of a writer that loses races to others on PostgreSQL
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,11 @@ class DecisionLog:
     def __init__(self, engine: Engine) -> None:
         """Use open_log()."""
         self._engine = engine
-        self._file = Path(engine.url.database) if engine.dialect.name == "sqlite" else None  # type: ignore[arg-type]
-        self._replays: dict[str, Replay] = {}  # a cache: each is checked against the events
-        self._replaying = threading.Lock()
+        self._file = file_of(engine) if engine.dialect.name == "sqlite" else None
+        self._known: dict[
+            str, Standing
+        ] = {}  # by run, a cache: continued with the events since, or thrown away
+        self._reading = threading.Lock()
         self._inode = self._file.stat().st_ino if self._file else None
 
     def record(
@@ -101,8 +108,7 @@ class DecisionLog:
                 return earlier
             delivery = event | {"action": action, "target": None, "content": content}
             connection.execute(sa.insert(deliveries), delivery)
-            written = queries.written(connection, run, [vote.sample_id for vote in votes])
-            judged = [_with_status(row, vote, written) for row, vote in zip(rows, votes, strict=True)]
+            judged = _judged(connection, run, rows, votes)
             return _append(connection, event | {"seconds": seconds}, judged)
 
         return self._write(write)
@@ -140,18 +146,11 @@ class DecisionLog:
         Columns: action, label_before, label_after, reviewer, time (UTC), revision (for the next vote), conflict
         (whether an open one exists), event_id (for undo).
         """
-        with self._replayed(run) as replay:
-            return replay.current()
+        return self._standing(run, lambda _connection, standing: standing.current())
 
     def revisions(self, run: str) -> dict[str, int]:
         """Return the revision of every sample that was ever decided, also if undone since; others have 0."""
-        with self._replayed(run) as replay:
-            return dict(replay.revisions)
-
-    def events(self, run: str) -> pd.DataFrame:
-        """Return all events of a run, in order."""
-        with self._reading() as connection:
-            return queries.history(connection, run)
+        return self._standing(run, lambda _connection, standing: dict(standing.revisions))
 
     def conflicts(self, run: str) -> pd.DataFrame:
         """Return the open conflicts: late votes that no later decision on the sample has settled.
@@ -159,43 +158,87 @@ class DecisionLog:
         Columns: sample_id; action, label_after, reviewer, time, event_id of the current decision (empty if it was
         undone); the same with `other_` of the late vote; label_before, revision.
         """
-        with self._replayed(run) as replay:
-            return replay.conflicts()
+
+        def beside(connection: Connection, standing: Standing) -> pd.DataFrame:
+            return standing.conflicts(queries.votes(connection, standing.open_votes()))
+
+        return self._standing(run, beside)
+
+    def events(self, run: str, *, first: int | None = None) -> pd.DataFrame:
+        """Return all events of a run in one table, in order, or the first ones only. A long log is better read in
+        parts."""
+        if first is not None:
+            return self._read(lambda connection: queries.history(connection, run, after=0, most=first))
+        return pd.concat(self.parts(run), ignore_index=True)
+
+    def parts(self, run: str) -> Iterator[pd.DataFrame]:
+        """Yield all events of a run, in order, in tables of at most 20,000: a million of them never lie in memory."""
+        after = 0
+        while True:
+            part = self._read(
+                lambda connection, after=after: queries.history(connection, run, after=after, most=PART)
+            )
+            if after == 0 or len(part):
+                yield part
+            if len(part) < PART:
+                return
+            after = int(part["id"].iloc[-1])
+
+    def count(self, run: str) -> int:
+        """Return the number of events of a run."""
+        return self._read(lambda connection: queries.count(connection, run))
+
+    def tally(self, run: str) -> pd.DataFrame:
+        """Return how many events each reviewer wrote of each action: columns reviewer, action, events."""
+        return self._read(lambda connection: queries.tally(connection, run))
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    @contextmanager
-    def _replayed(self, run: str) -> Iterator[Replay]:
-        """Yield the replay of a run, continued with all events written since."""
-        with self._replaying, self._reading() as connection:
-            replay = queries.brought_up_to_date(connection, run, self._replays.pop(run, None) or Replay())
-            while len(self._replays) >= KEPT:
-                self._replays.pop(next(iter(self._replays)))
-            self._replays[run] = replay
-            yield replay
+    def _standing(self, run: str, take: Callable[[Connection, Standing], Answer]) -> Answer:
+        """Take something from what stands, continued with all events written since."""
 
-    def _reading(self) -> Connection:
-        self._refuse_if_gone()
-        return self._engine.connect()
+        def work(connection: Connection) -> Answer:
+            known = self._known.pop(run, None) or Standing()
+            standing = queries.brought_up_to_date(connection, run, known)
+            while len(self._known) >= KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[run] = standing
+            return take(connection, standing)
+
+        with self._reading:
+            return self._read(work)
+
+    def _read(self, work: Callable[[Connection], Answer]) -> Answer:
+        with in_words("The decisions cannot be read"):
+            return self._persistently(lambda: reading(self._engine), work)
 
     def _write(self, work: Callable[[Connection], Outcome]) -> Outcome:
-        """Do the work in one transaction, and again after losing a race to another writer."""
+        with in_words("The decision was not written"):
+            return self._persistently(lambda: writing(self._engine), work)
+
+    def _persistently(
+        self,
+        transaction: Callable[[], AbstractContextManager[Connection]],
+        work: Callable[[Connection], Answer],
+    ) -> Answer:
+        """Do the work in a transaction; again after losing a race, and once more if the connection broke.
+
+        A write that had arrived before its connection broke is recognised by its event id.
+        """
         self._refuse_if_gone()
-        problem: exc.DBAPIError | None = None
-        for _ in range(ATTEMPTS):
+        broke = False
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                with transaction() as connection:
                     return work(connection)
             except exc.DBAPIError as error:
-                problem = error
-                if not _lost_a_race(error):
-                    break
-        raise DecisionError(
-            f"The decision was not written: the database answered {problem.orig if problem else None}. "
-            f"Check its disk and rights, then decide again."
-        ) from problem
+                again = _lost_a_race(error) or (error.connection_invalidated and not broke)
+                if not again or attempt == ATTEMPTS:
+                    raise
+                broke = broke or error.connection_invalidated
+        raise AssertionError("the last attempt returns or raises")
 
     def _refuse_if_gone(self) -> None:
         """Raise DecisionError if the SQLite file was deleted or replaced: it would accept writes and lose them."""
@@ -204,7 +247,7 @@ class DecisionLog:
         inode = self._file.stat().st_ino if self._file.exists() else None
         if inode != self._inode:
             raise DecisionError(
-                f"The decision log {self._file} was {'replaced' if inode else 'deleted'} while in use. "
+                f"The decision log {self._file.name} was {'replaced' if inode else 'deleted'} while in use. "
                 f"Put the file back and restart the app; nothing was written to the new one."
             )
 
@@ -223,11 +266,22 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _with_status(row: dict[str, Any], vote: Vote, written: dict[str, list[str]]) -> dict[str, Any]:
+def _judged(
+    connection: Connection, run: str, rows: list[dict[str, Any]], votes: Sequence[Vote]
+) -> list[dict[str, Any]]:
     """Compare and set: accept a vote only on the state the reviewer saw, a revision and own later events."""
-    accepted = written.get(vote.sample_id, [])
-    if vote.revision <= len(accepted) and set(accepted[vote.revision :]) <= set(vote.own_events):
-        return row | {"status": "accepted", "revision": len(accepted) + 1}
+    now = queries.revisions(connection, run, [vote.sample_id for vote in votes])
+    behind = {vote.sample_id: vote.revision for vote in votes if vote.revision < now.get(vote.sample_id, 0)}
+    since = queries.accepted_since(connection, run, behind)
+    return [
+        _with_status(row, vote, now.get(vote.sample_id, 0), since.get(vote.sample_id, set()))
+        for row, vote in zip(rows, votes, strict=True)
+    ]
+
+
+def _with_status(row: dict[str, Any], vote: Vote, revision: int, since: set[str]) -> dict[str, Any]:
+    if vote.revision <= revision and since <= set(vote.own_events):
+        return row | {"status": "accepted", "revision": revision + 1}
     return row | {"status": "conflict", "revision": None}
 
 

@@ -1,51 +1,119 @@
-"""SQL queries of the decision log; replay.py interprets the events."""
+"""SQL queries of the decision log; standing.py holds what they find.
 
-from collections.abc import Sequence
+What stands is read from the log alone, by its indexes, so that it costs the same after a million events as after ten
+thousand: the newest revision of a sample says what counts. If that is an undo, what counts is what did before the
+event that it undid, and so on.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from influence_core.decisions.replay import Event, Replay, frame
 from influence_core.decisions.schema import deliveries, events
+from influence_core.decisions.standing import Event, Standing, frame
 from influence_core.errors import DecisionError
 
 CHUNK = 1000  # values per query: databases limit their number
+NEW = 10_000  # events; with more new ones everything is read again
+HISTORY = [column for column in events.c if column.name not in {"run", "ordinal"}]
+
+# Samples to look at. The first steps through an index from sample to sample and does not read their events.
+EVERY = """
+    SELECT min(sample_id) FROM events WHERE run = :run
+    UNION ALL
+    SELECT (SELECT min(sample_id) FROM events WHERE run = :run AND sample_id > samples.sample)
+    FROM samples WHERE sample IS NOT NULL"""
+LATER = "SELECT DISTINCT sample_id FROM events WHERE run = :run AND id > :newest"
+OF_EVENT = "SELECT sample_id FROM events WHERE run = :run AND event_id = :event_id"
+
+STANDING = """
+WITH RECURSIVE
+samples(sample) AS ({samples}),
+newest(sample, revision) AS MATERIALIZED (
+    SELECT sample, (SELECT max(revision) FROM events WHERE run = :run AND sample_id = samples.sample) FROM samples),
+step(sample, newest, revision) AS (
+    SELECT sample, coalesce(revision, 0), coalesce(revision, 0) FROM newest WHERE sample IS NOT NULL
+    UNION ALL
+    SELECT sample, newest, (
+        SELECT undone.revision - 1 FROM events AS undo JOIN events AS undone ON undone.id = undo.undoes
+        WHERE undo.run = :run AND undo.sample_id = step.sample AND undo.revision = step.revision)
+    FROM step WHERE revision > 0),
+found(sample, newest, revision) AS (SELECT sample, newest, min(revision) FROM step GROUP BY sample, newest),
+standing(sample, newest, top) AS MATERIALIZED (
+    SELECT sample, newest, (
+        SELECT id FROM events WHERE run = :run AND sample_id = found.sample AND revision = found.revision)
+    FROM found)
+SELECT sample, newest, late.id AS late, {shown} FROM standing LEFT JOIN events AS counts ON counts.id = top
+LEFT JOIN events AS late ON
+    late.run = :run AND late.sample_id = sample AND late.revision IS NULL AND late.id > coalesce(top, 0)
+    AND late.status = 'conflict' AND late.undoes IS NULL
+    AND NOT EXISTS (SELECT 1 FROM events AS taken WHERE taken.undoes = late.id AND taken.status = 'withdrawal')"""
 
 
-def brought_up_to_date(connection: Connection, run: str, replay: Replay) -> Replay:
-    """Extend a replay with the events written since; build a new one if some are missing.
+def brought_up_to_date(connection: Connection, run: str, standing: Standing) -> Standing:
+    """Return what stands now: continued with the events written since, or read anew when they do not continue it.
 
-    PostgreSQL may show a smaller id after a larger one, when its writer was slower to commit.
+    PostgreSQL may show a smaller id after a larger one, when its writer was slower to commit: there they are counted.
     """
-    later = _read(connection, run, after=replay.last)
-    count = sa.select(sa.func.count()).select_from(events).where(events.c.run == run)
-    if replay.count + len(later) != connection.execute(count).scalar():
-        return Replay(_read(connection, run))
-    replay.extend(later)
-    return replay
+    news = _news(connection, run, standing)
+    if not news or news[0] != standing.newest or len(news) > NEW:
+        return _read(connection, run)
+    standing.count += len(news) - 1
+    if connection.dialect.name == "postgresql" and standing.count != count(connection, run):
+        return _read(connection, run)
+    if len(news) > 1:
+        _set(standing, _standing(connection, LATER, run=run, newest=news[0][0]))
+        standing.newest = news[-1]
+    return standing
 
 
-def history(connection: Connection, run: str) -> pd.DataFrame:
-    """Return all events of a run, in order."""
-    columns = [column for column in events.c if column.name not in {"run", "ordinal"}]
-    query = sa.select(*columns).where(events.c.run == run).order_by(events.c.id)
-    return frame([column.name for column in columns], connection.execute(query).fetchall())
+def votes(connection: Connection, ids: Sequence[int]) -> list[Event]:
+    """Return events by their ids, in order."""
+    query = sa.select(*(events.c[name] for name in Event._fields))
+    parts = _in_chunks(query, events.c.id, ids)
+    return sorted(Event(*row) for part in parts for row in connection.execute(part))
 
 
-def written(connection: Connection, run: str, samples: Sequence[str]) -> dict[str, list[str]]:
-    """Return the event ids of the accepted events of each sample that has any; the first is revision 1, and so on."""
-    query = (
-        sa.select(events.c.sample_id, events.c.event_id)
-        .where(events.c.run == run, events.c.revision.is_not(None))
-        .order_by(events.c.sample_id, events.c.revision)
-    )
-    by_sample: dict[str, list[str]] = {}
-    for part in _in_chunks(query, events.c.sample_id, samples):
+def history(connection: Connection, run: str, *, after: int, most: int) -> pd.DataFrame:
+    """Return the events of a run after an id, in order, at most so many."""
+    query = sa.select(*HISTORY).where(events.c.run == run, events.c.id > after)
+    rows = connection.execute(query.order_by(events.c.run, events.c.id).limit(most)).fetchall()
+    return frame([column.name for column in HISTORY], rows)
+
+
+def count(connection: Connection, run: str) -> int:
+    """Return the number of events of a run."""
+    return connection.execute(sa.select(sa.func.count()).where(events.c.run == run)).scalar_one()
+
+
+def tally(connection: Connection, run: str) -> pd.DataFrame:
+    """Return how many events each reviewer wrote of each action, the most first."""
+    by = [events.c.reviewer, events.c.action]
+    query = sa.select(*by, sa.func.count()).where(events.c.run == run).group_by(*by)
+    rows = connection.execute(query.order_by(sa.func.count().desc(), *by)).fetchall()
+    return pd.DataFrame([tuple(row) for row in rows], columns=["reviewer", "action", "events"])
+
+
+def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[str, int]:
+    """Return the revision of each of these samples that has any."""
+    query = sa.select(events.c.sample_id, sa.func.max(events.c.revision)).group_by(events.c.sample_id)
+    accepted = query.where(events.c.run == run, events.c.revision.is_not(None))
+    parts = _in_chunks(accepted, events.c.sample_id, samples)
+    return {row[0]: row[1] for part in parts for row in connection.execute(part)}
+
+
+def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) -> dict[str, set[str]]:
+    """Return the event ids of the accepted events on each sample after the revision that was seen."""
+    query = sa.select(events.c.sample_id, events.c.revision, events.c.event_id)
+    later = query.where(events.c.run == run, events.c.revision > min(seen.values(), default=0))
+    since: dict[str, set[str]] = {sample: set() for sample in seen}
+    for part in _in_chunks(later, events.c.sample_id, list(seen)):
         for row in connection.execute(part):
-            by_sample.setdefault(row.sample_id, []).append(row.event_id)
-    return by_sample
+            since[row.sample_id] |= {row.event_id} if row.revision > seen[row.sample_id] else set()
+    return since
 
 
 def undo_target(connection: Connection, run: str, reviewer: str, target: str | None) -> str | None:
@@ -74,18 +142,17 @@ def undoing(connection: Connection, run: str, target: str) -> list[dict[str, Any
     query = sa.select(events).where(events.c.run == run, events.c.event_id == target)
     rows = [row._asdict() for row in connection.execute(query.order_by(events.c.ordinal))]
     undone = _undone(connection, [row["id"] for row in rows])
-    replay = Replay(_read(connection, run, samples=[row["sample_id"] for row in rows]))
-    return [_undo(row, replay) for row in rows if row["id"] not in undone]
+    found = _standing(connection, OF_EVENT, run=run, event_id=target)
+    standing = {row.sample: (row.newest, row.id) for row in found}
+    return [_undo(row, *standing[row["sample_id"]]) for row in rows if row["id"] not in undone]
 
 
-def _undo(row: dict[str, Any], replay: Replay) -> dict[str, Any]:
-    sample = row["sample_id"]
-    revision, top = replay.revisions.get(sample, 0), replay.tops.get(sample)
-    undo = {"sample_id": sample, "label_before": row["label_before"], "undoes": row["id"]}
+def _undo(row: dict[str, Any], revision: int, top: int | None) -> dict[str, Any]:
+    undo = {"sample_id": row["sample_id"], "label_before": row["label_before"], "undoes": row["id"]}
     undo |= {"expected_revision": revision, "revision": None}
     if row["status"] == "conflict":
         return undo | {"status": "withdrawal"}
-    if top is None or top[0] != row["id"]:
+    if top != row["id"]:
         return undo | {"status": "conflict"}
     return undo | {"status": "accepted", "revision": revision + 1}
 
@@ -97,16 +164,55 @@ def _undone(connection: Connection, ids: Sequence[int]) -> set[int]:
     return {number for part in parts for number in connection.execute(part).scalars()}
 
 
-def _read(
-    connection: Connection, run: str, *, after: int = 0, samples: Sequence[str] | None = None
-) -> list[Sequence[Any]]:
-    """Return events in order, with the fields of Event: those after an id, or those of some samples."""
-    query = sa.select(*(events.c[name] for name in Event._fields)).where(events.c.run == run)
-    if samples is None:
-        return list(connection.execute(query.where(events.c.id > after).order_by(events.c.id)).fetchall())
-    parts = _in_chunks(query, events.c.sample_id, samples)
-    rows = [row for part in parts for row in connection.execute(part).fetchall()]
-    return sorted(rows, key=lambda row: row[0])
+def _news(connection: Connection, run: str, standing: Standing) -> list[tuple[int, str]]:
+    """Return id and event id of the newest event that is known and of those after it."""
+    if standing.newest is None:
+        return []
+    query = sa.select(events.c.id, events.c.event_id).where(
+        events.c.run == run, events.c.id >= standing.newest[0]
+    )
+    later = query.order_by(events.c.run, events.c.id).limit(NEW + 1)
+    return [(row.id, row.event_id) for row in connection.execute(later)]
+
+
+def _read(connection: Connection, run: str) -> Standing:
+    """Read what stands from the log."""
+    query = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
+    last = connection.execute(query.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
+    standing = Standing((last.id, last.event_id) if last else None, count(connection, run))
+    _set(standing, _standing(connection, EVERY, run=run))
+    return standing
+
+
+def _set(standing: Standing, found: list[Any]) -> None:
+    """Set revision, current decision and open votes of each of these samples."""
+    standing.shown = None
+    for row in found:
+        standing.tops.pop(row.sample, None)
+        standing.late.pop(row.sample, None)
+        if row.newest:
+            standing.revisions[row.sample] = row.newest
+        if row.id is not None:
+            standing.tops[row.sample] = Event(*row[3:])
+    for row in found:
+        if row.late is not None:
+            standing.late.setdefault(row.sample, []).append(row.late)
+
+
+def _standing(connection: Connection, samples: str, **values: Any) -> list[Any]:
+    """Return sample, newest revision, id of an open vote, and the current decision; a row for each such vote.
+
+    Args:
+        samples: The query that names the samples, with `values`.
+    """
+    return list(
+        connection.execute(
+            sa.text(
+                STANDING.format(samples=samples, shown=", ".join(f"counts.{name}" for name in Event._fields))
+            ),
+            values,
+        )
+    )
 
 
 def _in_chunks(query: Any, column: Any, values: Sequence[Any]) -> list[Any]:

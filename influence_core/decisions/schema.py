@@ -11,6 +11,8 @@ Two tables that only grow (triggers refuse UPDATE and DELETE):
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection, Engine
 
+from influence_core.decisions import transactions
+from influence_core.decisions.faults import in_words
+from influence_core.decisions.transactions import alone, file_of, refuse_full_disk
 from influence_core.errors import DecisionError
 
 CREATING = 0x1F0E7CE  # id of an advisory lock: one process creates the tables, the others wait
-BUSY = 30.0  # seconds a writer waits for another one
 
 _tables = sa.MetaData()
 
@@ -70,49 +74,85 @@ events = sa.Table(
     sa.CheckConstraint("(action = 'undo') = (undoes IS NOT NULL)"),
     sa.Index("events_by_undone", "undoes"),
     sa.Index("events_by_status", "run", "status"),
+    sa.Index(
+        "events_by_run", "run", "id"
+    ),  # what is new since a reader last looked, and a history page by page
 )
 
 
 def open_engine(url_or_path: str | Path) -> Engine:
-    """Connect to the database and create missing tables.
+    """Connect to the database and create what is missing of its tables and indexes.
 
     Raises:
-        DecisionError: If the database cannot be reached or written; the text never contains the password.
+        DecisionError: If the database cannot be reached or written; the text never contains its address.
     """
     url = _url(url_or_path)
-    shown = url.render_as_string(hide_password=True)
-    try:
-        engine = sa.create_engine(url)
-        if engine.dialect.name == "sqlite":
-            _prepare_sqlite(engine)
-        with engine.connect().execution_options(writes=True) as connection, connection.begin():
-            if engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+    name = Path(url.database or "").name if url.drivername.startswith("sqlite") else "on the database server"
+    with in_words(f"The decision log {name} cannot be opened"):
+        engine = _prepared_postgresql(url) if _is_postgresql(url) else _prepared_sqlite(url)
+        with _creating(engine) as connection:
             _tables.create_all(connection)
-    except (exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
-        reason = getattr(error, "orig", None) or error
-        raise DecisionError(
-            f"The decision log {shown} cannot be opened ({reason}). "
-            f"Expected a file that can be written, or a database address in INFLUENCE_DECISIONS."
-        ) from error
+            for index in events.indexes:  # a log of an older version has the table, but not every index
+                index.create(connection, checkfirst=True)
     return engine
 
 
 def _url(url_or_path: str | Path) -> sa.URL:
-    if isinstance(url_or_path, str) and "://" in url_or_path:
-        try:
-            return sa.make_url(url_or_path)
-        except exc.ArgumentError:
-            raise DecisionError(
-                "The address of the decision log cannot be understood. "
-                "Expected sqlite:///path or postgresql+psycopg://user:password@host/name."
-            ) from None
-    path = Path(url_or_path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return sa.URL.create("sqlite", database=str(path))
+    if not isinstance(url_or_path, str) or "://" not in url_or_path:
+        return sa.URL.create("sqlite", database=str(Path(url_or_path).resolve()))
+    try:
+        url = sa.make_url(url_or_path)
+    except (exc.ArgumentError, ValueError):  # a port that is no number
+        raise DecisionError(
+            "The address of the decision log cannot be understood. "
+            "Expected sqlite:///path or postgresql+psycopg://user:password@host/name."
+        ) from None
+    if url.get_backend_name() == "sqlite" and (not url.database or ":memory:" in url.database):
+        raise DecisionError("A decision log in memory would be lost. Expected sqlite:///path, with a file.")
+    if url.get_backend_name() not in {"sqlite", "postgresql", "postgres"}:
+        raise DecisionError(
+            f"Decisions cannot be kept in {url.get_backend_name()!r}. "
+            f"Expected sqlite:///path or postgresql+psycopg://user:password@host/name."
+        )
+    return url
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _is_postgresql(url: sa.URL) -> bool:
+    return url.get_backend_name() != "sqlite"
+
+
+def _prepared_postgresql(url: sa.URL) -> Engine:
+    """Look at a connection before use: the server may have been restarted since."""
+    if url.drivername in {"postgres", "postgresql"}:  # as services write it; SQLAlchemy means psycopg2 by it
+        url = url.set(drivername="postgresql+psycopg")
+    patience = (
+        {} if "connect_timeout" in url.query or "psycopg" not in url.drivername else {"connect_timeout": 10}
+    )
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
+
+
+def _prepared_sqlite(url: sa.URL) -> Engine:
+    engine = sa.create_engine(url)
+    file = file_of(engine)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    refuse_full_disk(file)
+    _configure_sqlite(engine)
+    return engine
+
+
+@contextmanager
+def _creating(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction in which one process creates the tables while the others wait."""
+    if engine.dialect.name == "sqlite":
+        with alone(engine) as connection:
+            yield connection
+        return
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+        yield connection
+
+
+def _configure_sqlite(engine: Engine) -> None:
     """Configure SQLite for durability and many users: write-ahead log, flushed at each commit, one writer at a time.
 
     The sqlite3 module must not begin transactions by itself. A transaction that begins by reading and then writes can
@@ -122,7 +162,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout = {int(transactions.BUSY * 1000)}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -136,7 +176,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 def _use_write_ahead_log(engine: Engine) -> None:
     """Switch the file to the write-ahead log. SQLite does not wait for other connections here, so this loop does."""
-    deadline = time.monotonic() + BUSY
+    deadline = time.monotonic() + transactions.BUSY
     while True:
         connection = engine.raw_connection()
         try:

@@ -110,8 +110,8 @@ def decided(run: RunTables, log: DecisionLog, *, name: str = "everything decided
             rows.append((row.sample_id, "relabel", row.label, row.corrected_label, 1.0, row.reviewer))
         elif row.action == "remove":
             rows.append((row.sample_id, "remove", row.label, None, 0.0, row.reviewer))
-    events = log.events(run.id)
-    undone = events["action"].tolist().count("undo")
+    tally = log.tally(run.id)
+    undone = int(tally.loc[tally["action"] == "undo", "events"].sum())
     return Repair(name, run.id, changes_of(rows), undone=undone)
 
 

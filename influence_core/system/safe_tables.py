@@ -6,7 +6,7 @@ Parquet file.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,22 +26,28 @@ _LOST = re.compile(r"'*(#N/A N/A|#N/A|#NA|1\.#IND|1\.#QNAN|<NA>|N/A|NA|NULL|NaN|
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
-def write_csv(frame: pd.DataFrame, target: Target) -> int:
+def write_csv(table: pd.DataFrame | Iterable[pd.DataFrame], target: Target) -> int:
     """Write a CSV file without cells that run as formulas or are lost as missing; returns the number of rows.
 
     A text cell that begins like a formula, or is a word such as NA, gets an apostrophe in front (one more, if it has
-    one already). read_csv removes it again.
+    one already). read_csv removes it again. A table too long for the memory comes in parts, each with all columns.
     """
+    rows = 0
+    with opened(target) as file:
+        for number, part in enumerate([table] if isinstance(table, pd.DataFrame) else table):
+            file.write(_csv(part, header=number == 0).encode())
+            rows += len(part)
+    return rows
+
+
+def _csv(frame: pd.DataFrame, *, header: bool) -> str:
     safe = frame.copy()
     for position, kind in enumerate(safe.dtypes):
         if not is_numeric_dtype(kind) and not is_datetime64_any_dtype(kind):
             safe.isetitem(position, [harmless(value) for value in safe.iloc[:, position]])
     safe.columns = pd.Index([harmless(name) for name in safe.columns])
     # Line ends of the CSV standard: then a carriage return in a cell is quoted, and cannot begin a row.
-    text = safe.to_csv(index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-    with opened(target) as file:
-        file.write(text.encode())
-    return len(frame)
+    return safe.to_csv(index=False, header=header, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def read_csv(source: Path | str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ counted from the same log when the page is drawn.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -50,12 +50,13 @@ class Offer:
     obstacle: str | None = None
 
 
-def tables(run: Run, log: DecisionLog) -> dict[str, pd.DataFrame]:
-    """The tables of the preview, by title."""
+def tables(run: Run, log: DecisionLog, first: int) -> dict[str, tuple[pd.DataFrame, int]]:
+    """The tables of the preview, by title: their first rows, and the number of all."""
+    decided, labels = corrected.corrections(run, log), corrected.corrected_labels(run, log)
     return {
-        "Decisions": corrected.corrections(run, log),
-        "Corrected labels": corrected.corrected_labels(run, log),
-        "Decision log": log.events(run.id),
+        "Decisions": (decided.head(first), len(decided)),
+        "Corrected labels": (labels.head(first), len(labels)),
+        "Decision log": (log.events(run.id, first=first), log.count(run.id)),
     }
 
 
@@ -68,7 +69,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
         log: The decision log.
         address: Where this server is reached, ending in '/', for tools that fetch pictures from it.
     """
-    counted, events = corrected.counts(run, log), len(log.events(run.id))
+    counted, events = corrected.counts(run, log), log.count(run.id)
     remaining, decided = counted.total - counted.removed, counted.total - counted.undecided
     return [
         Offer(
@@ -101,7 +102,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
             "Every event in order, including undone and late ones.",
             events,
             "events",
-            (_csv_file("decision-log", lambda: log.events(run.id)),),
+            (_csv_file("decision-log", lambda: log.parts(run.id)),),
         ),
         Offer(
             "Label issues for cleanlab",
@@ -137,7 +138,7 @@ def report(run: Run, log: DecisionLog) -> bytes:
     return html(run, log).encode()
 
 
-def _csv_file(stem: str, table: Callable[[], pd.DataFrame]) -> File:
+def _csv_file(stem: str, table: Callable[[], pd.DataFrame | Iterable[pd.DataFrame]]) -> File:
     return File("CSV", f"{stem}.csv", "text/csv", lambda: _csv(table()))
 
 
@@ -155,7 +156,7 @@ def _dataset_path(run: Run) -> Path:
     return Path(run.description["inputs"]["dataset"].get("path") or "")
 
 
-def _csv(table: pd.DataFrame) -> bytes:
+def _csv(table: pd.DataFrame | Iterable[pd.DataFrame]) -> bytes:
     target = BytesIO()
     write_csv(table, target)
     return target.getvalue()

@@ -94,8 +94,8 @@ def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
 
 
 def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
-    counted, events = counts(run, log), log.events(run.id)
-    undone = events["action"].tolist().count("undo")
+    counted, tally = counts(run, log), log.tally(run.id)
+    undone = int(tally.loc[tally["action"] == "undo", "events"].sum())
     yield "<h2>Decided by people</h2>"
     yield (
         f"<p>{formats.count(counted.relabelled)} relabelled, {formats.count(counted.removed)} removed, "
@@ -103,9 +103,8 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
         f"{formats.plural(undone, 'decision')} undone. "
         f"{formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
     )
-    if len(events):
-        by = events[["reviewer", "action"]].value_counts().reset_index()
-        yield table(pd.DataFrame(by.to_numpy(), columns=["Reviewer", "Action", "Events"]))
+    if len(tally):
+        yield table(pd.DataFrame(tally.to_numpy(), columns=["Reviewer", "Action", "Events"]))
     decided = corrections(run, log)
     if len(decided):
         columns = ["sample_id", "label", "corrected_label", "action", "reviewer", "time"]
