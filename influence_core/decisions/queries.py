@@ -99,10 +99,11 @@ def tally(connection: Connection, run: str) -> pd.DataFrame:
 
 def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[str, int]:
     """Return the revision of each of these samples that has any."""
-    query = sa.select(events.c.sample_id, sa.func.max(events.c.revision)).group_by(events.c.sample_id)
+    newest = sa.func.max(events.c.revision).label("newest")
+    query = sa.select(events.c.sample_id, newest).group_by(events.c.sample_id)
     accepted = query.where(events.c.run == run, events.c.revision.is_not(None))
     parts = _in_chunks(accepted, events.c.sample_id, samples)
-    return {row[0]: row[1] for part in parts for row in connection.execute(part)}
+    return {row.sample_id: row.newest for part in parts for row in connection.execute(part)}
 
 
 def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) -> dict[str, set[str]]:
