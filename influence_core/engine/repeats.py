@@ -130,7 +130,7 @@ def _mark(value: Any, mark: int = 0) -> int:
         value = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     if isinstance(value, np.ndarray | np.generic):
         array = np.ascontiguousarray(value)
-        return mark if array.dtype.hasobject else zlib.crc32(memoryview(array.view(np.uint8)), mark)
+        return mark if array.dtype.hasobject else zlib.crc32(array.view(np.uint8).data, mark)
     if isinstance(value, str | int | float | bool | bytes):
         return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"), mark)
     if isinstance(value, Mapping):

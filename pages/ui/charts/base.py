@@ -254,7 +254,7 @@ def _make_inert(figure: go.Figure) -> None:
     for trace in figure.data:
         for name in ("x", "y", "text", "name"):
             if (value := getattr(trace, name, None)) is not None:
-                trace[name] = _inert_all(value)
+                trace.update({name: _inert_all(value)})
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         axis.title.text = _inert_all(axis.title.text)
         for name in ("categoryarray", "ticktext"):
