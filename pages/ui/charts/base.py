@@ -251,7 +251,8 @@ def inert(text: str) -> str:
 
 def _make_inert(figure: go.Figure) -> None:
     """No place, label or title of a figure holds a tag; templates and annotations, which may, are ours alone."""
-    for trace in figure.data:
+    traces: tuple[Any, ...] = tuple(figure.data)
+    for trace in traces:
         for name in ("x", "y", "text", "name"):
             if (value := getattr(trace, name, None)) is not None:
                 trace.update({name: _inert_all(value)})
