@@ -20,6 +20,7 @@ from influence_core.data import Samples
 from influence_core.engine.given_samples import count, described, joined, place_of
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.errors import InfluenceError, ModelError
+from influence_core.system import scarce_memory
 
 __all__ = ["Batch", "alone", "batches", "buffers_kept", "count", "forward", "home", "moved", "outputs_of"]
 
@@ -132,10 +133,10 @@ def outputs_of(model: nn.Module, batch: Batch, call: Any = None) -> Any:
     """
     try:
         return forward(call or model, batch.inputs)
-    except (InfluenceError, MemoryError, torch.OutOfMemoryError):
+    except InfluenceError:
         raise
     except Exception as error:
-        if "not enough memory" in str(error):
+        if scarce_memory.is_cause(error):
             raise
         raise ModelError(_failed(model, batch, error)) from error
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from influence_core.engine.batches import Batch, numbers_of
 from influence_core.engine.given_samples import described
 from influence_core.errors import DataError, InfluenceError, ModelError
+from influence_core.system import scarce_memory
 
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -162,10 +163,10 @@ def losses_of(loss: Loss, outputs: Any, batch: Batch) -> Tensor:
             check_classes(logits_in(outputs), batch)
     try:
         return loss(outputs, batch.labels)
-    except (InfluenceError, MemoryError, torch.OutOfMemoryError):
+    except InfluenceError:
         raise
     except Exception as error:
-        if "not enough memory" in str(error):
+        if scarce_memory.is_cause(error):
             raise
         raise InfluenceError(
             f"The loss failed on {batch.named()}: {type(error).__name__}: {error}. It was called with outputs "

@@ -387,6 +387,23 @@ def test_memory_that_torch_cannot_have_is_told_as_such(monkeypatch, capsys, tmp_
     assert "smaller batch size" in child._reason(refused.value, tmp_path)
     halves = halved(lambda low, high: [torch.empty(10**15 if high - low > 1 else 1)], 0, 4)  # pyright: ignore
     assert len(halves) == 4, "a batch that is too large for this CPU is not halved"
+    samples = torch.utils.data.TensorDataset(torch.randn(8, 5), torch.arange(8) % 2)
+    hungry = Hungry().eval()
+    found = ic.sweep(hungry, samples, sketch=0, batch_size=8).grad_norms
+    assert torch.allclose(found, ic.sweep(hungry.linear, samples, sketch=0).grad_norms), (
+        "memory that ends inside a model's own code is taken for a fault of that code"
+    )
+
+
+class Hungry(torch.nn.Module):
+    """A classifier that takes too much memory for more than four samples at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + torch.empty(10**15 if len(x) > 4 else 1).numel() * 0
 
 
 def test_an_error_that_nobody_expected_is_one_sentence_on_the_command_line(tmp_path, capsys, monkeypatch):
