@@ -211,12 +211,7 @@ def choose_set(upload: Upload, names: Sequence[str]) -> None:
 @plan.change
 def take_set(name: str, names: Sequence[str]) -> None:
     """Read the chosen set of weights."""
-    key = st.session_state.get(SET)
-    if key not in names:  # the browser is not trusted
-        return
-    upload = uploads.open_upload(runs_root(), name, visitor.owners())
-    plan.drop(upload, "weights", "trial")
-    uploads.update_plan(upload, weights_key=key)
+    plan.keep_choice(name, SET, names, "weights_key", "weights", "trial")
 
 
 def complete(seen: dict[str, Any]) -> bool:

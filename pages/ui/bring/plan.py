@@ -116,6 +116,16 @@ def drop(upload: Upload, *questions: str) -> None:
         (upload.folder / f"{question}.json").unlink(missing_ok=True)
 
 
+def keep_choice(name: str, key: str, among: Sequence[str], entry: str, *stale: str) -> None:
+    """Keep what was chosen on screen (`key`) as an entry of the plan, and delete the answers that it changes."""
+    chosen = st.session_state.get(key)
+    if chosen not in among:  # the browser is not trusted
+        return
+    upload = uploads.open_upload(runs_root(), name, visitor.owners())
+    drop(upload, *stale)
+    uploads.update_plan(upload, **{entry: chosen})
+
+
 def wait_for(
     upload: Upload, question: str, options: dict[str, Any], sentence: str, height: int
 ) -> dict[str, Any] | None:

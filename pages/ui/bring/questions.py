@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from influence_core.intake import uploads
 from influence_core.intake.uploads import Upload
 from pages.ui.bring import plan
 from pages.ui.bring.trial_panel import NAMES, ORDER, OTHER_ORDER
-from pages.ui.shell import frame, visitor
-from pages.ui.shell.places import runs_root
+from pages.ui.shell import frame
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
 
@@ -87,12 +85,7 @@ def column_table(columns: Sequence[dict[str, Any]]) -> None:
 @plan.change
 def set_label_column(name: str, columns: Sequence[str]) -> None:
     """Set the label column and read the data again."""
-    label = st.session_state.get(COLUMN)
-    if label not in columns:  # the browser is not trusted
-        return
-    upload = uploads.open_upload(runs_root(), name, visitor.owners())
-    plan.drop(upload, "preview", "trial")
-    uploads.update_plan(upload, label=label)
+    plan.keep_choice(name, COLUMN, columns, "label", "preview", "trial")
 
 
 # ---------------------------------------------------------------------------------------------- class order
