@@ -9,9 +9,9 @@ validation samples of one class, and 22 with them. It speaks only where no class
 
 Measured on three kinds of clouds, 3 to 6 classes: found 0.38 times as often as expected the reader does no harm (0.13
 times: 104 flags where 48 labels are wrong). Errors that make one class larger move shares as well, seldom by that much:
-it falls silent in none of the 73 cells of benchmarks/detection/run.py that were asked (those with validation labels, on
-made data, whose noise needs no model). What else reads validation labels compares readers on the same labels, and stays
-as good: without this reader alone, flags were as right as with a full validation set.
+it falls silent in none of the 112 cells of benchmarks/detection that have validation labels. What else reads them
+compares readers on the same labels, and stays as good: without this reader alone, flags were as right as with a full
+validation set.
 """
 
 from dataclasses import dataclass
