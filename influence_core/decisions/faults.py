@@ -24,6 +24,8 @@ FAULTS = (
     ("42P01 42703", "its tables are missing, or are those of another program", "Restart the app to make them."),
     ("28000 28P01", "it refuses the name or the password", "Mend the address in INFLUENCE_DECISIONS."),
     ("3D000", "there is no database of this name", "Create it, or mend the address in INFLUENCE_DECISIONS."),
+    ("54000", "PostgreSQL keeps no sample whose id has more than 2,600 bytes",
+     "Give the samples shorter ids, or keep the log in a file (no INFLUENCE_DECISIONS)."),
     ("53300", "too many others are connected to it", "Try again in a minute."),
     ("57P01 57P02 57P03", "it is starting or stopping", "Try again in a minute."),
 )  # fmt: skip
