@@ -8,6 +8,7 @@ from sqlalchemy import exc
 
 from influence_core.decisions.transactions import BUSY
 from influence_core.errors import DecisionError
+from influence_core.system.locks import UNSUPPORTED
 
 FAULTS = (
     ("SQLITE_BUSY SQLITE_LOCKED 55P03", f"others have held it for {BUSY} seconds",
@@ -75,6 +76,11 @@ def _unnamed(error: Exception, cause: BaseException) -> tuple[str, str]:
         return _no_driver(error)
     if isinstance(error, exc.TimeoutError):
         return "too many others are writing or reading", "Try again in a minute."
+    if isinstance(cause, OSError) and cause.errno in UNSUPPORTED:
+        return (
+            "its disk has no locks, without which two writers would overwrite each other",
+            "Keep it on a disk of this machine: INFLUENCE_DECISIONS=sqlite:////folder/decisions.sqlite",
+        )
     if isinstance(cause, OSError):
         return f"its file cannot be used ({cause.strerror})", "Choose a folder that can be written."
     if isinstance(error, exc.OperationalError | exc.InterfaceError):

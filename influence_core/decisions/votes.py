@@ -100,9 +100,10 @@ def row_of(vote: Vote, action: str) -> dict[str, Any]:
 
 def _whole(value: Any, field: str) -> int:
     """Return a whole number that every database can store, or raise DecisionError."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= LARGEST or value % 1:
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else -1
+    if not 0 <= number <= LARGEST or number % 1:
         raise DecisionError(f"The {field} is {value!r:.60}; expected a whole number, 0 or more.")
-    return int(value)
+    return int(number)
 
 
 def checked_seconds(seconds: float | None) -> float | None:
