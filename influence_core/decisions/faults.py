@@ -8,6 +8,7 @@ from sqlalchemy import exc
 
 from influence_core.decisions.transactions import BUSY
 from influence_core.errors import DecisionError
+from influence_core.system.locks import UNSUPPORTED
 
 FAULTS = (
     ("SQLITE_BUSY SQLITE_LOCKED 55P03", f"others have held it for {BUSY} seconds",
@@ -24,6 +25,8 @@ FAULTS = (
     ("42P01 42703", "its tables are missing, or are those of another program", "Restart the app to make them."),
     ("28000 28P01", "it refuses the name or the password", "Mend the address in INFLUENCE_DECISIONS."),
     ("3D000", "there is no database of this name", "Create it, or mend the address in INFLUENCE_DECISIONS."),
+    ("54000", "PostgreSQL keeps no sample whose id has more than 2,600 bytes",
+     "Give the samples shorter ids, or keep the log in a file (no INFLUENCE_DECISIONS)."),
     ("53300", "too many others are connected to it", "Try again in a minute."),
     ("57P01 57P02 57P03", "it is starting or stopping", "Try again in a minute."),
 )  # fmt: skip
@@ -73,6 +76,11 @@ def _unnamed(error: Exception, cause: BaseException) -> tuple[str, str]:
         return _no_driver(error)
     if isinstance(error, exc.TimeoutError):
         return "too many others are writing or reading", "Try again in a minute."
+    if isinstance(cause, OSError) and cause.errno in UNSUPPORTED:
+        return (
+            "its disk has no locks, without which two writers would overwrite each other",
+            "Keep it on a disk of this machine: INFLUENCE_DECISIONS=sqlite:////folder/decisions.sqlite",
+        )
     if isinstance(cause, OSError):
         return f"its file cannot be used ({cause.strerror})", "Choose a folder that can be written."
     if isinstance(error, exc.OperationalError | exc.InterfaceError):

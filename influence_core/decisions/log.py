@@ -30,6 +30,7 @@ from influence_core.decisions.votes import (
     ACTIONS,
     Action,
     Vote,
+    checked_id,
     checked_names,
     checked_seconds,
     distinct,
@@ -126,6 +127,7 @@ class DecisionLog:
             (conflicts). Both are empty when there is nothing left to undo.
         """
         event_id, run, reviewer = checked_names(event_id, run, reviewer)
+        target = None if target is None else checked_id(target)
         content = _checksum(["undo", target])
         event = {"run": run, "event_id": event_id, "reviewer": reviewer, "action": "undo"}
 
@@ -287,7 +289,9 @@ def _with_status(row: dict[str, Any], vote: Vote, revision: int, since: set[str]
 
 def _repeated(connection: Connection, run: str, event_id: str, content: str) -> Outcome | None:
     """Return the outcome of an earlier delivery of this event; None without one."""
-    query = sa.select(deliveries.c.content).where(deliveries.c.run == run, deliveries.c.event_id == event_id)
+    query = sa.select(deliveries.c.content).where(
+        queries.among(deliveries, run), deliveries.c.event_id == event_id
+    )
     if (earlier := connection.execute(query).scalar()) is None:
         return None
     if earlier != content:
@@ -297,7 +301,7 @@ def _repeated(connection: Connection, run: str, event_id: str, content: str) -> 
         )
     rows = (
         sa.select(events.c.sample_id, events.c.status)
-        .where(events.c.run == run, events.c.event_id == event_id)
+        .where(queries.among(events, run), events.c.event_id == event_id)
         .order_by(events.c.ordinal)
     )
     return _outcome([row._asdict() for row in connection.execute(rows)], repeated=True)

@@ -20,9 +20,10 @@ CHUNK = 1000  # values per query: databases limit their number
 NEW = 10_000  # events; with more new ones everything is read again
 HISTORY = [column for column in events.c if column.name not in {"run", "ordinal"}]
 
-# "(SELECT :run)" below is not plain ":run": PostgreSQL takes a run that is newer than its statistics for a single row,
-# and may look up each sample among all events of the run, 13 minutes for 100,000 events instead of 0.4 s. What a
-# subquery will return it does not know, so it counts with a run of usual size.
+# Where single rows of a run are looked up it is "(SELECT :run)", not plain ":run": PostgreSQL takes a run that is newer
+# than its statistics for a single row, and goes through all of it for each sample or each decision undone: 13 minutes
+# for a read of 100,000 events instead of 0.4 s, 13 s for an undo, 100 ms for a decision instead of 5. What a subquery
+# will return it does not know, so it counts with a run of usual size.
 
 # Samples to look at. The first steps through an index from sample to sample and does not read their events.
 EVERY = """
@@ -57,22 +58,57 @@ LEFT JOIN events AS late ON
     AND late.status = 'conflict' AND late.undoes IS NULL
     AND NOT EXISTS (SELECT 1 FROM events AS taken WHERE taken.undoes = late.id AND taken.status = 'withdrawal')"""
 
+# Who is writing events at this very moment, which may be later than the moment that the other queries see: what anybody
+# else wrote is seen by the next reader.
+WRITERS = """
+SELECT virtualtransaction FROM pg_locks WHERE relation = 'events'::regclass AND mode = 'RowExclusiveLock'"""
+
+
+def among(table: sa.FromClause, run: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a row is one of a run, for queries that look up single rows."""
+    return table.c.run == sa.select(sa.literal(run)).scalar_subquery()
+
 
 def brought_up_to_date(connection: Connection, run: str, standing: Standing) -> Standing:
-    """Return what stands now: continued with the events written since, or read anew when they do not continue it.
-
-    PostgreSQL may show a smaller id after a larger one, when its writer was slower to commit: there they are counted.
-    """
+    """Return what stands now: continued with the events written since, or read anew when they do not continue it."""
     news = _news(connection, run, standing)
     if not news or news[0] != standing.newest or len(news) > NEW:
         return _read(connection, run)
-    standing.count += len(news) - 1
-    if connection.dialect.name == "postgresql" and standing.count != count(connection, run):
+    if _came_in_between(connection, run, standing, len(news) - 1):
         return _read(connection, run)
     if len(news) > 1:
         _set(standing, _standing(connection, LATER, run=run, newest=news[0][0]))
         standing.newest = news[-1]
+    _count_on(connection, run, standing)
     return standing
+
+
+def _came_in_between(connection: Connection, run: str, standing: Standing, new: int) -> bool:
+    """Whether an event has appeared before the newest known one, beside these new ones.
+
+    PostgreSQL gives an id when a row is written and shows the row when its transaction ends: of two writers the slower
+    one may have the smaller id. Only the number of events tells.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    return count(connection, run, after=standing.settled) != standing.count + new
+
+
+def _count_on(connection: Connection, run: str, standing: Standing) -> None:
+    """Note the number of events for the next look.
+
+    To count a million takes 0.2 s, so only those are counted that another may still come in between: the ids since
+    some earlier look, as soon as all who were writing at that look have ended before the last one.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    if standing.writers == set():
+        standing.settled, standing.writers = standing.noted, None
+    writing = set(connection.execute(sa.text(WRITERS)).scalars())
+    if standing.writers is None:
+        standing.noted, standing.writers = standing.newest[0] if standing.newest else 0, writing
+    standing.writers &= writing
+    standing.count = count(connection, run, after=standing.settled)
 
 
 def votes(connection: Connection, ids: Sequence[int]) -> list[Event]:
@@ -89,9 +125,10 @@ def history(connection: Connection, run: str, *, after: int, most: int) -> pd.Da
     return frame([column.name for column in HISTORY], rows)
 
 
-def count(connection: Connection, run: str) -> int:
-    """Return the number of events of a run."""
-    return connection.execute(sa.select(sa.func.count()).where(events.c.run == run)).scalar_one()
+def count(connection: Connection, run: str, *, after: int = 0) -> int:
+    """Return the number of events of a run after an id."""
+    query = sa.select(sa.func.count()).where(events.c.run == run, events.c.id > after)
+    return connection.execute(query).scalar_one()
 
 
 def tally(connection: Connection, run: str) -> pd.DataFrame:
@@ -106,7 +143,7 @@ def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[
     """Return the revision of each of these samples that has any."""
     newest = sa.func.max(events.c.revision).label("newest")
     query = sa.select(events.c.sample_id, newest).group_by(events.c.sample_id)
-    accepted = query.where(events.c.run == run, events.c.revision.is_not(None))
+    accepted = query.where(among(events, run), events.c.revision.is_not(None))
     parts = _in_chunks(accepted, events.c.sample_id, samples)
     return {row.sample_id: row.newest for part in parts for row in connection.execute(part)}
 
@@ -114,7 +151,7 @@ def revisions(connection: Connection, run: str, samples: Sequence[str]) -> dict[
 def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) -> dict[str, set[str]]:
     """Return the event ids of the accepted events on each sample after the revision that was seen."""
     query = sa.select(events.c.sample_id, events.c.revision, events.c.event_id)
-    later = query.where(events.c.run == run, events.c.revision > min(seen.values(), default=0))
+    later = query.where(among(events, run), events.c.revision > min(seen.values(), default=0))
     since: dict[str, set[str]] = {sample: set() for sample in seen}
     for part in _in_chunks(later, events.c.sample_id, list(seen)):
         for row in connection.execute(part):
@@ -124,10 +161,10 @@ def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) ->
 
 def undo_target(connection: Connection, run: str, reviewer: str, target: str | None) -> str | None:
     """Return the event to undo: the requested one, or the reviewer's newest that no undo has named yet."""
-    in_run = deliveries.c.run == run
+    in_run = among(deliveries, run)
     if target is None:
         later = deliveries.alias("later")
-        named = sa.exists().where(later.c.run == run, later.c.target == deliveries.c.event_id)
+        named = sa.exists().where(among(later, run), later.c.target == deliveries.c.event_id)
         newest = (
             sa.select(deliveries.c.event_id)
             .where(in_run, deliveries.c.reviewer == reviewer, deliveries.c.action != "undo", ~named)
@@ -145,7 +182,7 @@ def undo_target(connection: Connection, run: str, reviewer: str, target: str | N
 
 def undoing(connection: Connection, run: str, target: str) -> list[dict[str, Any]]:
     """Return the rows that undo an event: its standing decisions, and its votes that came too late."""
-    query = sa.select(events).where(events.c.run == run, events.c.event_id == target)
+    query = sa.select(events).where(among(events, run), events.c.event_id == target)
     rows = [row._asdict() for row in connection.execute(query.order_by(events.c.ordinal))]
     undone = _undone(connection, [row["id"] for row in rows])
     found = _standing(connection, OF_EVENT, run=run, event_id=target)
@@ -185,8 +222,9 @@ def _read(connection: Connection, run: str) -> Standing:
     """Read what stands from the log."""
     query = sa.select(events.c.id, events.c.event_id).where(events.c.run == run)
     last = connection.execute(query.order_by(events.c.run.desc(), events.c.id.desc()).limit(1)).first()
-    standing = Standing((last.id, last.event_id) if last else None, count(connection, run))
+    standing = Standing((last.id, last.event_id) if last else None)
     _set(standing, _standing(connection, EVERY, run=run))
+    _count_on(connection, run, standing)
     return standing
 
 

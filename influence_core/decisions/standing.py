@@ -42,8 +42,14 @@ class Standing:
 
     newest: tuple[int, str] | None = None
     """Id and event id of that event; None before the first."""
+    settled: int = 0
+    """An id up to which no event can appear any more. It, and the three below, are for PostgreSQL alone."""
     count: int = 0
-    """The number of events up to it."""
+    """The number of events after `settled`."""
+    noted: int = 0
+    """The newest id at some look, the next one to be settled."""
+    writers: set[str] | None = None
+    """Who was writing at that look and had not ended at the last one."""
     revisions: dict[str, int] = field(default_factory=dict)
     tops: dict[str, Event] = field(default_factory=dict)
     """The current decision, by sample."""

@@ -55,8 +55,8 @@ def file_of(engine: Engine) -> Path:
 
 def refuse_full_disk(file: Path) -> None:
     """Raise DecisionError if too little room is left to write the log safely."""
-    free = shutil.disk_usage(file.parent).free
-    if free < FREE:
+    total, _, free = shutil.disk_usage(file.parent)
+    if total and free < FREE:  # a disk in memory without a limit tells 0 of 0
         raise DecisionError(
             f"The disk of the decision log {file.name} is full: {free / 1000:,.0f} kB are free, at least "
             f"{FREE / 1000:,.0f} kB are needed. Nothing was written. Make room on it, then decide again."

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from influence_core.errors import DecisionError
@@ -36,12 +37,20 @@ class Vote:
     own_events: tuple[str, ...] = ()
 
 
+LARGEST = 2**31 - 1
+"""The largest whole number that PostgreSQL keeps in a column of them."""
+
+
 def checked_names(event_id: str, run: str, reviewer: str) -> tuple[str, str, str]:
     return (
-        _text(event_id, "event id", 100),
+        checked_id(event_id),
         _text(run, "run id", 200),
         _text(reviewer.strip() if isinstance(reviewer, str) else reviewer, "reviewer's name", 200),
     )
+
+
+def checked_id(event_id: Any) -> str:
+    return _text(event_id, "event id", 100)
 
 
 def _text(value: Any, field: str, longest: int = 4000) -> str:
@@ -76,15 +85,25 @@ def row_of(vote: Vote, action: str) -> dict[str, Any]:
         _text(vote.label_after, f"new label of {sample!r}")
         if vote.label_after == before:
             raise DecisionError(f"{sample!r} already is {before!r}; to confirm a label, decide to keep it.")
-    if isinstance(vote.revision, bool) or int(vote.revision) != vote.revision or vote.revision < 0:
-        raise DecisionError(f"The revision of {sample!r} is {vote.revision!r}; expected 0 or more.")
+    if vote.suggested_label is not None:
+        _text(vote.suggested_label, f"label suggested for {sample!r}")
+    revision = _whole(vote.revision, f"revision of {sample!r}")
+    rank = None if vote.rank is None else _whole(vote.rank, f"rank of {sample!r}")
     if vote.suspicion is not None and not 0 <= vote.suspicion <= 1:
         raise DecisionError(f"The suspicion of {sample!r} is {vote.suspicion}; expected 0 to 1, or none.")
     row = asdict(vote)
     del row["own_events"]  # not part of the decision
     row["suspicion"] = None if vote.suspicion is None else float(vote.suspicion)
-    row["rank"] = None if vote.rank is None else int(vote.rank)
-    return row | {"action": action, "expected_revision": int(row.pop("revision"))}
+    del row["revision"]  # the one that it gets is not the one that was seen
+    return row | {"rank": rank, "action": action, "expected_revision": revision}
+
+
+def _whole(value: Any, field: str) -> int:
+    """Return a whole number that every database can store, or raise DecisionError."""
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else -1
+    if not 0 <= number <= LARGEST or number % 1:
+        raise DecisionError(f"The {field} is {value!r:.60}; expected a whole number, 0 or more.")
+    return int(number)
 
 
 def checked_seconds(seconds: float | None) -> float | None:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -33,18 +33,29 @@ def turn(path: Path, patience: float) -> Iterator[None]:
 
 def _locked(path: Path, patience: float) -> int:
     """Return a descriptor that holds the lock of this file until it is closed."""
-    # Readable is enough for flock: a user who shares the folder may not write the file that another one made.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _opened(path)
     if not _at_once(descriptor):
         _Waiting(descriptor).until(patience)
     return descriptor
 
 
+def _opened(path: Path) -> int:
+    """Open the file to write, as NFS demands of a lock; to read, enough elsewhere, where another user made it."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _at_once(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    return False
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks
+        os.close(descriptor)
+        raise
 
 
 class _Waiting:

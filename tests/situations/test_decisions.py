@@ -1,5 +1,8 @@
 """Decisions on databases that stop, break, fill up, grow and are shared."""
 
+import errno
+import fcntl
+import gc
 import importlib.util
 import os
 import random
@@ -204,9 +207,7 @@ def test_a_decision_that_is_slower_to_commit_than_a_later_one_is_not_missed(on_s
 def test_a_run_newer_than_the_statistics_of_the_server_is_read_at_once(on_server):
     """PostgreSQL then believes that the run has one event: 20,000 of them took longer than 20 s."""
     columns = "run, event_id, ordinal, sample_id, action, reviewer, time, expected_revision, revision, status"
-    values = (
-        "run, run || n, 0, 's' || mod(n, 2000), 'keep', 'ann', '2026-11-29', n / 2000, n / 2000 + 1, 'accepted'"
-    )
+    values = "run, run || n, 0, 's' || mod(n, 2000), 'keep', 'ann', '2026-11-29', n / 2000, n / 2000 + 1, 'accepted'"
     with on_server._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE events SET (autovacuum_enabled = off)")
         for run in ("old", "older", RUN):
@@ -220,10 +221,67 @@ def test_a_run_newer_than_the_statistics_of_the_server_is_read_at_once(on_server
     )
 
 
+def test_nothing_is_left_to_undo_in_a_run_newer_than_the_statistics(on_server):
+    """Each decision undone was looked for among all those of the run: 20,000 of them took minutes."""
+    half = "n < 20000"
+    values = (
+        f"CASE WHEN {half} THEN 'keep' ELSE 'undo' END, 'ann', CASE WHEN NOT {half} THEN run || n - 20000 END"
+    )
+    with on_server._engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE deliveries SET (autovacuum_enabled = off)")
+        for run in ("old", "older", RUN):
+            rows = f"(SELECT '{run}') AS of(run), generate_series(0, 39999) AS n"
+            connection.exec_driver_sql(
+                f"INSERT INTO deliveries (run, event_id, action, reviewer, target, content) "
+                f"SELECT run, run || n, {values}, '' FROM {rows}"
+            )
+            if run == "older":
+                connection.exec_driver_sql("ANALYZE deliveries")
+    impatient(on_server)
+    assert on_server.undo(event_id="u", run=RUN, reviewer="ann").written == ()
+
+
 def impatient(log: DecisionLog) -> None:
     """Let the server end whatever takes longer than 10 s."""
     listen = sa.event.listens_for(log._engine, "begin")
     listen(lambda connection: connection.exec_driver_sql("SET LOCAL statement_timeout = '10s'"))
+
+
+def test_a_slow_writer_is_not_missed_however_many_looks_it_takes(on_server):
+    """Only the events are counted that a slow writer may still come in between; he keeps them from being settled."""
+    slow = {"run": RUN, "ordinal": 0, "sample_id": "s", "action": "keep", "reviewer": "bob"}
+    slow |= {
+        "time": "2026-11-29T12:00:00.000000Z",
+        "expected_revision": 0,
+        "revision": 1,
+        "status": "accepted",
+    }
+    expected = {}
+    for turn in range(3):
+        slow |= {"event_id": f"slow{turn}", "sample_id": f"s{turn}"}
+        with transactions.writing(on_server._engine) as connection:
+            connection.execute(sa.insert(schema.events), slow)
+            for number in range(4):
+                keep(on_server, event := f"e{turn}-{number}", event)
+                expected[event] = event
+                assert standing(on_server) == expected
+        expected[f"s{turn}"] = f"slow{turn}"
+        assert standing(on_server) == expected, "a decision is never seen until a restart"
+        for _ in range(turn):  # then settled or not
+            standing(on_server)
+    for _ in range(3):
+        standing(on_server)
+    known = on_server._known[RUN]
+    assert known.newest is not None and (known.settled, known.count) == (known.newest[0], 0), (
+        "all events are counted at every look: 0.2 s for a million"
+    )
+
+
+def test_a_sample_id_too_long_for_postgresql_is_told_in_words(on_server):
+    letters = random.Random(0)
+    sample = "".join(chr(letters.randrange(0x4E00, 0x9000)) for _ in range(2000))
+    with assert_refused(DecisionError, "more than 2,600 bytes", "shorter ids"):
+        keep(on_server, "e", sample)
 
 
 # --- files that go, break and are locked ----------------------------------------------------------------------------
@@ -334,6 +392,36 @@ def test_an_address_that_leads_nowhere_is_refused_without_a_word_of_it(tmp_path,
     )
 
 
+# --- disks with few locks or none -----------------------------------------------------------------------------------
+
+
+def as_on_nfs(descriptor: int, operation: int) -> None:
+    """An exclusive lock needs a file that is open for writing."""
+    if operation & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+
+def as_without_locks(_descriptor: int, _operation: int) -> None:
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+def test_a_log_on_nfs_takes_decisions(path, monkeypatch):
+    monkeypatch.setattr("influence_core.system.turns.fcntl.flock", as_on_nfs)
+    log = open_log(path)
+    assert keep(log, "e1").written == ("a",), "every decision of whose home is on NFS was refused"
+    log.close()
+
+
+def test_a_log_on_a_disk_without_locks_is_refused_with_the_way_out(path, monkeypatch):
+    monkeypatch.setattr("influence_core.system.turns.fcntl.flock", as_without_locks)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with assert_refused(DecisionError, "has no locks", "on a disk of this machine"):
+            open_log(path)
+    gc.collect()  # the connections of what was not opened
+    assert len(os.listdir("/proc/self/fd")) < before + 5, "each try leaves a file open"
+
+
 # --- full disks -----------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +443,14 @@ def test_a_log_is_not_opened_on_a_disk_that_is_nearly_full(small_disk):
     with assert_refused(DecisionError, "disk", "is full", "kB are free", "Make room"):
         open_log(small_disk / "decisions.sqlite")
     assert [file.name for file in small_disk.iterdir()] == ["other"], "a refused log left files behind"
+
+
+def test_a_disk_in_memory_without_a_limit_is_not_full(path, monkeypatch):
+    """It tells 0 bytes of 0."""
+    monkeypatch.setattr(transactions.shutil, "disk_usage", lambda _folder: (0, 0, 0))
+    log = open_log(path)
+    assert keep(log, "e1").written == ("a",)
+    log.close()
 
 
 def test_a_disk_that_fills_up_refuses_decisions_and_loses_none(small_disk):
@@ -418,6 +514,39 @@ def test_what_stands_is_the_same_read_at_once_continued_or_replayed(path, seed, 
         fresh.close()
     for log in logs:
         log.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_what_stands_is_a_replay_while_others_write(database, path, request):
+    address = path if database == "sqlite" else emptied_server(request)
+    logs, errors = [open_log(address) for _ in range(4)], []
+
+    def write(number: int) -> None:
+        try:
+            decide_at_random([logs[number]], 100 + number, 40)
+        except Exception as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        standing(logs[3])  # continued at moments in which writers are on their way
+    for writer in writers:
+        writer.join()
+    assert not errors
+    fresh = open_log(address)
+    for log in (*logs, fresh):
+        assert standing(log) == replayed(fresh.events(RUN)), "a decision of a writer that was slow was missed"
+        pd.testing.assert_frame_equal(log.current(RUN), fresh.current(RUN))
+        pd.testing.assert_frame_equal(log.conflicts(RUN), fresh.conflicts(RUN))
+    for log in (*logs, fresh):
+        log.close()
+
+
+def emptied_server(request: pytest.FixtureRequest) -> str:
+    request.getfixturevalue("on_server")
+    return request.getfixturevalue("server").address
 
 
 def test_a_read_does_not_go_through_the_events(path):

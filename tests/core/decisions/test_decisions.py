@@ -184,6 +184,9 @@ def test_an_older_event_can_be_undone_by_name_and_an_undo_cannot(log):
         undo(log, "u2", target="u1")
     with pytest.raises(DecisionError, match="no event 'e9'"):
         undo(log, "u3", target="e9")
+    for unfit in ("a\0b", "\ud800"):
+        with pytest.raises(DecisionError, match="a database cannot store"):
+            undo(log, "u3", target=unfit)
     assert undo(log, "u4", target="e1") == Outcome((), ())
     assert undo(log, "u5") == Outcome(("b",), ()), "e1 was undone already: the newest left is e2"
 
@@ -209,6 +212,11 @@ def test_runs_and_reviewers_do_not_see_each_other(log):
         ({"votes": [vote("")]}, "sample id"),
         ({"votes": [vote("a\0b")]}, "a database cannot store"),
         ({"votes": [vote("\ud800")]}, "a database cannot store"),
+        ({"votes": [Vote("a", 0, "coat", suggested_label="a\0b")]}, "a database cannot store"),
+        ({"votes": [Vote("a", 0, "coat", suggested_label="\ud800")]}, "a database cannot store"),
+        ({"votes": [Vote("a", 0, "coat", rank=2**40)]}, "rank"),
+        ({"votes": [Vote("a", float("nan"), "coat")]}, "revision"),  # pyright: ignore[reportArgumentType]
+        ({"votes": [vote("a", 2**70)]}, "revision"),
         ({"votes": [Vote("a", 0, "coat", suspicion=float("nan"))]}, "suspicion"),
         ({"reviewer": "  "}, "reviewer"),
         ({"event_id": ""}, "event id"),
@@ -340,7 +348,7 @@ def test_a_log_that_cannot_be_opened_says_where_and_hides_passwords(tmp_path):
         open_log(tmp_path / "text.sqlite")
     with pytest.raises(DecisionError) as caught:
         open_log("postgresql+psycopg://ann:secret@127.0.0.1:1/none?connect_timeout=2")
-    assert "secret" not in str(caught.value) and "ann" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_log_of_a_root_is_in_it_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
