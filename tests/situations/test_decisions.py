@@ -204,9 +204,7 @@ def test_a_decision_that_is_slower_to_commit_than_a_later_one_is_not_missed(on_s
 def test_a_run_newer_than_the_statistics_of_the_server_is_read_at_once(on_server):
     """PostgreSQL then believes that the run has one event: 20,000 of them took longer than 20 s."""
     columns = "run, event_id, ordinal, sample_id, action, reviewer, time, expected_revision, revision, status"
-    values = (
-        "run, run || n, 0, 's' || mod(n, 2000), 'keep', 'ann', '2026-11-29', n / 2000, n / 2000 + 1, 'accepted'"
-    )
+    values = "run, run || n, 0, 's' || mod(n, 2000), 'keep', 'ann', '2026-11-29', n / 2000, n / 2000 + 1, 'accepted'"
     with on_server._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE events SET (autovacuum_enabled = off)")
         for run in ("old", "older", RUN):
