@@ -1,7 +1,6 @@
 """Opening a dataset: a folder, a zip, a Parquet file, a table or arrays, by one call."""
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from influence_core.data.readers.table import read_table
 from influence_core.data.readers.table_files import is_table, table_suffix
 from influence_core.data.readers.table_folder import table_place
 from influence_core.data.readers.torchvision_files import read_layout
-from influence_core.data.rows import Rows, some
+from influence_core.data.rows import Rows, fault, some
 from influence_core.data.samples import Samples, Split
 from influence_core.data.splits import divide
 from influence_core.data.storage.store import Store, is_store
@@ -141,13 +140,6 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path.name} cannot be read: {fault(error)}. Write it again, or bring another file."
         ) from error
-
-
-def fault(error: Exception) -> str:
-    """Return the kind of a library's error and its first words, without the folders of this machine."""
-    words = (str(error).strip().splitlines() or [""])[0][:200]
-    shown = re.sub(r"/[^\s'\":,]*/", "", words).rstrip(".")
-    return f"{type(error).__name__}, {shown}" if shown else type(error).__name__
 
 
 @contextmanager

@@ -5,9 +5,9 @@ is kept in one place, whatever the format.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -64,15 +64,15 @@ def splits_of(words: Iterable[Any], where: str) -> list[Split | None]:
     return splits
 
 
-def label_name(label: object, path: Path) -> str | None:
-    """Return a label as the name of its class: 3.0 as "3", NaN as None; a measurement is a DataError."""
+def label_name(label: object, where: str) -> str | None:
+    """Return a label of `where` as the name of its class: 3.0 as "3", NaN as None; a measurement is a DataError."""
     if not isinstance(label, float):
         return str(label)
     if math.isnan(label):
         return None
     if not label.is_integer():
         raise DataError(
-            f"{path} has the label {label}, a measurement. Expected classes: names or whole numbers."
+            f"{where} has the label {label}, a measurement. Expected classes: names or whole numbers."
         )
     return str(int(label))
 
@@ -86,3 +86,10 @@ def some(items: Sequence[str], limit: int = 5) -> str:
     """Return the first few items as text, with the number of those left out."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit:,} more"
+
+
+def fault(error: Exception) -> str:
+    """Return the kind of a library's error and its first words, without the folders of this machine."""
+    words = (str(error).strip().splitlines() or [""])[0][:200]
+    shown = re.sub(r"/[^\s'\":,]*/", "", words).rstrip(".")
+    return f"{type(error).__name__}, {shown}" if shown else type(error).__name__

@@ -189,6 +189,10 @@ def test_labels_of_every_usual_kind_read_alike(tmp_path, labels):
         (np.zeros(ROWS, dtype="M8[s]"), "datetime64"),
         (np.full((ROWS, 3), 1 / 3), "np.argmax(y, axis=1)"),
         (Y + 0.5, "a measurement"),
+        (
+            np.eye(3, dtype=int)[Y] * 0 + 1,
+            "Of several labels a row, save the one to look at, such as y[:, 0]",
+        ),
         (Y[:-1], "has 60 rows, y has shape (59,)"),
     ],
 )
@@ -202,6 +206,22 @@ def test_classes_of_no_use_are_refused_in_words(tmp_path):
         (np.array(["a", "a", "b"]), "2 of them different"),
     ):
         assert_dataset_refused(save(tmp_path, x=TABLE, y=Y, classes=classes), words)
+
+
+def test_a_label_between_two_numbers_is_never_rounded_to_a_class(tmp_path):
+    """0.5 was taken for class 0 without a word."""
+    names = np.array(["a", "b", "c", "d"])
+    assert_dataset_refused(save(tmp_path, x=TABLE, y=Y + 0.5, classes=names), "from 0 to 3", "0.5, 1.5, 2.5")
+    assert open_dataset(save(tmp_path, x=TABLE, y=Y + 0.0, classes=names)).classes == ("a", "b", "c", "d")
+
+
+def test_what_is_no_array_in_an_npz_is_passed_over_and_too_many_are_refused(tmp_path, monkeypatch):
+    path = save(tmp_path, x=TABLE, y=Y)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "hello")
+    assert open_dataset(path).classes == ("0", "1", "2")
+    monkeypatch.setattr("influence_core.data.readers.array_files.MOST_ARRAYS", 1)
+    assert_dataset_refused(path, "holds 2 arrays", "np.stack(inputs)")
 
 
 def test_a_split_without_labels_is_left_out_and_said(tmp_path):

@@ -1,18 +1,23 @@
 """Files made to do harm: refused in words or read right, at the app's door and at the command's, at little cost."""
 
+import gzip
 import io
 import json
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from influence_core.data import open_dataset
 from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
-from tests.making.hostile_files import DATA, FAILED, MODELS, Write
+from tests.making.hostile_files import DATA, FAILED, MODELS, Write, directory_alone
 from tests.making.pictures import write_split_folder
+from tests.making.refusals import assert_dataset_refused
 
 ROOT = Path(__file__).parents[2]
 SECONDS, MEGABYTES = 10, 1_000
@@ -104,6 +109,47 @@ def test_a_model_json_of_a_stranger_allocates_nothing(quick):
 def test_every_file_made_to_do_harm(weights, tmp_path):
     assert len(DATA) + len(MODELS) >= 80
     assert not faults(tried(weights, at_both(written(DATA, tmp_path))))
+
+
+def test_a_row_said_to_be_the_billionth_of_a_sheet_ends(tmp_path):
+    """openpyxl gives every row above it: 1 kB kept a processor busy for minutes."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [("age", "label"), *[(number % 7, "yn"[number % 2]) for number in range(40)]]:
+        book.active.append(row)
+    book.save(tmp_path / "whole.xlsx")
+    last = b'<row r="1000000000"><c r="A1000000000"><v>1</v></c></row></sheetData>'
+    with (
+        zipfile.ZipFile(tmp_path / "whole.xlsx") as whole,
+        zipfile.ZipFile(tmp_path / "a.xlsx", "w") as changed,
+    ):
+        for name in whole.namelist():
+            changed.writestr(name, whole.read(name).replace(b"</sheetData>", last))
+    began = time.process_time()
+    dataset = open_dataset(tmp_path / "a.xlsx")
+    assert len(dataset.train) + len(dataset.val) == 40 and time.process_time() - began < SECONDS
+
+
+def test_directories_of_millions_of_entries_are_refused_whatever_their_suffix(tmp_path, monkeypatch):
+    """zipfile makes an object of 700 bytes of each entry: two million took 1.3 GB."""
+    monkeypatch.setattr("influence_core.data.readers.archive.CHUNK", 1)
+    monkeypatch.setattr("influence_core.data.readers.archive.MAX_MEMBERS", 5)
+    for name in ("a.npz", "a.xlsx"):
+        assert_dataset_refused(directory_alone(tmp_path / name, map(str, range(9))), "holds 9 entries")
+
+
+def test_idx_files_that_unpack_to_a_hundred_times_their_size_are_refused(tmp_path):
+    """3 MB unpacked to 3 GB, all of it in memory."""
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(30_000_000)))
+    assert_dataset_refused(tmp_path, "unpacks to more than 20,971,520 bytes")
+
+
+def test_missing_and_broken_idx_files_are_named_without_their_folder(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + bytes(12))
+    said = assert_dataset_refused(tmp_path, "There is no file train-labels-idx1-ubyte nor")
+    (tmp_path / "train-images-idx3-ubyte").rename(tmp_path / "train-images-idx3-ubyte.gz")
+    said += assert_dataset_refused(tmp_path, "train-images-idx3-ubyte.gz cannot be read: BadGzipFile")
+    assert str(tmp_path.parent) not in said
 
 
 def photos(folder: Path, count: int) -> Path:

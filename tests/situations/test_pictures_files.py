@@ -157,6 +157,68 @@ def test_the_only_class_column_of_hugging_face_needs_no_question(tmp_path):
     assert open_dataset(coarse, label="fine_label").classes == ("0", "1", "2", "3"), "names of another column"
 
 
+def picture_parquet(path: Path, rows: int = 20, names: object = ("p", "q"), **columns: list) -> Path:
+    """Pictures with columns of the names given; `names` are those of the classes in the metadata."""
+    image = [{"bytes": encoded(pixels("dark", row)), "path": None} for row in range(rows)]
+    told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table({"image": image, **columns}).replace_schema_metadata({"huggingface": json.dumps(told)})
+    pq.write_table(table, path)
+    return path
+
+
+TWO = [row % 2 for row in range(20)]
+
+
+def test_a_test_shard_without_a_column_of_labels_is_left_out_and_said(tmp_path):
+    picture_parquet(tmp_path / "train-00000-of-00001.parquet", label=TWO)
+    picture_parquet(tmp_path / "test-00000-of-00001.parquet")
+    dataset = open_dataset(tmp_path)
+    assert dataset.test is None and dataset.classes == ("p", "q")
+    assert "Left out test-00000-of-00001.parquet: it has no column 'label'." in dataset.notes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-00000-of-00001-1a2b3c4d5e6f7a8b", "test-00000-of-00001-2a2b3c4d5e6f7a8b"),
+        ("train/0000", "test/0000"),
+        ("data/train-00000-of-00001",),
+    ],
+    ids=["older versions", "as servers convert", "one shard in data"],
+)
+def test_shards_are_found_under_every_name_that_hugging_face_gives(tmp_path, names):
+    for name in names:
+        picture_parquet(tmp_path / f"{name}.parquet", label=TWO)
+    (tmp_path / "README.md").write_text("a dataset")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("p", "q") and (dataset.test is not None) == (len(names) == 2)
+
+
+def test_names_of_classes_may_be_a_table_by_number(tmp_path):
+    path = picture_parquet(tmp_path / "a.parquet", names={"0": "cat", "1": "dog"}, label=TWO)
+    assert open_dataset(path).classes == ("cat", "dog")
+
+
+def test_columns_of_lists_beside_pictures_are_left_out_and_said(tmp_path):
+    path = picture_parquet(tmp_path / "a.parquet", label=TWO, boxes=[[1, 2]] * 20)
+    assert "Ignored what a.parquet holds of lists or tables: boxes." in open_dataset(path).notes
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "Add a column of the classes."),
+        ({"label": [[0, 1]] * 20}, "lists or tables in the column label"),
+        ({"label": [row + 0.5 for row in TWO]}, "has labels 0.5, 1.5"),
+    ],
+    ids=["none", "several a row", "between two numbers"],
+)
+def test_picture_parquet_without_usable_labels_is_refused_in_words_without_paths(tmp_path, columns, words):
+    said = assert_dataset_refused(picture_parquet(tmp_path / "a.parquet", **columns), words)
+    assert str(tmp_path) not in said and ": ." not in said
+
+
 @pytest.mark.parametrize("label", [-1, None])
 def test_a_test_split_whose_labels_are_minus_one_or_missing_is_left_out(tmp_path, label):
     rows = 30

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden
+from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
+from influence_core.data.rows import fault
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
 from influence_core.system.report import Report
@@ -31,8 +33,6 @@ MAX_DEPTH = 32
 DIRECTORY_BYTES = 512 * MAX_MEMBERS
 ENTRY = b"PK\x01\x02"
 MAX_BYTES = 8 * 1024**3
-MAX_RATIO = 100
-FREE_BYTES = 20 * 1024**2  # below this, a high ratio is harmless
 CHUNK = 1024**2
 DAMAGES = (
     zipfile.BadZipFile,
@@ -76,7 +76,7 @@ def unpack(
     except DAMAGES as error:
         target.remove()
         raise DataError(
-            f"{path.name} cannot be unpacked: {error}. Pack the folder again as a plain zip."
+            f"{path.name} cannot be unpacked: {fault(error)}. Pack the folder again as a plain zip."
         ) from error
     except BaseException:
         target.remove()
@@ -234,7 +234,7 @@ class Allowance:
 
     def __init__(self, path: Path, limit: int):
         self._path, self._packed = path, path.stat().st_size
-        self._limit = self._left = min(limit, MAX_BYTES, max(FREE_BYTES, MAX_RATIO * self._packed))
+        self._limit = self._left = most_unpacked(self._packed, min(limit, MAX_BYTES))
 
     def take(self, count: int) -> None:
         """Subtract `count` bytes; raise DataError at the first byte beyond the limit."""

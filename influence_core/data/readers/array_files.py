@@ -4,6 +4,7 @@ Headers are read first: arrays of Python objects are refused, because reading th
 the arrays need is judged before one of them is read.
 """
 
+import io
 import math
 import subprocess
 import sys
@@ -17,18 +18,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from influence_core.data.readers.archive import DAMAGES
+from influence_core.data.readers.archive import DAMAGES, Counted
 from influence_core.data.readers.array_labels import KINDS
 from influence_core.data.readers.array_names import Arrangement, arrange
 from influence_core.data.readers.arrays import rows_of_arrays
 from influence_core.data.readers.needs import ROW, check_need
-from influence_core.data.rows import Rows, some
+from influence_core.data.rows import Rows, fault, some
 from influence_core.errors import DataError
 from influence_core.system.temporary import TemporaryFolder
 
 COPIES = 2
 """An array as read, and joined with those of the other splits."""
 SHOWN_VALUES = 5
+MOST_ARRAYS = 1_000
+"""A few a split are used; reading the headers of 300,000 would take half a minute."""
 CONVERTER = "influence_core.models.weight_files.tensor_arrays"
 """The program that opens a file of tensors: started by its name, as it lies above this floor."""
 
@@ -118,6 +121,8 @@ def array_columns(path: Path) -> list[dict[str, Any]]:
         headers = npz_headers(path)
         if "train" in arrange(headers, path.name).inputs or not (names := possible_labels(headers)):
             return []
+        sizes = COPIES * sum(headers[name].bytes for name in names)
+        check_need(path.name, sizes, path.stat().st_size)
         with np.load(path, allow_pickle=False) as file:
             return [described(name, file[name].reshape(-1)) for name in names]
 
@@ -200,8 +205,14 @@ def check_memory(headers: Headers, arranged: Arrangement, where: str, sent: int)
 def npz_headers(path: Path) -> dict[str, Header]:
     """Read the headers of the arrays of an .npz file."""
     headers = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
+    with Counted(io.FileIO(path)) as opened, zipfile.ZipFile(opened) as archive:
+        arrays = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        if len(arrays) > MOST_ARRAYS:
+            raise DataError(
+                f"{path.name} holds {len(arrays):,} arrays; at most {MOST_ARRAYS:,} are read. Save the inputs as one "
+                "array, with a row for each sample: np.stack(inputs)."
+            )
+        for info in arrays:
             with archive.open(info) as file:
                 headers[info.filename.removesuffix(".npy")] = read_header(file, info.filename, info.file_size)
     return headers
@@ -230,5 +241,5 @@ def damages(path: Path) -> Iterator[None]:
     except DAMAGES as error:
         kind = path.suffix or "a folder of arrays"
         raise DataError(
-            f"{path.name} cannot be read as {kind}: {error}. Save it again with NumPy."
+            f"{path.name} cannot be read as {kind}: {fault(error)}. Save it again with NumPy."
         ) from error

@@ -1,7 +1,6 @@
 """Labels in an array, as it may be stored: (n,), (n, 1) or one-hot (n, c); and the names of the classes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -35,9 +34,11 @@ def read_labels(array: np.ndarray, name: str) -> tuple[list, list[str]]:
         return flat.argmax(1).tolist(), [
             f"{name} is one-hot: its {flat.shape[1]} columns were read as class numbers."
         ]
+    advice = f"Of probabilities, save the largest: np.argmax({name}, axis=1)."
+    if array.dtype.kind in "biuf" and bool(((flat == 0) | (flat == 1)).all()):
+        advice = f"Of several labels a row, save the one to look at, such as {name}[:, 0]."
     raise DataError(
-        f"{name} has shape {array.shape}; expected one label a row, shape ({len(array)},). Of several, save the "
-        f"largest: np.argmax({name}, axis=1)."
+        f"{name} has shape {array.shape}; expected one label a row, shape ({len(array)},). {advice}"
     )
 
 
@@ -76,9 +77,9 @@ def class_names(array: np.ndarray, name: str) -> tuple[str, ...]:
 def named_labels(labels: list, names: tuple[str, ...] | None, where: str) -> list[str | None]:
     """Return labels as class names: numbers by their place in `names`, words as they are."""
     if names is None or (labels and all(isinstance(label, str) for label in labels)):
-        return [label_name(label, Path(where)) for label in labels]
+        return [label_name(label, where) for label in labels]
     wrong = [
-        label for label in labels if isinstance(label, str) or label != label or not 0 <= label < len(names)
+        label for label in labels if isinstance(label, str) or label % 1 != 0 or not 0 <= label < len(names)
     ]
     if wrong:
         raise DataError(

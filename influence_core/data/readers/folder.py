@@ -17,10 +17,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from influence_core.data.readers.class_names import named_by_file
-from influence_core.data.readers.classes_in_names import FILE_NAME, classes_in_names, offered
 from influence_core.data.readers.labels_beside import Listed, completed, hint, lists_beside
 from influence_core.data.readers.metadata import NAMES, read_metadata
-from influence_core.data.readers.picture_names import stem
+from influence_core.data.readers.picture_names import FILE_NAME, classes_in_names, offered, stem
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
 from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of

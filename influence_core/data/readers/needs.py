@@ -1,4 +1,4 @@
-"""The memory that reading a file takes, judged by the sizes it states, before anything of it is read."""
+"""What reading a file takes, memory and bytes unpacked, judged by the sizes that it states before it is read."""
 
 from influence_core.errors import DataError
 from influence_core.system import memory
@@ -8,6 +8,16 @@ MOST_PER_BYTE = 500
 """Bytes of memory for each byte of a file. Zeros pack a thousandfold; real data in compressed files took at most 60."""
 ROW = 600
 """Bytes of a row beside its numbers: its id, label, split and digest as Python objects."""
+
+FREE_BYTES = 20 * 1024**2
+"""Bytes up to which a high compression is harmless."""
+MAX_RATIO = 100
+"""Bytes that a packed file may unpack to, for each of its own: zeros pack a thousandfold, real data 2 to 60 times."""
+
+
+def most_unpacked(packed: int, most: int) -> int:
+    """Return the bytes that a file of `packed` bytes may unpack to, where `most` are read of any file."""
+    return min(most, max(FREE_BYTES, MAX_RATIO * packed))
 
 
 def check_need(name: str, needed: int, sent: int) -> None:

@@ -2,7 +2,7 @@
 
 Columns: one of pictures, a struct of `bytes` (the encoded file) and `path`; `label` or the requested name, names or
 numbers (numbers get their names from the file's Hugging Face metadata, where -1 is no label); optionally `split`;
-every other plain column is a group.
+every other plain column is a group, and columns of lists are left out with a note.
 A sample's id is its image.path where all rows have one and all differ, else its row number as text.
 """
 
@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from influence_core.data.readers.needs import ROW, check_need
-from influence_core.data.rows import Rows, label_name, some, splits_of
+from influence_core.data.readers.needs import ROW, check_need, most_unpacked
+from influence_core.data.rows import Rows, fault, label_name, some, splits_of
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
 
 MAX_BYTES = 16 * 1024**3
-FREE_BYTES, MAX_RATIO = 1024**3, 100
 BATCH = 16
 """Rows of pictures in memory at a time: 16 of 5 MB, as bytes of Arrow and of Python, take 160 MB."""
 ROWS = 4_096
@@ -37,22 +36,29 @@ WORD = 24
 
 def read_parquet(path: Path, label: str | None = None) -> Rows:
     """Read the pictures, labels (of the column `label`, else of the one so called), splits and groups of a file."""
+    most = most_unpacked(
+        path.stat().st_size, MAX_BYTES
+    )  # pictures hardly pack any further; equal ones count once
     try:
         with pq.ParquetFile(path) as file:
             check_table(file, path)
             image = image_column(file.schema_arrow, path)
-            table = plain_columns(file, image, path)
-            column = label_column(file, table, label, path)
+            column = label_column(file.schema_arrow, image, label, path)
+            table = read_columns(path, plain_names(file.schema_arrow, image)).to_pandas(ignore_metadata=True)
             return Rows(
-                EncodedPictures(
-                    packed(encoded_pictures(path, file.schema_arrow, image), limit=most_bytes(path))
-                ),
+                EncodedPictures(packed(encoded_pictures(path, file.schema_arrow, image), limit=most)),
                 *ids_labels_splits(file, image, table, column, path),
                 groups=table.drop(columns=[column, "split"], errors="ignore"),
                 classes=class_names(file.schema_arrow, column),
+                notes=note_on_lists(file.schema_arrow, image, path),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataError(f"{path.name} cannot be read as Parquet: {error}") from error
+        raise DataError(f"{path.name} cannot be read as Parquet: {fault(error)}. Write it again.") from error
+
+
+def note_on_lists(schema: pa.Schema, image: str, path: Path) -> tuple[str, ...]:
+    lists = sorted({*schema.names} - {image, *plain_names(schema, image)})
+    return (f"Ignored what {path.name} holds of lists or tables: {some(lists)}.",) if lists else ()
 
 
 def check_table(file: pq.ParquetFile, path: Path) -> None:
@@ -91,14 +97,6 @@ def holds_pictures(kind: pa.DataType) -> bool:
 
 def is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def plain_columns(file: pq.ParquetFile, image: str, path: Path) -> pd.DataFrame:
-    """Read every column of single values except the pictures."""
-    names = plain_names(file.schema_arrow, image)
-    if not names:
-        return pd.DataFrame(index=pd.RangeIndex(file.metadata.num_rows))
-    return read_columns(path, names).to_pandas(ignore_metadata=True)
 
 
 def plain_names(schema: pa.Schema, image: str) -> list[str]:
@@ -172,11 +170,6 @@ def text_bytes(column: pa.ChunkedArray) -> int:
     return 2 * total
 
 
-def most_bytes(path: Path) -> int:
-    """The bytes of pictures, each counted once, that a file may hold: its own, as pictures hardly pack any further."""
-    return min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * path.stat().st_size))
-
-
 def encoded_pictures(path: Path, schema: pa.Schema, image: str) -> Iterator[bytes]:
     """Yield the encoded pictures row by row, without holding all of them in memory; a missing one is empty."""
     field = "bytes" if pa.types.is_struct(schema.field(image).type) else None
@@ -197,19 +190,33 @@ def values_of(path: Path, column: str, field: str | None, rows: int) -> Iterator
             yield from map(words.get, numbers)
 
 
-def label_column(file: pq.ParquetFile, table: pd.DataFrame, label: str | None, path: Path) -> str:
+def label_column(schema: pa.Schema, image: str, label: str | None, path: Path) -> str:
     """Return the column of the classes: the requested one, label, or the only one that Hugging Face calls one."""
-    wanted = label or "label"
-    if wanted in table:
+    wanted, names = label or "label", plain_names(schema, image)
+    if wanted in names:
         return wanted
-    classes = class_columns(file.schema_arrow)
-    if label is None and len(classes) == 1 and classes[0] in table:
+    classes = class_columns(schema)
+    if label is None and len(classes) == 1 and classes[0] in names:
         return classes[0]
-    likely = likely_labels(file.schema_arrow, list(map(str, table))) or list(map(str, table))
+    if wanted in schema.names and wanted != image:
+        raise DataError(
+            f"{path.name} holds lists or tables in the column {wanted}. Expected the name or number of one class a row."
+        )
+    likely = [f"label={name!r} (--label {name})" for name in likely_labels(schema, names) or names]
+    advice = f"Name the column of the classes: {some(likely, 4)}" if likely else "Add a column of the classes"
     raise DataError(
-        f"{path.name} has no column called {wanted}; its columns are {some(file.schema_arrow.names, 12)}. Name the "
-        f"column of the classes: {some([f'label={name!r} (--label {name})' for name in likely], 4)}."
+        f"{path.name} has no column called {wanted}; its columns are {some(schema.names, 12)}. {advice}."
     )
+
+
+def is_labelled(path: Path, label: str | None) -> bool:
+    """Whether a file has a column of the classes; True where it cannot be read, which its reader says."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError, UnicodeError):
+        return True
+    wanted = {label} if label else {"label", *class_columns(schema)}
+    return not wanted.isdisjoint(schema.names)
 
 
 def possible_labels(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -242,7 +249,7 @@ def ids_labels_splits(
 ) -> tuple[list[str], list[str | None], list[Split | None]]:
     words = table["split"] if "split" in table else [None] * len(table)
     splits = splits_of(words, f"{path.name}, column split,")
-    labels = label_names(table[column].tolist(), class_names(file.schema_arrow, column), path)
+    labels = label_names(table[column].tolist(), class_names(file.schema_arrow, column), path.name)
     return sample_ids(file, path, image), labels, splits
 
 
@@ -256,32 +263,34 @@ def sample_ids(file: pq.ParquetFile, path: Path, image: str) -> list[str]:
     return [str(row) for row in range(file.metadata.num_rows)]
 
 
-def label_names(column: list, names: tuple[str, ...] | None, path: Path) -> list[str | None]:
+def label_names(column: list, names: tuple[str, ...] | None, where: str) -> list[str | None]:
     """Turn a label column into class names; None where a label is missing."""
     labels = [None if pd.isna(value) else value for value in column]
     if names is None or all(label is None or isinstance(label, str) for label in labels):
-        return [None if label is None else label_name(label, path) for label in labels]
+        return [None if label is None else label_name(label, where) for label in labels]
     labels = [None if label == -1 else label for label in labels]  # Hugging Face's sign for no label
     outside = sorted(
         {str(label) for label in labels if label is not None and not names_a_class(label, len(names))}
     )
     if outside:
         raise DataError(
-            f"{path.name} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
+            f"{where} has labels {some(outside)}, but its metadata names {len(names)} classes, numbered from "
             f"0: {some(list(names), 12)}."
         )
     return [None if label is None else names[int(label)] for label in labels]
 
 
 def names_a_class(label: object, classes: int) -> bool:
-    return isinstance(label, (int, float)) and 0 <= label < classes
+    return isinstance(label, (int, float)) and label % 1 == 0 and 0 <= label < classes
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
     """Return the class names of a column, in order, from Hugging Face's metadata in the file; None without them."""
     feature = features(schema).get(column)
     names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(map(str, names)) if isinstance(names, list) and names else None
+    if isinstance(names, dict):  # {"0": "cat", "1": "dog"}
+        names = [names.get(str(number)) for number in range(len(names))]
+    return tuple(map(str, names)) if isinstance(names, list) and names and None not in names else None
 
 
 def class_columns(schema: pa.Schema) -> list[str]:

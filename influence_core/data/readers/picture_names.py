@@ -1,15 +1,21 @@
-"""`PictureNames`: which picture a name in a file means.
+"""Names of pictures: which picture a name in a file means, and the classes in names such as cat.12.jpg.
 
 People write names as their tool did: with backslashes, with the folder or without, without the suffix, after a path of
 their own machine, with accents in one code point or two, in another case. A name means a picture when it is the end of
 its path, or its path is the end of the name; a name that could mean two pictures means neither.
 """
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SEVERAL = -1
+FILE_NAME = "file name"
+"""The label that asks for these classes: open_dataset(path, label="file name")."""
+NUMBERED = re.compile(r"(?P<name>.*?[^\W\d_])[\s._-]*[(\[]?\d+[)\]]?")
 
 
 class PictureNames:
@@ -68,3 +74,17 @@ def stem(name: str) -> str:
 def bare(path: str) -> str:
     """Return a path without the suffix of a picture."""
     return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
+
+
+def classes_in_names(ids: Sequence[str]) -> list[str | None]:
+    """Return what stands before the number of each file's name; None for a name of another form."""
+    matches = [NUMBERED.fullmatch(PurePosixPath(sample).stem) for sample in ids]
+    return [None if match is None else match["name"] for match in matches]
+
+
+def offered(ids: Sequence[str]) -> list[str]:
+    """Return the classes that the names hold, if they divide the files: two or more, each of several files."""
+    counts = Counter(name for name in classes_in_names(ids) if name is not None)
+    if len(counts) < 2 or min(counts.values()) < 2 or sum(counts.values()) * 2 < len(ids):
+        return []
+    return sorted(counts)

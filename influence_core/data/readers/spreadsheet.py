@@ -3,6 +3,7 @@
 Numbers are read as stored, not as shown: 12.5 % is 0.125. Formulas give the value that was saved with them.
 """
 
+import io
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,16 +12,17 @@ from typing import Any
 
 import pandas as pd
 
+from influence_core.data.readers.archive import Counted
 from influence_core.data.readers.delimited import MOST_COLUMNS
+from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
 from influence_core.data.readers.text_columns import TextColumns
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
 
 MAX_BYTES = 256 * 1024**2
 """Most bytes of the sheet's XML; openpyxl holds about as much again of its words."""
-MAX_RATIO = 100
-FREE_BYTES = 20 * 1024**2
-"""Below this size, a high compression is harmless."""
+LAST_ROW = 2**20
+"""The last row of Excel. Of a row said to be the billionth, openpyxl would give all those above it, for minutes."""
 
 
 def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -42,7 +44,9 @@ def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, .
         sheets = book.worksheets
         sheet = next((sheet for sheet in sheets if sheet.sheet_state == "visible"), sheets[0])
         sheet.reset_dimensions()  # the file's claim of its size
-        frame, notes = _table(sheet.iter_rows(values_only=True), f"{shown}, sheet {sheet.title!r},", shown)
+        frame, notes = _table(
+            sheet.iter_rows(max_row=LAST_ROW, values_only=True), f"{shown}, sheet {sheet.title!r},", shown
+        )
         others = [other.title for other in sheets if other is not sheet]
         book.close()
     except (DataError, MemoryError):
@@ -58,13 +62,13 @@ def read_spreadsheet(path: Path, shown: str) -> tuple[pd.DataFrame, tuple[str, .
 def _check_size(path: Path, shown: str) -> None:
     """Raise DataError where the unpacked sheets are too large, by the sizes that zipfile then holds them to."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Counted(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             size = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(
             f"{shown} is not an Excel file of the kind .xlsx. Save the sheet as CSV (UTF-8)."
         ) from error
-    if size > MAX_BYTES or size > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
+    if size > most_unpacked(path.stat().st_size, MAX_BYTES):
         raise DataError(
             f"{shown} unpacks to {size:,} bytes; at most {MAX_BYTES:,} are read, {MAX_RATIO} times the file. Save the "
             "sheet as CSV (UTF-8)."

@@ -19,15 +19,13 @@ import pyarrow.parquet as pq
 from influence_core.data.readers.delimited import read_delimited
 from influence_core.data.readers.header import alike, check_different, with_header
 from influence_core.data.readers.json_lines import read_json_lines
+from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
 from influence_core.data.readers.parquet import holds_pictures, read_columns
 from influence_core.data.readers.spreadsheet import read_spreadsheet
-from influence_core.data.rows import some
+from influence_core.data.rows import fault, some
 from influence_core.errors import DataError
 
 MAX_BYTES = 1024**3
-MAX_RATIO = 100
-FREE_BYTES = 20 * 1024**2
-"""Below this size, a high compression is harmless."""
 CHUNK = 2**20
 MANY_ROWS, CELL_BYTES = 1_000_000, 8
 """Rows above which the bytes must account for the cells: 20 million rows of 165 KB took minutes."""
@@ -117,7 +115,7 @@ def _uncompressed(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             yield file
         return
-    limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * path.stat().st_size))
+    limit = most_unpacked(path.stat().st_size, MAX_BYTES)
     with tempfile.TemporaryFile() as plain:
         try:
             with gzip.open(path) as packed:
@@ -144,9 +142,7 @@ def _parquet(path: Path) -> TableFile:
         table = read_columns(path)
         frame = _decimals_as_numbers(table).to_pandas(ignore_metadata=True)
     except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path.name} cannot be read as a table: {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise DataError(f"{path.name} cannot be read as a table: {fault(error)}. Write it again.") from error
     nested = [
         name for name in names if pa.types.is_nested(table[name].type) or pa.types.is_binary(table[name].type)
     ]

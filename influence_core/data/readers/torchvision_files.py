@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from influence_core.data.rows import Rows
+from influence_core.data.readers.needs import most_unpacked
+from influence_core.data.rows import Rows, fault
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import ArrayRows
 from influence_core.errors import DataError
@@ -113,17 +114,23 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 def content(path: Path) -> bytes:
-    """Return the bytes of a file or of its .gz; more than MAX_BYTES is an error, whatever size the archive states."""
+    """Return the bytes of a file or of its .gz; more than is read is an error, whatever size the archive states."""
     packed = path.with_name(path.name + ".gz")
-    try:
-        with path.open("rb") if path.exists() else gzip.open(packed) as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    source = path if path.is_file() else packed
+    if not source.is_file():
         raise DataError(
-            f"{path.name} cannot be read, nor {packed.name}: {error}. Download it again."
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{path.name} unpacks to more than {MAX_BYTES:,} bytes, the most that is read.")
+            f"There is no file {path.name} nor {packed.name} in {path.parent.name}. Download it again."
+        )
+    most = MAX_BYTES if source == path else most_unpacked(source.stat().st_size, MAX_BYTES)
+    try:
+        with path.open("rb") if source == path else gzip.open(packed) as file:
+            data = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{source.name} cannot be read: {fault(error)}. Download it again.") from error
+    if len(data) > most:
+        raise DataError(
+            f"{source.name} unpacks to more than {most:,} bytes, the most that is read of its size."
+        )
     return data
 
 
