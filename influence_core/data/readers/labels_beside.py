@@ -18,7 +18,7 @@ from influence_core.data.readers.metadata import NAMES
 from influence_core.data.readers.picture_lists import SUFFIXES, read_list
 from influence_core.data.readers.picture_names import key, stem
 from influence_core.data.readers.split_folders import Named
-from influence_core.data.readers.split_words import CUT
+from influence_core.data.readers.split_words import CUT, meanings
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -52,12 +52,14 @@ def lists_beside(
     """
     if len({label for label in named.labels if label is not None}) > 1:
         names = [name for name in names if PurePosixPath(name).name not in NAMES]
-    stems = {stem(sample) for sample in ids}
+    stems, files = {stem(sample) for sample in ids}, candidates(names)
+    told = meanings(PurePosixPath(name).stem for name in files)
+    splits = {name: found.split for name in files if (found := told.get(PurePosixPath(name).stem))}
     return [
         listed
-        for name in candidates(names)
+        for name in files
         if (read := read_list(root / name, lambda cell: stem(cell) in stems))
-        and (listed := listed_by(name, read, ids, named.splits, label)) is not None
+        and (listed := listed_by(name, read, ids, named.splits, label, splits.get(name))) is not None
     ]
 
 
@@ -231,11 +233,17 @@ def hint(lists: Sequence[Listed]) -> str:
     for listed in lists:
         if listed.fault:
             return f" {listed.file} {listed.fault}."
-    for listed in lists:
-        if listed.labels is None and listed.others:
-            return (
-                f" {listed.file} names the pictures (in {listed.name}), but which of its columns {some(listed.others)} "
-                f"holds the labels is not clear: name it (label={listed.others[0]!r}, or --label {listed.others[0]}), "
-                "or call it label."
-            )
-    return ""
+    if (listed := asked_about(lists)) is None:
+        return ""
+    return (
+        f" {listed.file} names the pictures (in {listed.name}), but which of its columns {some(listed.others)} "
+        f"holds the labels is not clear: name it (label={listed.others[0]!r}, or --label {listed.others[0]}), "
+        "or call it label."
+    )
+
+
+def asked_about(lists: Sequence[Listed]) -> Listed | None:
+    """Return the list that leaves most columns to choose the label from; None where there is nothing to choose."""
+    return max(
+        (listed for listed in lists if listed.others), key=lambda listed: len(listed.others), default=None
+    )

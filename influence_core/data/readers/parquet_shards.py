@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from influence_core.data.readers.parquet import read_parquet
+from influence_core.data.readers.table_files import is_table
 from influence_core.data.rows import Rows, some, split_of
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, ReadBlobs
@@ -24,7 +25,7 @@ MAX_SHARDS = 1_000
 def shards(root: Path) -> dict[Path, Split] | None:
     """Return the split of each Parquet file at the top and in data/; None unless every name begins with one.
 
-    A single file is not a folder of shards: None as well.
+    A single file is no folder of shards, nor are files of tables: None as well.
     """
     files = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
     named: dict[Path, Split] = {}
@@ -32,7 +33,7 @@ def shards(root: Path) -> dict[Path, Split] | None:
         match = NAME.fullmatch(file.name)
         if match and (split := split_of(match[1])) is not None:
             named[file] = split
-    return named if len(named) == len(files) > 1 else None
+    return named if len(named) == len(files) > 1 and not is_table(files[0]) else None
 
 
 def read_shards(files: dict[Path, Split], label: str | None = None) -> Rows:

@@ -8,7 +8,13 @@ its path, or its path is the end of the name; a name that could mean two picture
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FRAMED = (".gif", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", *FRAMED,
+    ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jxl", ".tga",
+    ".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".exr",
+)  # fmt: skip
+"""Suffixes of pictures. Those after the first line are not read: they are refused by name, not silently ignored."""
 SEVERAL = -1
 
 
@@ -63,6 +69,11 @@ def key(name: str) -> str:
 def stem(name: str) -> str:
     """Return the last part of a name, without the suffix of a picture."""
     return bare(key(name)).rpartition("/")[2]
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by the suffix of its name."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def bare(path: str) -> str:

@@ -57,6 +57,7 @@ def name_by_folder(ids: Sequence[str]) -> Named:
             "columns file_name and label."
         )
     check_one_kind_of_classes(paths)
+    check_no_shelves(paths)
     labels = [path[0] if path else None for path in paths]
     return Named(labels, [None] * len(paths), notes=(*note_on_classes(classes), *note_on_inside(paths)))
 
@@ -144,7 +145,8 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     if outside:
         raise DataError(
             f"{counted(len(outside), 'picture lies', 'pictures lie')} outside {some([f'{n}/' for n in told])}: "
-            f"{some(outside)}. Move them into one of the splits, or out of the dataset."
+            f"{some(outside)}. Move them into one of the splits, or out of the dataset; or, if all these folders are "
+            "classes, label the pictures in a metadata.csv with the columns file_name and label."
         )
     labels: list[str | None] = [None] * len(ids)
     classes: set[str] = set()
@@ -152,8 +154,9 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     for split in ("train", "val", "test"):
         for name in (name for name, found in told.items() if found.split == split):
             rows = [row for row, path in enumerate(paths) if path[0] == name]
-            inner = without_inner([paths[row][1:] for row in rows], classes)
+            inner = without_inner([paths[row][1:] for row in rows], classes, name)
             check_one_kind_of_classes(inner)
+            check_no_shelves(inner)
             inside += inner
             for row, path in zip(rows, inner, strict=True):
                 labels[row] = path[0] if path else None
@@ -164,11 +167,15 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     return Named(labels, splits, left_out, notes)
 
 
-def without_inner(paths: list[Folders], classes: set[str]) -> list[Folders]:
-    """Leave out the folders around all classes of a split; a plain name right above the pictures is no class."""
+def without_inner(paths: list[Folders], classes: set[str], outer: str) -> list[Folders]:
+    """Leave out the folders around all classes of a split; right above the pictures a plain name is no class.
+
+    Nor is the name of the split itself: cars_train/cars_train/1.jpg.
+    """
     while paths and len({path[:1] for path in paths}) == 1 and paths[0] and paths[0][0] not in classes:
         if any(len(path) == 1 for path in paths):
-            return [path[1:] for path in paths] if is_plain_name(paths[0][0]) else paths
+            again = paths[0][0].lower() == outer.lower() or is_plain_name(paths[0][0])
+            return [path[1:] for path in paths] if again else paths
         paths = [path[1:] for path in paths]
     return paths
 
@@ -222,6 +229,18 @@ def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
         )
 
 
+def check_no_shelves(paths: Iterable[Folders]) -> None:
+    """Raise DataError where folders are letters, such as Places' a and b over a/abbey and b/bakery."""
+    pairs = {path[:2] for path in paths if path}
+    if len({pair[0] for pair in pairs}) > 1 and all(
+        len(pair) == 2 and len(pair[0]) == 1 and pair[1].lower().startswith(pair[0].lower()) for pair in pairs
+    ):
+        raise DataError(
+            f"The folders {some(sorted({pair[0] for pair in pairs}))} are the first letters of those inside, such as "
+            f"{'/'.join(min(pairs))}: they sort classes and are none. Move the folders inside up, beside one another."
+        )
+
+
 def without_number(name: str) -> str:
     """Return a folder's name without its numbers: session1 and session2 number parts of one thing."""
     return re.sub(r"[\d\W_]+", "", name.lower())
@@ -229,7 +248,11 @@ def without_number(name: str) -> str:
 
 def note_on_inside(paths: Iterable[Folders]) -> tuple[str, ...]:
     inside = sorted(
-        {f"{path[0]}/{path[1]}" for path in paths if len(path) > 1 and not is_plain_name(path[1])}
+        {
+            f"{path[0]}/{path[1]}"
+            for path in paths
+            if len(path) > 1 and (path[1].isdecimal() or not is_plain_name(path[1]))
+        }
     )
     if not inside:
         return ()

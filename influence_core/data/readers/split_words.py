@@ -30,6 +30,8 @@ PLAIN = {
 """Words of a name that say nothing of what is inside."""
 OVERLAYS = {"mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth"}
 """Words for pictures that belong to other pictures."""
+CODES = ("tr", "ts")
+"""Words that are codes of countries as well, where a neighbour such as "DE" tells of no split."""
 JUDGES = {"eval", "evaluation"}
 """Words for validation, or for the test where something else is for validation."""
 CUT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
@@ -88,8 +90,10 @@ def meanings(names: Iterable[str]) -> dict[str, Meaning]:
 
     Words grown together count where two neighbours differ in the split alone: mytrain beside mytest, not strain.
     """
-    names = list(names)
+    names = list(dict.fromkeys(names))
     told = {name: found for name in names if (found := meaning(name)) is not None}
+    if len(told) < len(names):
+        told = {name: found for name, found in told.items() if name.lower() not in CODES}
     grown = {name: grown_together(name) for name in names if name not in told}
     for name, found in grown.items():
         if found and any(
