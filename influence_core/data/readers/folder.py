@@ -18,9 +18,18 @@ import pandas as pd
 
 from influence_core.data.readers.class_names import named_by_file
 from influence_core.data.readers.classes_in_names import FILE_NAME, classes_in_names, offered
-from influence_core.data.readers.labels_beside import Listed, asked_about, completed, hint, lists_beside
+from influence_core.data.readers.labels_beside import (
+    Listed,
+    asked_about,
+    completed,
+    hint,
+    lists_beside,
+    strays,
+    without_empty,
+)
 from influence_core.data.readers.listed_labels import is_dividing, splits_in
 from influence_core.data.readers.metadata import NAMES, read_metadata
+from influence_core.data.readers.picture_lists import may_be_list
 from influence_core.data.readers.picture_names import FRAMED, SUFFIXES, is_picture, stem
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
@@ -31,8 +40,7 @@ from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
 COMPANIONS = (
-    ".md", ".tsv", ".py", ".txt", ".json", ".jsonl", ".csv", ".safetensors", ".pt", ".pth", ".license",
-    "license", "licence", "readme", "notice", "makefile",
+    ".md", ".py", ".safetensors", ".pt", ".pth", ".license", "license", "licence", "readme", "notice", "makefile",
 )  # fmt: skip
 """Ends of the names of files beside the pictures that are no samples."""
 # Folders and files that systems leave beside the data; those with a leading dot are hidden anyway.
@@ -55,7 +63,8 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
         instead = f" It holds {some(names)}." if names else ""
         raise DataError(
             f"No pictures in {shown}.{instead} Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
-            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself."
+            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself, or "
+            "put train.csv and test.csv into one folder."
         )
     check_names_are_text(ids)
     metadata, said = read_metadata(root, ids)
@@ -85,8 +94,11 @@ def named_beside(
     splits, columns = splits_in(words, "The metadata") if len(words.columns) else (None, [])
     groups = metadata.drop(columns=["label", *columns], errors="ignore")
     if "label" in metadata:
-        labels = [None if pd.isna(name) else str(name) for name in metadata["label"]]
+        labels = [None if pd.isna(name) or not name else str(name) for name in metadata["label"]]
         named = Named(labels, splits) if splits else replace(name_by_folder(ids), labels=labels)
+        named = without_empty(
+            named, set(metadata["label"].notna().to_numpy().nonzero()[0]), ids, "the metadata"
+        )
         check_no_strays(named, ids, "")
         return named, groups, frozenset()
     named = name_by_folder(ids)
@@ -94,10 +106,10 @@ def named_beside(
     if label == FILE_NAME:
         return replace(named, labels=classes_in_names(ids)), groups, frozenset()
     lists = lists_beside(root, names, ids, named, label)
-    named, more = completed(named, lists, label)
+    named, more = completed(named, lists, label, ids)
     named = replace(named, notes=(*named.notes, *note_on_dividing(names, lists)))
     check_label_found(label, lists)
-    found = hint(lists) or hint_of_boxes(names, ids) or hint_of_others(root, names)
+    found = hint(lists) or hint_of_boxes(names, ids) or hint_of_others(root, names, lists)
     check_no_strays(without_lone_folder(named, ids, lists), ids, found)
     taken = {listed.label for listed in lists if PurePosixPath(listed.file).name in NAMES}
     groups = groups.drop(columns=[name for name in groups if name in taken])
@@ -116,7 +128,7 @@ def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFram
             return pd.DataFrame(), []
         named = name_by_folder(ids)
         lists = lists_beside(root, names, ids, named, None)
-        named = without_lone_folder(completed(named, lists, None)[0], ids, lists)
+        named = without_lone_folder(completed(named, lists, None, ids)[0], ids, lists)
     except DataError:
         return pd.DataFrame(), []
     if any(named.labels):
@@ -172,7 +184,9 @@ def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], R
 
 def unknown(names: list[str]) -> list[str]:
     """Return the names of files that are neither pictures nor usual companions of them."""
-    return [name for name in names if not name.lower().endswith((*SUFFIXES, *COMPANIONS))]
+    return [
+        name for name in names if not (name.lower().endswith((*SUFFIXES, *COMPANIONS)) or may_be_list(name))
+    ]
 
 
 def holds_pictures(root: Path, store: Store | None) -> bool:
@@ -211,12 +225,7 @@ def check_names_are_text(ids: list[str]) -> None:
 
 def check_no_strays(named: Named, ids: list[str], hint: str) -> None:
     """Raise DataError for pictures without a label, unless their whole split has none and is not for training."""
-    labelled = {split for split, label in zip(named.splits, named.labels, strict=True) if label is not None}
-    stray = [
-        row
-        for row, (label, split) in enumerate(zip(named.labels, named.splits, strict=True))
-        if label is None and row not in named.left_out and (split in labelled or split not in ("val", "test"))
-    ]
+    stray = strays(named)
     if stray:
         missing = [ids[row] for row in stray]
         raise DataError(
@@ -239,8 +248,10 @@ def hint_of_boxes(names: list[str], ids: list[str]) -> str:
     return ""
 
 
-def hint_of_others(root: Path, names: list[str]) -> str:
+def hint_of_others(root: Path, names: list[str], lists: list[Listed]) -> str:
     """Name the tables that name no picture, and may be the dataset; else the files that are not read."""
+    if lists:
+        return ""
     if tables := [name for name in names if "/" not in name and may_be_table(root / name)]:
         return f" {some(tables)} beside them: no picture is named there. If that is the dataset, take the pictures out."
     others = unknown(names)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from influence_core.data.encoding import column_of
 from influence_core.data.readers.identifiers import NUMBERING
+from influence_core.data.readers.label_cells import labels_of
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
 from influence_core.data.readers.picture_names import PictureNames, bare, key, stem
 from influence_core.data.readers.split_words import CUT, meanings
@@ -59,6 +60,7 @@ class Listed:
     classes: tuple[str, ...] | None = None
     guessed: bool = False
     fault: str | None = None
+    notes: tuple[str, ...] = ()
     certain: bool = False
     """Whether the column was named by the person or has a usual name, or the list is one of 0 and 1."""
 
@@ -182,13 +184,15 @@ def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
         return replace(
             listed, others=tuple(str(name) for name in table if column_of(table, name).nunique() > 1)
         )
-    values = whole(table[column].tolist())
+    values = table[column].tolist()
+    labels, notes = labels_of(pd.Series(values, dtype=object))
     if several_in_one(values):
         return replace(listed, fault=SEVERAL)
     listed = replace(
         listed,
         label=f"column {column}" if headless else column,
-        labels=[named(value, listed.classes) for value in values],
+        labels=[value and named(value, listed.classes) for value in labels],
+        notes=notes,
         table=table.drop(columns=column),
         certain=certain,
     )
@@ -196,19 +200,11 @@ def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
 
 
 def named(value: str, classes: tuple[str, ...] | None) -> str | None:
-    if not value or value.lower() == "nan":
+    if value.lower() == "nan":
         return None
     if classes and value not in classes and value.isdecimal() and int(value) < len(classes):
         return classes[int(value)]
     return value
-
-
-def whole(values: list[str]) -> list[str]:
-    """Return labels, "3.0" as "3" where all are such numbers."""
-    given = [value for value in values if value]
-    if given and all(value.endswith(".0") and value[:-2].isdecimal() for value in given):
-        return [value.removesuffix(".0") for value in values]
-    return values
 
 
 def several_in_one(values: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Reader of any file beside pictures that may list them, as a table of text: .csv, .tsv, .txt, .json, .jsonl.
+"""Reader of any file beside pictures that may list them, as a table of text: .csv, .txt, .json, .xlsx, .parquet, ...
 
 Nothing is known of such a file: it may hold anything. So its size is limited before it is parsed, and a file that is no
 list of pictures is None, not an error; one that names pictures but cannot be read has a fault. Delimited text is read
@@ -18,13 +18,15 @@ import pandas as pd
 
 from influence_core.data.readers.delimited import SAMPLE, encoding_of, likely_separator, read_delimited
 from influence_core.data.readers.header import with_names
+from influence_core.data.readers.label_cells import cell_text
+from influence_core.data.readers.table_files import SUFFIXES, is_table, read_table_file
 from influence_core.errors import DataError
 from influence_core.system.safe_tables import unguarded
 
 MAX_BYTES = 64 * 1024**2
 MAX_VALUES = 5_000_000
 """Most values of a JSON file, counted by the marks between them before it is parsed: 0.4 GB of Python objects."""
-SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
+TEXTS = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 ENDS = ("xmin", "ymin", "xmax", "ymax", "bbox", "x_min", "y_min", "bbox_x")
 """Names of columns that give the place of an object in its picture."""
 OBJECTS = "lists objects with boxes, as detectors are trained on; one label per picture is needed"
@@ -50,11 +52,18 @@ class PictureList:
         return bool(set(ENDS) & {str(name).strip().lower() for name in self.table})
 
 
+def may_be_list(name: str) -> bool:
+    """Whether a file may list pictures, by its suffix."""
+    return name.lower().endswith((*SUFFIXES, ".json", ".parquet"))
+
+
 def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | None:
     """Read a file as a table; `is_picture` tells a picture's name, so that a first row without header is seen."""
     if file.stat().st_size > MAX_BYTES:
         return None
     try:
+        if file.suffix.lower() not in TEXTS:
+            return from_table(file)
         with file.open("rb") as opened:
             encoding, _ = encoding_of(opened, file.name)
         if file.suffix.lower() in (".json", ".jsonl"):
@@ -67,6 +76,20 @@ def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | No
         return unread(file, str(error), is_picture)
     except (ValueError, RecursionError, OverflowError):
         return None
+
+
+def from_table(file: Path) -> PictureList | None:
+    """Read an Excel, packed or Parquet file that holds a table."""
+    if not is_table(file):
+        return None
+    try:
+        frame = read_table_file(file).frame
+    except DataError as error:
+        return PictureList(pd.DataFrame(), fault=f"cannot be read: {str(error).removesuffix('.')}")
+    cells = {
+        str(name): [(cell_text(cell) or "").strip() for cell in values] for name, values in frame.items()
+    }
+    return PictureList(pd.DataFrame(cells))
 
 
 def unread(file: Path, fault: str, is_picture: Callable[[str], bool]) -> PictureList | None:
@@ -107,6 +130,9 @@ def cut_at_blanks(
     if suffix == ".txt" and first.strip().isdecimal() and "\n" in text.strip():
         text = text.lstrip().partition("\n")[2]
         first = text.partition("\n")[0]
+    if suffix == ".txt" and is_picture(first.rpartition(" ")[0]) and not any(map(is_picture, first.split())):
+        rows = [line.rstrip().rpartition(" ")[::2] for line in text.splitlines() if line.strip()]
+        return numbered(pd.DataFrame(rows)), True  # names with blanks inside
     whole = suffix != ".txt" or is_picture(first.strip())
     headless = any(map(is_picture, [first, *first.split()]))
     table = pd.read_csv(

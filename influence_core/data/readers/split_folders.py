@@ -16,7 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from influence_core.data.readers.split_words import Meaning, is_classless, is_plain_name, meaning, meanings
+from influence_core.data.readers.split_words import (
+    Meaning,
+    are_parts,
+    is_classless,
+    is_plain_name,
+    meaning,
+    meanings,
+)
 from influence_core.data.rows import SPLIT_NAMES, counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -58,7 +65,7 @@ def name_by_folder(ids: Sequence[str]) -> Named:
         )
     check_one_kind_of_classes(paths)
     check_no_shelves(paths)
-    labels = [path[0] if path else None for path in paths]
+    labels = [path[0] if path and not are_parts(classes) else None for path in paths]
     return Named(labels, [None] * len(paths), notes=(*note_on_classes(classes), *note_on_inside(paths)))
 
 
@@ -204,10 +211,11 @@ def check_no_split_below(paths: Iterable[Folders]) -> None:
         )
 
 
-def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
+def check_one_kind_of_classes(paths: Sequence[Folders]) -> None:
     """Raise DataError where folders inside may be the classes: named as their neighbours above, or alike in all.
 
     So are a dataset beside its copy, and folders for kinds of pictures, cameras or folds with the same classes in each.
+    Numbers inside are classes where the folders around them are numbered as well: a patient each, over 0 and 1.
     """
     below: dict[str, set[str]] = defaultdict(set)
     for path in paths:
@@ -220,7 +228,11 @@ def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
                 f"part of the dataset. If it is a copy, take {name!r} out; else put its pictures into those beside it."
             )
     common = set.intersection(*below.values()) if len(below) > 1 else set()
-    if len({without_number(name) for name in common}) > 1:
+    if not common and len({without_number(name) for name in below}) == 1 < len(below):
+        common = set.intersection(
+            *({path[1] for path in paths if path[0] == name and path[1:]} for name in below)
+        )
+    if len({without_number(name) for name in common}) > 1 or len(set(filter(str.isdecimal, common))) > 1:
         raise DataError(
             f"The folders {some(sorted(below))} all hold folders called {some(sorted(common))}, so it is not clear "
             "which are the classes. If those inside are, open one of the outer folders alone, or put all pictures of a "

@@ -6,7 +6,7 @@ little: "test tube" and, of COCO's classes, "train". So names are judged beside 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from influence_core.data.rows import SPLIT_NAMES
@@ -28,8 +28,16 @@ PLAIN = {
     "label", "labels", "labeled", "labelled", "annotation", "annotations", "list", "file", "files",
 }  # fmt: skip
 """Words of a name that say nothing of what is inside."""
-OVERLAYS = {"mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth"}
-"""Words for pictures that belong to other pictures."""
+OVERLAYS = {
+    "mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth", "class",
+    "object",
+}  # fmt: skip
+"""Words for pictures that belong to other pictures, such as VOC's SegmentationClass."""
+HOLDERS = {
+    "image", "images", "img", "imgs", "jpeg", "jpg", "png", "photo", "photos", "pic", "pics", "picture", "pictures",
+    "folder", "dir", "part", "batch", "chunk", "shard",
+}  # fmt: skip
+"""Words that, with a number, name parts of a dataset: images_001."""
 CODES = ("tr", "ts")
 """Words that are codes of countries as well, where a neighbour such as "DE" tells of no split."""
 JUDGES = {"eval", "evaluation"}
@@ -82,7 +90,14 @@ def is_plain_name(name: str) -> bool:
 def is_classless(names: Iterable[str]) -> bool:
     """Whether neighbours are kinds of files, such as images beside masks, rather than classes."""
     words = [{word.lower() for word in CUT.findall(name)} for name in names]
-    return all(word and word <= PLAIN | OVERLAYS for word in words)
+    return all(word and word <= PLAIN | OVERLAYS | UNLABELLED for word in words)
+
+
+def are_parts(names: Collection[str]) -> bool:
+    """Whether neighbours only number parts of a dataset: images_001 and images_002."""
+    words = [[word.lower() for word in CUT.findall(name)] for name in names]
+    rests = {tuple(word for word in cut if not word.isdecimal()) for cut in words}
+    return len(names) > 1 and len(rests) == 1 and bool(HOLDERS & set(rests.pop()))
 
 
 def meanings(names: Iterable[str]) -> dict[str, Meaning]:
