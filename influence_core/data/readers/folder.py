@@ -27,10 +27,10 @@ from influence_core.data.readers.labels_beside import (
     strays,
     without_empty,
 )
-from influence_core.data.readers.listed_labels import is_dividing, splits_in
 from influence_core.data.readers.metadata import NAMES, read_metadata
 from influence_core.data.readers.picture_lists import may_be_list
 from influence_core.data.readers.picture_names import FRAMED, SUFFIXES, is_picture, stem
+from influence_core.data.readers.split_columns import is_dividing, splits_in
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
 from influence_core.data.readers.table_files import may_be_table
@@ -97,7 +97,7 @@ def named_beside(
         labels = [None if pd.isna(name) or not name else str(name) for name in metadata["label"]]
         named = Named(labels, splits) if splits else replace(name_by_folder(ids), labels=labels)
         named = without_empty(
-            named, set(metadata["label"].notna().to_numpy().nonzero()[0]), ids, "the metadata"
+            named, {row for row, there in enumerate(metadata["label"].notna()) if there}, ids, "the metadata"
         )
         check_no_strays(named, ids, "")
         return named, groups, frozenset()

@@ -54,7 +54,9 @@ def lists_beside(
         names = [name for name in names if PurePosixPath(name).name not in NAMES]
     stems, files = {stem(sample) for sample in ids}, candidates(names)
     told = meanings(PurePosixPath(name).stem for name in files)
-    splits = {name: found.split for name in files if (found := told.get(PurePosixPath(name).stem))}
+    splits: dict[str, Split | None] = {
+        name: found.split for name in files if (found := told.get(PurePosixPath(name).stem))
+    }
     return [
         listed
         for name in files

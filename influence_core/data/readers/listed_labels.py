@@ -17,10 +17,10 @@ from influence_core.data.readers.identifiers import NUMBERING
 from influence_core.data.readers.label_cells import labels_of
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
 from influence_core.data.readers.picture_names import PictureNames, bare, key, stem
-from influence_core.data.readers.split_words import CUT, meanings
-from influence_core.data.rows import counted, some, split_of, splits_of
+from influence_core.data.readers.split_columns import is_dividing, splits_in
+from influence_core.data.readers.split_words import CUT, plain_name
+from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
-from influence_core.errors import DataError
 
 USUAL = (
     "label", "labels", "class", "class_name", "classname", "class_label", "target", "category", "category_name",
@@ -35,11 +35,6 @@ UNUSUAL = {
 """Names of columns that hold something else than classes, as `plain_name` writes them."""
 FEWEST = 5
 """Plain names must be of a fifth of the pictures: names of classes numbered from 0 name 0.png and 1.png by accident."""
-DIVIDING = {"split", "splits", "partition", "partitions"}
-"""Words of a file's name that promise a division of the pictures, not their classes: list_eval_partition.txt."""
-TRUE = ("true", "1", "yes")
-TRUTHS = ({"true", "false"}, {"1", "0"}, {"yes", "no"})
-"""Cells of a column such as is_valid, in lower case."""
 MOST_COLUMNS = 30
 """Most columns that are searched for names of pictures."""
 
@@ -158,7 +153,7 @@ def from_columns(
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
     splits, columns = splits_in(table, file)
     if not columns and told is not None and not is_dividing(file):
-        splits = [told for _ in rows]
+        splits = list[Split | None]([told] * len(rows))
     listed = Listed(
         file, rows, None, splits, table.drop(columns=columns),
         name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
@@ -240,10 +235,6 @@ def may_divide(values: pd.Series, column: str) -> bool:
     return few and plain_name(column) not in UNUSUAL and not values.str.fullmatch(r"-?\d*\.\d+").any()
 
 
-def plain_name(column: str) -> str:
-    return "_".join(word.lower() for word in CUT.findall(column))
-
-
 def same_division(table: pd.DataFrame, one: str, other: str) -> bool:
     pairs = table[[one, other]].drop_duplicates()
     return len(pairs) == table[one].nunique() == table[other].nunique()
@@ -289,47 +280,3 @@ def without_repetitions(listed: Listed) -> Listed:
         splits=None if listed.splits is None else [listed.splits[position] for position in kept],
         table=listed.table.iloc[kept].reset_index(drop=True),
     )
-
-
-def is_split(column: pd.Series) -> bool:
-    return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
-
-
-def is_dividing(file: str) -> bool:
-    return bool(DIVIDING & {word.lower() for word in CUT.findall(PurePosixPath(file).stem)})
-
-
-def splits_in(table: pd.DataFrame, file: str) -> tuple[list[Split | None] | None, list[str]]:
-    """Return the splits that columns of a table tell, and these columns: one of words, else those such as is_valid."""
-    columns = [str(column) for column in table]
-    told = [column for column in columns if is_split(column_of(table, column))]
-    if told := told or [column for column in columns if plain_name(column) == "split"]:
-        return splits_named(column_of(table, told[0]), f"{file}, column {told[0]},"), told[:1]
-    marks = {
-        column: split
-        for column in columns
-        if plain_name(column).startswith("is_")
-        and (split := split_of(plain_name(column).removeprefix("is_")))
-        and {word.lower() for word in table[column].unique()} in TRUTHS
-    }
-    return (splits_marked(table, marks, file) if marks else None), list(marks)
-
-
-def splits_marked(table: pd.DataFrame, marks: dict[str, Split], file: str) -> list[Split | None]:
-    """Return the splits of columns such as is_valid and is_test: where one is true, its split; else train or test."""
-    rest: Split = "test" if set(marks.values()) == {"train"} else "train"
-    splits: list[Split | None] = []
-    for row, words in enumerate(zip(*(table[column] for column in marks), strict=True), 1):
-        here = {split for word, split in zip(words, marks.values(), strict=True) if word.lower() in TRUE}
-        if len(here) > 1:
-            raise DataError(
-                f"{file}, row {row:,}, is in two splits at once by its columns {some(list(marks))}."
-            )
-        splits.append(here.pop() if here else rest)
-    return splits
-
-
-def splits_named(words: pd.Series, where: str) -> list[Split | None]:
-    """Return the splits of a column of words such as train and eval; DataError for one that names none."""
-    told = meanings(words.unique())
-    return splits_of([told[word].split if word in told else word or None for word in words], where)

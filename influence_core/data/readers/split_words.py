@@ -76,6 +76,11 @@ def unglued(word: str) -> tuple[str, ...]:
     return (word,)
 
 
+def plain_name(name: str) -> str:
+    """Return the words of a name in lower case: class_name for ClassName."""
+    return "_".join(word.lower() for word in CUT.findall(name))
+
+
 def is_plain(word: str) -> bool:
     """Whether a word says nothing of what is inside: "images", a number, a lone letter such as the x of x_train."""
     return word in PLAIN or word.isdecimal() or word in ("x", "the", "of", "my")
