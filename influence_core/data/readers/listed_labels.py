@@ -151,9 +151,10 @@ def from_columns(
     here = [row is not None for row in found]
     rows = [row for row in found if row is not None]
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
+    splits: list[Split | None] | None
     splits, columns = splits_in(table, file)
     if not columns and told is not None and not is_dividing(file):
-        splits = list[Split | None]([told] * len(rows))
+        splits = [told for _ in rows]
     listed = Listed(
         file, rows, None, splits, table.drop(columns=columns),
         name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
