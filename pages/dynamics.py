@@ -36,7 +36,7 @@ def page() -> None:
         label = "Record again" if folders else "Record a training"
         kind = "secondary" if folders else "primary"
         icon = ":material/fiber_manual_record:"
-        action.button(label, type=kind, icon=icon, on_click=start, args=(open_run,))
+        action.button(label, type=kind, icon=icon, on_click=start, args=(open_run,), **more_work.for_owners())
     if problem := st.session_state.pop(PROBLEM, None):
         frame.problem(problem)
     if folders:

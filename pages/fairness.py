@@ -247,6 +247,7 @@ def measure(open_run: OpenRun) -> None:
         on_click=submit,
         args=(open_run, objective),
         width="stretch",
+        **more_work.for_owners(),
     )
     st.caption(
         f"A new run of the same dataset and model; on the command line: "

@@ -105,6 +105,7 @@ def not_measured(open_run: OpenRun) -> None:
                 on_click=measure,
                 args=(spec,),
                 key="measure_robustness",
+                **more_work.for_owners(),
             )
         if problem := st.session_state.pop(PROBLEM, None):
             frame.problem(problem)

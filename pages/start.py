@@ -61,9 +61,15 @@ def demo_buttons(place, summaries: list[RunSummary]) -> None:
     finished = next((summary for summary in demo if summary.state == "finished"), None)
     with place:
         if finished is None:
-            st.button("Explore the demo", type="primary", icon=":material/play_arrow:", on_click=run_demo)
+            st.button(
+                "Explore the demo",
+                type="primary",
+                icon=":material/play_arrow:",
+                on_click=run_demo,
+                **more_work.for_owners(),
+            )
             return
-        st.button("Run again", icon=":material/replay:", on_click=run_demo)
+        st.button("Run again", icon=":material/replay:", on_click=run_demo, **more_work.for_owners())
         st.button(
             "Open the demo",
             type="primary",
@@ -137,7 +143,14 @@ def line(summary: RunSummary) -> None:
     )
     key = f"run_{summary.name}"
     if now in ("cancelled", "interrupted", "failed"):
-        button.button("Resume", key=key, on_click=resume, args=(summary.name,), width="stretch")
+        button.button(
+            "Resume",
+            key=key,
+            on_click=resume,
+            args=(summary.name,),
+            width="stretch",
+            **more_work.for_owners(),
+        )
     elif now != "damaged":
         button.button("Open", key=key, on_click=open_run, args=(summary.name,), width="stretch")
 
@@ -195,6 +208,7 @@ def second_demo() -> None:
             icon=":material/balance:",
             on_click=fairness_demo,
             width="stretch",
+            **more_work.for_owners(),
         )
 
 

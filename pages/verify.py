@@ -165,10 +165,12 @@ def plan(open_run: OpenRun, action) -> None:
         type="primary",
         icon=":material/science:",
         key="verify",
-        disabled=not len(repair),
         on_click=start,
         args=(open_run, repair),
-        help="Trains with and without the chosen repair. Runs in the background, also after a reload.",
+        **more_work.for_owners(
+            disabled=not len(repair),
+            help="Trains with and without the chosen repair. Runs in the background, also after a reload.",
+        ),
     )
 
 

@@ -170,7 +170,7 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
             return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
     suffix = path.suffix.lower()
-    if table_suffix(path.name) or (suffix == ".parquet" and is_table(path)):
+    if is_table(path):
         return read_table(path, label)
     if suffix == ".parquet":
         return read_parquet(path, label)
@@ -192,14 +192,16 @@ def read_directory(path: Path, shown: str, store: Store | None = None, label: st
         return read_shards(files, label)
     if (layout := read_layout(root)) is not None:
         return named_by_file(layout, root)
-    tables = sorted(root.glob("*.parquet")) + sorted(root.glob("*.npz"))
-    if len(tables) > 1:
+    files = [file for file in sorted(root.glob("*.parquet")) if not is_table(file)] + sorted(
+        root.glob("*.npz")
+    )
+    if len(files) > 1:
         raise DataError(
-            f"{shown} holds {len(tables)} data files: {some([table.name for table in tables])}. Expected "
+            f"{shown} holds {len(files)} data files: {some([file.name for file in files])}. Expected "
             "one; join them, or name one of them."
         )
-    if tables:
-        return read_rows(tables[0], label)
+    if files:
+        return read_rows(files[0], label)
     if not holds_pictures(root, store) and (arrays := read_npy_files(root, label)) is not None:
         return arrays
     if (place := table_place(root, store)) is not None:

@@ -37,8 +37,8 @@ def label_columns(path: Path) -> list[dict[str, Any]]:
         return label_columns(
             next((file for file, split in split_files.items() if split == "train"), min(split_files))
         )
-    if tables := list(root.glob("*.parquet")):
-        return label_columns(tables[0])
+    if files := [file for file in root.glob("*.parquet") if not is_table(file)]:
+        return label_columns(files[0])
     if table_place(root, store) is not None:
         return table.label_columns(path)
     return described(*folder.possible_labels(root, store))

@@ -29,6 +29,7 @@ from influence_core.system import jail, memory
 
 SECONDS = 1_800
 WRITTEN = 9 * 1024**3  # bytes of one file; archives are counted again while they are unpacked
+WAITING = "Waiting until other files are read"
 EVERY = 0.3
 """Fewest seconds between two reports of progress."""
 
@@ -126,7 +127,13 @@ def wait_in_turn() -> None:
     """Wait until no other inspection of this user reads. The system frees the turn, however this process ends."""
     turn = Path(tempfile.gettempdir()) / f"inspection-of-influence-{os.getuid()}.lock"
     with suppress(OSError):  # a file of someone else: better together than never
-        fcntl.flock(os.open(turn, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), fcntl.LOCK_EX)
+        opened = os.open(turn, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Progress()(WAITING, 0, 0)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            Progress()("Reading", 0, 0)
 
 
 def main(question: str, options: str) -> int:

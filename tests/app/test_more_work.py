@@ -122,10 +122,15 @@ def work(root: Path) -> dict[str, int]:
 def test_who_is_no_owner_is_refused_on_every_page_that_starts_work(
     open_app: Open, server: Path, sign_in: SignIn, page: str, run: str, label: str, email: str
 ) -> None:
-    sign_in(email)
+    """The button is drawn disabled; a click on one that was drawn for an owner is refused."""
     before = work(server)
+    sign_in("ada@lab.org")
     app = open_app(page, run=run)
-    next(button for button in app.button if button.label == label).click().run()
+    button = next(button for button in app.button if button.label == label)
+    sign_in(email)
+    drawn = next(button for button in open_app(page, run=run).button if button.label == label)
+    assert drawn.disabled and "Only owners" in drawn.help, f"'{label}' on {page} looks as if it could be used"
+    button.click().run()
     assert not app.exception
     assert "takes the role owner" in texts(app), f"'{label}' on {page} forgot to check the role"
     assert work(server) == before, f"'{label}' on {page} started something all the same"
@@ -151,9 +156,10 @@ def test_a_viewer_cannot_stop_work_either(open_app: Open, server: Path, sign_in:
     folder = server / "stopped"
     descriptor = locks.acquire(folder / "lock")  # a process that works on it
     write_progress(folder, {"state": "running", "done": 3, "total": 9, "stage_index": 0, "stage_count": 5})
-    sign_in("eve@lab.org")
+    sign_in("ada@lab.org")
     try:
         app = open_app("overview", run="stopped")
+        sign_in("eve@lab.org")
         next(button for button in app.button if button.label == "Cancel").click().run()
         assert "takes the role owner" in texts(app) and not (folder / "cancel").exists()
     finally:

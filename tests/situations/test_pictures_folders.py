@@ -156,6 +156,44 @@ def test_folders_of_systems_are_not_looked_at(tmp_path, folder):
     assert parts(tmp_path) == {"train": 8, "val": 8} and dataset.notes == ()
 
 
+def test_codes_of_countries_are_classes(tmp_path):
+    dataset = open_dataset(write_folder(tmp_path, dict.fromkeys(("DE", "FR", "TR", "TS"), 4)))
+    assert (
+        dataset.classes == ("DE", "FR", "TR", "TS") and "'TR', 'TS' are read as classes" in dataset.notes[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (("a/abbey", "a/airport", "b/bakery/shop"), ("a, b are the first letters", "a/abbey")),
+        (("8863/0", "8863/1", "8864/0", "8864/1"), ("8863, 8864 all hold folders called 0, 1",)),
+        (("images_001", "images_002"), ("have no label",)),
+        (("JPEGImages", "SegmentationClass"), ("kinds of files, not classes",)),
+        (("labeled/ant", "labeled/bee", "unlabeled"), ("kinds of files, not classes",)),
+        (("cars_train/cars_train", "cars_test/cars_test"), ("have no label", "cars_train/cars_train/0.png")),
+    ],
+)
+def test_folders_that_only_sort_or_number_pictures_are_no_classes(tmp_path, folders, words):
+    for start, folder in enumerate(folders):
+        write_folder(tmp_path, {folder: 4}, start=10 * start)
+    assert_dataset_refused(tmp_path, *words)
+
+
+@pytest.mark.parametrize("suffix", ["ppm", "jp2", "dcm", "CR2"])
+def test_a_class_in_a_format_that_is_not_read_is_not_passed_over(tmp_path, suffix):
+    write_folder(tmp_path, FOUR)
+    (tmp_path / "cow").mkdir()
+    (tmp_path / f"cow/0.{suffix}").write_bytes(b"P6\n1 1\n255\n000")
+    assert_dataset_refused(tmp_path, f"cow/0.{suffix}", "magick mogrify -format png")
+
+
+def test_files_without_a_suffix_are_said(tmp_path):
+    write_folder(tmp_path, FOUR)
+    (tmp_path / "ant/5").write_bytes(encoded(pixels("ant", 5)))
+    assert "Ignored 1 file that is no picture by its name: ant/5." in open_dataset(tmp_path).notes
+
+
 # --- splits without labels, classes of one sample ---------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from influence_core.data import open_dataset
@@ -483,3 +484,94 @@ def test_the_answers_of_a_judge_are_never_read_as_labels(tmp_path):
         tmp_path / "cells" / "truth.csv", "sample_id,label", lambda row: f"{row},{label(row // 7)}", range(40)
     )
     assert len(open_dataset(tmp_path / "cells").train) == 34, "truth.csv was taken for a part of the table"
+
+
+# --- as further datasets lay them out ---------------------------------------------------------------------
+
+
+def test_a_small_list_of_a_split_counts(tmp_path):
+    """EuroSAT: a tenth of the pictures is listed in test.csv."""
+    write(tmp_path, lambda row: f"{label(row)}/{row:03}.png")
+    for split, rows in {"train": range(16), "validation": range(16, 18), "test": range(18, 20)}.items():
+        table(tmp_path / f"{split}.csv", "Filename", lambda row: f"{label(row)}/{row:03}.png", rows)
+    assert [len(part) for part in assert_right(tmp_path).parts.values()] == [16, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.csv"])
+def test_a_column_is_valid_is_the_split(tmp_path, name):
+    write(tmp_path, lambda row: f"{row:03}.png")
+    table(tmp_path / name, "file_name,label,is_valid", lambda row: f"{row:03}.png,{label(row)},{row > 13}")
+    assert [len(part) for part in assert_right(tmp_path).parts.values()] == [14, 6]
+
+
+def test_a_list_named_for_a_partition_is_no_label_and_what_is_not_used_of_it_is_said(tmp_path):
+    write(tmp_path, lambda row: f"img/{row:03}.png")
+    table(tmp_path / "list_eval_partition.txt", "", lambda row: f"{row:03}.png {row % 3}")
+    assert_dataset_refused(tmp_path, "have no label")
+    lines = [f"{row:03}.png {2 * (row % 2) - 1} {-1 if row % 3 else 1}" for row in range(20)]
+    (tmp_path / "list_attr.txt").write_text("\n".join(["20", "bee striped", *lines]))
+    assert_dataset_refused(tmp_path, "which of its columns bee, striped")
+    dataset = open_dataset(tmp_path, label="bee")
+    assert dataset.classes == ("-1", "1")
+    assert any("Not used: list_eval_partition.txt" in note for note in dataset.notes)
+
+
+def test_cocos_categories_without_boxes_are_labels(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    images = [{"id": row, "file_name": f"{row:03}.png"} for row in range(20)]
+    said = [{"image_id": row, "category_id": row % 2} for row in range(20)]
+    names = [{"id": 0, "name": "ant"}, {"id": 1, "name": "bee"}]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": said, "categories": names}))
+    assert_right(tmp_path)
+
+
+def test_the_label_inside_a_record_is_read_and_a_form_that_is_not_known_is_said(tmp_path):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    records = [{"filepath": f"{row:03}.png", "tags": [], "truth": {"label": label(row)}} for row in range(20)]
+    (tmp_path / "a.json").write_text(json.dumps({"samples": records}))
+    assert_right(tmp_path)
+    (tmp_path / "a.json").write_text(
+        json.dumps([{"data": {"image": f"/d/{row:03}.png"}} for row in range(20)])
+    )
+    assert_dataset_refused(tmp_path, "a.json cannot be read: its form is not known", "a .csv with")
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "csv.gz", "parquet"])
+def test_lists_in_other_files_of_tables_give_the_labels(tmp_path, suffix):
+    write(tmp_path, lambda row: f"images/{row:03}.png")
+    frame = pd.DataFrame(
+        {"file": [f"{row:03}.png" for row in range(20)], "label": list(map(label, range(20)))}
+    )
+    file = tmp_path / f"labels.{suffix}"
+    if suffix == "xlsx":
+        frame.to_excel(file, index=False)
+    elif suffix == "parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, index=False)
+    assert_right(tmp_path)
+
+
+def test_names_with_blanks_between_blanks_are_read(tmp_path):
+    write(tmp_path, lambda row: f"images/my pic {row}.png")
+    table(tmp_path / "train.txt", "", lambda row: f"/home/ann/images/my pic {row}.png {label(row)}")
+    assert_right(tmp_path)
+
+
+@pytest.mark.parametrize("empty", ["", "-1", "?"])
+def test_pictures_that_are_listed_without_a_label_are_left_out_and_said(tmp_path, empty):
+    write(tmp_path, lambda row: f"{row:03}.png")
+    table(tmp_path / "l.csv", "file,label", lambda row: f"{row:03}.png,{empty if row < 5 else row % 3}")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("0", "1", "2")
+    assert any("Not used: 5 pictures without a label in l.csv" in note for note in dataset.notes)
+
+
+def test_what_may_hold_the_labels_but_is_not_read_is_named(tmp_path):
+    write(tmp_path, lambda row: f"jpg/{row:03}.png")
+    (tmp_path / "imagelabels.mat").write_bytes(b"MATLAB")
+    assert_dataset_refused(tmp_path, "in imagelabels.mat: that is not read")
+    (tmp_path / "train.csv").write_text("a,label\n1,x\n2,y\n")
+    assert_dataset_refused(
+        tmp_path, "train.csv beside them: no picture is named there", "take the pictures out"
+    )

@@ -265,9 +265,19 @@ def test_a_part_without_labels_is_left_out_and_one_with_other_columns_refused(tm
     assert data.test is None and "test.csv has no column 'label'" in " ".join(data.notes)
     frame[40:].drop(columns="b").to_csv(tmp_path / "test.csv", index=False)
     assert_dataset_refused(tmp_path, "test.csv lacks b", "Give all parts the same columns")
-    frame.to_csv(tmp_path / "train2.csv", index=False)
+    frame.to_csv(tmp_path / "one.csv", index=False)
     (tmp_path / "train.csv").rename(tmp_path / "other.csv")
-    assert_dataset_refused(tmp_path, "several tables", "train2.csv", "train.csv, val.csv and test.csv")
+    assert_dataset_refused(tmp_path, "several tables", "one.csv", "train.csv, val.csv and test.csv")
+
+
+def test_a_folder_of_parquet_tables_is_one_dataset_in_splits(tmp_path):
+    frame = pd.read_csv(io.StringIO(TEXT))
+    frame[:40].to_parquet(tmp_path / "train.parquet")
+    frame[40:].to_parquet(tmp_path / "test.parquet")
+    assert len(open_dataset(tmp_path).test) == 20
+    (tmp_path / "test.parquet").unlink()
+    frame[40:].to_csv(tmp_path / "test.csv", index=False)
+    assert_dataset_refused(tmp_path, "of two kinds", "files of one kind")
 
 
 def test_the_upload_door_takes_every_table_that_is_read():

@@ -18,8 +18,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
-from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden
+from influence_core.data.readers.folder import is_hidden
 from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
+from influence_core.data.readers.picture_names import is_picture
 from influence_core.data.rows import fault
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
@@ -133,10 +134,6 @@ def check_places(names: list[str], path: Path, allowance: "Allowance") -> None:
             f"{MAX_PLACES:,} together are unpacked. Pack the pictures alone, in one folder a class."
         )
     allowance.take(PLACE_BYTES * places)
-
-
-def is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def checked_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:

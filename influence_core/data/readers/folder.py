@@ -17,35 +17,39 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from influence_core.data.readers.class_names import named_by_file
-from influence_core.data.readers.labels_beside import Listed, completed, hint, lists_beside
+from influence_core.data.readers.labels_beside import (
+    Listed,
+    asked_about,
+    completed,
+    hint,
+    lists_beside,
+    strays,
+    without_empty,
+)
 from influence_core.data.readers.metadata import NAMES, read_metadata
-from influence_core.data.readers.picture_names import FILE_NAME, classes_in_names, offered, stem
+from influence_core.data.readers.picture_lists import may_be_list
+from influence_core.data.readers.picture_names import (
+    FILE_NAME,
+    FRAMED,
+    SUFFIXES,
+    classes_in_names,
+    is_picture,
+    offered,
+    stem,
+)
+from influence_core.data.readers.split_columns import is_dividing, splits_in
 from influence_core.data.readers.split_folders import Named, name_by_folder
 from influence_core.data.readers.split_words import is_plain_name
-from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some, splits_of
+from influence_core.data.readers.table_files import may_be_table
+from influence_core.data.rows import SPLIT_NAMES, Rows, counted, some
 from influence_core.data.storage.content import EncodedPictures, ReadBlobs
 from influence_core.data.storage.store import Store
 from influence_core.errors import DataError
 
-# Suffixes of pictures. Those of the last line are not read: they are refused by name instead of silently ignored.
-FRAMED = (".gif", ".tif", ".tiff")
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", *FRAMED}
-PICTURE_SUFFIXES |= {".heic", ".heif", ".avif", ".eps", ".psd", ".svg"}
-# Suffixes of files beside the pictures that are not samples.
-COMPANIONS = {
-    ".md",
-    ".tsv",
-    ".py",
-    ".txt",
-    ".json",
-    ".jsonl",
-    ".csv",
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".license",
-    "",
-}
+COMPANIONS = (
+    ".md", ".py", ".safetensors", ".pt", ".pth", ".license", "license", "licence", "readme", "notice", "makefile",
+)  # fmt: skip
+"""Ends of the names of files beside the pictures that are no samples."""
 # Folders and files that systems leave beside the data; those with a leading dot are hidden anyway.
 SYSTEM = {
     "__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found",
@@ -66,7 +70,8 @@ def read_folder(root: Path, shown: str, store: Store | None = None, label: str |
         instead = f" It holds {some(names)}." if names else ""
         raise DataError(
             f"No pictures in {shown}.{instead} Expected train/<class>/*.png (or .jpg, .webp, .bmp) with val/ and "
-            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself."
+            "test/ beside it, or one folder per class, or a single .parquet file. Of a table, name the file itself, or "
+            "put train.csv and test.csv into one folder."
         )
     check_names_are_text(ids)
     metadata, said = read_metadata(root, ids)
@@ -92,11 +97,15 @@ def named_beside(
 
     metadata.csv wins over folders and lists; the classes in file names win where they are asked for.
     """
-    splits = splits_of(metadata["split"], "The metadata") if "split" in metadata else None
-    groups = metadata.drop(columns=["label", "split"], errors="ignore")
+    words = metadata.fillna("").astype(str)
+    splits, columns = splits_in(words, "The metadata") if len(words.columns) else (None, [])
+    groups = metadata.drop(columns=["label", *columns], errors="ignore")
     if "label" in metadata:
-        labels = [None if pd.isna(name) else str(name) for name in metadata["label"]]
+        labels = [None if pd.isna(name) or not name else str(name) for name in metadata["label"]]
         named = Named(labels, splits) if splits else replace(name_by_folder(ids), labels=labels)
+        named = without_empty(
+            named, {row for row, there in enumerate(metadata["label"].notna()) if there}, ids, "the metadata"
+        )
         check_no_strays(named, ids, "")
         return named, groups, frozenset()
     named = name_by_folder(ids)
@@ -104,9 +113,11 @@ def named_beside(
     if label == FILE_NAME:
         return replace(named, labels=classes_in_names(ids)), groups, frozenset()
     lists = lists_beside(root, names, ids, named, label)
-    named, more = completed(named, lists, label)
+    named, more = completed(named, lists, label, ids)
+    named = replace(named, notes=(*named.notes, *note_on_dividing(names, lists)))
     check_label_found(label, lists)
-    check_no_strays(without_lone_folder(named, ids, lists), ids, hint(lists) or hint_of_boxes(names, ids))
+    found = hint(lists) or hint_of_boxes(names, ids) or hint_of_others(root, names, lists)
+    check_no_strays(without_lone_folder(named, ids, lists), ids, found)
     taken = {listed.label for listed in lists if PurePosixPath(listed.file).name in NAMES}
     groups = groups.drop(columns=[name for name in groups if name in taken])
     more = more[[name for name in more if name not in groups]].set_axis(groups.index, axis=0)
@@ -124,12 +135,13 @@ def possible_labels(root: Path, store: Store | None = None) -> tuple[pd.DataFram
             return pd.DataFrame(), []
         named = name_by_folder(ids)
         lists = lists_beside(root, names, ids, named, None)
-        named = without_lone_folder(completed(named, lists, None)[0], ids, lists)
+        named = without_lone_folder(completed(named, lists, None, ids)[0], ids, lists)
     except DataError:
         return pd.DataFrame(), []
     if any(named.labels):
         return pd.DataFrame(), []
-    choice = next((listed.table for listed in lists if listed.others), pd.DataFrame())
+    listed = asked_about(lists)
+    choice = pd.DataFrame() if listed is None else listed.table[list(listed.others)]
     in_names = pd.DataFrame({FILE_NAME: classes_in_names(ids)} if offered(ids) else {})
     return pd.concat([in_names, choice], axis=1), list(in_names)
 
@@ -173,20 +185,22 @@ def list_files(root: Path, store: Store | None) -> tuple[list[str], list[str], R
     if store is not None:
         ids, rows = store.below(root)
         return names, ids, ReadBlobs(store.read, rows)
-    ids = [name for name in names if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+    ids = [name for name in names if is_picture(name)]
     return names, ids, ReadBlobs(Path.read_bytes, [root / name for name in ids])
 
 
 def unknown(names: list[str]) -> list[str]:
     """Return the names of files that are neither pictures nor usual companions of them."""
-    return [name for name in names if PurePosixPath(name).suffix.lower() not in PICTURE_SUFFIXES | COMPANIONS]
+    return [
+        name for name in names if not (name.lower().endswith((*SUFFIXES, *COMPANIONS)) or may_be_list(name))
+    ]
 
 
 def holds_pictures(root: Path, store: Store | None) -> bool:
     """Whether a picture lies anywhere below the folder."""
     if store is not None:
         return bool(store.below(root)[0])
-    return any(file.suffix.lower() in PICTURE_SUFFIXES for file in walk(root))
+    return any(is_picture(file.name) for file in walk(root))
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -218,17 +232,13 @@ def check_names_are_text(ids: list[str]) -> None:
 
 def check_no_strays(named: Named, ids: list[str], hint: str) -> None:
     """Raise DataError for pictures without a label, unless their whole split has none and is not for training."""
-    labelled = {split for split, label in zip(named.splits, named.labels, strict=True) if label is not None}
-    stray = [
-        row
-        for row, (label, split) in enumerate(zip(named.labels, named.splits, strict=True))
-        if label is None and row not in named.left_out and (split in labelled or split not in ("val", "test"))
-    ]
+    stray = strays(named)
     if stray:
         missing = [ids[row] for row in stray]
         raise DataError(
             f"{len(missing):,} of {len(ids):,} pictures have no label: {some(missing)}.{hint}{offer(missing)} Put each "
-            "into a folder named after its class, or name it in metadata.csv with the columns file_name and label."
+            "into a folder named after its class, or name it in metadata.csv with the columns file_name and label, or "
+            "take it out."
         )
 
 
@@ -245,6 +255,16 @@ def hint_of_boxes(names: list[str], ids: list[str]) -> str:
     return ""
 
 
+def hint_of_others(root: Path, names: list[str], lists: list[Listed]) -> str:
+    """Name the tables that name no picture, and may be the dataset; else the files that are not read."""
+    if lists:
+        return ""
+    if tables := [name for name in names if "/" not in name and may_be_table(root / name)]:
+        return f" {some(tables)} beside them: no picture is named there. If that is the dataset, take the pictures out."
+    others = unknown(names)
+    return f" If their labels lie in {some(others, 3)}: that is not read." if others else ""
+
+
 def offer(ids: list[str]) -> str:
     """Say how to use the classes that stand in the names of files, if there are any."""
     if not (classes := offered(ids)):
@@ -252,6 +272,17 @@ def offer(ids: list[str]) -> str:
     return (
         f" Their names hold {counted(len(classes), 'class', 'classes')} ({some(classes)}): to use these, read with "
         f"label={FILE_NAME!r} (on the command line --label {FILE_NAME!r})."
+    )
+
+
+def note_on_dividing(names: list[str], lists: list[Listed]) -> tuple[str, ...]:
+    used = {listed.file for listed in lists if listed.splits is not None}
+    unused = [name for name in names if name not in used and is_dividing(name)]
+    if not unused:
+        return ()
+    return (
+        f"Not used: {some(unused)}, which by the name divides the pictures. A list of names with train, val or test "
+        "beside each is read.",
     )
 
 
@@ -265,5 +296,7 @@ def note_on_frames(ids: list[str]) -> tuple[str, ...]:
 def note_on_others(others: list[str]) -> tuple[str, ...]:
     if not others:
         return ()
-    kind = counted(len(others), "file that is not a picture", "files that are not pictures")
+    kind = counted(
+        len(others), "file that is no picture by its name", "files that are no pictures by their names"
+    )
     return (f"Ignored {kind}: {some(others)}.",)

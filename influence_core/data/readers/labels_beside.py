@@ -6,7 +6,7 @@ than the folders, unless none of its labels is the name of a folder: then the fo
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -15,10 +15,10 @@ import pandas as pd
 from influence_core.data.readers.cells import typed
 from influence_core.data.readers.listed_labels import Listed, listed_by, same_division
 from influence_core.data.readers.metadata import NAMES
-from influence_core.data.readers.picture_lists import SUFFIXES, read_list
+from influence_core.data.readers.picture_lists import may_be_list, read_list
 from influence_core.data.readers.picture_names import key, stem
 from influence_core.data.readers.split_folders import Named
-from influence_core.data.readers.split_words import CUT
+from influence_core.data.readers.split_words import CUT, meanings
 from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -52,18 +52,22 @@ def lists_beside(
     """
     if len({label for label in named.labels if label is not None}) > 1:
         names = [name for name in names if PurePosixPath(name).name not in NAMES]
-    stems = {stem(sample) for sample in ids}
+    stems, files = {stem(sample) for sample in ids}, candidates(names)
+    told = meanings(PurePosixPath(name).stem for name in files)
+    splits: dict[str, Split | None] = {
+        name: found.split for name in files if (found := told.get(PurePosixPath(name).stem))
+    }
     return [
         listed
-        for name in candidates(names)
+        for name in files
         if (read := read_list(root / name, lambda cell: stem(cell) in stems))
-        and (listed := listed_by(name, read, ids, named.splits, label)) is not None
+        and (listed := listed_by(name, read, ids, named.splits, label, splits.get(name))) is not None
     ]
 
 
 def candidates(names: Iterable[str]) -> list[str]:
     """Return the files that may be lists: not deep, not among many of their kind, not of guesses."""
-    lists = [PurePosixPath(name) for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    lists = [PurePosixPath(name) for name in names if may_be_list(name)]
     lists = [
         path for path in lists if len(path.parts) <= 3 and not is_guessed(path) and path.name not in NOT_LISTS
     ]
@@ -80,7 +84,9 @@ def is_guessed(path: PurePosixPath) -> bool:
     return bool(NO_LABELS & {word.lower() for word in CUT.findall(path.stem)})
 
 
-def completed(named: Named, lists: Sequence[Listed], wanted: str | None) -> tuple[Named, pd.DataFrame]:
+def completed(
+    named: Named, lists: Sequence[Listed], wanted: str | None, ids: Sequence[str]
+) -> tuple[Named, pd.DataFrame]:
     """Return what folders and lists say together, and the further columns of the lists whose labels were taken.
 
     Raises:
@@ -107,7 +113,28 @@ def completed(named: Named, lists: Sequence[Listed], wanted: str | None) -> tupl
     columns, spelled = columns_of(taken, len(labels))
     replaced = () if told <= set(labels) or not beside_classes else note_on_replaced(told)
     notes = (*named.notes, *notes_on_labels(taken), *replaced, *note, *spelled)
-    return replace(named, labels=labels, splits=splits, notes=notes), columns
+    named = replace(named, labels=labels, splits=splits, notes=notes)
+    return without_empty(named, {row for listed in taken for row in listed.rows}, ids, some(used)), columns
+
+
+def strays(named: Named) -> list[int]:
+    """Return the pictures without a label, but for whole splits that have none and are not for training."""
+    labelled = {split for split, label in zip(named.splits, named.labels, strict=True) if label is not None}
+    return [
+        row
+        for row, (label, split) in enumerate(zip(named.labels, named.splits, strict=True))
+        if label is None and row not in named.left_out and (split in labelled or split not in ("val", "test"))
+    ]
+
+
+def without_empty(named: Named, listed: Collection[int], ids: Sequence[str], where: str) -> Named:
+    """Leave pictures out that are listed without a label: someone has left it open."""
+    empty = [row for row in strays(named) if row in listed]
+    if not empty or not any(named.labels):
+        return named
+    pictures, shown = counted(len(empty), "picture"), some([ids[row] for row in empty])
+    note = f"Not used: {pictures} without a label in {where}: {shown}."
+    return replace(named, left_out=named.left_out | set(empty), notes=(*named.notes, note))
 
 
 def merged(lists: Sequence[Listed]) -> dict[int, tuple[str, Listed]]:
@@ -147,7 +174,7 @@ def beside_folders(named: Named, by_file: dict[int, tuple[str, Listed]]) -> dict
         raise DataError(
             f"{listed.said} and the folders name different labels for {len(differing):,} of "
             f"{counted(labelled, 'picture')}. If the file is right, call it metadata.csv with the columns file_name "
-            f"and label; if the folders are, move {listed.file} out of the dataset."
+            f"and label and a row for each picture; if the folders are, move {listed.file} out of the dataset."
         )
     return by_file
 
@@ -194,7 +221,7 @@ def notes_on_labels(taken: Sequence[Listed]) -> tuple[str, ...]:
         for listed in taken
         if listed.guessed
     ]
-    return tuple(notes)
+    return (*notes, *(note for listed in taken for note in listed.notes))
 
 
 def note_on_replaced(folders: set[str]) -> tuple[str, ...]:
@@ -231,11 +258,17 @@ def hint(lists: Sequence[Listed]) -> str:
     for listed in lists:
         if listed.fault:
             return f" {listed.file} {listed.fault}."
-    for listed in lists:
-        if listed.labels is None and listed.others:
-            return (
-                f" {listed.file} names the pictures (in {listed.name}), but which of its columns {some(listed.others)} "
-                f"holds the labels is not clear: name it (label={listed.others[0]!r}, or --label {listed.others[0]}), "
-                "or call it label."
-            )
-    return ""
+    if (listed := asked_about(lists)) is None:
+        return ""
+    return (
+        f" {listed.file} names the pictures (in {listed.name}), but which of its columns {some(listed.others)} "
+        f"holds the labels is not clear: name it (label={listed.others[0]!r}, or --label {listed.others[0]}), "
+        "or call it label."
+    )
+
+
+def asked_about(lists: Sequence[Listed]) -> Listed | None:
+    """Return the list that leaves most columns to choose the label from; None where there is nothing to choose."""
+    return max(
+        (listed for listed in lists if listed.others), key=lambda listed: len(listed.others), default=None
+    )

@@ -1,8 +1,9 @@
 """`Listed`: what one list says of the pictures it names: labels, splits, further columns.
 
 The labels are those of the column the person named, else of one with a usual name, else of 0/1 columns that name one
-class a row, else of the only other column. The split is that of a column of split words, else that of the file's name
-(train.csv, test.txt). Names are looked up in the folder of the file, in its split, then everywhere.
+class a row, else of the only other column. The split is that of a column of split words, else of columns such as
+is_valid, else of the file's name (train.csv, test.txt). Names are looked up in the folder of the file, in its split,
+then everywhere.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +14,12 @@ import pandas as pd
 
 from influence_core.data.encoding import column_of
 from influence_core.data.readers.identifiers import NUMBERING
+from influence_core.data.readers.label_cells import labels_of
 from influence_core.data.readers.picture_lists import OBJECTS, SEVERAL, PictureList
 from influence_core.data.readers.picture_names import PictureNames, bare, key, stem
-from influence_core.data.readers.split_words import CUT, meaning, meanings
-from influence_core.data.rows import counted, some, split_of, splits_of
+from influence_core.data.readers.split_columns import is_dividing, splits_in
+from influence_core.data.readers.split_words import CUT, plain_name
+from influence_core.data.rows import counted, some
 from influence_core.data.samples import Split
 
 USUAL = (
@@ -31,7 +34,7 @@ UNUSUAL = {
 }  # fmt: skip
 """Names of columns that hold something else than classes, as `plain_name` writes them."""
 FEWEST = 5
-"""A list must name a fifth of the pictures: names of classes numbered from 0 name 0.png and 1.png by accident."""
+"""Plain names must be of a fifth of the pictures: names of classes numbered from 0 name 0.png and 1.png by accident."""
 MOST_COLUMNS = 30
 """Most columns that are searched for names of pictures."""
 
@@ -52,6 +55,7 @@ class Listed:
     classes: tuple[str, ...] | None = None
     guessed: bool = False
     fault: str | None = None
+    notes: tuple[str, ...] = ()
     certain: bool = False
     """Whether the column was named by the person or has a usual name, or the list is one of 0 and 1."""
 
@@ -62,9 +66,17 @@ class Listed:
 
 
 def listed_by(
-    file: str, read: PictureList, ids: Sequence[str], splits: Sequence[Split | None], label: str | None
+    file: str,
+    read: PictureList,
+    ids: Sequence[str],
+    splits: Sequence[Split | None],
+    label: str | None,
+    split: Split | None,
 ) -> Listed | None:
-    """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few."""
+    """Return what a list says of the pictures in its folder or its split, else of all; None if it names too few.
+
+    `split` is what the name of the file tells, `splits` what the folders tell of each picture.
+    """
     if read.fault and read.table.empty:
         return Listed(file, [], None, None, read.table, name="", fault=read.fault)
     stems = {stem(sample) for sample in ids}
@@ -73,22 +85,24 @@ def listed_by(
         for column in list(read.table)[:MOST_COLUMNS]
         if any(stem(name) in stems for name in read.table[column].unique())
     ]
-    for rows in scopes(file, ids, splits) if columns else ():
+    for rows in scopes(file, ids, splits, split) if columns else ():
         found = columns_of_names(read.table, columns, PictureNames(ids, rows), len(rows))
         if found:
             name, *rivals = found
             if differing := [other for other in rivals if found[other] != found[name]]:
                 read = replace(read, fault=naming_twice(name, differing[0]))
-            return from_columns(file, read, name, found[name], label)
+            return from_columns(file, read, name, found[name], label, split)
     return None
 
 
-def scopes(file: str, ids: Sequence[str], splits: Sequence[Split | None]) -> Iterable[list[int]]:
-    folder, told = PurePosixPath(file).parent.as_posix(), meaning(PurePosixPath(file).stem)
+def scopes(
+    file: str, ids: Sequence[str], splits: Sequence[Split | None], told: Split | None
+) -> Iterable[list[int]]:
+    folder = PurePosixPath(file).parent.as_posix()
     if folder != ".":
         yield [row for row, sample in enumerate(ids) if sample.startswith(f"{folder}/")]
-    if told is not None and told.split is not None:
-        yield [row for row, split in enumerate(splits) if split == told.split]
+    if told is not None:
+        yield [row for row, split in enumerate(splits) if split == told]
     yield list(range(len(ids)))
 
 
@@ -98,17 +112,19 @@ def columns_of_names(
     """Return the picture that each row means, by the column that names the most; then by others that may name them.
 
     A column names at least half of either side. A list of many more pictures than are here counts too, one of very few
-    does not. Numbers of rows name pictures called 0.png, 1.png, ... by accident: files written out, with a suffix or a
-    folder, win over plain names, and these over a column called index or without a name; two plain columns are rivals.
+    does not, unless files are written out in it, with a suffix or a folder. Numbers of rows name pictures called 0.png,
+    1.png, ... by accident: files written out win over plain names, and these over a column called index or without a
+    name; two plain columns are rivals.
     """
     found: dict[str, list[int | None]] = {}
     ranks: dict[str, tuple[int, int]] = {}
     for column in columns:
         values = table[column].tolist()
         rows = names.find_all(values)
-        different = len(set(rows) - {None})
-        if different * 2 >= min(pictures, len(set(values))) and different * FEWEST >= pictures and different:
-            found[column], ranks[column] = rows, (written_out(column, values), different)
+        different, kind = len(set(rows) - {None}), written_out(column, values)
+        few = different * FEWEST < pictures and kind < 2
+        if different * 2 >= min(pictures, len(set(values))) and different and not few:
+            found[column], ranks[column] = rows, (kind, different)
     order = sorted(found, key=ranks.__getitem__, reverse=True)
     alike = [column for column in order if ranks[column][0] == ranks[order[0]][0]]
     return {column: found[column] for column in alike if column == order[0] or table[column].is_unique}
@@ -129,18 +145,18 @@ def naming_twice(one: str, other: str) -> str:
 
 
 def from_columns(
-    file: str, read: PictureList, name: str, found: list[int | None], wanted: str | None
+    file: str, read: PictureList, name: str, found: list[int | None], wanted: str | None, told: Split | None
 ) -> Listed:
-    """Divide the columns into label, split and the rest."""
+    """Divide the columns into label, split and the rest; `told` is the split that the name of the file tells."""
     here = [row is not None for row in found]
     rows = [row for row in found if row is not None]
     table: pd.DataFrame = read.table.drop(columns=name).loc[here].reset_index(drop=True)
-    split = next((column for column in table if is_split(column_of(table, column))), None)
-    split = split or next((column for column in table if plain_name(str(column)) == "split"), None)
-    by_column = [] if split is None else splits_named(column_of(table, split), f"{file}, column {split},")
-    splits = told_by_name(file, len(rows)) if split is None else by_column
+    splits: list[Split | None] | None
+    splits, columns = splits_in(table, file)
+    if not columns and told is not None and not is_dividing(file):
+        splits = [told for _ in rows]
     listed = Listed(
-        file, rows, None, splits, table.drop(columns=[] if split is None else split),
+        file, rows, None, splits, table.drop(columns=columns),
         name=f"column {name}" if read.headless else name, absent=len(found) - len(rows), classes=read.classes,
         guessed=read.guessed,
     )  # fmt: skip
@@ -157,35 +173,34 @@ def labelled(listed: Listed, wanted: str | None, headless: bool) -> Listed:
     if len(hot) > 1 and not (wanted and wanted in table) and (not others or names_one(table, hot)):
         return from_one_hot(listed, hot)
     column = label_column(table, wanted)
+    certain = column is not None and (wanted is not None or plain_name(column) in USUAL)
+    if is_dividing(listed.file) and not certain:
+        return listed
     if column is None:
-        return replace(listed, others=tuple(map(str, table)))
-    values = whole(table[column].tolist())
+        return replace(
+            listed, others=tuple(str(name) for name in table if column_of(table, name).nunique() > 1)
+        )
+    values = table[column].tolist()
+    labels, notes = labels_of(pd.Series(values, dtype=object))
     if several_in_one(values):
         return replace(listed, fault=SEVERAL)
     listed = replace(
         listed,
         label=f"column {column}" if headless else column,
-        labels=[named(value, listed.classes) for value in values],
+        labels=[value and named(value, listed.classes) for value in labels],
+        notes=notes,
         table=table.drop(columns=column),
-        certain=wanted is not None or plain_name(column) in USUAL,
+        certain=certain,
     )
     return without_repetitions(listed)
 
 
 def named(value: str, classes: tuple[str, ...] | None) -> str | None:
-    if not value or value.lower() == "nan":
+    if value.lower() == "nan":
         return None
     if classes and value not in classes and value.isdecimal() and int(value) < len(classes):
         return classes[int(value)]
     return value
-
-
-def whole(values: list[str]) -> list[str]:
-    """Return labels, "3.0" as "3" where all are such numbers."""
-    given = [value for value in values if value]
-    if given and all(value.endswith(".0") and value[:-2].isdecimal() for value in given):
-        return [value.removesuffix(".0") for value in values]
-    return values
 
 
 def several_in_one(values: list[str]) -> bool:
@@ -219,10 +234,6 @@ def may_divide(values: pd.Series, column: str) -> bool:
     """Whether a column could name classes: few values, no measurements, and no name that says something else."""
     few = 1 < values.nunique() <= max(2, len(values) // 2)
     return few and plain_name(column) not in UNUSUAL and not values.str.fullmatch(r"-?\d*\.\d+").any()
-
-
-def plain_name(column: str) -> str:
-    return "_".join(word.lower() for word in CUT.findall(column))
 
 
 def same_division(table: pd.DataFrame, one: str, other: str) -> bool:
@@ -270,21 +281,3 @@ def without_repetitions(listed: Listed) -> Listed:
         splits=None if listed.splits is None else [listed.splits[position] for position in kept],
         table=listed.table.iloc[kept].reset_index(drop=True),
     )
-
-
-def is_split(column: pd.Series) -> bool:
-    return bool(len(column)) and all(split_of(word) is not None for word in column.unique())
-
-
-def splits_named(words: pd.Series, where: str) -> list[Split | None]:
-    """Return the splits of a column of words such as train and eval; DataError for one that names none."""
-    told = meanings(words.unique())
-    return splits_of([told[word].split if word in told else word or None for word in words], where)
-
-
-def told_by_name(file: str, count: int) -> list[Split | None] | None:
-    told = meaning(PurePosixPath(file).stem)
-    if told is None or told.split is None:
-        return None
-    splits: list[Split | None] = [told.split for _ in range(count)]
-    return splits

@@ -47,6 +47,8 @@ def read_metadata(root: Path, ids: list[str]) -> tuple[pd.DataFrame, tuple[str, 
     tables, notes = zip(*[read_one(file, root, ids, spelled) for file in files], strict=True)
     table = pd.concat(tables)
     check_names(table.index, ids)
+    if "label" in table:
+        table["label"] = table["label"].fillna("")  # empty, where a picture without a row has none
     return table.reindex(ids), tuple(dict.fromkeys(chain(*notes)))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from influence_core.data.readers.parquet import is_labelled, read_parquet
+from influence_core.data.readers.table_files import is_table
 from influence_core.data.rows import Rows, some, split_of
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, ReadBlobs
@@ -26,7 +27,7 @@ MAX_SHARDS = 1_000
 def shards(root: Path) -> dict[Path, Split] | None:
     """Return the split of each Parquet file at the top, in data/ and in folders of splits; None unless all have one.
 
-    A single file at the top is not a folder of shards: None as well.
+    A single file at the top is not a folder of shards, nor are files of tables: None as well.
     """
     folders = [folder for folder in sorted(root.iterdir()) if folder.name == "data" or split_of(folder.name)]
     files = [file for folder in (root, *folders) for file in sorted(folder.glob("*.parquet"))]
@@ -34,8 +35,9 @@ def shards(root: Path) -> dict[Path, Split] | None:
     for file in files:
         if (split := said_by_name(file) or split_of(file.parent.name)) is not None:
             named[file] = split
-    alone = len(files) == 1 and files[0].parent == root
-    return named if len(named) == len(files) > 0 and not alone else None
+    if len(named) < len(files) or not files or is_table(files[0]):
+        return None
+    return None if len(files) == 1 and files[0].parent == root else named
 
 
 def said_by_name(file: Path) -> Split | None:

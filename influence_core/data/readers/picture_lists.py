@@ -1,4 +1,4 @@
-"""Reader of any file beside pictures that may list them, as a table of text: .csv, .tsv, .txt, .json, .jsonl.
+"""Reader of any file beside pictures that may list them, as a table of text: .csv, .txt, .json, .xlsx, .parquet, ...
 
 Nothing is known of such a file: it may hold anything. So its size is limited before it is parsed, and a file that is no
 list of pictures is None, not an error; one that names pictures but cannot be read has a fault. Delimited text is read
@@ -18,16 +18,19 @@ import pandas as pd
 
 from influence_core.data.readers.delimited import SAMPLE, encoding_of, likely_separator, read_delimited
 from influence_core.data.readers.header import with_names
+from influence_core.data.readers.label_cells import cell_text
+from influence_core.data.readers.table_files import SUFFIXES, is_table, read_table_file
 from influence_core.errors import DataError
 from influence_core.system.safe_tables import unguarded
 
 MAX_BYTES = 64 * 1024**2
 MAX_VALUES = 5_000_000
 """Most values of a JSON file, counted by the marks between them before it is parsed: 0.4 GB of Python objects."""
-SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
+TEXTS = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 ENDS = ("xmin", "ymin", "xmax", "ymax", "bbox", "x_min", "y_min", "bbox_x")
 """Names of columns that give the place of an object in its picture."""
 OBJECTS = "lists objects with boxes, as detectors are trained on; one label per picture is needed"
+FORM = "a .csv with a column of names and one of labels, or {name: label} in .json"
 SEVERAL = "gives several labels to a picture; one label per picture is needed"
 
 
@@ -49,16 +52,25 @@ class PictureList:
         return bool(set(ENDS) & {str(name).strip().lower() for name in self.table})
 
 
+def may_be_list(name: str) -> bool:
+    """Whether a file may list pictures, by its suffix."""
+    return name.lower().endswith((*SUFFIXES, ".json", ".parquet"))
+
+
 def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | None:
     """Read a file as a table; `is_picture` tells a picture's name, so that a first row without header is seen."""
     if file.stat().st_size > MAX_BYTES:
         return None
     try:
+        if file.suffix.lower() not in TEXTS:
+            return from_table(file)
         with file.open("rb") as opened:
             encoding, _ = encoding_of(opened, file.name)
         if file.suffix.lower() in (".json", ".jsonl"):
             text = file.read_text(encoding)
-            return from_json(text, file.suffix.lower() == ".jsonl", is_picture)
+            read = from_json(text, file.suffix.lower() == ".jsonl", is_picture)
+            found = read and any(is_picture(cell) for _, cells in read.table.items() for cell in cells)
+            return read if found else unread(file, f"its form is not known; expected {FORM}", is_picture)
         return from_lines(file, encoding, is_picture)
     except DataError as error:
         return unread(file, str(error), is_picture)
@@ -66,11 +78,25 @@ def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | No
         return None
 
 
+def from_table(file: Path) -> PictureList | None:
+    """Read an Excel, packed or Parquet file that holds a table."""
+    if not is_table(file):
+        return None
+    try:
+        frame = read_table_file(file).frame
+    except DataError as error:
+        return PictureList(pd.DataFrame(), fault=f"cannot be read: {str(error).removesuffix('.')}")
+    cells = {
+        str(name): [(cell_text(cell) or "").strip() for cell in values] for name, values in frame.items()
+    }
+    return PictureList(pd.DataFrame(cells))
+
+
 def unread(file: Path, fault: str, is_picture: Callable[[str], bool]) -> PictureList | None:
     """Return the fault of a file whose first lines name a picture: people meant it as a list."""
     with file.open("rb") as opened:
         lines = opened.read(SAMPLE).replace(b"\x00", b"").decode("latin-1").splitlines()
-    cells = (cell.strip(" \"'") for line in lines[:100] for cell in re.split(r"[,;\t|]", line))
+    cells = (cell.strip(" \"'{}[]") for line in lines[:100] for cell in re.split(r"[,;:\t|]", line))
     if not any(map(is_picture, cells)):
         return None
     return PictureList(pd.DataFrame(), fault=f"cannot be read: {fault.removesuffix('.')}")
@@ -97,15 +123,26 @@ def from_lines(file: Path, encoding: str, is_picture: Callable[[str], bool]) -> 
 def cut_at_blanks(
     text: str, first: str, suffix: str, is_picture: Callable[[str], bool]
 ) -> tuple[pd.DataFrame, bool]:
-    """Read lines of one cell, or of a .txt those between blanks; and whether the first line is no header."""
+    """Read lines of one cell, or of a .txt those between blanks; and whether the first line is no header.
+
+    CelebA's begin with a line that counts the others, and their header has no name for the names of the pictures.
+    """
+    if suffix == ".txt" and first.strip().isdecimal() and "\n" in text.strip():
+        text = text.lstrip().partition("\n")[2]
+        first = text.partition("\n")[0]
+    if suffix == ".txt" and is_picture(first.rpartition(" ")[0]) and not any(map(is_picture, first.split())):
+        rows = [line.rstrip().rpartition(" ")[::2] for line in text.splitlines() if line.strip()]
+        return numbered(pd.DataFrame(rows)), True  # names with blanks inside
     whole = suffix != ".txt" or is_picture(first.strip())
     headless = any(map(is_picture, [first, *first.split()]))
     table = pd.read_csv(
         io.StringIO(text), sep="\x1f" if whole else r"\s+", engine="c", header=None if headless else 0, dtype=str,
         keep_default_na=False, skipinitialspace=True, on_bad_lines="error",
     )  # fmt: skip
-    if not isinstance(table.index, pd.RangeIndex):
+    if isinstance(table.index, pd.MultiIndex):
         raise ValueError("rows longer than the header")
+    if not isinstance(table.index, pd.RangeIndex):
+        table = table.reset_index(names="name")
     return (numbered(table), True) if headless else (table.rename(columns=str.strip), False)
 
 
@@ -131,7 +168,7 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
     if not isinstance(content, dict) or not content:
         return None
     if {"images", "annotations"} <= set(content):
-        return objects_of(content["images"])
+        return from_coco(content)
     if sum(is_picture(name) for name in content) * 2 >= len(content):
         return from_mapping(content)
     values = list(content.values())
@@ -143,12 +180,21 @@ def from_content(content: Any, is_picture: Callable[[str], bool]) -> PictureList
     return inside(content, is_picture)
 
 
-def objects_of(images: Any) -> PictureList | None:
-    """Return the pictures of a file in COCO's form."""
-    if not isinstance(images, list):
+def from_coco(content: dict[str, Any]) -> PictureList | None:
+    """Read COCO's form: the category of each picture where annotations have no boxes, as in iNaturalist's lists."""
+    images, objects, names = (
+        [item for item in content.get(part) or () if isinstance(item, dict)]
+        for part in ("images", "annotations", "categories")
+    )
+    files = {image.get("id"): str(image["file_name"]) for image in images if "file_name" in image}
+    if not files:
         return None
-    names = [str(image["file_name"]) for image in images if isinstance(image, dict) and "file_name" in image]
-    return PictureList(pd.DataFrame({"file_name": names}), fault=OBJECTS) if names else None
+    if not objects or any({"bbox", "segmentation", "keypoints"} & set(item) for item in objects):
+        return PictureList(pd.DataFrame({"file_name": list(files.values())}), fault=OBJECTS)
+    classes = {name.get("id"): str(name.get("name", name.get("id"))) for name in names}
+    said = [(files.get(item.get("image_id"), ""), item.get("category_id")) for item in objects]
+    rows = [(file, classes.get(category, str(category))) for file, category in said]
+    return PictureList(pd.DataFrame(rows, columns=["file_name", "label"]))
 
 
 def is_name(item: Any, is_picture: Callable[[str], bool]) -> bool:
@@ -190,15 +236,14 @@ def from_mapping(content: dict[str, Any]) -> PictureList | None:
 
 
 def as_text(records: list[dict[str, Any]]) -> PictureList:
-    """Return records as a table of text; nested values are left out, but for boxes, which are told by their name."""
-    rows = [
-        {str(name): plain(value) for name, value in record.items() if not isinstance(value, dict)}
-        for record in records
-    ]
+    """Return records as a table of text; of nested values their label is kept, as in FiftyOne's, else nothing."""
+    rows = [{str(name): plain(value) for name, value in record.items()} for record in records]
     return PictureList(pd.DataFrame(rows).fillna(""))
 
 
 def plain(value: Any) -> str:
-    if value is None or isinstance(value, list):
+    if isinstance(value, dict):
+        value = value.get("label")
+    if value is None or isinstance(value, list | dict):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

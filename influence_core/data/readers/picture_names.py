@@ -11,7 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+from influence_core.data.readers.split_words import is_plain_name
+
+FRAMED = (".gif", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", *FRAMED,
+    ".heic", ".heif", ".avif", ".eps", ".psd", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jxl", ".tga",
+    ".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".exr",
+)  # fmt: skip
+"""Suffixes of pictures. Those after the first line are not read: they are refused by name, not silently ignored."""
 SEVERAL = -1
 FILE_NAME = "file name"
 """The label that asks for these classes: open_dataset(path, label="file name")."""
@@ -71,6 +79,11 @@ def stem(name: str) -> str:
     return bare(key(name)).rpartition("/")[2]
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by the suffix of its name."""
+    return name.lower().endswith(SUFFIXES)
+
+
 def bare(path: str) -> str:
     """Return a path without the suffix of a picture."""
     return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
@@ -83,8 +96,16 @@ def classes_in_names(ids: Sequence[str]) -> list[str | None]:
 
 
 def offered(ids: Sequence[str]) -> list[str]:
-    """Return the classes that the names hold, if they divide the files: two or more, each of several files."""
+    """Return the classes that the names hold, if they divide the files: two or more, each of several files.
+
+    Names such as train_1.jpg and test_1.jpg hold none.
+    """
     counts = Counter(name for name in classes_in_names(ids) if name is not None)
-    if len(counts) < 2 or min(counts.values()) < 2 or sum(counts.values()) * 2 < len(ids):
+    if (
+        len(counts) < 2
+        or min(counts.values()) < 2
+        or sum(counts.values()) * 2 < len(ids)
+        or all(map(is_plain_name, counts))
+    ):
         return []
     return sorted(counts)

@@ -16,7 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from influence_core.data.readers.split_words import Meaning, is_classless, is_plain_name, meaning, meanings
+from influence_core.data.readers.split_words import (
+    Meaning,
+    are_parts,
+    is_classless,
+    is_plain_name,
+    meaning,
+    meanings,
+)
 from influence_core.data.rows import SPLIT_NAMES, counted, some
 from influence_core.data.samples import Split
 from influence_core.errors import DataError
@@ -57,7 +64,8 @@ def name_by_folder(ids: Sequence[str]) -> Named:
             "columns file_name and label."
         )
     check_one_kind_of_classes(paths)
-    labels = [path[0] if path else None for path in paths]
+    check_no_shelves(paths)
+    labels = [path[0] if path and not are_parts(classes) else None for path in paths]
     return Named(labels, [None] * len(paths), notes=(*note_on_classes(classes), *note_on_inside(paths)))
 
 
@@ -144,7 +152,8 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     if outside:
         raise DataError(
             f"{counted(len(outside), 'picture lies', 'pictures lie')} outside {some([f'{n}/' for n in told])}: "
-            f"{some(outside)}. Move them into one of the splits, or out of the dataset."
+            f"{some(outside)}. Move them into one of the splits, or out of the dataset; or, if all these folders are "
+            "classes, label the pictures in a metadata.csv with the columns file_name and label."
         )
     labels: list[str | None] = [None] * len(ids)
     classes: set[str] = set()
@@ -152,8 +161,9 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     for split in ("train", "val", "test"):
         for name in (name for name, found in told.items() if found.split == split):
             rows = [row for row, path in enumerate(paths) if path[0] == name]
-            inner = without_inner([paths[row][1:] for row in rows], classes)
+            inner = without_inner([paths[row][1:] for row in rows], classes, name)
             check_one_kind_of_classes(inner)
+            check_no_shelves(inner)
             inside += inner
             for row, path in zip(rows, inner, strict=True):
                 labels[row] = path[0] if path else None
@@ -164,11 +174,15 @@ def below_splits(ids: Sequence[str], paths: list[Folders], told: dict[str, Meani
     return Named(labels, splits, left_out, notes)
 
 
-def without_inner(paths: list[Folders], classes: set[str]) -> list[Folders]:
-    """Leave out the folders around all classes of a split; a plain name right above the pictures is no class."""
+def without_inner(paths: list[Folders], classes: set[str], outer: str) -> list[Folders]:
+    """Leave out the folders around all classes of a split; right above the pictures a plain name is no class.
+
+    Nor is the name of the split itself: cars_train/cars_train/1.jpg.
+    """
     while paths and len({path[:1] for path in paths}) == 1 and paths[0] and paths[0][0] not in classes:
         if any(len(path) == 1 for path in paths):
-            return [path[1:] for path in paths] if is_plain_name(paths[0][0]) else paths
+            again = paths[0][0].lower() == outer.lower() or is_plain_name(paths[0][0])
+            return [path[1:] for path in paths] if again else paths
         paths = [path[1:] for path in paths]
     return paths
 
@@ -197,10 +211,11 @@ def check_no_split_below(paths: Iterable[Folders]) -> None:
         )
 
 
-def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
+def check_one_kind_of_classes(paths: Sequence[Folders]) -> None:
     """Raise DataError where folders inside may be the classes: named as their neighbours above, or alike in all.
 
     So are a dataset beside its copy, and folders for kinds of pictures, cameras or folds with the same classes in each.
+    Numbers inside are classes where the folders around them are numbered as well: a patient each, over 0 and 1.
     """
     below: dict[str, set[str]] = defaultdict(set)
     for path in paths:
@@ -213,12 +228,28 @@ def check_one_kind_of_classes(paths: Iterable[Folders]) -> None:
                 f"part of the dataset. If it is a copy, take {name!r} out; else put its pictures into those beside it."
             )
     common = set.intersection(*below.values()) if len(below) > 1 else set()
-    if len({without_number(name) for name in common}) > 1:
+    if not common and len({without_number(name) for name in below}) == 1 < len(below):
+        common = set.intersection(
+            *({path[1] for path in paths if path[0] == name and path[1:]} for name in below)
+        )
+    if len({without_number(name) for name in common}) > 1 or len(set(filter(str.isdecimal, common))) > 1:
         raise DataError(
             f"The folders {some(sorted(below))} all hold folders called {some(sorted(common))}, so it is not clear "
             "which are the classes. If those inside are, open one of the outer folders alone, or put all pictures of a "
             "class into one folder; if the outer ones are, list the labels in a metadata.csv with the columns "
             "file_name and label."
+        )
+
+
+def check_no_shelves(paths: Iterable[Folders]) -> None:
+    """Raise DataError where folders are letters, such as Places' a and b over a/abbey and b/bakery."""
+    pairs = {path[:2] for path in paths if path}
+    if len({pair[0] for pair in pairs}) > 1 and all(
+        len(pair) == 2 and len(pair[0]) == 1 and pair[1].lower().startswith(pair[0].lower()) for pair in pairs
+    ):
+        raise DataError(
+            f"The folders {some(sorted({pair[0] for pair in pairs}))} are the first letters of those inside, such as "
+            f"{'/'.join(min(pairs))}: they sort classes and are none. Move the folders inside up, beside one another."
         )
 
 
@@ -229,7 +260,11 @@ def without_number(name: str) -> str:
 
 def note_on_inside(paths: Iterable[Folders]) -> tuple[str, ...]:
     inside = sorted(
-        {f"{path[0]}/{path[1]}" for path in paths if len(path) > 1 and not is_plain_name(path[1])}
+        {
+            f"{path[0]}/{path[1]}"
+            for path in paths
+            if len(path) > 1 and (path[1].isdecimal() or not is_plain_name(path[1]))
+        }
     )
     if not inside:
         return ()

@@ -6,7 +6,7 @@ little: "test tube" and, of COCO's classes, "train". So names are judged beside 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from influence_core.data.rows import SPLIT_NAMES
@@ -28,8 +28,18 @@ PLAIN = {
     "label", "labels", "labeled", "labelled", "annotation", "annotations", "list", "file", "files",
 }  # fmt: skip
 """Words of a name that say nothing of what is inside."""
-OVERLAYS = {"mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth"}
-"""Words for pictures that belong to other pictures."""
+OVERLAYS = {
+    "mask", "masks", "segmentation", "segmentations", "seg", "gt", "groundtruth", "heatmaps", "depth", "class",
+    "object",
+}  # fmt: skip
+"""Words for pictures that belong to other pictures, such as VOC's SegmentationClass."""
+HOLDERS = {
+    "image", "images", "img", "imgs", "jpeg", "jpg", "png", "photo", "photos", "pic", "pics", "picture", "pictures",
+    "folder", "dir", "part", "batch", "chunk", "shard",
+}  # fmt: skip
+"""Words that, with a number, name parts of a dataset: images_001."""
+CODES = ("tr", "ts")
+"""Words that are codes of countries as well, where a neighbour such as "DE" tells of no split."""
 JUDGES = {"eval", "evaluation"}
 """Words for validation, or for the test where something else is for validation."""
 CUT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
@@ -66,6 +76,11 @@ def unglued(word: str) -> tuple[str, ...]:
     return (word,)
 
 
+def plain_name(name: str) -> str:
+    """Return the words of a name in lower case: class_name for ClassName."""
+    return "_".join(word.lower() for word in CUT.findall(name))
+
+
 def is_plain(word: str) -> bool:
     """Whether a word says nothing of what is inside: "images", a number, a lone letter such as the x of x_train."""
     return word in PLAIN or word.isdecimal() or word in ("x", "the", "of", "my")
@@ -80,7 +95,14 @@ def is_plain_name(name: str) -> bool:
 def is_classless(names: Iterable[str]) -> bool:
     """Whether neighbours are kinds of files, such as images beside masks, rather than classes."""
     words = [{word.lower() for word in CUT.findall(name)} for name in names]
-    return all(word and word <= PLAIN | OVERLAYS for word in words)
+    return all(word and word <= PLAIN | OVERLAYS | UNLABELLED for word in words)
+
+
+def are_parts(names: Collection[str]) -> bool:
+    """Whether neighbours only number parts of a dataset: images_001 and images_002."""
+    words = [[word.lower() for word in CUT.findall(name)] for name in names]
+    rests = {tuple(word for word in cut if not word.isdecimal()) for cut in words}
+    return len(names) > 1 and len(rests) == 1 and bool(HOLDERS & set(rests.pop()))
 
 
 def meanings(names: Iterable[str]) -> dict[str, Meaning]:
@@ -88,8 +110,10 @@ def meanings(names: Iterable[str]) -> dict[str, Meaning]:
 
     Words grown together count where two neighbours differ in the split alone: mytrain beside mytest, not strain.
     """
-    names = list(names)
+    names = list(dict.fromkeys(names))
     told = {name: found for name in names if (found := meaning(name)) is not None}
+    if len(told) < len(names):
+        told = {name: found for name, found in told.items() if name.lower() not in CODES}
     grown = {name: grown_together(name) for name in names if name not in told}
     for name, found in grown.items():
         if found and any(

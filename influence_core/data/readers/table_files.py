@@ -4,6 +4,7 @@ Text files give text alone; their label is read as written, and `cells.py` decid
 """
 
 import gzip
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ LINES = (".jsonl", ".ndjson")
 TEXTS = (*DELIMITED, *LINES)
 SUFFIXES = (*TEXTS, *[f"{suffix}.gz" for suffix in TEXTS], ".xlsx")
 """Suffixes of files that can only be tables. A .parquet may hold pictures instead."""
+NOT_DATA = re.compile(
+    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels)\.txt|truth\.csv|.*submission.*",
+    re.IGNORECASE,
+)
+"""Files that lie beside data without being any."""
 IDS = ("sample_id", "id")
 USUAL = ("label", "labels", "class", "target", "y", "category", "species", "outcome")
 """Common names of label columns: such a column is offered first, never chosen without asking."""
@@ -60,11 +66,18 @@ def table_suffix(name: str) -> str:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a Parquet file holds no column of pictures."""
+    """Whether a file holds a table: of the Parquet files, those without a column of pictures."""
+    if path.suffix.lower() != ".parquet":
+        return bool(table_suffix(path.name))
     try:
         return not any(holds_pictures(field.type) for field in pq.read_schema(path))
     except (pa.ArrowException, OSError, UnicodeError):
         return False  # the reader of pictures reports the fault
+
+
+def may_be_table(path: Path) -> bool:
+    """Whether a file in a folder is a table by its suffix, and no note on the data by its name."""
+    return not NOT_DATA.fullmatch(path.name) and is_table(path)
 
 
 def read_table_file(path: Path) -> TableFile:

@@ -1,23 +1,24 @@
 """Reader of a folder of tables: train.csv, val.csv and test.csv as splits of one table, or a single table."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from influence_core.data.encoding import column_of
-from influence_core.data.readers.folder import PICTURE_SUFFIXES, is_hidden, walk
-from influence_core.data.readers.table_files import IDS, TableFile, read_table_file, table_suffix
-from influence_core.data.rows import SPLIT_NAMES, some
+from influence_core.data.readers.folder import holds_pictures, is_hidden
+from influence_core.data.readers.split_words import meanings
+from influence_core.data.readers.table_files import (
+    IDS,
+    TableFile,
+    may_be_table,
+    read_table_file,
+    table_suffix,
+)
+from influence_core.data.rows import some
 from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError
 
-NOT_DATA = re.compile(
-    r"(read.?me|licen[cs]e|requirements|notes?|classes|class_names|labels)\.txt|truth\.csv|.*submission.*",
-    re.IGNORECASE,
-)
-"""Files that lie beside tables without being one."""
 DEEPEST = 8
 """Folders that may lie around the tables; a link to a folder above would never end."""
 
@@ -29,9 +30,7 @@ def table_place(path: Path, store: Store | None = None) -> Path | None:
     """
     if is_store(path):
         return table_place(Store(path).files, Store(path))
-    if (store is not None and store.names) or any(
-        file.suffix.lower() in PICTURE_SUFFIXES for file in walk(path)
-    ):
+    if holds_pictures(path, store):
         return None
     for _ in range(DEEPEST):
         if any(map(_may_be_table, path.iterdir())):
@@ -50,9 +49,12 @@ def tables_of(folder: Path) -> dict[str, Path]:
         DataError: several tables, and their names do not say which is which.
     """
     files = sorted(filter(_may_be_table, folder.iterdir()))
+    names = {file: file.name[: -len(table_suffix(file.name) or ".parquet")] for file in files}
+    told = meanings(names.values())
     by_split: dict[str, list[Path]] = {}
     for file in files:
-        by_split.setdefault(_split(file) or "", []).append(file)
+        found = told.get(names[file])
+        by_split.setdefault((found and found.split) or "", []).append(file)
     several = next((found for split, found in by_split.items() if split and len(found) > 1), None)
     if len(files) == 1:
         return {"all": files[0]}
@@ -91,6 +93,11 @@ def read_tables(folder: Path, label: str) -> TableFile:
 
 
 def _check_columns(parts: Mapping[str, TableFile], tables: Mapping[str, Path], label: str) -> None:
+    if len({part.typed for part in parts.values()}) > 1:
+        raise DataError(
+            f"{some([table.name for table in tables.values()])} are of two kinds: Parquet tells numbers from text, the "
+            "others do not. Write all parts as files of one kind."
+        )
     wanted = set(parts["train"].frame) - {label, "split"}
     for split, part in parts.items():
         have = set(part.frame) - {label, "split"}
@@ -119,13 +126,4 @@ def _with_ids(frame: pd.DataFrame, parts: Mapping[str, TableFile]) -> pd.DataFra
 
 
 def _may_be_table(file: Path) -> bool:
-    if NOT_DATA.fullmatch(file.name) or is_hidden(file.name):
-        return False
-    return bool(table_suffix(file.name)) and file.is_file()
-
-
-def _split(file: Path) -> str | None:
-    """Return the split that a file's name says: train.csv, adult_train.csv, X-test.tsv."""
-    words = re.split(r"[\W_]+", file.name[: -len(table_suffix(file.name))].lower())
-    found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    return next(iter(found)) if len(found) == 1 else None
+    return not is_hidden(file.name) and file.is_file() and may_be_table(file)

@@ -46,6 +46,10 @@ FOREIGN = (
     (b"%!PS", "EPS"),
     (b"\xc5\xd0\xd3\xc6", "EPS"),
     (b"8BPS", "PSD"),
+    *[(b"P%d" % kind + blank, "PPM") for kind in range(1, 7) for blank in (b"\n", b" ")],
+    (b"\x00\x00\x00\x0cjP  ", "JP2"),
+    (b"\x00\x00\x00\x0cJXL ", "JXL"),
+    (b"\xff\x0a", "JXL"),
     (b"SIMPLE  =", "FITS"),
     (b"II+\x00", "BigTIFF"),
     (b"MM\x00+", "BigTIFF"),
@@ -56,6 +60,11 @@ FOREIGN = (
 )
 # The four bytes after "ftyp" of formats made of boxes, as phones and browsers write.
 BOXED = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+
+CONVERTED = {
+    "HEIC": "*.heic", "AVIF": "*.avif", "PPM": "*.p[bgp]m", "JP2": "*.jp2", "JXL": "*.jxl", "DICOM": "*.dcm",
+}  # fmt: skip
+"""Foreign formats that a line of ImageMagick converts, and their files."""
 
 
 def picture_format(data: bytes) -> tuple[str, str]:
@@ -68,11 +77,12 @@ def picture_format(data: bytes) -> tuple[str, str]:
     if not data:
         raise DataError("the file is empty")
     foreign = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
-    if data[4:8] == b"ftyp" and (boxed := BOXED.get(data[8:12])):
-        raise DataError(
-            f"found {boxed}; only {', '.join(FORMATS)} are read: {conversion('*.' + boxed.lower())}"
-        )
-    raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read")
+    if data[4:8] == b"ftyp":
+        foreign = BOXED.get(data[8:12], foreign)
+    if data[128:132] == b"DICM":
+        foreign = "DICOM"
+    how = f": {conversion(CONVERTED[foreign])}" if foreign in CONVERTED else ""
+    raise DataError(f"found {foreign}; only {', '.join(FORMATS)} are read{how}")
 
 
 def conversion(files: str) -> str:

@@ -24,8 +24,9 @@ AGREED = "own_skip"
 HEIGHT = 620
 Take = Callable[[Upload, Sequence[tuple[Path, str]]], object]
 LAYOUTS = """
-**A zip or folder of pictures**, one folder per class: `train/cat/1.png`, with `val/` and `test/` beside `train/` if you
-have them. Or any tree with a `metadata.csv` or `metadata.jsonl` (`file_name`, `label`, then groups).
+**A zip or folder of pictures** (PNG, JPEG, WebP, BMP, GIF, TIFF), one folder per class: `train/cat/1.png`, with `val/`
+and `test/` beside `train/` if you have them. Or any folders with a list of names and labels beside them: `labels.csv`,
+`train.txt`, `_classes.csv`, `labels.json`, `labels.xlsx`, or a `metadata.csv` (`file_name`, `label`, then groups).
 
 **One file**: `.parquet` with pictures as Hugging Face writes it, `.npz` with `x_train` and `y_train`, `.pt` of tensors,
 a table with a label column as `.csv`, `.tsv`, `.txt` (also `.gz`), `.jsonl`, `.xlsx` or `.parquet`; a zip or folder of

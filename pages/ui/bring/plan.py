@@ -165,8 +165,10 @@ def how_far(running: ChildQuestion, sentence: str) -> tuple[float, str]:
     if progress is None:
         return 0.0, f"{sentence} {formats.duration(running.seconds)}"
     activity, done, total = progress
+    if not total:
+        return 0.0, f"{activity}. {formats.duration(running.seconds)}"
     of = f"{formats.count(done)} of {formats.count(total)}"
-    return min(1.0, done / max(1, total)), f"{activity}: {of} files. {formats.duration(running.seconds)}"
+    return min(1.0, done / total), f"{activity}: {of} files. {formats.duration(running.seconds)}"
 
 
 def forget_question() -> None:

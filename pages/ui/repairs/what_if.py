@@ -124,6 +124,7 @@ def ask(open_run: OpenRun, samples: tuple[str, ...], text: Markdown) -> None:
         key="predict",
         on_click=_predict,
         args=(open_run, samples),
+        **more_work.for_owners(),
     )
     row.caption(f"{text} Tries every candidate label of the samples in doubt.")
 

@@ -66,7 +66,14 @@ def _buttons(folder: Path, key: str, status: JobStatus) -> None:
 
 
 def _button(label: Markdown, icon: str, key: str, action, folder: Path) -> None:
-    st.button(label, icon=f":material/{icon}:", key=key, on_click=_attempt, args=(action, folder))
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=key,
+        on_click=_attempt,
+        args=(action, folder),
+        **more_work.for_owners(),
+    )
 
 
 def _attempt(action, folder: Path) -> None:

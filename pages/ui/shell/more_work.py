@@ -34,6 +34,16 @@ def start(
     return action(*arguments, **keywords)
 
 
+def for_owners(*, disabled: bool = False, help: str | None = None) -> dict[str, Any]:
+    """Keywords of a button that starts or stops work: for whoever may not, it is drawn disabled and says why."""
+    if visitor.may("owner"):
+        return {"disabled": disabled, "help": help}
+    return {
+        "disabled": True,
+        "help": "Only owners start or stop work here. Ask the person who runs this server.",
+    }
+
+
 def analyse(spec: JobSpec) -> str:
     """Start an analysis; returns the folder name of its run."""
     return start(jobs.submit, runs_root(), spec)

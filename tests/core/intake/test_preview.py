@@ -97,7 +97,7 @@ def test_one_is_not_spoken_of_as_several(tmp_path):
     for words in (
         "Left out 1 sample that",
         "1 sample stands in more than one split",
-        "Ignored 1 file that is not",
+        "Ignored 1 file that is no picture",
     ):
         assert words in said, said
 
