@@ -132,8 +132,8 @@ def test_a_row_said_to_be_the_billionth_of_a_sheet_ends(tmp_path):
 
 def test_directories_of_millions_of_entries_are_refused_whatever_their_suffix(tmp_path, monkeypatch):
     """zipfile makes an object of 700 bytes of each entry: two million took 1.3 GB."""
-    monkeypatch.setattr("influence_core.data.readers.archive.CHUNK", 1)
-    monkeypatch.setattr("influence_core.data.readers.archive.MAX_MEMBERS", 5)
+    monkeypatch.setattr("influence_core.data.readers.zip_directory.SMALL", 1)
+    monkeypatch.setattr("influence_core.data.readers.zip_directory.MAX_MEMBERS", 5)
     for name in ("a.npz", "a.xlsx"):
         assert_dataset_refused(directory_alone(tmp_path / name, map(str, range(9))), "holds 9 entries")
 

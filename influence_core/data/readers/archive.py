@@ -21,18 +21,16 @@ from typing import BinaryIO
 from influence_core.data.readers.folder import is_hidden
 from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
 from influence_core.data.readers.picture_names import is_picture
+from influence_core.data.readers.zip_directory import MAX_MEMBERS, Counted
 from influence_core.data.rows import fault
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
 from influence_core.system.report import Report
 
-MAX_MEMBERS = 300_000
 MAX_PLACES = 60_000
 """Folders, and files that are no pictures: each is made on disk, where a picture only joins the pack."""
 PLACE_BYTES = 4_096
 MAX_DEPTH = 32
-DIRECTORY_BYTES = 512 * MAX_MEMBERS
-ENTRY = b"PK\x01\x02"
 MAX_BYTES = 8 * 1024**3
 CHUNK = 1024**2
 DAMAGES = (
@@ -96,22 +94,6 @@ def unpack_into(folder: Path, path: Path, *, limit: int, report: Report | None =
         raise
     unpacked.remove.detach()
     return unpacked.path.rename(parent / path.stem)
-
-
-class Counted(io.BufferedReader):
-    """A zip file whose directory is counted as it is read: zipfile makes an object of 700 bytes of each entry."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read as any file; the directory, read in one piece, may have MAX_MEMBERS entries."""
-        name = Path(str(self.name)).name
-        if size is not None and size > DIRECTORY_BYTES:
-            raise DataError(
-                f"{name} has a directory of {size:,} bytes; at most {DIRECTORY_BYTES:,} are read."
-            )
-        data = super().read(size)
-        if len(data) > CHUNK and (entries := data.count(ENTRY)) > MAX_MEMBERS:
-            raise DataError(f"{name} holds {entries:,} entries; at most {MAX_MEMBERS:,} are unpacked.")
-        return data
 
 
 def check_places(names: list[str], path: Path, allowance: "Allowance") -> None:
