@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from influence_core.errors import DecisionError
@@ -90,6 +90,7 @@ corner = st.tuples(st.floats(-2, 2), st.floats(-2, 2))
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(corner, min_size=3, max_size=9), st.integers(0, 2**31))
+@example([(0.0, 1.0), (0.0, 5e-324), (1.0, 0.0)], 0)  # an edge so short that a slope along it overflows
 def test_inside_is_the_even_odd_rule(polygon, seed):
     xy = np.random.default_rng(seed).normal(0, 1, (60, 2)).astype("f4")
     expected = [i for i, (x, y) in enumerate(xy.astype("f8")) if _crossings(polygon, x, y) % 2]
