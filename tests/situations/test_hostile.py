@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from influence_core.data import open_dataset
-from influence_core.models import OpenedModel, Preprocessing, build_network, save_model
+from influence_core.errors import ModelError
+from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
 from tests.making.hostile_files import DATA, FAILED, MODELS, Write, directory_alone
 from tests.making.pictures import write_split_folder
 from tests.making.refusals import assert_dataset_refused
@@ -142,6 +143,27 @@ def test_idx_files_that_unpack_to_a_hundred_times_their_size_are_refused(tmp_pat
     """3 MB unpacked to 3 GB, all of it in memory."""
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(30_000_000)))
     assert_dataset_refused(tmp_path, "unpacks to more than 20,971,520 bytes")
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab29\nsize 12345\n"
+MISSED = [(LFS, "git lfs pull"), ("<!DOCTYPE html><html>Sign in</html>", "a page of the web")]
+
+
+@pytest.mark.parametrize(("text", "words"), MISSED)
+def test_an_address_or_a_page_in_place_of_a_file_is_said(tmp_path, text, words):
+    """A clone without Git LFS and a download without a login leave a small text under the right name."""
+    for name in ("a.csv", "a.parquet", "a.xlsx", "a.npz", "a.zip"):
+        (tmp_path / name).write_text(text)
+        assert_dataset_refused(tmp_path / name, words)
+    for row in range(8):
+        picture = tmp_path / "pictures" / "ab"[row % 2] / f"{row}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_text(text)
+    assert_dataset_refused(tmp_path / "pictures", words)
+    for name in ("m.pt", "m.safetensors"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ModelError, match=words):
+            open_model(tmp_path / name)
 
 
 def test_missing_and_broken_idx_files_are_named_without_their_folder(tmp_path):

@@ -25,6 +25,7 @@ from influence_core.data.readers.zip_directory import MAX_MEMBERS, Counted
 from influence_core.data.rows import fault
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
+from influence_core.system.missed_files import in_place_of
 from influence_core.system.report import Report
 
 MAX_PLACES = 60_000
@@ -74,8 +75,11 @@ def unpack(
             packing.finish()
     except DAMAGES as error:
         target.remove()
+        came = in_place_of(path)
         raise DataError(
-            f"{path.name} cannot be unpacked: {fault(error)}. Pack the folder again as a plain zip."
+            f"{path.name} is {came}."
+            if came
+            else f"{path.name} cannot be unpacked: {fault(error)}. Pack the folder again as a plain zip."
         ) from error
     except BaseException:
         target.remove()

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from influence_core.errors import DataError
+from influence_core.system.missed_files import in_place_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 50_000_000
@@ -76,6 +77,8 @@ def picture_format(data: bytes) -> tuple[str, str]:
         return "WEBP", ".webp"
     if not data:
         raise DataError("the file is empty")
+    if came := in_place_of(data):
+        raise DataError(f"found {came}")
     foreign = next((name for signature, name in FOREIGN if data.startswith(signature)), "no known picture")
     if data[4:8] == b"ftyp":
         foreign = BOXED.get(data[8:12], foreign)

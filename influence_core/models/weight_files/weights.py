@@ -19,6 +19,7 @@ from influence_core.models.weight_files.safetensors_header import check_finite, 
 from influence_core.models.weight_files.sets import Weights, chosen
 from influence_core.models.weight_files.sniffing import RECIPE, file_kind
 from influence_core.models.weight_files.spellings import unmasked
+from influence_core.system.missed_files import in_place_of
 
 MAX_FILE = 8 * 1024**3
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".th")
@@ -89,6 +90,8 @@ def check_file(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_FILE:
         raise ModelError(f"{path.name} has {size:,} bytes; at most {MAX_FILE:,} are read.")
+    if came := in_place_of(path):
+        raise ModelError(f"{path.name} is {came}.")
 
 
 def parse_safetensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
