@@ -133,8 +133,8 @@ def test_a_row_said_to_be_the_billionth_of_a_sheet_ends(tmp_path):
 
 def test_directories_of_millions_of_entries_are_refused_whatever_their_suffix(tmp_path, monkeypatch):
     """zipfile makes an object of 700 bytes of each entry: two million took 1.3 GB."""
-    monkeypatch.setattr("influence_core.data.readers.zip_directory.SMALL", 1)
-    monkeypatch.setattr("influence_core.data.readers.zip_directory.MAX_MEMBERS", 5)
+    monkeypatch.setattr("influence_core.data.readers.needs.SMALL_DIRECTORY", 1)
+    monkeypatch.setattr("influence_core.data.readers.needs.MAX_MEMBERS", 5)
     for name in ("a.npz", "a.xlsx"):
         assert_dataset_refused(directory_alone(tmp_path / name, map(str, range(9))), "holds 9 entries")
 
@@ -146,7 +146,11 @@ def test_idx_files_that_unpack_to_a_hundred_times_their_size_are_refused(tmp_pat
 
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab29\nsize 12345\n"
-MISSED = [(LFS, "git lfs pull"), ("<!DOCTYPE html><html>Sign in</html>", "a page of the web")]
+MISSED = [
+    (LFS, "git lfs pull"),
+    ("<!DOCTYPE html><html>Sign in</html>", "a page of the web"),
+    ('<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>', "a page of the web"),
+]
 
 
 @pytest.mark.parametrize(("text", "words"), MISSED)

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from influence_core.data.readers.folder import is_hidden
-from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
+from influence_core.data.readers.needs import MAX_MEMBERS, MAX_RATIO, Counted, most_unpacked
 from influence_core.data.readers.picture_names import is_picture
-from influence_core.data.readers.zip_directory import MAX_MEMBERS, Counted
 from influence_core.data.rows import fault
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError

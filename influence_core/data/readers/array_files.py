@@ -22,8 +22,7 @@ from influence_core.data.readers.archive import DAMAGES
 from influence_core.data.readers.array_labels import KINDS
 from influence_core.data.readers.array_names import Arrangement, arrange
 from influence_core.data.readers.arrays import rows_of_arrays
-from influence_core.data.readers.needs import ROW, check_need
-from influence_core.data.readers.zip_directory import Counted
+from influence_core.data.readers.needs import ROW, Counted, check_need
 from influence_core.data.rows import Rows, fault, some
 from influence_core.errors import DataError
 from influence_core.system.temporary import TemporaryFolder

@@ -1,4 +1,7 @@
-"""What reading a file takes, memory and bytes unpacked, judged by the sizes that it states before it is read."""
+"""What reading a file takes, memory, bytes unpacked and entries, judged by what it states before it is read."""
+
+import io
+from pathlib import Path
 
 from influence_core.errors import DataError
 from influence_core.system import memory
@@ -13,6 +16,11 @@ FREE_BYTES = 20 * 1024**2
 """Bytes up to which a high compression is harmless."""
 MAX_RATIO = 100
 """Bytes that a packed file may unpack to, for each of its own: zeros pack a thousandfold, real data 2 to 60 times."""
+MAX_MEMBERS = 300_000
+DIRECTORY_BYTES = 512 * MAX_MEMBERS
+ENTRY = b"PK\x01\x02"
+SMALL_DIRECTORY = 1024**2
+"""Bytes of a directory that are not counted here: what is made of them fits in 20 MB."""
 
 
 def most_unpacked(packed: int, most: int) -> int:
@@ -34,3 +42,22 @@ def check_need(name: str, needed: int, sent: int) -> None:
             f"{name} would take {needed / 1e9:,.1f} GB of memory; reading it may take {most / 1e9:,.1f} GB now. Bring "
             "fewer rows or smaller ones, save pictures as bytes (uint8), or free memory."
         )
+
+
+class Counted(io.BufferedReader):
+    """A zip file whose directory is counted as it is read: zipfile makes an object of 700 bytes of each entry.
+
+    For archives, arrays and spreadsheets alike.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file; the directory, read in one piece, may have MAX_MEMBERS entries."""
+        name = Path(str(self.name)).name
+        if size is not None and size > DIRECTORY_BYTES:
+            raise DataError(
+                f"{name} has a directory of {size:,} bytes; at most {DIRECTORY_BYTES:,} are read."
+            )
+        data = super().read(size)
+        if len(data) > SMALL_DIRECTORY and (entries := data.count(ENTRY)) > MAX_MEMBERS:
+            raise DataError(f"{name} holds {entries:,} entries; at most {MAX_MEMBERS:,} are unpacked.")
+        return data

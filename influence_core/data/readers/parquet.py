@@ -36,9 +36,7 @@ WORD = 24
 
 def read_parquet(path: Path, label: str | None = None) -> Rows:
     """Read the pictures, labels (of the column `label`, else of the one so called), splits and groups of a file."""
-    most = most_unpacked(
-        path.stat().st_size, MAX_BYTES
-    )  # pictures hardly pack any further; equal ones count once
+    most = most_unpacked(path.stat().st_size, MAX_BYTES)  # pictures are packed already; equal ones count once
     try:
         with pq.ParquetFile(path) as file:
             check_table(file, path)

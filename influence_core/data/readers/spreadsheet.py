@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from influence_core.data.readers.delimited import MOST_COLUMNS
-from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
+from influence_core.data.readers.needs import MAX_RATIO, Counted, most_unpacked
 from influence_core.data.readers.text_columns import TextColumns
-from influence_core.data.readers.zip_directory import Counted
 from influence_core.data.rows import counted, some
 from influence_core.errors import DataError
 

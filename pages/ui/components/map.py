@@ -131,9 +131,7 @@ def inside(polygon: Sequence[tuple[float, float]], xy: np.ndarray) -> np.ndarray
     odd = np.zeros(len(near), bool)
     x1, y1 = corners[-1]
     for x2, y2 in corners:
-        crosses = np.flatnonzero(
-            (y1 > y) != (y2 > y)
-        )  # of these alone: the others overflow at a very short edge
+        crosses = np.flatnonzero((y1 > y) != (y2 > y))  # the others overflow at a very short edge
         odd[crosses] ^= x[crosses] < (x2 - x1) * (y[crosses] - y1) / (y2 - y1) + x1
         x1, y1 = x2, y2
     return near[odd]
