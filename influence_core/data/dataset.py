@@ -24,7 +24,6 @@ from influence_core.data.splits import divide
 from influence_core.data.storage.store import Store, is_store
 from influence_core.errors import DataError, InfluenceError
 from influence_core.system import memory
-from influence_core.system.missed_files import in_place_of
 from influence_core.system.report import Report
 
 READ_TODAY = (
@@ -170,8 +169,6 @@ def read_rows(path: Path, label: str | None = None) -> Rows:
         if is_store(path):
             return read_store(Store(path), shown=path.name, label=label)
         return read_directory(path, shown=str(path), label=label)
-    if came := in_place_of(path):
-        raise DataError(f"{path.name} is {came}.")
     suffix = path.suffix.lower()
     if is_table(path):
         return read_table(path, label)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ import pandas as pd
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import Content
 from influence_core.errors import DataError
+from influence_core.system.missed_files import in_place_of
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -93,3 +95,10 @@ def fault(error: Exception) -> str:
     words = (str(error).strip().splitlines() or [""])[0][:200]
     shown = re.sub(r"/[^\s'\":,]*/", "", words).rstrip(".")
     return f"{type(error).__name__}, {shown}" if shown else type(error).__name__
+
+
+def unreadable(path: Path, how: str, error: Exception, advice: str) -> DataError:
+    """Return the error for a file that a library cannot read: what came in its place, else the library's words."""
+    if path.is_file() and (came := in_place_of(path)):
+        return DataError(f"{path.name} is {came}.")
+    return DataError(f"{path.name} cannot be {how}: {fault(error)}. {advice}")

@@ -17,7 +17,7 @@ from influence_core.data import open_dataset
 from influence_core.errors import ModelError
 from influence_core.models import OpenedModel, Preprocessing, build_network, open_model, save_model
 from tests.making.hostile_files import DATA, FAILED, MODELS, Write, directory_alone
-from tests.making.pictures import write_split_folder
+from tests.making.pictures import write_folder, write_split_folder
 from tests.making.refusals import assert_dataset_refused
 
 ROOT = Path(__file__).parents[2]
@@ -154,16 +154,26 @@ MISSED = [
 
 
 @pytest.mark.parametrize(("text", "words"), MISSED)
-def test_an_address_or_a_page_in_place_of_a_file_is_said(tmp_path, text, words):
+def test_an_address_or_a_page_in_place_of_a_file_is_said(weights, tmp_path, text, words):
     """A clone without Git LFS and a download without a login leave a small text under the right name."""
-    for name in ("a.csv", "a.parquet", "a.xlsx", "a.npz", "a.zip"):
+    names = (
+        "a.csv",
+        "a.parquet",
+        "a.xlsx",
+        "a.npz",
+        "a.zip",
+        "tables/train.csv",
+        "shards/train-00000-of-00001.parquet",
+    )
+    names += tuple(f"pictures/{'ab'[row % 2]}/{row}.png" for row in range(8))
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-        assert_dataset_refused(tmp_path / name, words)
-    for row in range(8):
-        picture = tmp_path / "pictures" / "ab"[row % 2] / f"{row}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(text)
-    assert_dataset_refused(tmp_path / "pictures", words)
+    write_folder(tmp_path / "listed", {"images": 8})
+    (tmp_path / "listed/labels.csv").write_text(text)
+    paths = {name.partition("/")[0]: tmp_path / name.partition("/")[0] for name in (*names, "listed")}
+    tries = tried(weights, at_both(paths))
+    assert len(tries) == 2 * 9 and not (silent := [one for one in tries if words not in one["said"]]), silent
     for name in ("m.pt", "m.safetensors"):
         (tmp_path / name).write_text(text)
         with pytest.raises(ModelError, match=words):

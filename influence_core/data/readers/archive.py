@@ -21,10 +21,9 @@ from typing import BinaryIO
 from influence_core.data.readers.folder import is_hidden
 from influence_core.data.readers.needs import MAX_MEMBERS, MAX_RATIO, Counted, most_unpacked
 from influence_core.data.readers.picture_names import is_picture
-from influence_core.data.rows import fault
+from influence_core.data.rows import unreadable
 from influence_core.data.storage.store import FILES, Packing, TemporaryStore
 from influence_core.errors import DataError
-from influence_core.system.missed_files import in_place_of
 from influence_core.system.report import Report
 
 MAX_PLACES = 60_000
@@ -74,12 +73,7 @@ def unpack(
             packing.finish()
     except DAMAGES as error:
         target.remove()
-        came = in_place_of(path)
-        raise DataError(
-            f"{path.name} is {came}."
-            if came
-            else f"{path.name} cannot be unpacked: {fault(error)}. Pack the folder again as a plain zip."
-        ) from error
+        raise unreadable(path, "unpacked", error, "Pack the folder again as a plain zip.") from error
     except BaseException:
         target.remove()
         raise

@@ -23,7 +23,7 @@ from influence_core.data.readers.array_labels import KINDS
 from influence_core.data.readers.array_names import Arrangement, arrange
 from influence_core.data.readers.arrays import rows_of_arrays
 from influence_core.data.readers.needs import ROW, Counted, check_need
-from influence_core.data.rows import Rows, fault, some
+from influence_core.data.rows import Rows, some, unreadable
 from influence_core.errors import DataError
 from influence_core.system.temporary import TemporaryFolder
 
@@ -240,6 +240,4 @@ def damages(path: Path) -> Iterator[None]:
         yield
     except DAMAGES as error:
         kind = path.suffix or "a folder of arrays"
-        raise DataError(
-            f"{path.name} cannot be read as {kind}: {fault(error)}. Save it again with NumPy."
-        ) from error
+        raise unreadable(path, f"read as {kind}", error, "Save it again with NumPy.") from error

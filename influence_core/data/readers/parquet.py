@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from influence_core.data.readers.needs import ROW, check_need, most_unpacked
-from influence_core.data.rows import Rows, fault, label_name, some, splits_of
+from influence_core.data.rows import Rows, label_name, some, splits_of, unreadable
 from influence_core.data.samples import Split
 from influence_core.data.storage.content import EncodedPictures, packed
 from influence_core.errors import DataError
@@ -51,7 +51,7 @@ def read_parquet(path: Path, label: str | None = None) -> Rows:
                 notes=note_on_lists(file.schema_arrow, image, path),
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataError(f"{path.name} cannot be read as Parquet: {fault(error)}. Write it again.") from error
+        raise unreadable(path, "read as Parquet", error, "Write it again.") from error
 
 
 def note_on_lists(schema: pa.Schema, image: str, path: Path) -> tuple[str, ...]:

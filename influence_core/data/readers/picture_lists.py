@@ -21,6 +21,7 @@ from influence_core.data.readers.header import with_names
 from influence_core.data.readers.label_cells import cell_text
 from influence_core.data.readers.table_files import SUFFIXES, is_table, read_table_file
 from influence_core.errors import DataError
+from influence_core.system.missed_files import in_place_of
 from influence_core.system.safe_tables import unguarded
 
 MAX_BYTES = 64 * 1024**2
@@ -61,6 +62,8 @@ def read_list(file: Path, is_picture: Callable[[str], bool]) -> PictureList | No
     """Read a file as a table; `is_picture` tells a picture's name, so that a first row without header is seen."""
     if file.stat().st_size > MAX_BYTES:
         return None
+    if came := in_place_of(file):
+        return PictureList(pd.DataFrame(), fault=f"is {came}")
     try:
         if file.suffix.lower() not in TEXTS:
             return from_table(file)

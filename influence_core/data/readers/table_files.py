@@ -23,8 +23,9 @@ from influence_core.data.readers.json_lines import read_json_lines
 from influence_core.data.readers.needs import MAX_RATIO, most_unpacked
 from influence_core.data.readers.parquet import holds_pictures, read_columns
 from influence_core.data.readers.spreadsheet import read_spreadsheet
-from influence_core.data.rows import fault, some
+from influence_core.data.rows import some, unreadable
 from influence_core.errors import DataError
+from influence_core.system.missed_files import in_place_of
 
 MAX_BYTES = 1024**3
 CHUNK = 2**20
@@ -90,6 +91,8 @@ def read_table_file(path: Path) -> TableFile:
         raise DataError(
             f"{path.name} has {path.stat().st_size:,} bytes; tables of at most {MAX_BYTES:,} are read."
         )
+    if came := in_place_of(path):  # as text it would be a table of one column
+        raise DataError(f"{path.name} is {came}.")
     suffix = table_suffix(path.name)
     if suffix == ".xlsx":
         table = _of_text(*read_spreadsheet(path, path.name), path.name)
@@ -155,7 +158,7 @@ def _parquet(path: Path) -> TableFile:
         table = read_columns(path)
         frame = _decimals_as_numbers(table).to_pandas(ignore_metadata=True)
     except (ValueError, OSError, UnicodeError, pa.ArrowException) as error:
-        raise DataError(f"{path.name} cannot be read as a table: {fault(error)}. Write it again.") from error
+        raise unreadable(path, "read as a table", error, "Write it again.") from error
     nested = [
         name for name in names if pa.types.is_nested(table[name].type) or pa.types.is_binary(table[name].type)
     ]
