@@ -9,7 +9,7 @@ import streamlit as st
 from influence_core.judging import signals
 from influence_core.judging.detection import doubts
 from pages.ui.charts import compare as compare_charts
-from pages.ui.samples import selection
+from pages.ui.samples import review_button, selection
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import compare as compare_words
@@ -23,13 +23,7 @@ AT_MOST_CURVES = 4
 def page() -> None:
     action = frame.header("Compare", "Do the signals agree, and what would each one add to the queue?")
     open_run = state.require_run()
-    action.button(
-        "Review labels in doubt",
-        type="primary",
-        icon=":material/checklist:",
-        on_click=frame.redirect,
-        args=("review",),
-    )
+    review_button.draw(action, open_run)
     wrong, source = errors(open_run)
     table = doubts(open_run.run.samples)
     columns = open_run.run.description["columns"]
@@ -48,9 +42,7 @@ def errors(open_run: OpenRun) -> tuple[pd.Series, str]:
         return overview_words.wrong(open_run.run, truth).astype(
             "boolean"
         ), "the true labels of this dataset (truth.csv)"
-    current = open_run.log.current(open_run.run.id)
-    decided = dict(zip(current.index.astype(str), current["action"], strict=True))
-    wrong = signals.decided_errors(decided, open_run.run.samples.index)
+    wrong = signals.decided_errors(open_run.log.current(open_run.run.id), open_run.run.samples.index)
     return wrong, f"the {formats.plural(int(wrong.notna().sum()), 'decision')} made so far"
 
 

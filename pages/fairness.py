@@ -9,6 +9,7 @@ from influence_core.errors import InfluenceError, RunError
 from influence_core.judging.ranks import rank_correlation
 from pages.ui.charts import fairness as fairness_charts
 from pages.ui.charts import trade_off as trade_off_charts
+from pages.ui.samples import review_button
 from pages.ui.samples.grid import grid
 from pages.ui.shell import cached, frame, more_work, state
 from pages.ui.shell.state import OpenRun
@@ -34,13 +35,7 @@ def page() -> None:
     if not aims:
         not_measured(open_run)
         return
-    action.button(
-        "Review labels in doubt",
-        type="primary",
-        icon=":material/checklist:",
-        on_click=frame.redirect,
-        args=("review",),
-    )
+    review_button.draw(action, open_run)
     titles = {aim.title: aim for aim in aims}
     title = st.selectbox("Fairness of what", list(titles), key=OBJECTIVE, bind="query-params")
     aim = titles[title]

@@ -8,7 +8,7 @@ import streamlit as st
 from pages.ui.charts import base as base_charts
 from pages.ui.charts.base import class_colour
 from pages.ui.components.map import CIVIDIS, Categories, Hover, Polygon, Scale, inside, scatter_map, shade
-from pages.ui.samples import explained
+from pages.ui.samples import explained, review_button
 from pages.ui.samples.grid import deciding
 from pages.ui.server.routes import points_url, thumbnail_base
 from pages.ui.shell import cached, frame, state
@@ -23,13 +23,7 @@ LABELS = {"Given label": "label", "Predicted label": "predicted", "Suggested lab
 def page() -> None:
     action = frame.header("Map", "Which samples push the model the same way, and what stands out among them?")
     open_run = state.require_run()
-    action.button(
-        "Review labels in doubt",
-        type="primary",
-        icon=":material/checklist:",
-        on_click=frame.redirect,
-        args=("review",),
-    )
+    review_button.draw(action, open_run)
     explore(open_run)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.charts import base as base_charts
-from pages.ui.samples import explained, selection
+from pages.ui.samples import explained, review_button, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import frame, state
 from pages.ui.shell.state import OpenRun
@@ -20,13 +20,7 @@ def page() -> None:
         "Outliers", "Which training samples are unusual, by which score, and how do they look?"
     )
     open_run = state.require_run()
-    action.button(
-        "Review labels in doubt",
-        type="primary",
-        icon=":material/checklist:",
-        on_click=frame.redirect,
-        args=("review",),
-    )
+    review_button.draw(action, open_run)
     order, filters = controls(open_run)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([2, 1], gap="medium")

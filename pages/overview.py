@@ -1,4 +1,4 @@
-"""The Overview page: how many labels are probably wrong, where, and what to do first."""
+"""The Overview page: how many labels are wrong, in which classes, and where to start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 from pages.ui.charts import base as base_charts
 from pages.ui.charts import overview as overview_charts
 from pages.ui.components.gallery import Card, gallery
-from pages.ui.samples import cards, explained
+from pages.ui.samples import cards, explained, review_button
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import fairness as fairness_words
@@ -22,25 +22,17 @@ STRIP = 12
 
 
 def page() -> None:
-    action = frame.header(
-        "Overview", "How many training labels are probably wrong, where, and what comes first?"
-    )
+    action = frame.header("Overview", "How many labels are wrong, in which classes, and where to start?")
     open_run = state.require_run()
-    action.button(
-        "Review labels in doubt",
-        type="primary",
-        icon=":material/checklist:",
-        on_click=frame.redirect,
-        args=("review",),
-    )
+    review_button.draw(action, open_run)
     answer = st.container()  # drawn last: the slider below it decides the cut
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     findings = suspicion(open_run, left)
     with answer:
         st.title(formats.plain_sentence(findings.headline), anchor=False)
         metrics(open_run, findings)
-        if findings.possible:
-            st.caption(overview_words.hesitation(findings.possible))
+        if not findings.told and round(findings.errors.high):
+            st.caption(overview_words.HESITATION)
         if mix := open_run.run.description["results"].get("validation_mix"):
             st.caption(formats.escaped(mix))
         widest_gap(open_run)
@@ -94,7 +86,8 @@ def suspicion(open_run: OpenRun, place: DeltaGenerator) -> overview_words.Findin
     with place:
         frame.section("Suspicion of all samples", how_to_read.SUSPICION)
         chart = st.container()
-        findings = overview_words.find(open_run.run, state.cut_slider(open_run.cut))
+        decisions = open_run.log.current(open_run.run.id)
+        findings = overview_words.find(open_run.run, state.cut_slider(open_run.cut), decisions)
     figure = base_charts.distribution(
         open_run.run.samples["suspicion"].to_numpy(),
         cut=findings.cut,

@@ -29,6 +29,7 @@ from influence_core.analysis.sample_table import CUT, sample_table
 from influence_core.data import Samples, samples_from_arrays
 from influence_core.engine import batches as loop
 from influence_core.judging.detection import detection_table
+from influence_core.judging.expected_errors import TOLD, expected_errors
 from influence_core.models import OpenedModel
 from influence_core.scores.influence.worst_class import class_directions
 from influence_core.scores.suspicion.evidence_layers import evidence_layers
@@ -101,6 +102,21 @@ def training_pass(model: OpenedModel, train: Samples) -> float:
     return taken
 
 
+def counted(stated: np.ndarray, wrong: np.ndarray, support: float) -> dict[str, object]:
+    """Whether the interval of the number of errors holds the truth (to half a label), and its width as a share.
+
+    Before any decision, and when the 100 most suspicious or all flagged samples were reviewed without a mistake.
+    """
+    order, row = np.argsort(-stated, kind="stable"), {"told": support >= TOLD}
+    for name, first in (("", 0), (" after 100", 100), (" after the queue", int((stated >= CUT).sum()))):
+        decided = np.full(len(stated), np.nan)
+        decided[order[:first]] = wrong[order[:first]]
+        errors = expected_errors(stated, support, decided)
+        row[f"inside{name}"] = bool(errors.low - 0.5 <= wrong.sum() <= errors.high + 0.5)
+        row[f"width{name}"] = (errors.high - errors.low) / len(stated)
+    return row
+
+
 def calibration_error(stated: np.ndarray, wrong: np.ndarray) -> float:
     bins = np.minimum((stated * 10).astype(int), 9)
     gaps = [
@@ -122,6 +138,7 @@ def measured(cell: Cell, cache: Path, sources: dict[str, Path]) -> dict[str, obj
         "expected": float(stated.mean()),
         "ece": calibration_error(stated, made.wrong),
         "flagged": float((stated >= CUT).mean()),
+        **counted(stated, made.wrong, results["noise_support"]),
         "trusted": results["regime"],
         **cost,
     }
@@ -176,6 +193,8 @@ def summary(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
         for name in columns:
             if name in part and part[name].notna().any():
                 row[name] = interval(part[name].dropna().to_numpy(float), np.mean)
+        if "inside" in part:
+            row["truth inside the interval"] = f"{int(part['inside'].sum())} of {len(part)}"
         if "gap" in part and part["gap"].notna().any():
             row["lowest gap"] = float(part["gap"].min())
             row["gap at least -0.005"] = (

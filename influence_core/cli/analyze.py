@@ -194,6 +194,7 @@ def _with_next_step(args: argparse.Namespace) -> Iterator[None]:
 
 def _analyze(args: argparse.Namespace) -> int:
     print("Loading torch, the dataset and the model.", file=sys.stderr)
+    from influence_core.judging.expected_errors import expected_errors
     from influence_core.scores.gradient_map import MapProcess
 
     with closing(MapProcess(seed=args.seed)) as drawing:  # compiles while torch is imported
@@ -201,9 +202,10 @@ def _analyze(args: argparse.Namespace) -> int:
     results = run.description["results"]
     if results["validation_mix"]:
         print(results["validation_mix"], file=sys.stderr)
+    errors = expected_errors(run.samples["suspicion"].to_numpy(), results["noise_support"])
     print(
         f"{results['flagged']:,} of {len(run.samples):,} training labels are in doubt; "
-        f"about {results['expected_errors']:,.0f} wrong ones are expected in all.\n"
+        f"about {errors.value:,.0f} are wrong in all, between {errors.low:,.0f} and {errors.high:,.0f}.\n"
         f"The run is in {args.out}. To look at it: influence app --runs {args.out.parent}"
     )
     return 0

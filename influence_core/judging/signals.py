@@ -12,7 +12,6 @@ Errors come from the truth where it is known, otherwise from decisions (relabell
 Decisions cover only the reviewed samples, so their numbers hold for that part alone: `judged` counts these.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,11 +90,13 @@ def curves(doubts: pd.DataFrame, wrong: pd.Series, *, seed: int = 0) -> dict[str
     return {str(name): _curve(error[_order(judged_doubts[name])]) for name in judged_doubts}
 
 
-def decided_errors(decisions: Mapping[str, str | None], index: pd.Index) -> pd.Series:
-    """Errors by people's decisions: True where relabelled or removed, False where kept, missing elsewhere."""
-    actions = [decisions.get(str(sample)) for sample in index]
-    errors = [None if action is None else action in CONFIRMING for action in actions]
-    return pd.Series(errors, index=index, dtype="boolean")
+def decided_errors(decisions: pd.DataFrame, index: pd.Index) -> pd.Series:
+    """Errors by people's decisions: True = relabelled or removed, False = kept, missing elsewhere.
+
+    decisions: a column `action`, index sample ids.
+    """
+    known = pd.Series(decisions["action"]).reindex(index)
+    return known.isin(CONFIRMING).astype("boolean").where(known.notna())
 
 
 def _judged(truth: pd.Series) -> tuple[np.ndarray, np.ndarray]:

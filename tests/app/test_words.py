@@ -4,11 +4,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from influence_core.errors import DataError
 from influence_core.jobs.status import JobStatus
-from influence_core.judging.intervals import wilson
+from influence_core.judging.intervals import Estimate, wilson
 from influence_core.runs.run import Run
 from pages.ui.shell import job_panel, places
 from pages.ui.words import formats, how_to_read, scores, why_in_doubt
@@ -96,37 +97,58 @@ def test_a_tally_counts_only_the_queue() -> None:
     assert tally(suspicion, [None] * 4, np.array([0])).precision is None
 
 
+NO_DECISIONS = pd.DataFrame({"action": []}, dtype=object)
+
+
 def test_findings_add_up(run: Run) -> None:
-    found = overview_words.find(run, 0.5)
+    found = overview_words.find(run, 0.5, NO_DECISIONS)
     assert found.flagged == run.description["results"]["flagged"]
     assert found.confusion.to_numpy().sum() == found.flagged == sum(entry.flagged for entry in found.by_class)
     assert sum(entry.total for entry in found.by_class) == found.total == 200
-    assert found.expected_errors == pytest.approx(run.description["results"]["expected_errors"])
+    assert found.errors.value == pytest.approx(run.description["results"]["expected_errors"])
+
+
+def test_one_number_of_errors_in_headline_and_tile(run: Run) -> None:
+    found = overview_words.find(run, 0.5, NO_DECISIONS)
+    number, tile = (
+        formats.count(found.errors.value),
+        overview_words.facts(run.description["results"], found)[2],
+    )
+    assert number in found.headline and tile.value == number, "headline and tile count errors differently"
+    for end in (found.errors.low, found.errors.high):
+        assert formats.count(end) in found.headline and formats.count(end) in tile.detail
+
+
+def test_decisions_enter_the_number_of_errors(run: Run) -> None:
+    first = run.samples["suspicion"].nlargest(3)
+    before = overview_words.find(run, 0.5, NO_DECISIONS).errors
+    found = overview_words.find(
+        run, 0.5, pd.DataFrame({"action": ["relabel", "remove", "keep"]}, index=first.index)
+    )
+    assert found.found == 2 and "2 are found" in found.headline
+    assert found.errors.value == pytest.approx(before.value - first.sum() + 2), (
+        "a decision was not taken as known"
+    )
+    assert found.errors.high - found.errors.low < before.high - before.low, (
+        "reviewing does not sharpen the number"
+    )
 
 
 def test_clean_data_is_told_honestly(run: Run) -> None:
-    found = overview_words.find(run, 1.5)
-    assert found.headline.startswith("None of 200 training labels is probably wrong")
-    assert "nothing here is worth the time" in found.headline
-    assert found.pair is None
-    assert len(overview_words.facts(run.description["results"], found)) == 5
-    assert overview_words.next_steps(found)
-
-
-def test_hard_or_wrong_is_said_where_it_cannot_be_told() -> None:
-    assert overview_words.possible({"noise_support": 0.0, "noise_possible": 0.07}) == 0.07
-    assert formats.percent(0.07) in overview_words.hesitation(0.07)
-    assert not overview_words.possible({"noise_support": 1.0, "noise_possible": 0.07})
-    assert not overview_words.possible({"noise_support": 0.0, "noise_possible": 0.001})
-    assert not overview_words.possible({}), "a run of an older version says nothing of it"
+    clean = replace(overview_words.find(run, 1.5, NO_DECISIONS), errors=Estimate(0.1, 0.0, 0.4))
+    assert clean.headline.startswith("None of 200 training labels is probably wrong")
+    assert "nothing here is worth the time" in clean.headline
+    assert clean.pair is None
+    assert len(overview_words.facts(run.description["results"], clean)) == 5
+    assert overview_words.next_steps(clean)
 
 
 def test_nothing_above_the_cut_is_no_all_clear_where_it_cannot_be_told(run: Run) -> None:
-    unsure = replace(overview_words.find(run, 1.5), possible=0.036)
-    assert f"up to {formats.percent(0.036)}" in unsure.headline, (
+    unsure = replace(overview_words.find(run, 1.5, NO_DECISIONS), told=False)
+    assert "at most" in unsure.headline and "worth the time" not in unsure.headline, (
         "a run that cannot tell says that nothing is wrong"
     )
-    assert "worth the time" not in unsure.headline and "may be wrong" in overview_words.next_steps(unsure)[0]
+    assert "may be wrong" in overview_words.next_steps(unsure)[0]
 
 
 def test_evidence_names_only_what_speaks_against_the_label() -> None:

@@ -24,7 +24,7 @@ def test_from_one_click_to_a_corrected_dataset(page: Page, app: str):
     page.get_by_role("button", name="Explore the demo").click()
     expect(page.get_by_text("Validation accuracy", exact=True)).to_be_visible(timeout=420_000)
     expect(
-        page.get_by_role("heading", name=re.compile(r"of 4.000 training labels are probably wrong"))
+        page.get_by_role("heading", name=re.compile(r"of 4.000 training labels are wrong, between"))
     ).to_be_visible()
 
     page.get_by_role("link", name="Map").click()

@@ -48,7 +48,7 @@ overflow-wrap:anywhere}code{font-size:12px;overflow-wrap:anywhere}
 def html(run: Run, log: DecisionLog) -> str:
     """The report as one self-contained HTML document."""
     verified = list_verifications(run)
-    findings = overview_words.find(run, float(run.description["results"]["cut"]))
+    findings = overview_words.find(run, float(run.description["results"]["cut"]), log.current(run.id))
     parts = [
         f"<h1>{escape(run.name)}: labels in doubt, what was changed, and what it did</h1>",
         f'<p class="grey">Influence Explorer, {escape(formats.moment(utc_now()))}</p>',
@@ -79,8 +79,10 @@ def write(run_folder: Path, target: Path) -> Path:
 
 def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
     yield "<h2>Flagged</h2>"
-    expected = formats.count(findings.expected_errors)
-    yield f"<p>{escape(findings.headline)} About {expected} errors are expected in all.</p>"
+    in_doubt = (
+        f"{formats.plural(findings.flagged, 'label')} {'is' if findings.flagged == 1 else 'are'} in doubt."
+    )
+    yield f"<p>{escape(findings.headline)} {in_doubt}</p>"
     rows = [
         (share.name, formats.count(share.flagged), formats.count(share.total), formats.percent(share.share))
         for share in findings.by_class

@@ -45,7 +45,8 @@ def test_yield_counts_only_errors_that_the_queue_does_not_hold():
 
 def test_yield_from_decisions_counts_only_what_was_judged():
     samples = doubts(table())
-    wrong = decided_errors({"s85": "relabel", "s84": "keep", "s2": "remove"}, samples.index)
+    decisions = pd.DataFrame({"action": ["relabel", "keep", "remove"]}, index=["s85", "s84", "s2"])
+    wrong = decided_errors(decisions, samples.index)
     found = {y.signal: y for y in marginal_yield(samples, np.arange(100) >= 90, wrong, k=20)}
     assert (found["suspicion"].judged, found["suspicion"].errors) == (2, 1), (
         "an unseen sample counted as judged"
