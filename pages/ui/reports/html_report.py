@@ -52,7 +52,7 @@ def html(run: Run, log: DecisionLog) -> str:
     parts = [
         f"<h1>{escape(run.name)}: labels in doubt, what was changed, and what it did</h1>",
         f'<p class="grey">Influence Explorer, {escape(formats.moment(utc_now()))}</p>',
-        f'<p class="lead">{escape(verified[0].sentence() if verified else findings.headline)}</p>',
+        f'<p class="lead">{escape(formats.restyled(verified[0].sentence()) if verified else findings.headline)}</p>',
         *_flagged(run, findings),
         *_decided(run, log),
         *(part for verification in verified for part in _verified(verification)),
@@ -88,7 +88,7 @@ def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
     yield table(pd.DataFrame(rows, columns=["Given label", "In doubt", "Samples", "Share"]))
     figure = base_charts.distribution(
         run.samples["suspicion"].to_numpy(), cut=findings.cut, high_is_suspicious=True, title="suspicion",
-        cut_label=f"cut {findings.cut:.2f}", theme="light", suspicion_scale=True,
+        cut_label=f"cut {formats.coefficient(findings.cut)}", theme="light", suspicion_scale=True,
     )  # fmt: skip
     yield chart(figure, "suspicion")
 
@@ -115,7 +115,7 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
 def _verified(verification: Verification) -> Iterable[str]:
     key = verification.folder.name
     yield f"<h2>Verified: {escape(verification.name)}</h2>"
-    yield f'<p class="lead">{escape(verification.sentence())}</p>'
+    yield f'<p class="lead">{escape(formats.restyled(verification.sentence()))}</p>'
     if (control := verify_words.control_sentence(verification)) is not None:
         yield f"<p>{escape(control)}</p>"
     yield table(verify_words.arms_table(verification))

@@ -15,6 +15,9 @@ from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
 from pages.ui.words.scores import Order
 
+FIRST = 40
+"""Samples to look at where none is in doubt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -62,6 +65,12 @@ def queue(run: Run, cut: float) -> np.ndarray:
     ordered = cached.order(run.id, "suspicion", run)
     suspicion = run.samples["suspicion"].to_numpy(dtype=float)[ordered]
     return ordered[: int((suspicion >= cut).sum())]
+
+
+def to_review(run: Run, cut: float) -> np.ndarray:
+    """The queue; where no label reaches the cut, the first ones by suspicion: Review always has something to show."""
+    in_doubt = queue(run, cut)
+    return in_doubt if len(in_doubt) else cached.order(run.id, "suspicion", run)[:FIRST]
 
 
 def one_page(positions: np.ndarray, page: int, size: int) -> np.ndarray:
