@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from influence_core.cli.main import TRACEBACK, sentence
-from influence_core.decisions.corrections import corrections, counts
+from influence_core.decisions.corrections import corrections, counts, not_checked
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
@@ -103,6 +103,8 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
         f"{formats.plural(undone, 'decision')} undone. "
         f"{formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
     )
+    if said := not_checked(run):
+        yield f"<p>{escape(formats.restyled(said))}</p>"
     if len(tally):
         yield table(pd.DataFrame(tally.to_numpy(), columns=["Reviewer", "Action", "Events"]))
     decided = corrections(run, log)
