@@ -9,7 +9,7 @@ import streamlit as st
 from influence_core.judging import signals
 from influence_core.judging.detection import doubts
 from pages.ui.charts import compare as compare_charts
-from pages.ui.samples import review_button, selection
+from pages.ui.samples import explained, review_button, selection
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import compare as compare_words
@@ -47,30 +47,33 @@ def errors(open_run: OpenRun) -> tuple[pd.Series, str]:
 
 
 def trusted(open_run: OpenRun) -> None:
-    """The evidence behind suspicion in this run, and why it was trusted."""
-    frame.section("What this run trusted, and why")
-    results = open_run.run.description["results"]
-    st.markdown(compare_words.headline(results))
-    rows = compare_words.rows(results)
-    if len(rows):
-        st.dataframe(
-            rows,
-            hide_index=True,
-            row_height=28,
-            height="content",
-            column_config={
-                "Evidence": st.column_config.TextColumn("Evidence", width=220),
-                "Share": st.column_config.ProgressColumn(
-                    "Share",
-                    format="percent",
-                    min_value=0,
-                    max_value=1,
-                    width=140,
-                    help="Share of the whole weight.",
-                ),
-                "Why": st.column_config.TextColumn("Why", width=480),
-            },
+    """The answer in large type: which kinds of readers this run trusted, and whether the model memorised."""
+    results, noun = open_run.run.description["results"], explained.noun(open_run.run)
+    st.header(compare_words.headline(results, noun), anchor=False)
+    if not (shares := compare_words.kinds(results, noun)):
+        return
+    st.markdown(f":gray[{compare_words.reasons(results)}]")
+    with st.container(border=True):
+        frame.section("What this run trusted", how_to_read.TRUST)
+        frame.draw(
+            compare_charts.kinds(shares, theme=state.theme()),
+            alt=compare_words.headline(results, noun),
+            key="kinds",
         )
+        with st.expander("All evidence, and why it was trusted"):
+            st.dataframe(
+                compare_words.rows(results, noun),
+                hide_index=True,
+                row_height=28,
+                height="content",
+                column_config={
+                    "Evidence": st.column_config.TextColumn("Evidence", width=320),
+                    "Weight": st.column_config.NumberColumn(
+                        "Weight", format=f"%.1f{formats.THIN}%%", width=80, help="Share of the whole weight."
+                    ),
+                    "Why": st.column_config.TextColumn("Why", width=480),
+                },
+            )
 
 
 def added(
@@ -85,8 +88,8 @@ def added(
         yields = signals.marginal_yield(table, queue, wrong, k)
         if not any(y.judged for y in yields):
             frame.nothing(
-                "No decisions outside the queue yet",
-                "Decide some samples in another order on Outliers; this chart then shows what each order adds.",
+                "No sample outside the queue is reviewed yet",
+                "Review some in another order on Outliers; this chart then shows what each order adds.",
             )
             return
         st.markdown(compare_words.added(yields, titles, int(queue.sum())))
@@ -98,7 +101,7 @@ def added(
 def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
     """Rank agreement over all samples, or overlap of the first ones."""
     with st.container(border=True):
-        frame.section("Do they agree?", how_to_read.AGREEMENT)
+        frame.section("Do the signals agree?", how_to_read.AGREEMENT)
         left, right = st.columns([2, 2], vertical_alignment="bottom")
         views = ("Agreement of all ranks", "Overlap of the first samples")
         view = left.segmented_control("Compare by", views, default=views[0], required=True, key="compare_by")
@@ -114,12 +117,12 @@ def alike(table: pd.DataFrame, titles: dict[str, str]) -> None:
 def quality(table: pd.DataFrame, titles: dict[str, str], wrong: pd.Series, source: str) -> None:
     """Precision against recall, where errors are known."""
     with st.container(border=True):
-        frame.section("How many of the first samples are errors?", how_to_read.PRECISION_RECALL)
+        frame.section("How many of the first are real errors?", how_to_read.PRECISION_RECALL)
         curves = signals.curves(table, wrong)
         if not curves:
             frame.nothing(
                 "No error is known yet",
-                "Relabel or remove some samples in Review; the curves are then drawn from these decisions.",
+                "Relabel or remove some samples on Review; the curves are then drawn from these decisions.",
             )
             return
         others = [str(name) for name in table if name != "suspicion"]

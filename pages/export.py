@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence_core.decisions.corrections import ExportCounts, counts
+from influence_core.decisions.corrections import ExportCounts, counts, not_checked
 from pages.ui.reports import downloads
 from pages.ui.reports.downloads import File, Offer
 from pages.ui.shell import frame, state
 from pages.ui.shell.state import OpenRun
+from pages.ui.words import export as export_words
 from pages.ui.words import formats
 
 PREVIEWED = 200
@@ -16,13 +17,15 @@ COLUMNS = 3
 
 
 def page() -> None:
-    action = frame.header("Export", "What was decided, and how do I download it?")
+    action = frame.header("Export", "Your decisions, and files to download.")
     open_run = state.require_run()
     offers = downloads.offers(open_run.run, open_run.name, open_run.log, state.address())
     with action:
         button(offers[0], offers[0].files[0], open_run, label="Corrected labels", primary=True)
     counted = counts(open_run.run, open_run.log)
     summary(counted)
+    if said := not_checked(open_run.run):
+        st.info(formats.plain_sentence(formats.restyled(said)), icon=":material/visibility_off:")
     frame.section("Downloads")
     cards(offers, open_run)
     preview(open_run)
@@ -32,13 +35,13 @@ def summary(counted: ExportCounts) -> None:
     """One sentence, then the numbers that add up to the whole training set."""
     decided = counted.total - counted.undecided
     if decided:
-        st.title(
+        st.header(
             f"{formats.count(decided)} of {formats.count(counted.total)} labels decided, "
             f"{formats.count(counted.total - counted.removed)} samples remain for training.",
             anchor=False,
         )
     else:
-        st.title("No decisions yet: the corrected labels are the given labels.", anchor=False)
+        st.header("No decisions yet: the corrected labels are the given labels.", anchor=False)
     facts = (
         ("Kept", counted.kept, "Confirmed as they are."),
         ("Relabelled", counted.relabelled, "Have a new label."),
@@ -111,7 +114,12 @@ def preview(open_run: OpenRun) -> None:
     if table.empty:
         frame.nothing("No rows yet", "They appear with the first decision on the Review page.")
         return
-    st.dataframe(table, hide_index=True, height=320)
+    st.dataframe(
+        export_words.readable(table),
+        hide_index=True,
+        height=320,
+        column_config={"suspicion": st.column_config.NumberColumn("suspicion", format="%.3f")},
+    )
     if rows > len(table):
         st.caption(f"The first {PREVIEWED} of {formats.count(rows)} rows; the downloads contain all rows.")
 

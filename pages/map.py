@@ -7,8 +7,19 @@ import streamlit as st
 
 from pages.ui.charts import base as base_charts
 from pages.ui.charts.base import class_colour
-from pages.ui.components.map import CIVIDIS, Categories, Hover, Polygon, Scale, inside, scatter_map, shade
-from pages.ui.samples import explained, review_button
+from pages.ui.components.map import (
+    CIVIDIS,
+    Categories,
+    Hover,
+    Polygon,
+    Rings,
+    Scale,
+    inside,
+    scatter_map,
+    shade,
+    shade_doubt,
+)
+from pages.ui.samples import explained, review_button, selection
 from pages.ui.samples.grid import deciding
 from pages.ui.server.routes import points_url, thumbnail_base
 from pages.ui.shell import cached, frame, state
@@ -17,11 +28,12 @@ from pages.ui.words import formats, how_to_read, scores
 
 HEIGHT = 640
 SHOWN = 60
+SUSPICION = "Suspicion"
 LABELS = {"Given label": "label", "Predicted label": "predicted", "Suggested label": "suggested_label"}
 
 
 def page() -> None:
-    action = frame.header("Map", "Which samples push the model the same way, and what stands out among them?")
+    action = frame.header("Map", "Which samples act alike, and which stand apart?")
     open_run = state.require_run()
     review_button.draw(action, open_run)
     explore(open_run)
@@ -36,19 +48,22 @@ def explore(open_run: OpenRun) -> None:
     with left:
         polygon = draw(open_run, colour_by, focus)
     with right:
-        selection(open_run, polygon, focus)
+        panel(open_run, polygon, focus)
 
 
 def controls(open_run: OpenRun) -> tuple[str, int | None]:
-    """The colour of the points, and the row position of the sample to find."""
+    """The colour of the points, suspicion at first, and the row position of the sample to find."""
     titles = [order.title for order in scores.orders(open_run.run.description["columns"])]
+    ids = cached.columns(open_run.run.id, open_run.run)["sample_id"]
     colour, find, help_ = st.columns([3, 3, 2], vertical_alignment="bottom")
-    colour_by = colour.selectbox("Colour by", [*LABELS, *titles], key=state.COLOUR, bind="query-params")
+    colour_by = colour.selectbox(
+        "Colour by", sorted([*LABELS, *titles], key=SUSPICION.__ne__), key=state.COLOUR, bind="query-params"
+    )
     wanted = find.text_input(
         "Find a sample",
         key=state.SAMPLE,
         bind="query-params",
-        placeholder="Sample id, for example train-00012",
+        placeholder=f"Sample id, for example {ids[to_mark(open_run)[0]]}",
     )
     with help_.container(horizontal_alignment="right"):
         frame.how_to_read(how_to_read.MAP)
@@ -58,10 +73,35 @@ def controls(open_run: OpenRun) -> tuple[str, int | None]:
     return colour_by, focus
 
 
+def to_mark(open_run: OpenRun) -> np.ndarray:
+    """Row positions of the points with a ring, most suspicious first: what Review would show."""
+    return selection.to_review(open_run.run, open_run.cut)
+
+
+def marked_words(open_run: OpenRun) -> str:
+    """What the rings mean: 'in doubt: suspicion of 0.5 or more (327)'."""
+    marked = to_mark(open_run)
+    if len(selection.queue(open_run.run, open_run.cut)):
+        return f"in doubt: suspicion of {formats.short(open_run.cut)} or more ({formats.count(len(marked))})"
+    return f"the {formats.count(len(marked))} most suspicious; none is in doubt"
+
+
+def marked_title(open_run: OpenRun) -> str:
+    """'327 labels in doubt', or 'The 40 most suspicious' where none is."""
+    count = len(to_mark(open_run))
+    in_doubt = len(selection.queue(open_run.run, open_run.cut)) > 0
+    return (
+        f"{formats.plural(count, 'label')} in doubt"
+        if in_doubt
+        else f"The {formats.count(count)} most suspicious"
+    )
+
+
 def draw(open_run: OpenRun, colour_by: str, focus: int | None) -> Polygon | None:
     columns = cached.columns(open_run.run.id, open_run.run)
-    colour, palette, legend = colours(open_run, colour_by)
-    classes = tuple(open_run.run.classes)
+    classes, marked = tuple(open_run.run.classes), np.zeros(len(open_run.run.samples), dtype=bool)
+    marked[to_mark(open_run)] = True
+    colour, palette, legend, quiet = colours(open_run, colour_by, marked)
     return scatter_map(
         key=f"map_{open_run.name}",
         xy=cached.coordinates(open_run.run.id, open_run.run),
@@ -70,9 +110,11 @@ def draw(open_run: OpenRun, colour_by: str, focus: int | None) -> Polygon | None
         legend=legend,
         hover=[
             Hover("given", cached.codes(open_run.run.id, "label", open_run.run), classes),
-            Hover("predicted", cached.codes(open_run.run.id, "predicted", open_run.run), classes),
+            Hover("suggested", cached.codes(open_run.run.id, "suggested_label", open_run.run), classes),
             Hover("suspicion", columns["suspicion"]),
         ],
+        rings=Rings(marked, marked_words(open_run)),
+        quiet=quiet,
         thumbnails=thumbnail_base(open_run.run, open_run.name) if open_run.run.has_thumbnails else None,
         points_url=points_url(open_run.run, open_run.name),
         focus=focus,
@@ -80,43 +122,53 @@ def draw(open_run: OpenRun, colour_by: str, focus: int | None) -> Polygon | None
     )
 
 
-def colours(open_run: OpenRun, colour_by: str) -> tuple[np.ndarray, tuple[str, ...], Categories | Scale]:
-    """One palette index per point, the palette, and its legend."""
+def colours(
+    open_run: OpenRun, colour_by: str, marked: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...], Categories | Scale, int]:
+    """One palette index per point, the palette, its legend, and how many of its first colours are quiet."""
     classes = tuple(open_run.run.classes)
     if colour_by in LABELS:
         palette = tuple(class_colour(position) for position in range(min(len(classes), 256)))
         codes = cached.codes(open_run.run.id, LABELS[colour_by], open_run.run)
-        return (codes % 256).astype(np.uint8), palette, Categories(colour_by, classes[:256])
+        return (codes % 256).astype(np.uint8), palette, Categories(colour_by, classes[:256]), 0
     order = scores.order_named(colour_by, open_run.run.description["columns"])
     values = open_run.run.samples[order.column].to_numpy(dtype=float)
-    limits = (0.0, 1.0) if order.column == "suspicion" else (None, None)
-    index, scale = shade(values, *limits)
-    return index, CIVIDIS, Scale(order.title, scale.low, scale.high)
+    if order.column == "suspicion":
+        index, quiet = shade_doubt(values, marked)
+        return index, CIVIDIS, Scale(order.title, 0.0, 1.0), quiet
+    index, scale = shade(values)
+    return index, CIVIDIS, Scale(order.title, scale.low, scale.high), 0
 
 
-def selection(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> None:
-    """The right third: count, labels and images of the selection, most suspicious first."""
-    positions = selected(open_run, polygon, focus)
+def panel(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> None:
+    """The right third: count, labels and images of the selection, at first of the ringed points."""
+    chosen = polygon is not None or focus is not None
+    positions = selected(open_run, polygon, focus) if chosen else to_mark(open_run)
+    noun = explained.noun(open_run.run)
     with st.container(border=True, height=HEIGHT + 2):
         if not len(positions):
-            nothing_selected()
+            frame.nothing("No point lies inside", "Draw around some points to see them here.")
             return
-        st.subheader(f"{formats.plural(len(positions), explained.noun(open_run.run))} selected", anchor=False)
-        codes = cached.codes(open_run.run.id, "label", open_run.run)[positions]
-        st.caption("Given labels")
-        mix = base_charts.class_mix(codes, open_run.run.classes, theme=state.theme())
-        frame.draw(mix, alt="Given labels of the selection", key="mix")
+        if chosen:
+            st.subheader(f"{formats.plural(len(positions), noun)} selected", anchor=False)
+            st.caption("Given labels")
+            codes = cached.codes(open_run.run.id, "label", open_run.run)[positions]
+            mix = base_charts.class_mix(codes, open_run.run.classes, theme=state.theme())
+            frame.draw(mix, alt="Given labels of the selection", key="mix")
+        else:
+            st.subheader(marked_title(open_run), anchor=False)
+            st.caption("Each has a ring. Draw around points to see others.")
         if len(positions) > SHOWN:
             st.caption(
-                f"Showing the {SHOWN} most suspicious of {formats.count(len(positions))}; "
-                "a decision applies to the images you select."
+                f"{SHOWN} of {formats.count(len(positions))} shown, most suspicious first. Keys act on marked {noun}s "
+                "only."
             )
         deciding(
             open_run,
             positions[:SHOWN],
             key="lasso",
             version=f"{polygon}:{focus}",
-            label="Selected samples",
+            label="Selected samples" if chosen else "The ringed samples",
             autofocus=False,
         )
 
@@ -128,17 +180,6 @@ def selected(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> n
     positions = inside(polygon, cached.coordinates(open_run.run.id, open_run.run))
     suspicion = cached.columns(open_run.run.id, open_run.run)["suspicion"]
     return positions[np.argsort(-suspicion[positions], kind="stable")]
-
-
-def nothing_selected() -> None:
-    st.subheader("Nothing selected", anchor=False)
-    st.markdown(
-        "Draw around some points to see and decide them here.\n\n"
-        "- drag: draw around points\n"
-        "- Shift or Space and drag: move the map\n"
-        "- wheel: zoom\n"
-        "- double click: whole map"
-    )
 
 
 page()

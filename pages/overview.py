@@ -152,35 +152,39 @@ def how_well(open_run: OpenRun, truth: pd.Series) -> None:
         st.markdown(
             overview_words.verdict(table, int(overview_words.wrong(open_run.run, truth).sum()), len(truth))
         )
-        left, right = st.columns(2, gap="medium")
         titles = {name: scores.title_of(name, open_run.run.description["columns"]) for name in table.index}
-        with left:
-            frame.draw(
-                overview_charts.detection(table, titles, theme=state.theme()),
-                alt="AUROC of every signal",
-                key="detection",
-            )
-        with right:
-            st.dataframe(
-                overview_words.detection_rows(table, titles),
-                hide_index=True,
-                row_height=28,
-                height="content",
-                column_config={
-                    "Signal": st.column_config.TextColumn("Signal", width=180),
-                    "AP": _share_column(
-                        "AP", "Average precision: precision averaged over all wrong labels, 1 is perfect."
-                    ),
-                    "First 5 %": _share_column(
-                        "First 5 %", "Share of real errors among the first 5 % of the list."
-                    ),
-                    "First 10 %": _share_column(
-                        "First 10 %", "Share of real errors among the first 10 % of the list."
-                    ),
-                },
-            )
+        signals(overview_charts.leading(table), titles, "The first signals and a random order")
+        with st.expander("All signals"):
+            signals(table, titles, "All signals")
         st.caption(
             "Shown because this dataset has its true labels in truth.csv. No analysis reads that file."
+        )
+
+
+def signals(table: pd.DataFrame, titles: dict[str, str], alt: str) -> None:
+    """How well some signals find wrong labels, as dots and as numbers."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure = overview_charts.detection(table, titles, theme=state.theme())
+        frame.draw(figure, alt=f"AUROC: {alt}", key=f"detection_{len(table)}")
+    with right:
+        st.dataframe(
+            overview_words.detection_rows(table, titles),
+            hide_index=True,
+            row_height=28,
+            height="content",
+            column_config={
+                "Signal": st.column_config.TextColumn("Signal", width=180),
+                "AP": _share_column(
+                    "AP", "Average precision: precision averaged over all wrong labels, 1 is perfect."
+                ),
+                "First 5 %": _share_column(
+                    "First 5 %", "Share of real errors among the first 5 % of the list."
+                ),
+                "First 10 %": _share_column(
+                    "First 10 %", "Share of real errors among the first 10 % of the list."
+                ),
+            },
         )
 
 

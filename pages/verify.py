@@ -11,6 +11,7 @@ import streamlit as st
 from influence_core.errors import InfluenceError
 from influence_core.jobs import repair_jobs
 from influence_core.jobs.status import status
+from influence_core.repair.predicted_effects import Effects
 from influence_core.repair.repairs import Repair
 from influence_core.training.recipe import Recipe, suggested
 from influence_core.verification.results import FOLDER, RESULT, Verification, list_verifications
@@ -32,16 +33,28 @@ def page() -> None:
     running(open_run)
     if verifications:
         result(open_run, selected(verifications))
+        plan(open_run, action, answered=True)
     else:
-        st.title("Nothing has been verified yet.", anchor=False)
-        st.markdown(
-            ":gray[Choose a repair below. The model is retrained with and without it, several times, and compared with "
-            "a random repair of the same size. Test samples are used only once.]"
-        )
-    plan(open_run, action)
+        answer = st.container()  # drawn last: the choice below decides what is predicted
+        effects = plan(open_run, action, answered=False)
+        with answer:
+            expected(effects)
     if len(verifications) > 1:
         frame.section("All verified repairs of this run")
         st.dataframe(verify_words.comparison(verifications), hide_index=True, width="stretch")
+
+
+def expected(effects: Effects | None) -> None:
+    """Before any retraining: the predicted answer and who pays, or what to do for one."""
+    if effects is None:
+        st.header("Nothing has been verified yet.", anchor=False)
+    else:
+        st.header(formats.escaped(verify_words.predicted_headline(effects)), anchor=False)
+        st.markdown(verify_words.predicted_size(effects))
+    st.markdown(
+        ":gray[Retraining measures it: with and without the repair chosen below, several times, and beside a random "
+        "repair of the same size. The test set is used only once, at the end.]"
+    )
 
 
 def running(open_run: OpenRun) -> None:
@@ -67,7 +80,7 @@ def selected(verifications: list[Verification]) -> Verification:
 
 def result(open_run: OpenRun, verification: Verification) -> None:
     """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
-    st.title(formats.escaped(verification.sentence()), anchor=False)
+    st.header(formats.escaped(formats.restyled(verification.sentence())), anchor=False)
     if (control := verify_words.control_sentence(verification)) is not None:
         st.markdown(f":gray[{formats.escaped(control)}]")
     if verification.content["judged_by"] != "test":
@@ -150,13 +163,13 @@ def offer(row, label: str, file_name: str, media_type: str, make: Callable[[], b
     )
 
 
-def plan(open_run: OpenRun, action) -> None:
-    """The what-if bar with its prediction and guard, the recipe, and the button that starts it."""
+def plan(open_run: OpenRun, action, *, answered: bool) -> Effects | None:
+    """The what-if bar with its prediction and guard, the recipe, and the button that starts it; what is predicted."""
     frame.section("What if")
     with st.container(border=True):
         repair = what_if.choose(open_run)
         st.markdown(what_if.summary(repair))
-        what_if.prediction(open_run, repair)
+        effects = what_if.prediction(open_run, repair, answered=answered)
         settings(open_run)
     if problem := st.session_state.pop(what_if.PROBLEM, None):
         frame.problem(problem)
@@ -172,6 +185,7 @@ def plan(open_run: OpenRun, action) -> None:
             help="Trains with and without the chosen repair. Runs in the background, also after a reload.",
         ),
     )
+    return effects
 
 
 def settings(open_run: OpenRun) -> None:

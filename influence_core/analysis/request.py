@@ -77,6 +77,7 @@ def description(request: Request, source: Any) -> dict[str, Any]:
                 "n_train": len(request.train),
                 "n_val": len(request.val) if request.val is not None else 0,
                 "n_test": len(request.test) if request.test is not None else 0,
+                "set_aside": getattr(source, "set_aside", 0),
                 "notes": list(getattr(source, "notes", ())),
                 "options": dict(getattr(source, "options", {})),
             },

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from influence_core.decisions.corrections import corrected_labels, corrections
+    from influence_core.decisions.corrections import corrected_labels, corrections, not_checked
     from influence_core.decisions.log import decision_log_for
     from influence_core.exports.annotation_tools import label_issues
     from influence_core.exports.image_folder import write_image_folder
@@ -44,4 +44,6 @@ def _export(args: argparse.Namespace) -> int:
         written["images.zip"] = write_image_folder(run, log, reopen_dataset(run), args.out / "images.zip")
     for name, rows in written.items():
         print(f"{rows:>8,}  {args.out / name}")
+    if said := not_checked(run):
+        print(said)
     return 0

@@ -39,7 +39,7 @@ class Dataset:
     """Training, validation and optional test samples, with the class names they share.
 
     `notes` are sentences about decisions made while reading: carved out, skipped, ignored. `options` are the keywords
-    of open_dataset that read the same samples again.
+    of open_dataset that read the same samples again. `set_aside`: validation samples that were taken out of train.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    set_aside: int = 0
 
     @property
     def encoding(self) -> Encoding | None:
@@ -70,7 +71,8 @@ class Dataset:
         }
         absent = [name for name in classes if name not in self.classes]
         note = f"No sample has the class {some(absent)}; the model's output for it is kept." if absent else ""
-        return bundle(self.name, self.path, parts, (*self.notes, *filter(None, [note])), self.options)
+        notes = (*self.notes, *filter(None, [note]))
+        return bundle(self.name, self.path, parts, notes, self.options, self.set_aside)
 
 
 def open_dataset(
@@ -105,13 +107,17 @@ def open_dataset(
     with reading(path):
         with readable(path, label, on_progress) as rows:
             parts, notes = divide(rows, report=on_progress, classes=classes, **options)
+            given = {sample for sample, split in zip(rows.ids, rows.splits, strict=True) if split == "val"}
         parts, notes = encoded(parts, notes)
     name = (
         path.resolve().name
         if path.is_dir()
         else path.name.removesuffix(table_suffix(path.name) or path.suffix)
     )
-    return bundle(name, path, parts, notes, options if label is None else options | {"label": label})
+    set_aside = sum(sample not in given for sample in parts["val"].ids)
+    return bundle(
+        name, path, parts, notes, options if label is None else options | {"label": label}, set_aside
+    )
 
 
 def encoded(
@@ -215,8 +221,9 @@ def bundle(
     parts: Mapping[Split, Samples],
     notes: tuple[str, ...],
     options: Mapping[str, Any],
+    set_aside: int,
 ) -> Dataset:
     """Return the parts, in the order train, val, test, as a dataset with the fingerprint of all."""
     fingerprint = hashlib.sha256("".join(part.fingerprint for part in parts.values()).encode()).hexdigest()
     train, val, test = parts["train"], parts["val"], parts.get("test")
-    return Dataset(name, path, train.classes, train, val, test, fingerprint, notes, options)
+    return Dataset(name, path, train.classes, train, val, test, fingerprint, notes, options, set_aside)

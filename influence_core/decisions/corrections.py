@@ -32,6 +32,24 @@ def counts(run: RunTables, log: DecisionLog) -> ExportCounts:
     return ExportCounts(kept, relabelled, removed, total - kept - relabelled - removed, total)
 
 
+def not_checked(run: RunTables) -> str:
+    """Say which samples no review reaches: those of validation and test, whose labels have no suspicion.
+
+    Empty for a run without such samples. Runs of older versions do not say whether validation was set aside.
+    """
+    facts = run.description["inputs"]["dataset"]
+    sizes = [
+        (int(facts.get(f"n_{split}") or 0), name) for split, name in (("val", "validation"), ("test", "test"))
+    ]
+    parts = [f"{size:,} {name} sample{'s' * (size != 1)}" for size, name in sizes if size]
+    if not parts:
+        return ""
+    said = f"{' and '.join(parts)} were not checked: only training labels get a suspicion, so these keep their labels."
+    if set_aside := int(facts.get("set_aside") or 0):
+        said += f" The {set_aside:,} for validation were set aside from the training samples of the dataset."
+    return said
+
+
 def corrections(run: RunTables, log: DecisionLog) -> pd.DataFrame:
     """Return one row per decided sample, in the order of the run.
 

@@ -4,6 +4,7 @@
     val/, test/                  unchanged, so that a model trained on it is judged on the same pictures
     metadata.csv                 file_name, label, split, groups (Hugging Face's image-folder convention)
     corrections.csv              the decisions, for readers
+    README.md                    what was changed, and which labels nobody checked
 
 Folder and file names are safe on every system and never collide. The exact label of a picture is the one in
 metadata.csv. The same decisions give the same bytes.
@@ -19,7 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from influence_core.decisions.corrections import corrected_labels, corrections
+from influence_core.decisions.corrections import (
+    ExportCounts,
+    corrected_labels,
+    corrections,
+    counts,
+    not_checked,
+)
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import ExportError
 from influence_core.runs.run import Run
@@ -80,6 +87,7 @@ def write_image_folder(
         columns = dict.fromkeys(["file_name", "label", "split", *(name for row in rows for name in row)])
         _add_table(archive, "metadata.csv", pd.DataFrame(rows, columns=list(columns)))
         _add_table(archive, "corrections.csv", corrections(run, log))
+        _add(archive, "README.md", _readme(run, counts(run, log)).encode())
     return len(kept.get("train", ()))
 
 
@@ -137,6 +145,16 @@ def _add(archive: zipfile.ZipFile, path: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(path, _WHEN)
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, content)
+
+
+def _readme(run: Run, counted: ExportCounts) -> str:
+    """What was decided in this run, and what was not checked."""
+    return (
+        f"# {run.name}, corrected\n\n"
+        f"Of {counted.total:,} training samples {counted.kept:,} were kept, {counted.relabelled:,} relabelled and "
+        f"{counted.removed:,} removed; {counted.undecided:,} are undecided and keep their labels. metadata.csv holds "
+        f"the labels, corrections.csv the decisions.\n\n{not_checked(run)}\n"
+    )
 
 
 def _add_table(archive: zipfile.ZipFile, path: str, frame: pd.DataFrame) -> None:

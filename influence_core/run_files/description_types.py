@@ -37,6 +37,7 @@ TYPES: Mapping[str, Kinds] = {
     "inputs.dataset.n_train": COUNT,
     "inputs.dataset.n_val": COUNT,
     "inputs.dataset.n_test": COUNT,
+    "inputs.dataset.set_aside": COUNT,
     "inputs.dataset.notes": LIST,
     "inputs.dataset.notes.*": TEXT,
     "inputs.dataset.options": (dict, type(None)),

@@ -99,9 +99,23 @@ def test_a_constant_score_is_one_bar() -> None:
 
 
 def test_a_click_on_the_confusion_names_both_labels() -> None:
-    clicks = overview_charts.confusion(COUNTS, theme="light").data[-1]
+    clicks = overview_charts.confusion(COUNTS, theme="light").data[-2]
     assert clicks.customdata.tolist() == [["coat", "dress"], ["coat", "sandal"], ["sandal", "coat"]]
     assert list(clicks.text) == ["7", "1", "3"]
+
+
+def test_each_row_of_the_confusion_has_its_sum_and_no_click_on_it() -> None:
+    figure = overview_charts.confusion(COUNTS, theme="light")
+    sums = figure.data[-1]
+    assert list(sums.text) == ["8", "0", "3"] and sums.hoverinfo == "skip", "a click on a sum names no pair"
+    assert list(figure.layout.xaxis.categoryarray) == [*CLASSES, overview_charts.ALL]
+
+
+def test_the_first_signals_are_shown_with_suspicion_and_chance() -> None:
+    names = ["suspicion", *(f"s{rank}" for rank in range(9)), "random"]
+    table = pd.DataFrame({"auroc": [0.5, *(0.9 - 0.01 * rank for rank in range(9)), 0.5]}, index=names)
+    shown = overview_charts.leading(table)
+    assert list(shown.index) == ["suspicion", "s0", "s1", "s2", "s3", "s4", "random"]
 
 
 def test_an_empty_confusion_draws() -> None:

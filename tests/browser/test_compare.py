@@ -13,9 +13,9 @@ KEYS = ("x", "k", "x", "k")
 def test_what_an_order_adds_is_known_once_somebody_decided_by_it(page: Page, real_app: str, real: Run):
     page.set_default_timeout(60_000)
     page.goto(f"{real_app}/compare?run=real")
-    expect(page.get_by_text("No decisions outside the queue yet")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("No sample outside the queue is reviewed yet")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("No error is known yet")).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(1)  # agreement needs no decision
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)  # trust and agreement need no decision
 
     page.goto(f"{real_app}/outliers?run=real&share=100&sort=Loss")
     cards = page.locator(".grid")
@@ -28,7 +28,7 @@ def test_what_an_order_adds_is_known_once_somebody_decided_by_it(page: Page, rea
     judged = f"by the {len(KEYS)} decisions made so far"
     expect(page.get_by_text(f"Judged {judged}.")).to_be_visible()
     expect(page.get_by_text(f"Over {len(KEYS)} judged samples, {judged}")).to_be_visible()
-    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4)
 
     log = decision_log_for(real.path.parent)
     decided = log.current(real.id)["action"]

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from influence_core.runs.run import Run
 from influence_core.verification.results import list_verifications
+from pages.ui.words import formats
 from tests.browser.conftest import serving
 from tests.making.clouds import make_run
 
@@ -48,7 +49,7 @@ def test_from_a_choice_to_a_verified_model(page: Page, app: str, clouds: Run, tm
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     (found,) = list_verifications(clouds)
     assert found.finished and found.content["seeds"] == 2 and found.content["recipe"]["epochs"] == 4
-    assert answer.inner_text() == found.sentence()
+    assert answer.inner_text() == formats.restyled(found.sentence())
 
     for button, name in (("Verified model", "model.safetensors"), ("Report", "report.html")):
         with page.expect_download(timeout=PATIENCE) as download:
@@ -57,4 +58,5 @@ def test_from_a_choice_to_a_verified_model(page: Page, app: str, clouds: Run, tm
         assert (tmp_path / name).stat().st_size > 1000
     weights = (found.model_folder() / "model.safetensors").read_bytes()
     assert (tmp_path / "model.safetensors").read_bytes() == weights
-    assert found.sentence().split(",")[0].split(" (")[0] in (tmp_path / "report.html").read_text()
+    said = formats.restyled(found.sentence()).split(",")[0].split(" (")[0]
+    assert said in (tmp_path / "report.html").read_text()

@@ -97,7 +97,7 @@ def _facts(answer: Mapping[str, Any]) -> None:
     extra = preflight["memory_expected_mb"]
     memory.metric(
         "Extra memory",
-        "not known" if extra is None else f"{formats.number(extra)}{formats.THIN}MB",
+        "not known" if extra is None else formats.size(1e6 * extra),
         f"batches of {formats.count(preflight['batch_size'])}",
         delta_color="off",
         delta_arrow="off",

@@ -135,11 +135,10 @@ def earlier() -> None:
         return
     with st.container(border=True):
         frame.section("Earlier uploads")
-        used = formats.number(uploads.used(runs_root(), visitor.owners()) / 1e6)
+        used = formats.size(uploads.used(runs_root(), visitor.owners()))
         st.caption(
-            f"Only you see these. {used}{formats.THIN}MB of "
-            f"{formats.number(uploads.quota() / 1e6)}{formats.THIN}MB are used. Uploads not opened for "
-            f"{formats.number(uploads.keep_days())} days are deleted with their runs."
+            f"Only you see these. {used} of {formats.size(uploads.quota())} are used. Uploads not opened for "
+            f"{formats.short(uploads.keep_days())} days are deleted with their runs."
         )
         for upload in reversed(kept[-10:]):
             name, shared, again, gone = st.columns([5, 3, 1, 1], vertical_alignment="center")
@@ -193,7 +192,7 @@ def delete(name: str) -> None:
         st.session_state[state.RUN] = None
     names = formats.escaped(", ".join(gone.runs))
     runs = f" and {formats.plural(len(gone.runs), 'run')} ({names})" if gone.runs else ""
-    st.toast(f"Deleted {formats.plural(gone.files, 'file')}, {formats.number(gone.bytes / 1e6)} MB{runs}.")
+    st.toast(f"Deleted {formats.plural(gone.files, 'file')}, {formats.size(gone.bytes)}{runs}.")
 
 
 # ---------------------------------------------------------------------------------------------- the preview

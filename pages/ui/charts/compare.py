@@ -16,6 +16,27 @@ POINTS = 200
 """Points that a precision curve is drawn with: more cannot be distinguished at this size."""
 
 
+def kinds(shares: Mapping[str, float], *, theme: Theme) -> go.Figure:
+    """The share of the whole weight by kind of reader, largest on top."""
+    shown, colours = sorted(shares, key=lambda kind: shares[kind]), COLOURS[theme]
+    figure = go.Figure(
+        go.Bar(
+            x=[shares[kind] for kind in shown],
+            y=shown,
+            orientation="h",
+            marker={"color": colours.accent, "line_width": 0},
+            text=[formats.percent(shares[kind]) for kind in shown],
+            textposition="outside",
+            textfont={"color": colours.text},
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
+    )
+    figure.update_xaxes(visible=False, range=[0, 1.2 * max(shares.values())])
+    figure.update_yaxes(showgrid=False, ticks="", type="category", tickfont_color=colours.text)
+    return styled(figure, 32 + 28 * len(shown), bargap=0.35)
+
+
 def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, share: bool) -> go.Figure:
     """Every signal against every other as tiles with their numbers; stronger = more alike.
 
@@ -57,7 +78,7 @@ def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, shar
 def _short(value: float, share: bool) -> str:
     if not np.isfinite(value):
         return "none"
-    return f"{100 * value:.0f}" if share else f"{value:.2f}".replace("-", formats.MINUS)
+    return formats.count(100 * value) if share else formats.coefficient(value)
 
 
 def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
@@ -119,19 +140,17 @@ def precision_recall(
         recall, precision = _thinned(curves[name])
         title = titles.get(name, name)
         figure.add_scatter(
-            x=recall,
-            y=precision,
+            x=100 * recall,
+            y=100 * precision,
             mode="lines",
             name=title,
             line={"color": colour, "width": width, "dash": dash},
-            hovertemplate=f"{inert(title)}<br>%{{x:.0%}} of the errors found<br>"
-            "%{y:.0%} of those looked at are errors"
-            "<extra></extra>",
+            hovertemplate=f"{inert(title)}<br>%{{x:.1f}}{formats.THIN}% of the errors found<br>"
+            f"%{{y:.1f}}{formats.THIN}% of those looked at are errors<extra></extra>",
         )
-    figure.update_xaxes(title_text="recall: share of the errors found", range=[0, 1.01], tickformat=".0%")
-    figure.update_yaxes(
-        title_text="precision: errors among those looked at", range=[0, 1.03], tickformat=".0%"
-    )
+    unit = f"{formats.THIN}%"
+    figure.update_xaxes(title_text="recall: share of the errors found", range=[0, 101], ticksuffix=unit)
+    figure.update_yaxes(title_text="precision: errors among those looked at", range=[0, 103], ticksuffix=unit)
     return styled(figure, 420, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
 
 

@@ -11,6 +11,11 @@ import plotly.graph_objects as go
 from pages.ui.charts.base import COLOURS, Colours, Theme, ink, styled
 from pages.ui.words import formats
 
+ALL = "\u200aall"
+"""The column of sums: the hair space before it tells it from a class of that name."""
+FIRST = 5
+"""Signals beside suspicion and a random order that are enough to see at once: most lie close together."""
+
 
 def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
     """Given against suggested labels of the samples in doubt; a click on a cell selects it.
@@ -24,14 +29,17 @@ def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Fig
     most = max(1, int(counts.max()))
     empty = _tiles(table, np.zeros(counts.shape), (colours.border, colours.border), 1, opacity=0.4)
     filled = _tiles(table, np.where(counts > 0, counts, np.nan), (colours.faint, colours.accent), most)
-    figure = go.Figure([empty, filled, _clicks(table, most, colours)])
-    names = {"showgrid": False, "categoryorder": "array"}
+    figure = go.Figure([empty, filled, _clicks(table, most, colours), _sums(table, colours)])
+    names = {"showgrid": False, "type": "category", "ticks": "", "tickfont_color": colours.text}
     figure.update_yaxes(
-        title_text="given label", autorange="reversed", ticks="", categoryarray=list(table.index), **names
+        title_text="given label", autorange="reversed", categoryarray=list(table.index), **names
     )
-    angle = -45 if len(table) > 6 else 0
     figure.update_xaxes(
-        title_text="suggested label", tickangle=angle, categoryarray=list(table.columns), **names
+        title_text="suggested label",
+        side="top",  # a heat map is taller than a window: its columns are named where reading begins
+        tickangle=-45 if len(table) > 6 else 0,
+        categoryarray=[*table.columns, ALL],
+        **names,
     )
     return styled(figure, height)
 
@@ -43,6 +51,18 @@ def _tiles(
     places = {"x": list(table.columns), "y": list(table.index), "xgap": 2, "ygap": 2}
     return go.Heatmap(
         z=z, zmin=0, zmax=most, colorscale=scale, showscale=False, hoverinfo="skip", **places, **more
+    )
+
+
+def _sums(table: pd.DataFrame, colours: Colours) -> go.Scatter:
+    """How many of each row there are in all, as a last column that no click selects."""
+    return go.Scatter(
+        x=[ALL] * len(table),
+        y=list(table.index),
+        mode="text",
+        text=[formats.count(value) for value in table.sum(axis=1)],
+        textfont={"size": 12, "color": colours.text},
+        hoverinfo="skip",
     )
 
 
@@ -64,6 +84,12 @@ def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
         hovertemplate="given %{y}<br>suggested %{x}<br>%{text} samples<extra></extra>",
         unselected={"textfont": {"color": colours.neutral}},
     )
+
+
+def leading(table: pd.DataFrame, first: int = FIRST) -> pd.DataFrame:
+    """The best signals by AUROC, always with suspicion, and a random order."""
+    best = table.drop(index="random", errors="ignore").sort_values("auroc", ascending=False).index[:first]
+    return table.loc[[name for name in table.index if name in best or name in ("suspicion", "random")]]
 
 
 def detection(
@@ -93,7 +119,7 @@ def detection(
             "size": 9,
             "color": [colours.accent if is_accented else colours.neutral for is_accented in accented],
         },
-        text=[f"{value:.3f}" for value in shown["auroc"]],
+        text=[formats.number(value) for value in shown["auroc"]],
         textposition=["middle right" if value >= 0.5 else "middle left" for value in shown["auroc"]],
         hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",
         cliponaxis=False,

@@ -106,11 +106,12 @@ class SampleMap {
     this.readTheme();
     if (header.url && header.url !== this.url) this.fetchPoints(header.url);
     if (fresh.xy) this.placePoints();
-    if (fresh.size) this.points.upload('size', fresh.size);
-    if (!header.sections.some(s => s.name === 'size') && this.data.size) {
-      delete this.data.size;
-      delete this.known.size;
-      this.points.constant('size', 0.25);
+    for (const [name, usual] of [['size', 0.25], ['ringed', 0]]) {
+      if (fresh[name]) this.points.upload(name, fresh[name]);
+      if (header.sections.some(s => s.name === name) || !this.data[name]) continue;
+      delete this.data[name];
+      delete this.known[name];
+      this.points.constant(name, usual);
     }
     this.drawLegend();
     this.recolour();
@@ -176,9 +177,11 @@ class SampleMap {
     this.dark = ground[0] + ground[1] + ground[2] < 384;
     this.root.dataset.theme = this.dark ? 'dark' : 'light';
     this.accent = `rgb(${colour('var(--st-primary-color)').join(' ')})`;
-    this.ink = `rgb(${colour('var(--st-text-color)').join(' ')})`;
+    this.rings = colour('var(--st-text-color)');
+    this.ink = `rgb(${this.rings.join(' ')})`;
     this.ground = `rgb(${ground.join(' ')})`;
     this.faded = this.dark ? [98, 101, 106] : [173, 178, 184];
+    this.quiet = this.dark ? [96, 100, 106] : [188, 193, 199];
   }
 
   // ---- colours ----
@@ -186,7 +189,7 @@ class SampleMap {
   recolour() {
     const { header, data, inside, highlighted, faded } = this;
     if (!data.xy || data.colour.length !== data.xy.length / 2) return;
-    const palette = header.palette.map(rgb);
+    const palette = this.colours();
     const out = new Uint8Array(4 * data.colour.length);
     for (let i = 0; i < data.colour.length; i++) {
       const index = data.colour[i];
@@ -200,14 +203,24 @@ class SampleMap {
     this.points.upload('colour', out);
   }
 
+  // The first `quiet` colours of the palette are one grey, that of the theme.
+  colours() {
+    const { palette, quiet } = this.header;
+    return palette.map((colour, i) => (i < quiet ? this.quiet : rgb(colour)));
+  }
+
   drawLegend() {
-    const { legend, palette } = this.header;
-    const stamp = JSON.stringify([legend, palette]);
+    const { legend, palette, ring, quiet } = this.header;
+    const stamp = JSON.stringify([legend, palette, ring, quiet, this.dark]);
     if (stamp === this.legendStamp) return;
     this.legendStamp = stamp;
     this.highlighted = null;
     this.legend.setAttribute('aria-label', legend.title);
     this.legend.replaceChildren(node('span', 'title', legend.title), ...(legend.names ? this.swatches() : this.colourBar()));
+    if (!ring) return;
+    const mark = node('span', 'ringed');
+    mark.append(node('span', 'dot'), node('span', '', ring));
+    this.legend.append(mark);
   }
 
   swatches() {
@@ -220,8 +233,8 @@ class SampleMap {
   }
 
   colourBar() {
-    const { legend, palette } = this.header;
-    const stops = [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1].map(t => palette[Math.round(t * (palette.length - 1))]);
+    const { legend } = this.header;
+    const stops = this.colours().filter((_, i) => i % 5 === 0).map(colour => `rgb(${colour.join(' ')})`);
     const bar = node('span', 'ramp', null, { style: `background: linear-gradient(to right, ${stops.join(', ')})` });
     return [node('span', 'number', short(legend.low)), bar, node('span', 'number', short(legend.high))];
   }
@@ -301,7 +314,7 @@ class SampleMap {
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
       if (!this.view) return;
-      this.points.draw(this.view, this.view.scale / this.full, this.dark);
+      this.points.draw(this.view, this.view.scale / this.full, this.dark, this.rings);
       this.drawOverlay();
       this.root.dataset.view = [this.view.x, this.view.y, this.view.scale].join(' ');
     });

@@ -43,6 +43,14 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Rings:
+    """Which points have a ring and are drawn last, (n,) bool, and what the legend says of them."""
+
+    of: np.ndarray
+    title: str
+
+
+@dataclass(frozen=True)
 class Hover:
     """One line of the tooltip, "title: value". With `names`, the values are positions in it."""
 
@@ -68,6 +76,8 @@ def scatter_map(
     legend: Categories | Scale,
     hover: Sequence[Hover] = (),
     size: np.ndarray | None = None,
+    rings: Rings | None = None,
+    quiet: int = 0,
     thumbnails: str | None = None,
     points_url: str | None = None,
     focus: int | None = None,
@@ -83,6 +93,8 @@ def scatter_map(
         palette: up to 256 colours as "#rrggbb".
         hover: the lines of the tooltip, e.g. given label, predicted label, suspicion.
         size: (n,) uint8, 0 the smallest and 255 the largest dot; None: all the same.
+        rings: points that stand out, for example the labels in doubt.
+        quiet: how many of the first colours of the palette are drawn in one quiet grey.
         thumbnails: the address to which a position is appended for its picture (`routes.thumbnail_base`).
         points_url: where a browser fetches `xy` of more than 100,000 points (`routes.points_url`).
         focus: position of one sample to mark and to bring into view.
@@ -96,7 +108,9 @@ def scatter_map(
         legend,
         hover=hover,
         size=size,
+        rings=rings,
         extra={
+            "quiet": quiet,
             "thumbnails": thumbnails,
             "url": remote,
             "focus": focus,
@@ -165,6 +179,13 @@ def _ramp(stops: Sequence[str], n: int = 256) -> tuple[str, ...]:
 CIVIDIS = _ramp(_STOPS)
 
 
+def shade_doubt(suspicion: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, int]:
+    """Suspicion as palette indices for `CIVIDIS`, and how many of the first are quiet: all below the marked ones."""
+    index = (np.nan_to_num(suspicion, nan=0.0).clip(0, 1) * 255).round().astype(int)
+    quiet = int(index[marked].min()) if marked.any() else 256
+    return np.where(marked, index, np.minimum(index, quiet - 1)).clip(0, 255).astype("u1"), min(quiet, 256)
+
+
 def pack(
     xy: np.ndarray,
     colour: np.ndarray,
@@ -173,6 +194,7 @@ def pack(
     *,
     hover: Sequence[Hover] = (),
     size: np.ndarray | None = None,
+    rings: Rings | None = None,
     extra: dict[str, object] | None = None,
 ) -> bytes:
     """One blob for the browser: length of the JSON header (uint32), header, then the sections.
@@ -191,6 +213,8 @@ def pack(
         arrays["xy"] = np.ascontiguousarray(xy, "<f4")
     if size is not None:
         arrays["size"] = np.ascontiguousarray(size, "u1")
+    if rings is not None:
+        arrays["ringed"] = np.where(rings.of, 255, 0).astype("u1")
     arrays |= {f"hover{i}": _compact(line) for i, line in enumerate(hover)}
     sections, body = _sections(arrays)
     header = {
@@ -199,6 +223,7 @@ def pack(
         "bounds": _bounds(xy),
         "palette": list(palette),
         "legend": _legend(legend),
+        "ring": rings.title if rings is not None else None,
         "hover": [{"title": line.title, "names": line.names} for line in hover],
         "sections": sections,
     }

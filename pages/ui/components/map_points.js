@@ -4,15 +4,16 @@ const VERTEX = `
 attribute vec2 position;
 attribute vec4 colour;                 // a: 1 lit, 0 faded
 attribute float size;
+attribute float ringed;                // 1: has a ring and is drawn last
 uniform vec4 view;                     // centre x, centre y, clip units per data unit x, y
 uniform float diameter;
-uniform float lit;                     // which half this pass draws
+uniform float turn;                    // which points this pass draws: 0 faded, 1 lit, 2 lit with a ring
 varying vec3 tint;
 varying float soft;
 void main() {
-  bool mine = (colour.a > 0.5) == (lit > 0.5);
-  gl_Position = mine ? vec4((position - view.xy) * view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
-  gl_PointSize = diameter * (0.6 + 1.6 * size) * (lit > 0.5 ? 1.0 : 0.8);
+  float mine = colour.a > 0.5 ? (ringed > 0.5 ? 2.0 : 1.0) : 0.0;
+  gl_Position = mine == turn ? vec4((position - view.xy) * view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
+  gl_PointSize = diameter * (0.6 + 1.6 * size) * (turn > 1.5 ? 1.5 : turn > 0.5 ? 1.0 : 0.8);
   tint = colour.rgb;
   soft = 2.0 / gl_PointSize;
 }`;
@@ -23,11 +24,14 @@ varying vec3 tint;
 varying float soft;
 uniform float opacity;
 uniform float rim;
+uniform vec3 ink;
+uniform float ring;                    // width of the ring in pixels; 0: none
 void main() {
   float r = 2.0 * length(gl_PointCoord - 0.5);
   float cover = 1.0 - smoothstep(1.0 - soft, 1.0, r);
-  float edge = smoothstep(1.0 - 2.5 * soft, 1.0 - soft, r);
-  vec3 shown = tint * mix(1.0, rim, edge);
+  float inner = 1.0 - max(2.5, 1.0 + ring) * soft;
+  float edge = smoothstep(inner, inner + (ring > 0.0 ? soft : 1.5 * soft), r);
+  vec3 shown = ring > 0.0 ? mix(tint, ink, edge) : tint * mix(1.0, rim, edge);
   gl_FragColor = vec4(shown, 1.0) * (cover * opacity);
 }`;
 
@@ -40,8 +44,9 @@ class Points {
     this.arrays = {};
     canvas.addEventListener('webglcontextlost', e => e.preventDefault());
     canvas.addEventListener('webglcontextrestored', () => {
+      const kept = { ...this.arrays };
       this.prepare();
-      for (const [name, array] of Object.entries(this.arrays)) this.upload(name, array);
+      for (const [name, array] of Object.entries(kept)) this.upload(name, array);
       this.draw();
     });
     this.prepare();
@@ -62,14 +67,15 @@ class Points {
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.program = program;
     this.buffers = {};
-    this.uniforms = Object.fromEntries(['view', 'diameter', 'lit', 'opacity', 'rim'].map(name => [name, gl.getUniformLocation(program, name)]));
+    this.uniforms = Object.fromEntries(['view', 'diameter', 'turn', 'opacity', 'rim', 'ink', 'ring'].map(name => [name, gl.getUniformLocation(program, name)]));
     this.constant('size', 0.25);
+    this.constant('ringed', 0);
   }
 
-  // One attribute: float32 pairs for `position`, four bytes for `colour`, one byte for `size`.
+  // One attribute: float32 pairs for `position`, four bytes for `colour`, one byte for `size` and for `ringed`.
   upload(name, array) {
     const { gl } = this;
-    const [parts, type, normal] = { position: [2, gl.FLOAT, false], colour: [4, gl.UNSIGNED_BYTE, true], size: [1, gl.UNSIGNED_BYTE, true] }[name];
+    const [parts, type, normal] = { position: [2, gl.FLOAT, false], colour: [4, gl.UNSIGNED_BYTE, true], size: [1, gl.UNSIGNED_BYTE, true], ringed: [1, gl.UNSIGNED_BYTE, true] }[name];
     this.arrays[name] = array;
     this.buffers[name] ??= gl.createBuffer();
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
@@ -87,10 +93,11 @@ class Points {
     this.gl.vertexAttrib1f(at, value);
   }
 
-  // view: { x, y, scale } with scale in CSS pixels per data unit; zoom: scale relative to the fitted view.
+  // view: { x, y, scale } with scale in CSS pixels per data unit; zoom: scale relative to the fitted view; ink: the
+  // colour of the rings, red, green and blue from 0 to 255.
   // @ts-expect-error: Object.assign keeps what was drawn last
-  draw(view = this.view, zoom = this.zoom, dark = this.dark) {
-    Object.assign(this, { view, zoom, dark });
+  draw(view = this.view, zoom = this.zoom, dark = this.dark, ink = this.ink) {
+    Object.assign(this, { view, zoom, dark, ink });
     const { gl, canvas, uniforms, n } = this;
     if (!view || !this.arrays.position || !this.arrays.colour) return;
     const ratio = canvas.width / canvas.clientWidth;
@@ -101,10 +108,14 @@ class Points {
     const base = n <= 1500 ? 9 : n <= 6000 ? 7 : n <= 30000 ? 5 : n <= 200000 ? 3.2 : 2.2;
     gl.uniform1f(uniforms.diameter, base * Math.min(2.4, Math.max(1, Math.sqrt(zoom))) * ratio);
     gl.uniform1f(uniforms.rim, dark ? 0.72 : 0.82);
+    gl.uniform3f(uniforms.ink, ink[0] / 255, ink[1] / 255, ink[2] / 255);
     const many = n > 200000;
-    for (const [lit, opacity] of [[0, many ? 0.25 : dark ? 0.5 : 0.42], [1, many ? 0.6 : 0.9]]) {
-      gl.uniform1f(uniforms.lit, lit);
+    const turns = [[0, many ? 0.25 : dark ? 0.5 : 0.42], [1, many ? 0.6 : 0.9]];
+    if (this.arrays.ringed) turns.push([2, 1]);
+    for (const [turn, opacity] of turns) {
+      gl.uniform1f(uniforms.turn, turn);
       gl.uniform1f(uniforms.opacity, opacity);
+      gl.uniform1f(uniforms.ring, turn === 2 ? 1.4 * ratio : 0);
       gl.drawArrays(gl.POINTS, 0, n);
     }
   }

@@ -8,7 +8,7 @@ from influence_core.errors import InfluenceError
 from influence_core.jobs.submission import status
 from influence_core.repair import repairs
 from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, measured_gaps, narrowing
-from influence_core.repair.label_influence import FLOOR, Advice, read_advice
+from influence_core.repair.label_influence import FLOOR, read_advice
 from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
 from influence_core.verification.results import calibration_of
@@ -80,7 +80,7 @@ def summary(repair: Repair) -> Markdown:
     """'212 labels relabelled, 30 samples removed.'"""
     relabelled, removed = repair.count("relabel"), repair.count("remove")
     if not len(repair):
-        return "This changes nothing: no sample is selected."
+        return "No sample is selected."
     parts = [formats.plural(relabelled, "label") + " relabelled"] if relabelled else []
     parts += [formats.plural(removed, "sample") + " removed"] if removed else []
     if finds_its_size(repair):
@@ -91,13 +91,16 @@ def summary(repair: Repair) -> Markdown:
     return f"{', '.join(parts)}; the original data are not changed."
 
 
-def prediction(open_run: OpenRun, repair: Repair) -> None:
-    """The predicted change of every objective, class and group, and who is hurt; or a button to compute it."""
+def prediction(open_run: OpenRun, repair: Repair, *, answered: bool) -> Effects | None:
+    """The predicted change of every objective, class and group, and who gets worse; or a button to compute it.
+
+    answered: a verification stands above in large type, so the prediction of this repair is said here.
+    """
     folder = open_run.run.path / "advice"
     if (folder / "job.json").exists() and status(folder).state != "finished":
         with st.container(border=True):
             job_panel.panel(folder, key="advice_job", title="Trying every candidate label")
-        return
+        return None
     advice = read_advice(open_run.run)
     missing = (
         () if advice is None else tuple(i for i in map(str, repair.changes.index) if advice.row(i) is None)
@@ -109,8 +112,13 @@ def prediction(open_run: OpenRun, repair: Repair) -> None:
             else ""
         )
         ask(open_run, tuple(map(str, repair.changes.index)), text)
-    if advice is not None and len(repair):
-        _show(open_run, repair, advice)
+    if advice is None or not len(repair):
+        return None
+    effects = predicted_effects(open_run.run, repair, advice, calibration=calibration_of(open_run.run))
+    if answered:
+        st.markdown(_said(effects))
+    _show(effects)
+    return effects
 
 
 def ask(open_run: OpenRun, samples: tuple[str, ...], text: Markdown) -> None:
@@ -136,9 +144,13 @@ def _predict(open_run: OpenRun, also: tuple[str, ...]) -> None:
         st.session_state[PREDICTION_PROBLEM] = str(error)
 
 
-def _show(open_run: OpenRun, repair: Repair, advice: Advice) -> None:
-    effects = predicted_effects(open_run.run, repair, advice, calibration=calibration_of(open_run.run))
-    _headline(effects)
+def _said(effects: Effects) -> Markdown:
+    headline = formats.escaped(verify_words.predicted_headline(effects))
+    return f"**{headline}.** {verify_words.predicted_size(effects)}"
+
+
+def _show(effects: Effects) -> None:
+    frame.how_to_read(verify_words.FIDELITY)
     if (warning := verify_words.guard(effects)) is not None:
         st.warning(formats.escaped(warning), icon=":material/group_remove:")
     if effects.covered < effects.requested:
@@ -153,18 +165,3 @@ def _show(open_run: OpenRun, repair: Repair, advice: Advice) -> None:
             "actions that are predicted to do worse. A verification that confirms the order of the predictions "
             "scales it to nats."
         )
-
-
-def _headline(effects: Effects) -> None:
-    """The predicted change of the first objective, the run's own: the loss on validation samples."""
-    first = effects.table.iloc[0]
-    direction = "fall" if first["first_order"] < 0 else "rise"
-    share = formats.percent(float(first["better_than_random"]))
-    text = f"Predicted: **{formats.escaped(str(first['title']))} will {direction}**"
-    if effects.accuracy_change is not None:
-        text += (
-            f" by {formats.number(abs(float(first['loss_change'])))} nats, accuracy "
-            f"{formats.escaped(verify_words.points(effects.accuracy_change))} points"
-        )
-    st.markdown(f"{text}. Better than {share} of random batches of the same size and class mix.")
-    frame.how_to_read(verify_words.FIDELITY)

@@ -74,7 +74,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
     return [
         Offer(
             "Corrected labels",
-            "One row for every sample that remains, ready to train on.",
+            "One row for every training sample that remains, ready to train on.",
             remaining,
             "rows",
             (
@@ -84,7 +84,7 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
         ),
         Offer(
             "Corrected image folder",
-            "The original images in one folder per class, with val, test and metadata.csv.",
+            "The original images in one folder per class; validation and test as they came.",
             remaining,
             "training images",
             (File("Zip", "corrected-images.zip", ZIP, lambda: _images(run, log)),),
@@ -99,9 +99,9 @@ def offers(run: Run, name: str, log: DecisionLog, address: str) -> list[Offer]:
         ),
         Offer(
             "Decision log",
-            "Every event in order, including undone and late ones.",
+            "Every decision in order, with undone and conflicting ones.",
             events,
-            "events",
+            "entries",
             (_csv_file("decision-log", lambda: log.parts(run.id)),),
         ),
         Offer(

@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from influence_core.cli.main import TRACEBACK, sentence
-from influence_core.decisions.corrections import corrections, counts
+from influence_core.decisions.corrections import corrections, counts, not_checked
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.runs.run import Run, open_run
 from influence_core.system import atomic
@@ -52,7 +52,7 @@ def html(run: Run, log: DecisionLog) -> str:
     parts = [
         f"<h1>{escape(run.name)}: labels in doubt, what was changed, and what it did</h1>",
         f'<p class="grey">Influence Explorer, {escape(formats.moment(utc_now()))}</p>',
-        f'<p class="lead">{escape(verified[0].sentence() if verified else findings.headline)}</p>',
+        f'<p class="lead">{escape(formats.restyled(verified[0].sentence()) if verified else findings.headline)}</p>',
         *_flagged(run, findings),
         *_decided(run, log),
         *(part for verification in verified for part in _verified(verification)),
@@ -90,7 +90,7 @@ def _flagged(run: Run, findings: overview_words.Findings) -> Iterable[str]:
     yield table(pd.DataFrame(rows, columns=["Given label", "In doubt", "Samples", "Share"]))
     figure = base_charts.distribution(
         run.samples["suspicion"].to_numpy(), cut=findings.cut, high_is_suspicious=True, title="suspicion",
-        cut_label=f"cut {findings.cut:.2f}", theme="light", suspicion_scale=True,
+        cut_label=f"cut {formats.coefficient(findings.cut)}", theme="light", suspicion_scale=True,
     )  # fmt: skip
     yield chart(figure, "suspicion")
 
@@ -105,6 +105,8 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
         f"{formats.plural(undone, 'decision')} undone. "
         f"{formats.plural(len(log.conflicts(run.id)), 'open conflict')}.</p>"
     )
+    if said := not_checked(run):
+        yield f"<p>{escape(formats.restyled(said))}</p>"
     if len(tally):
         yield table(pd.DataFrame(tally.to_numpy(), columns=["Reviewer", "Action", "Events"]))
     decided = corrections(run, log)
@@ -117,7 +119,7 @@ def _decided(run: Run, log: DecisionLog) -> Iterable[str]:
 def _verified(verification: Verification) -> Iterable[str]:
     key = verification.folder.name
     yield f"<h2>Verified: {escape(verification.name)}</h2>"
-    yield f'<p class="lead">{escape(verification.sentence())}</p>'
+    yield f'<p class="lead">{escape(formats.restyled(verification.sentence()))}</p>'
     if (control := verify_words.control_sentence(verification)) is not None:
         yield f"<p>{escape(control)}</p>"
     yield table(verify_words.arms_table(verification))

@@ -126,7 +126,7 @@ def detail_text(status: JobStatus) -> Markdown:
         return f"{formats.percent(status.fraction)} done"
     parts = [f"{formats.count(status.done)} of {formats.count(status.total)}"] if status.total else []
     if status.rate:
-        parts.append(f"{formats.number(status.rate)} a second")
+        parts.append(formats.rate(status.rate))
     parts.append(
         "estimating the time left" if status.eta is None else f"about {formats.duration(status.eta)} left"
     )

@@ -38,6 +38,33 @@ def number(value: float) -> str:
     return f"{rounded:,.{max(0, 2 - exponent)}f}".replace(",", THIN).replace("-", MINUS)
 
 
+def short(value: float) -> str:
+    """Three significant digits without idle zeros: 30.0 -> '30', 0.5 -> '0.5'."""
+    shown = number(value)
+    return shown.rstrip("0").rstrip(".") if "." in shown and "e" not in shown else shown
+
+
+def coefficient(value: float) -> str:
+    """A correlation or another number between -1 and 1, with two decimals."""
+    return f"{value:.2f}".replace("-", MINUS) if math.isfinite(value) else "none"
+
+
+def size(content: float) -> str:
+    """Bytes: '0 kB', '355 kB', '1.2 GB'."""
+    unit, scale = next(
+        ((unit, scale) for unit, scale in (("GB", 1e9), ("MB", 1e6)) if content >= scale), ("kB", 1e3)
+    )
+    return f"{short(content / scale)}{THIN}{unit}"
+
+
+def rate(a_second: float) -> str:
+    """How fast work goes on: '950 a second', '3.62 a minute'."""
+    for span, length in (("second", 1), ("minute", 60)):
+        if a_second * length >= 1:
+            return f"{short(a_second * length)} a {span}"
+    return f"{short(a_second * 3600)} an hour"
+
+
 def percent(share: float) -> str:
     """A share of one as a percentage with one decimal: 0.0995 -> '10.0 %'."""
     return f"{100 * share:.1f}{THIN}%".replace("-", MINUS)
@@ -74,6 +101,12 @@ def moment(stamp: str | float | None) -> str:
 def plural(value: int, noun: str, nouns: str | None = None) -> str:
     """'1 sample', '2 samples'."""
     return f"{count(value)} {noun if value == 1 else nouns or noun + 's'}"
+
+
+def restyled(sentence: str) -> str:
+    """A sentence of the engine, which writes 85% and 4,000, in the style of the screen; not for names from data."""
+    spaced = re.sub(r"(?<=\d) ?%", f"{THIN}%", sentence)
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", THIN, spaced)
 
 
 def escaped(text: object) -> Markdown:

@@ -109,6 +109,13 @@ TRAJECTORIES = Reading(
     r"\text{influence}_i = \tfrac1m \textstyle\sum_v \langle d_i, d_v\rangle \sum_l \langle a^l_i, a^l_v\rangle",
 )
 
+TRUST = Reading(
+    "Suspicion asks many readers which class a sample is; a bar is the share that one kind of reader has in "
+    "that vote. A reader counts more the better it predicts validation labels, and less the more it repeats "
+    "labels that it has memorised.",
+    r"\log p(c \mid x) \propto \sum_r w_r \log p_r(c \mid x), \qquad \textstyle\sum_r w_r = 1",
+)
+
 YIELD = Reading(
     "The queue holds the samples that suspicion puts in doubt; a bar counts the errors among the next samples of "
     "another order that are outside the queue. An order that repeats the queue adds nothing, however good it is.",

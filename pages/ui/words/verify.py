@@ -7,10 +7,11 @@ import math
 import pandas as pd
 
 from influence_core.judging.intervals import Estimate
-from influence_core.repair.predicted_effects import Effects
+from influence_core.repair.predicted_effects import BATCHES, Effects
 from influence_core.repair.repairs import rows_of
 from influence_core.verification.results import NONE, Verification
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 from pages.ui.words.how_to_read import Reading
 
 ARMS = {
@@ -74,7 +75,7 @@ def metrics_table(verification: Verification) -> pd.DataFrame:
         if effect is None:
             continue
         loss = name == "loss"
-        show = (lambda value: f"{value:.3f}") if loss else (lambda value: formats.percent(value))
+        show = formats.number if loss else formats.percent
         change = (
             f"{signed(effect.value)} [{signed(effect.low)}, {signed(effect.high)}]" if loss else band(effect)
         )
@@ -196,9 +197,71 @@ def fidelity_sentence(verification: Verification) -> str:
     )
     count = formats.plural(len(verification.content["points"]), "change")
     return (
-        f"Rank correlation of predicted and measured loss over {count}: {rank.value:.2f} "
-        f"[{rank.low:.2f}, {rank.high:.2f}]; the predictions {quality}."
-    ).replace("-", formats.MINUS)
+        f"Rank correlation of predicted and measured loss over {count}: {formats.coefficient(rank.value)} "
+        f"[{formats.coefficient(rank.low)}, {formats.coefficient(rank.high)}]; the predictions {quality}."
+    )
+
+
+def predicted_headline(effects: Effects) -> str:
+    """The predicted answer and who pays: 'Predicted: better overall, worse for 4 of 10 classes'."""
+    change = float(effects.table["first_order"].to_numpy()[0])
+    overall = "better" if change < 0 else "worse" if change > 0 else "no change"
+    costs = [
+        cost
+        for kind, nouns in (("class", "classes"), ("group", "groups"))
+        if (cost := _cost(effects, kind, nouns))
+    ]
+    return f"Predicted: {overall} overall, {' and '.join(costs) or 'worse for no class'}"
+
+
+def _cost(effects: Effects, kind: str, nouns: str) -> str:
+    """'worse for 4 of 10 classes'; empty where nobody of this kind is predicted to pay."""
+    everybody, worse = (table["kind"].tolist().count(kind) for table in (effects.table, effects.worsened))
+    return f"worse for {formats.count(worse)} of {formats.count(everybody)} {nouns}" if worse else ""
+
+
+def predicted_size(effects: Effects) -> Markdown:
+    """How much the first objective, the loss on validation samples, is predicted to change, beside random batches."""
+    first = effects.table.iloc[0]
+    title, direction = str(first["title"]), "falls" if first["first_order"] < 0 else "rises"
+    said = f"{formats.escaped(title[0].upper() + title[1:])} {direction}"
+    compared = f"{beside_random(float(first['better_than_random']))} of the same size and class mix"
+    if effects.accuracy_change is None:
+        return f"{said}: {compared}. By how many nats is known after a first verification."
+    nats = formats.number(abs(float(first["loss_change"])))
+    accuracy = formats.escaped(points(effects.accuracy_change))
+    return f"{said} by {nats} nats, accuracy {accuracy} points: {compared}."
+
+
+def beside_random(share: float) -> str:
+    """A share of random batches that would do worse, in words: 'better than all 1 000 random batches'."""
+    batches = formats.count(BATCHES)
+    if share == 1:
+        return f"better than all {batches} random batches"
+    if share == 0:
+        return f"worse than all {batches} random batches"
+    return f"better than {formats.percent(share)} of {batches} random batches"
+
+
+def guard(effects: Effects) -> str | None:
+    """The classes and groups that are expected to get worse, each beside random batches; None when there are none."""
+    worsened = effects.worsened
+    if not len(worsened):
+        return None
+    shown = [
+        f"{payer_name(str(row.title))} ({formats.percent(1 - float(row.better_than_random))})"
+        for row in rows_of(worsened.head(6))
+    ]
+    more = len(worsened) - len(shown)
+    return (
+        f"Expected to get worse: {', '.join(shown)}{f' and {more} more' if more > 0 else ''}. In brackets: the share "
+        "of random batches of the same size that would cost less. Look at them before you apply this."
+    )
+
+
+def payer_name(title: str) -> str:
+    """'loss on class shirt' -> 'shirt', 'loss where sex is Female' -> 'sex is Female'."""
+    return title.removeprefix("loss on class ").removeprefix("loss on ").removeprefix("loss where ")
 
 
 def effects_table(effects: Effects) -> pd.DataFrame:
@@ -213,23 +276,8 @@ def effects_table(effects: Effects) -> pd.DataFrame:
                 "Predicted change": signed(float(value)),
                 "Unit": "nats" if calibrated else "loss per unit of learning rate",
                 "Direction": "falls (better)" if value < 0 else "rises (worse)" if value > 0 else "unchanged",
-                "Better than random batches": formats.percent(float(row.better_than_random)),
+                "Beside random batches": beside_random(float(row.better_than_random)),
                 "Kind": {"run": "objective", "class": "class", "group": "group"}[row.kind],
             }
         )
     return pd.DataFrame(rows)
-
-
-def guard(effects: Effects) -> str | None:
-    """The classes and groups that are predicted to be hurt; None when there are none."""
-    worsened = effects.worsened
-    if not len(worsened):
-        return None
-    names = ", ".join(
-        str(title).removeprefix("loss on ").removeprefix("loss where ") for title in worsened["title"][:6]
-    )
-    more = len(worsened) - 6
-    return (
-        f"Predicted to be hurt: {names}{f' and {more} more' if more > 0 else ''}. "
-        f"Their validation loss is predicted to rise; look at them before you apply this."
-    )
