@@ -27,7 +27,7 @@ IMAGES = 36
 
 def page() -> None:
     action = frame.header(
-        "Dynamics", "How was each sample learned, epoch by epoch, and which were never learned?"
+        "Dynamics", "When was each sample learned, and which were never learned or forgotten?"
     )
     open_run = state.require_run()
     folders = recordings_of(open_run.run.path)
@@ -57,8 +57,8 @@ def start(open_run: OpenRun) -> None:
 def nothing_yet() -> None:
     frame.nothing(
         "Nothing is recorded yet",
-        "Finished weights do not show how they were learned. Record a training: the same network is trained again on "
-        "the same samples in a separate process, and every sample is followed through every epoch.",
+        "A trained model does not show how it learned. Record a training: the same network is trained again on the "
+        "same samples in a separate process, and every sample is followed through every epoch.",
     )
 
 
@@ -125,7 +125,7 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
 
 def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) -> None:
     table = cached.dynamics(str(recording.folder), recording.epochs, recording)
-    st.title(dynamics_words.headline(table, recording.epochs), anchor=False)
+    st.header(dynamics_words.headline(table, recording.epochs), anchor=False)
     if unfinished:
         st.caption("So far; the training continues.")
     facts = dynamics_words.facts(table, recording.epochs)

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence_core.run_files.tables import HELD_OUT
-from influence_core.runs.explanations import Explanation
+from influence_core.runs.answers import Explanation, FirstAnswer
 from pages.ui.charts import base as base_charts
 from pages.ui.components.gallery import Card, Cell, gallery
 from pages.ui.repairs import sample_advice
 from pages.ui.samples import cards, contradiction, explained, table_rows
-from pages.ui.shell import cached, frame, state
+from pages.ui.shell import cached, exact_answers, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
 
 UPLOAD = "Upload"
 CHOICES = 24
+FACE, SIDE_HEIGHT = 320, 480
+"""Pixels of the explained sample and of one side, before and after the answer is there."""
 LOSS, ITS_LOSS = "loss", frame.SHARED[state.AGAINST]
 
 
 def page() -> None:
-    action = frame.header("Influence", "Which training samples made this prediction what it is?")
+    action = frame.header("Influence", "Which training samples shaped this prediction?")
     open_run = state.require_run()
     way_back(action)
     split, sample = subject()
@@ -67,7 +70,7 @@ def subject() -> tuple[str, str]:
         "Sample id",
         key=state.SAMPLE,
         bind="query-params",
-        placeholder="Empty: choose from the most wrong",
+        placeholder="Sample id, or pick one below",
         disabled=of == UPLOAD,
     )
     with right.container(horizontal_alignment="right"):
@@ -79,7 +82,8 @@ def subject() -> tuple[str, str]:
 
 
 def choices(open_run: OpenRun, split: str) -> None:
-    """The samples on which the model is most wrong; the small i on a card explains it."""
+    """The samples on which the model is most wrong; a click on one explains it."""
+    exact_answers.prepare(open_run.run)
     noun = explained.noun(open_run.run)
     if split == "train":
         frame.section(f"The training {noun}s that hurt the model most")
@@ -90,11 +94,13 @@ def choices(open_run: OpenRun, split: str) -> None:
         frame.section(f"The {explained.KINDS[split]} {noun}s on which the model is most wrong")
         worst = np.argsort(-table["loss"].to_numpy(), kind="stable")[:CHOICES]
         shown = explained.held_out_cards(open_run.run, open_run.name, split, worst.tolist())
-    st.caption("Given label → prediction. Press the small i in a corner, or select a card and press I.")
+    st.caption(
+        "Given label → prediction. Click one to explain it."
+        if split != "train"
+        else "Click one to see what it helps and hurts."
+    )
     if split == "test":
-        st.caption(
-            "Decisions made by looking at test samples can no longer be judged on them. Prefer validation samples."
-        )
+        st.caption("Looking at test samples spoils them for the final score. Prefer validation samples.")
     show(open_run, shown, key=f"choices_{split}", label="Images to explain")
 
 
@@ -103,7 +109,7 @@ def show(open_run: OpenRun, shown: list[Card], *, key: str, label: str, columns:
     gallery(
         shown,
         key=f"{key}_{open_run.name}",
-        version=f"{open_run.run.id}:{[card['id'] for card in shown]}",
+        version=f"{open_run.run.id}:{[(card['id'], card.get('note')) for card in shown]}",
         classes=open_run.run.classes,
         apply=lambda event: None,
         columns=columns,
@@ -130,9 +136,13 @@ def about(open_run: OpenRun, split: str, sample: str) -> None:
         training(open_run, sample)
         return
     against = objective(open_run, str(open_run.run.table(HELD_OUT[split])["predicted"].iloc[row]))
-    with st.spinner("Opening the model"):
-        explanation = cached.explanation(open_run.run.id, split, sample, against, open_run.run)
-    answer(open_run, explanation, *face(open_run, split, row))
+    asked = exact_answers.explanation(open_run.run, split, sample, against)
+    found = exact_answers.result(asked)
+    if found is None and against == LOSS:
+        found = cached.first_answer(open_run.run.id, split, sample, "train", open_run.run)
+    picture, cells = face(open_run, split, row)
+    answer(open_run, found, Subject(sample, picture, cells))
+    exact_answers.watch([asked, *which_is_wrong(open_run, found)])
 
 
 def face(open_run: OpenRun, split: str, row: int) -> tuple[bytes, list[Cell]]:
@@ -172,76 +182,148 @@ def uploaded(open_run: OpenRun) -> None:
         width=420,
         key="upload_label",
     )
-    with st.spinner("Opening the model"):
-        explanation = cached.explanation_of_picture(
-            open_run.run.id, hashlib.sha256(content).hexdigest(), given, open_run.run, content
-        )
-    answer(open_run, explanation, content)
+    digest = hashlib.sha256(content).hexdigest()
+    asked = exact_answers.explanation_of_picture(open_run.run, digest, given, content)
+    found = exact_answers.result(asked)
+    answer(open_run, found, Subject("Uploaded picture", content))
+    exact_answers.watch([asked, *which_is_wrong(open_run, found)])
 
 
-def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: Sequence[Cell] = ()) -> None:
-    """The prediction, then what helped (left) and what hurt (right), then the contradiction behind it."""
-    with st.container(border=True):
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is explained: its name, and its picture or its cells."""
+
+    name: str
+    picture: bytes
+    cells: Sequence[Cell] = ()
+
+
+def answer(open_run: OpenRun, found: Explanation | FirstAnswer | None, subject: Subject) -> None:
+    """The prediction, then what helped (left) and what hurt (right); before any answer, their outlines."""
+    with st.container(border=True, height=FACE):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
-        if picture:
-            left.image(
-                explained.enlarged(picture),
-                caption=formats.escaped(explanation.sample_id or "Uploaded picture"),
-            )
-        elif cells:
-            told = (f"{formats.escaped(cell['name'])}: **{formats.escaped(cell['text'])}**" for cell in cells)
-            left.markdown("  \n".join(told))
+        with left:
+            looks(subject)
         with middle:
-            st.subheader(explained.headline(explanation), anchor=False)
-            st.caption(explained.what_counts(explanation))
+            if found is None:
+                st.skeleton(height=96)
+            else:
+                st.header(explained.headline(found), anchor=False)
+                st.caption(explained.what_counts(found))
         with right:
-            frame.draw(
-                base_charts.probabilities(
-                    explanation.probabilities, open_run.run.classes, theme=state.theme()
-                ),
-                alt=f"The model says {explanation.predicted}",
-                key="probabilities",
-            )
-    two_sides(open_run, explanation)
-    if len(explanation.harmful):
-        contradiction.card(open_run, str(explanation.harmful.index[0]))
+            probabilities(open_run, found)
+    two_sides(open_run, found)
 
 
-def two_sides(open_run: OpenRun, explanation: Explanation) -> None:
-    strongest = max(
-        (
-            float(abs(table["influence"].iloc[0]))
-            for table in (explanation.helpful, explanation.harmful)
-            if len(table)
-        ),
-        default=0.0,
+def looks(subject: Subject) -> None:
+    if subject.picture:
+        st.image(explained.enlarged(subject.picture), caption=formats.escaped(subject.name))
+        return
+    told = (f"{formats.escaped(cell['name'])}: **{formats.escaped(cell['text'])}**" for cell in subject.cells)
+    st.markdown("  \n".join(told))
+
+
+def probabilities(open_run: OpenRun, found: Explanation | FirstAnswer | None) -> None:
+    if not isinstance(found, Explanation):
+        st.skeleton(height=base_charts.probabilities_height(open_run.run.classes))
+        return
+    frame.draw(
+        base_charts.probabilities(found.probabilities, open_run.run.classes, theme=state.theme()),
+        alt=f"The model says {found.predicted}",
+        key="probabilities",
     )
-    sides = (("helpful", "Helps", explanation.helpful), ("harmful", "Hurts", explanation.harmful))
-    for column, (kind, title, table) in zip(st.columns(2, gap="medium"), sides, strict=True):
-        with column.container(border=True):
-            frame.toned(title, kind, state.theme())
-            one_side(open_run, explanation, table, kind, strongest)
-    st.caption(f"{explained.how_found(explanation)} {explained.carried(explanation)}")
 
 
-def one_side(
-    open_run: OpenRun, explanation: Explanation, table: pd.DataFrame, kind: str, strongest: float
-) -> None:
+def two_sides(open_run: OpenRun, found: Explanation | FirstAnswer | None) -> None:
+    """Both ends side by side, in the same place and size whether estimated, exact or still awaited."""
+    for column, side in zip(st.columns(2, gap="medium"), SIDES, strict=True):
+        with column.container(border=True, height="stretch"):
+            frame.toned(side.title, side.kind, state.theme())
+            if found is None:
+                st.skeleton(height=SIDE_HEIGHT)
+            else:
+                one_side(open_run, found, side)
+    if found is not None:
+        carried = explained.carried(found) if isinstance(found, Explanation) else ""
+        more = explained.measured(found) if isinstance(found, Explanation) else None
+        st.caption(f"{explained.how_found(found)} {carried}", help=more)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One end of an answer, and what its influences are a share of."""
+
+    kind: str
+    title: str
+    whole: str
+
+    def table(self, found: Explanation | FirstAnswer) -> pd.DataFrame:
+        return found.helpful if self.kind == "helpful" else found.harmful
+
+    def notes(self, found: Explanation | FirstAnswer) -> list[str]:
+        """Each card's share of the whole; of a first answer only that it is one."""
+        values = explained.influences(self.table(found))
+        if isinstance(found, FirstAnswer):
+            return ["estimate"] * len(values)
+        total = found.quality.help if self.kind == "helpful" else found.quality.harm
+        return explained.shares(values, total.value, self.whole)
+
+
+SIDES = (Side("helpful", "Helps", "all help"), Side("harmful", "Hurts", "all harm"))
+
+
+def one_side(open_run: OpenRun, found: Explanation | FirstAnswer, side: Side) -> None:
+    table, kind = side.table(found), side.kind
     if table.empty:
         frame.nothing(
             "Nothing here",
-            f"No {explained.KINDS[explanation.among]} {explained.noun(open_run.run)} is "
+            f"No {explained.KINDS[found.among]} {explained.noun(open_run.run)} is "
             f"{formats.escaped(kind)} to this one.",
         )
         return
     places = table["position"].tolist()
-    if explanation.among == "train":
+    if found.among == "train":
         plain = cards.cards(open_run.run, open_run.name, places, open_run.log)
+        plain = explained.doubted(plain, open_run.cut)
     else:
-        plain = explained.held_out_cards(open_run.run, open_run.name, explanation.among, places)
-    scored = explained.with_scores(plain, table, strongest)
+        plain = explained.held_out_cards(open_run.run, open_run.name, found.among, places)
+    strongest = max(abs(value) for end in SIDES for value in explained.influences(end.table(found)))
+    scored = explained.with_scores(plain, table, side.notes(found), strongest)
+    st.caption(explained.doubts(scored))
     wide = 2 if open_run.run.cells is not None else 5  # a row needs width to be read, a picture does not
     show(open_run, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
+
+
+# ---------------------------------------------------------------------------------------------- the contradiction
+
+
+def which_is_wrong(open_run: OpenRun, found: Explanation | FirstAnswer | None) -> list[exact_answers.Asked]:
+    """The sample that hurts most beside the one it contradicts; returns what is still being computed for it."""
+    if found is None:
+        st.skeleton(height=SIDE_HEIGHT)
+        return []
+    if found.harmful.empty:
+        return []
+    return contradicted(open_run, str(found.harmful.index[0]), ask=isinstance(found, Explanation))
+
+
+def contradicted(open_run: OpenRun, suspect: str, *, ask: bool) -> list[exact_answers.Asked]:
+    """The suspect's contradiction by its sketches, and exactly where that was computed.
+
+    `ask` begins the exact computation: not before it is certain who the suspect is.
+    """
+    run = open_run.run
+    against = cached.first_answer(run.id, "train", suspect, "train", run)
+    hurt = cached.first_answer(run.id, "train", suspect, "val", run)
+    asked = []
+    if ask:
+        asked = [exact_answers.explanation(run, "train", suspect), exact_answers.affected(run, suspect)]
+        against, hurt = (
+            exact_answers.result(one) or first for one, first in zip(asked, (against, hurt), strict=True)
+        )
+    assert against is not None and hurt is not None, "sketches of training samples are stored"
+    contradiction.card(open_run, suspect, against, hurt)
+    return asked
 
 
 # ---------------------------------------------------------------------------------------------- a training sample
@@ -249,13 +331,17 @@ def one_side(
 
 def training(open_run: OpenRun, sample: str) -> None:
     """The validation samples it helps and hurts, the image it contradicts, and what to do with it."""
-    with st.spinner("Opening the model"):
-        explanation = cached.affected(open_run.run.id, sample, open_run.run)
-    st.subheader(explained.headline(explanation), anchor=False)
-    st.caption(explained.what_counts(explanation))
-    contradiction.card(open_run, sample)
+    asked = exact_answers.affected(open_run.run, sample)
+    found = exact_answers.result(asked) or cached.first_answer(
+        open_run.run.id, "train", sample, "val", open_run.run
+    )
+    assert found is not None, "sketches of training samples are stored"
+    st.header(explained.headline(found), anchor=False)
+    st.caption(explained.what_counts(found))
+    two_sides(open_run, found)
+    waiting = contradicted(open_run, sample, ask=True)
     sample_advice.card(open_run, sample)
-    two_sides(open_run, explanation)
+    exact_answers.watch([asked, *waiting])
 
 
 page()

@@ -27,14 +27,14 @@ SHOWN, WORST = 8, 24
 def page() -> None:
     frame.header(
         "Robustness",
-        "How much must an input change before the model errs, and which training samples make it so?",
+        "How small a change makes the model fail, and which training samples make it so fragile?",
     )
     open_run = state.require_run()
     facts = open_run.run.description.get("robustness")
     if facts is None:
         not_measured(open_run)
         return
-    st.title(formats.plain_sentence(robustness_words.headline(facts)), anchor=False)
+    st.header(formats.plain_sentence(robustness_words.headline(facts)), anchor=False)
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")
@@ -85,7 +85,7 @@ def not_measured(open_run: OpenRun) -> None:
     spec = more_work.spec_with_robustness(open_run.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
-        st.subheader("This run did not measure robustness", anchor=False, text_alignment="center")
+        st.subheader("Robustness was not measured in this run", anchor=False, text_alignment="center")
         if spec is None:
             st.markdown(
                 ":gray[It was made from objects in Python. Analyse again with "
@@ -94,8 +94,8 @@ def not_measured(open_run: OpenRun) -> None:
             )
         else:
             st.markdown(
-                ":gray[The same analysis again, with attacks on the validation samples. It takes longer and makes a "
-                "new run; this one is kept.]",
+                ":gray[Runs the same analysis again, with attacks on the validation samples. It takes longer and makes "
+                "a new run; this one is kept.]",
                 text_alignment="center",
             )
             st.button(
@@ -179,7 +179,8 @@ def fragile(open_run: OpenRun) -> None:
     rows = robustness_words.worst(open_run.run, column, WORST)
     if not len(rows):
         frame.nothing(
-            "No training sample makes the model fragile", "Every influence on robustness is positive."
+            "No training sample makes the model fragile",
+            "One more training step on any of them would make it more robust.",
         )
     else:
         grid(open_run, rows, values, column)
@@ -190,10 +191,11 @@ def fragile(open_run: OpenRun) -> None:
 @st.fragment
 @frame.framed
 def grid(open_run: OpenRun, rows: np.ndarray, values: np.ndarray, column: str) -> None:
-    plain = cards.cards(open_run.run, open_run.name, rows, open_run.log)
+    plain = explained.doubted(cards.cards(open_run.run, open_run.name, rows, open_run.log), open_run.cut)
     table = open_run.run.samples.iloc[rows].assign(influence=values[rows])
+    notes = explained.shares(values[rows].tolist(), -float(values[values < 0].sum()), "all harm")
     gallery(
-        explained.with_scores(plain, table, float(np.abs(values[rows]).max())),
+        explained.with_scores(plain, table, notes, float(np.abs(values[rows]).max())),
         key=f"fragile_{open_run.name}",
         version=f"{open_run.run.id}:{column}",
         classes=open_run.run.classes,

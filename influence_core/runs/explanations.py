@@ -24,12 +24,12 @@ from influence_core.errors import DataError, RunError
 from influence_core.inputs import facts as identity
 from influence_core.inputs.reopened import Inputs, check_model
 from influence_core.objectives import Margin, Objective, objective_gradient
-from influence_core.run_files.tables import HELD_OUT, RunTables
+from influence_core.run_files.tables import RunTables
+from influence_core.runs.answers import TOP, Explanation
 from influence_core.runs.exact_products import exact_products
+from influence_core.runs.first_answer import LOSS, samples_of, stored_sketch, stored_sketches
 from influence_core.runs.shortlist import Quality, shortlist
 
-TOP = 50
-"""Samples found at each end, whatever k is: their sum is reported as a share of the total."""
 WORST = 5.0
 """Sketches are refused from this many times the usual error of sketches of their length."""
 SPLITS = ("val", "test", "train")
@@ -37,32 +37,6 @@ SPLITS = ("val", "test", "train")
 
 Objectives = str | tuple[str, str]
 """\"loss\", or two class names: the margin of the first over the second."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """The samples that matter most to one sample, with exact influence.
-
-    `helpful` and `harmful` have the index sample_id and the columns position (row in its split), label, influence
-    (exact, positive = helpful) and estimate (from the sketches), the strongest first; no row appears in both.
-    """
-
-    sample_id: str | None
-    """None for a sample that was passed as input instead of by id."""
-    split: str
-    """"val", "test", "train", or "given"."""
-    label: str
-    predicted: str
-    probabilities: np.ndarray
-    """(c,) softmax of the model's outputs."""
-    title: str
-    """The influenced quantity, for example "loss of this prediction"."""
-    among: str
-    """The split of `helpful` and `harmful`: "train", or "val" for `affected`."""
-    helpful: pd.DataFrame
-    harmful: pd.DataFrame
-    quality: Quality
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +165,10 @@ def _explained(
     began, single = perf_counter(), _one(target.value, target.label)
     direction = objective_gradient(inputs.model, single, objective or "utility", loss=inputs.loss)
     logits = identity.logits_of(inputs.model, single)[0]
-    estimates, lengths = _estimates(run, inputs, direction, among)
+    stored = (
+        None if objective or target.position is None else stored_sketch(run, target.split, target.position)
+    )
+    estimates, lengths = _estimates(run, inputs, direction, among, stored)
     candidates = np.arange(len(estimates))
     if among == target.split and target.position is not None:
         candidates = np.delete(candidates, target.position)  # its influence on itself means nothing
@@ -205,14 +182,14 @@ def _explained(
     )
     _check_sketches(run, selection.quality)
     rows = candidates[selection.rows]
-    ranked = _table(_sample_facts(run, among), rows, selection.products, estimates[rows])
+    ranked = _table(samples_of(run, among), rows, selection.products, estimates[rows])
     return Explanation(
         sample_id=target.sample_id,
         split=target.split,
         label=run.classes[target.label],
         predicted=run.classes[int(logits.argmax())],
         probabilities=torch.softmax(logits.double(), 0).numpy(),
-        title=objective.title if objective else "loss of this prediction",
+        title=objective.title if objective else LOSS,
         among=among,
         helpful=ranked.loc[ranked["influence"] > 0].head(k),
         harmful=ranked.loc[ranked["influence"] < 0].iloc[::-1].head(k),
@@ -232,21 +209,19 @@ def _check_sketches(run: RunTables, quality: Quality) -> None:
 
 
 def _estimates(
-    run: RunTables, inputs: Inputs, direction: Direction, among: str
+    run: RunTables, inputs: Inputs, direction: Direction, among: str, stored: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,)."""
-    sketches = run.sketches if among == "train" else run.validation_sketches
-    direction_sketch = sketch_of(
-        inputs.model, direction, q=sketches.shape[1], seed=int(run.description["seed"])
-    )
-    norms = _sample_facts(run, among)["grad_norm"]
+    """Estimated products (n,) from the stored sketches, and their certain bounds |g_i| |v| (n,).
+
+    stored: the direction's own sketch where the sweep has made it; else it is made now, by the sweep's kernels.
+    """
+    sketches = stored_sketches(run, among)
+    if stored is None:
+        seed = int(run.description["seed"])
+        stored = sketch_of(inputs.model, direction, q=sketches.shape[1], seed=seed).numpy()
+    norms = samples_of(run, among)["grad_norm"].to_numpy(float)
     length = float(torch.stack([value.double().square().sum() for value in direction.values()]).sum().sqrt())
-    return np.asarray(sketches, dtype=np.float32) @ direction_sketch.numpy(), norms.to_numpy(float) * length
-
-
-def _sample_facts(run: RunTables, among: str) -> pd.DataFrame:
-    """The run's table of the samples of a split, by sample_id."""
-    return run.samples if among == "train" else run.table(HELD_OUT[among])
+    return sketches @ stored, norms * length
 
 
 def _table(

@@ -9,7 +9,7 @@ from influence_core.run_files.tables import RunTables, checked_description
 
 if TYPE_CHECKING:  # these bring torch, which a page that only shows a run need not wait for
     from influence_core.inputs.reopened import Inputs
-    from influence_core.runs.explanations import Explanation
+    from influence_core.runs.answers import Explanation, FirstAnswer
 
 
 @final
@@ -31,6 +31,12 @@ class Run(RunTables):
         from influence_core.runs.explanations import explain
 
         return explain(self, self.inputs(), sample, k=k, **options)
+
+    def first_answer(self, sample_id: str, k: int = 10, **options: Any) -> "FirstAnswer | None":
+        """What the stored sketches say at once, before the model is opened: see first_answer.first_answer."""
+        from influence_core.runs.first_answer import first_answer
+
+        return first_answer(self, sample_id, k=k, **options)
 
     def affected(self, sample_id: str, k: int = 10) -> "Explanation":
         """The validation samples that a training sample helps and hurts most: see explanations.affected."""

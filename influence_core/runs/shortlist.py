@@ -53,6 +53,10 @@ class Quality:
     """Sum of the k most helpful as a share of everything that helps, in [0, 1]; exact when both ends are the value."""
     top_harmful: Estimate
     """Sum of the k most harmful as a share of everything that hurts."""
+    help: Estimate
+    """Sum of all positive products."""
+    harm: Estimate
+    """Sum of all negative products, as a positive number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class _Search:
         rows = rows[np.argsort(-self.exact[rows], kind="stable")]
         error, agreement = _agreement(self.estimates[control], self.exact[control], self.bounds[control])
         rest = control[~self.selected[control]]
+        help, harm = (_total(sign * self.exact, self.selected, rest, self.k) for sign in SIGNS)
         quality = Quality(
             n=len(self.exact),
             scored=len(rows),
@@ -140,8 +145,10 @@ class _Search:
             missed_harmful=self._missed(-1.0, error**2),
             rank_agreement=agreement,
             sketch_error=error,
-            top_helpful=_share(self.exact, self.selected, rest, self.k),
-            top_harmful=_share(-self.exact, self.selected, rest, self.k),
+            top_helpful=_share(self.exact, help, self.k),
+            top_harmful=_share(-self.exact, harm, self.k),
+            help=help,
+            harm=harm,
         )
         return Shortlist(rows, self.exact[rows], quality)
 
@@ -178,16 +185,30 @@ def _agreement(estimates: np.ndarray, exact: np.ndarray, bounds: np.ndarray) -> 
     return error, rank_correlation(estimates, exact) if len(exact) > 2 else float("nan")
 
 
-def _share(exact_values: np.ndarray, selected: np.ndarray, rest: np.ndarray, k: int) -> Estimate:
-    """Sum of the k largest over the sum of all positive ones; unselected rows through their random sample."""
-    positive = np.sort(np.maximum(exact_values[~np.isnan(exact_values)], 0))[::-1]
-    top, certain = float(positive[:k].sum()), float(np.maximum(exact_values[selected], 0).sum())
+def _total(exact_values: np.ndarray, selected: np.ndarray, rest: np.ndarray, k: int) -> Estimate:
+    """Sum of all positive products; unselected rows through their random sample."""
+    certain = float(np.maximum(exact_values[selected], 0).sum())
     unseen, sample = int((~selected).sum()), np.maximum(exact_values[rest], 0)
     mean = spread = 0.0
     if unseen:
         if len(sample) < 2:
-            return Estimate(float("nan"), 0.0, 1.0)
+            return Estimate(float("nan"), 0.0, float("inf"))
         mean, spread = float(sample.mean()), float(sample.std(ddof=1)) / np.sqrt(len(sample))
         spread *= np.sqrt(max(0.0, 1 - len(sample) / unseen))
-    totals = [max(top, certain + unseen * max(0.0, mean + sign * 1.96 * spread)) for sign in (0, 1, -1)]
-    return Estimate(*(float(top / total) if total > 0 else 0.0 for total in totals))
+    least = _top(exact_values, k)
+    return Estimate(
+        *(max(least, certain + unseen * max(0.0, mean + sign * 1.96 * spread)) for sign in (0, -1, 1))
+    )
+
+
+def _share(exact_values: np.ndarray, total: Estimate, k: int) -> Estimate:
+    """The k largest products as a share of all positive ones."""
+    top = _top(exact_values, k)
+    if np.isnan(total.value):
+        return Estimate(float("nan"), 0.0, 1.0)
+    return Estimate(*(top / part if part > 0 else 0.0 for part in (total.value, total.high, total.low)))
+
+
+def _top(exact_values: np.ndarray, k: int) -> float:
+    """The sum of the k largest positive products."""
+    return float(np.sort(np.maximum(exact_values[~np.isnan(exact_values)], 0))[::-1][:k].sum())

@@ -1,12 +1,14 @@
 """What the Influence and Robustness pages say of a real run, and of one that cannot be explained any more."""
 
+import threading
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from influence_core.jobs import submission as jobs
 from influence_core.runs.run import Run
-from pages.ui.shell import more_work
+from pages.ui.shell import exact_answers, more_work
 from pages.ui.words import robustness as robustness_words
 from tests.app.conftest import Open, texts
 from tests.making.real_run import dataset_of, make_explained_run, write_weights
@@ -20,6 +22,17 @@ def real(real_run: Run, root: Path) -> Run:
 
 
 SAMPLE = "val/bright/100.png"
+ESTIMATE = "A fast estimate"
+
+
+def answered(app: AppTest) -> AppTest:
+    """The page with every exact answer in it; a browser draws it again by itself."""
+    for _ in range(4):  # the prediction, then the two of its contradiction
+        exact_answers._POOL.submit(lambda: None).result(timeout=60)  # one thread: all before it are done
+        app.run()
+        if app.error:
+            break
+    return app
 
 
 def test_the_page_offers_the_most_wrong_first(open_app: Open, real: Run) -> None:
@@ -30,25 +43,40 @@ def test_the_page_offers_the_most_wrong_first(open_app: Open, real: Run) -> None
 
 def test_a_prediction_is_explained_with_its_numbers_in_words(open_app: Open, real: Run) -> None:
     app = open_app("influence", run="real", sample=SAMPLE)
-    assert not app.exception and not app.error, [error.value for error in app.error]
-    shown = texts(app).replace("\u202f", " ")
     found = real.explain(SAMPLE)
-    assert f"The model says **{found.predicted}**" in shown
-    assert "All 27 training samples were scored exactly" in shown
-    assert "Positive: one training step on the sample lowers the loss of this prediction" in shown
-    assert "Which of the two labels is wrong?" in shown
+    for shown, exact in ((texts(app), False), (texts(answered(app)).replace("\u202f", " "), True)):
+        assert not app.exception and not app.error, [error.value for error in app.error]
+        assert f"The model says **{found.predicted}**" in shown
+        assert "Helps: one training step on the sample lowers the loss of this prediction" in shown
+        assert "Which of the two labels is wrong?" in shown and "works hardest against the second" in shown
+        assert ("All 27 training samples were checked exactly" in shown) == exact
+        assert (ESTIMATE in shown) != exact, "an estimate that is called exact, or the other way round"
+
+
+def test_the_first_answer_does_not_wait_for_the_model(open_app: Open, real: Run, monkeypatch) -> None:
+    begun = threading.Event()
+    monkeypatch.setattr(Run, "explain", lambda *args, **options: begun.wait(60))
+    monkeypatch.setattr(Run, "affected", lambda *args, **options: begun.wait(60))
+    try:
+        assert ESTIMATE in texts(open_app("influence", run="real", sample=SAMPLE))
+        of_training = open_app("influence", run="real", of="Training", sample="train/dark/0.png")
+        assert ESTIMATE in texts(of_training) and not of_training.exception
+        of_test = open_app("influence", run="real", of="Test", sample=SAMPLE.replace("val", "test"))
+        assert not of_test.exception and not of_test.error and ESTIMATE not in texts(of_test)
+    finally:
+        begun.set()
 
 
 def test_the_lead_of_one_class_over_another_can_be_asked_for(open_app: Open, real: Run) -> None:
     predicted = real.explain(SAMPLE).predicted
     other = next(name for name in real.classes if name != predicted)
-    app = open_app("influence", run="real", sample=SAMPLE, against=f"its lead over {other}")
+    app = answered(open_app("influence", run="real", sample=SAMPLE, against=f"its lead over {other}"))
     assert not app.exception and not app.error
     assert f"raises the lead of {predicted} over {other}" in texts(app)
 
 
 def test_a_training_sample_is_read_the_other_way_round(open_app: Open, real: Run) -> None:
-    app = open_app("influence", run="real", of="Training", sample="train/dark/0.png")
+    app = answered(open_app("influence", run="real", of="Training", sample="train/dark/0.png"))
     assert not app.exception and not app.error, [error.value for error in app.error]
     shown = texts(app)
     assert (
@@ -69,11 +97,11 @@ def test_an_id_of_another_split_says_where_it_stands(open_app: Open, real: Run) 
 def test_a_picture_of_ones_own_is_explained_and_a_hostile_one_refused(open_app: Open, real: Run) -> None:
     content = (dataset_of(real.path) / SAMPLE).read_bytes()
     app = open_app("influence", run="real", of="Upload")
-    app.file_uploader(key="influence_upload").upload("mine.png", content, "image/png").run()
+    answered(app.file_uploader(key="influence_upload").upload("mine.png", content, "image/png").run())
     assert not app.exception and not app.error, [error.value for error in app.error]
     assert "The model says" in texts(app)
     app = open_app("influence", run="real", of="Upload")
-    app.file_uploader(key="influence_upload").upload("bad.png", b"%!PS-Adobe", "image/png").run()
+    answered(app.file_uploader(key="influence_upload").upload("bad.png", b"%!PS-Adobe", "image/png").run())
     assert not app.exception
     assert "found EPS" in app.error[0].value
 
@@ -81,16 +109,16 @@ def test_a_picture_of_ones_own_is_explained_and_a_hostile_one_refused(open_app: 
 def test_a_changed_model_is_a_sentence_and_nothing_is_explained(open_app: Open, root: Path) -> None:
     make_explained_run(root / "own", per_class=4, objectives=("utility",))
     write_weights(dataset_of(root / "own"), seed=1)
-    app = open_app("influence", run="own", sample=SAMPLE)
+    app = answered(open_app("influence", run="own", sample=SAMPLE))
     assert not app.exception
     assert "The model of the run" in app.error[0].value and "has changed" in app.error[0].value
-    assert "The model says" not in texts(app)
+    assert "The model says" not in texts(app), "an estimate of weights that are no longer there"
 
 
 def test_robustness_shows_the_fall_and_who_makes_it(open_app: Open, real: Run) -> None:
     app = open_app("robustness", run="real")
     assert not app.exception and not app.error, [error.value for error in app.error]
-    assert app.title[1].value == robustness_words.headline(real.description["robustness"])
+    assert app.header[0].value == robustness_words.headline(real.description["robustness"])
     assert [metric.label for metric in app.metric][:3] == ["Clean accuracy", "Under PGD", "Under FGSM"]
     assert all("[" in metric.delta for metric in app.metric), "an accuracy without its interval"
     shown = texts(app)
@@ -102,7 +130,7 @@ def test_a_run_that_did_not_look_offers_to(open_app: Open, root: Path) -> None:
     spec = more_work.spec_with_robustness(run)
     assert spec is not None and spec.settings["objectives"] == ["utility", "robustness"]
     app = open_app("robustness", run="own")
-    assert "did not measure robustness" in texts(app)
+    assert "Robustness was not measured" in texts(app)
     app.button(key="measure_robustness").click().run()
     try:
         assert not app.exception

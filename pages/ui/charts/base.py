@@ -211,7 +211,12 @@ def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, m
     )
     figure.update_xaxes(visible=False, range=[0, 1.2])
     figure.update_yaxes(showgrid=False, ticks="", type="category")
-    return styled(figure, 32 + 24 * len(shown), bargap=0.35)
+    return styled(figure, probabilities_height(classes, most), bargap=0.35)
+
+
+def probabilities_height(classes: Sequence[str], most: int = 5) -> int:
+    """Pixels that `probabilities` will take, for what stands in its place until it is known."""
+    return 32 + 24 * min(most, len(classes))
 
 
 # ---------------------------------------------------------------------------------------------- the look

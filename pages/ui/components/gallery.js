@@ -44,7 +44,7 @@ class Gallery {
     parts.help.addEventListener('click', e => this.onCommand(e));
     for (const list of [parts.grid, parts.film]) {
       list.addEventListener('click', e => this.onPick(e));
-      list.addEventListener('dblclick', e => this.indexOf(e) >= 0 && this.show('card'));
+      list.addEventListener('dblclick', e => this.indexOf(e) >= 0 && !this.onlyExplains && this.show('card'));
     }
     this.ticker = setInterval(() => this.paintStatus(), 500);
     this.leaving = e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault();
@@ -266,7 +266,7 @@ class Gallery {
   onPick(e) {
     const i = this.indexOf(e);
     if (i < 0) return;
-    if (e.target.closest('.explain')) {
+    if (this.onlyExplains || e.target.closest('.explain')) {
       this.move(i);
       this.explain();
       return;
@@ -277,6 +277,11 @@ class Gallery {
     } else this.move(i, e.shiftKey);
     this.paint();
     this.focusList();
+  }
+
+  // Where nothing can be decided, a click has one meaning.
+  get onlyExplains() {
+    return this.data.readOnly && this.data.explains;
   }
 
   // Opens the Influence page on this sample; waiting decisions are sent first.
@@ -411,7 +416,8 @@ class Gallery {
   }
 
   actByKey(key) {
-    if (key === 'Enter') this.show(this.view === 'grid' ? 'card' : 'grid');
+    if (key === 'Enter' && this.onlyExplains) this.explain();
+    else if (key === 'Enter') this.show(this.view === 'grid' ? 'card' : 'grid');
     else if (key === '?') this.toggleHelp();
     else if (key === 'Escape' && this.selected.size) this.selected.clear();
     else if (key === 'Escape' && this.view === 'card') this.show('grid');

@@ -64,7 +64,8 @@ class Card(TypedDict):
     `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
     decision log has accepted for this sample; `conflict` says that reviewers disagree about it. A row of a
     table has `cells`, the most telling ones, and `all` of them. `note` is a line below the labels, in the colour of
-    `tone` ("helpful", "harmful"); `split` names the split of a sample that is not a training sample.
+    `tone` ("helpful", "harmful"); `doubt` marks a sample shown for another reason whose label is in doubt; `split`
+    names the split of a sample that is not a training sample.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Card(TypedDict):
     neighbours: NotRequired[list[Neighbour]]
     note: NotRequired[str]
     tone: NotRequired[str]
+    doubt: NotRequired[str]
     split: NotRequired[str]
     cells: NotRequired[list[Cell]]
     all: NotRequired[list[Cell]]
@@ -120,7 +122,7 @@ def gallery(
             its text there, to try again or to discard.
         view: the view to start in; Enter switches it.
         columns: number of columns of the grid, None for as many as fit.
-        read_only: a grid to look at, without marks and toolbar.
+        read_only: a grid to look at, without marks and toolbar; where it `explains`, a click or Enter does.
         autofocus: take the keyboard when nothing else has it; None: only in the card view.
         explains: the key i and the small i of a card lead to the Influence page.
     """

@@ -172,7 +172,8 @@ function gridCard(item, i) {
     bars.append(within(el('span', 'tip', null, { 'data-tip': `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}` }), track));
   }
   const note = item.note && el('div', `said ${item.tone ?? ''}`, item.note, { title: item.note });
-  within(card, names, note, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
+  const doubt = item.doubt && el('div', 'doubt', item.doubt, { title: 'Its own label is in doubt' });
+  within(card, names, note, doubt, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
   drawDecision(card, item);
   return card;
 }
@@ -203,6 +204,7 @@ function drawDecision(card, item) {
 function describe(item, stranger) {
   const words = [`given ${item.given}`];
   if (item.note) words.push(item.note);
+  if (item.doubt) words.push(item.doubt);
   if (item.suggested) words.push(`suggested ${item.suggested}`);
   if (item.decision) words.push(SAID[item.decision.action] + (item.decision.label ? ` to ${item.decision.label}` : ''));
   if (stranger) words.push('changed by someone else');

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from influence_core.runs.answers import Explanation, FirstAnswer
 from pages.ui.components.gallery import Card, gallery
 from pages.ui.samples import cards, explained, writing
-from pages.ui.shell import cached, frame
+from pages.ui.shell import frame
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
@@ -14,28 +15,28 @@ from pages.ui.words.formats import Markdown
 
 @st.fragment
 @frame.framed
-def card(open_run: OpenRun, suspect: str) -> None:
+def card(
+    open_run: OpenRun, suspect: str, against: Explanation | FirstAnswer, hurt: Explanation | FirstAnswer
+) -> None:
     """Two training images to decide about, and the validation image that the suspect hurts most.
 
     The contradicting image j has the most negative product <g_suspect, g_j>: a step on one raises the loss of the other
     more than a step on any further training image does.
+
+    Args:
+        against: The training samples that matter to the suspect's own loss.
+        hurt: The validation samples that the suspect affects.
     """
-    against = cached.explanation(open_run.run.id, "train", suspect, "loss", open_run.run).harmful
-    hurt = cached.affected(open_run.run.id, suspect, open_run.run).harmful
+    other = str(against.harmful.index[0]) if len(against.harmful) else None
     with st.container(border=True):
         frame.section("Which of the two labels is wrong?")
         left, right = st.columns([3, 2], gap="medium")
         with left:
-            decide(open_run, suspect, str(against.index[0]) if len(against) else None)
+            decide(open_run, suspect, other)
         with right:
-            st.markdown(sentence(open_run, suspect, against, hurt))
-            if len(hurt):
-                shown = explained.held_out_cards(
-                    open_run.run, open_run.name, "val", hurt["position"].head(1).tolist()
-                )
-                show_hurt(
-                    open_run, explained.with_scores(shown, hurt.head(1), abs(hurt["influence"].iloc[0]))
-                )
+            st.markdown(sentence(open_run, suspect, other, len(hurt.harmful) > 0))
+            if len(hurt.harmful):
+                show_hurt(open_run, hurt)
 
 
 def decide(open_run: OpenRun, suspect: str, other: str | None) -> None:
@@ -55,12 +56,16 @@ def decide(open_run: OpenRun, suspect: str, other: str | None) -> None:
     )
 
 
-def show_hurt(open_run: OpenRun, shown: list[Card]) -> None:
+def show_hurt(open_run: OpenRun, hurt: Explanation | FirstAnswer) -> None:
+    worst = hurt.harmful.head(1)
+    plain = explained.held_out_cards(open_run.run, open_run.name, "val", worst["position"].tolist())
+    values = explained.influences(worst)
+    shown = explained.with_scores(plain, worst, ["hurt most"], abs(values[0]))
     with st.container(width=240):
         gallery(
             shown,
             key=f"hurt_{open_run.name}",
-            version=f"{open_run.run.id}:{shown[0]['id']}",
+            version=f"{open_run.run.id}:{shown[0]['id']}:{type(hurt).__name__}",
             classes=open_run.run.classes,
             apply=lambda event: None,
             columns=1,
@@ -70,26 +75,21 @@ def show_hurt(open_run: OpenRun, shown: list[Card]) -> None:
         )
 
 
-def sentence(open_run: OpenRun, suspect: str, against, hurt) -> Markdown:
-    """Both labels, and what the step on the suspect does, in words."""
-    label, noun = (
-        formats.escaped(str(open_run.run.samples["label"].loc[suspect])),
-        explained.noun(open_run.run),
-    )
-    parts = []
-    if len(against):
-        other = formats.escaped(str(against["label"].iloc[0]))
+def sentence(open_run: OpenRun, suspect: str, other: str | None, hurts: bool) -> Markdown:
+    """Both labels, and what learning the suspect does, in words."""
+    noun, labels = explained.noun(open_run.run), open_run.run.samples["label"]
+    label = formats.escaped(str(labels.loc[suspect]))
+    if other is None:
+        parts = [f"No training {noun} works against it."]
+    else:
+        against = formats.escaped(str(labels.loc[other]))
+        parts = [
+            f"The first {noun}, labelled **{label}**, works hardest against the second, labelled **{against}**."
+        ]
         parts.append(
-            f"Learning that the first {noun} is **{label}** makes the model unlearn, more than any other training "
-            f"{noun} does, that the second is **{other}** "
-            f"({explained.signed(float(against['influence'].iloc[0]))} on its loss)."
+            "Both carry the same label, so look at what else differs."
+            if label == against
+            else "One of the two labels is probably wrong."
         )
-        if label == other:
-            parts.append("Both carry the same label, so look at what else differs.")
-    else:
-        parts.append(f"No training {noun} contradicts it.")
-    if len(hurt):
-        parts.append(f"Below: the validation {noun} whose loss a step on the suspect raises most.")
-    else:
-        parts.append(f"It hurts no validation {noun}.")
+    parts.append(f"The validation {noun} it hurts most:" if hurts else f"It hurts no validation {noun}.")
     return "\n\n".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 
 import pandas as pd
@@ -11,9 +11,8 @@ from PIL import Image
 from influence_core.data.storage.pictures import decode_picture
 from influence_core.judging.intervals import Estimate
 from influence_core.run_files.tables import HELD_OUT
-from influence_core.runs.explanations import TOP, Explanation
+from influence_core.runs.answers import TOP, Explanation, FirstAnswer
 from influence_core.runs.run import Run
-from influence_core.runs.shortlist import Quality
 from pages.ui.components.gallery import Bar, Card
 from pages.ui.samples import table_rows
 from pages.ui.server.routes import thumbnail_base
@@ -31,22 +30,67 @@ def signed(value: float) -> Markdown:
     return f"+{formats.number(value)}" if value > 0 else formats.number(value)
 
 
-def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) -> list[Card]:
-    """Cards with their influence in its colour, as a number and as a bar (full = the strongest on the page)."""
+def influences(table: pd.DataFrame) -> list[float]:
+    """The numbers of one end: exact ones, or the estimates of a first answer."""
+    return table["influence" if "influence" in table else "estimate"].tolist()
+
+
+def with_scores(
+    cards: Sequence[Card], table: pd.DataFrame, notes: Sequence[str], strongest: float
+) -> list[Card]:
+    """Cards with their influence as a bar in its colour (full = the strongest on the page), and a note each.
+
+    The number itself, in its unit, is read by pointing at the bar.
+    """
     return [
         Card(
             **{
                 **card,
                 "suggested": None,
-                "note": signed(value),
+                "note": note,
                 "tone": tone(value),
                 "bars": [
-                    Bar(name="Influence", value=share(value, strongest), text=signed(value), tone=tone(value))
+                    Bar(
+                        name="Influence",
+                        value=share(value, strongest),
+                        text=f"{signed(value)} per unit of learning rate",
+                        tone=tone(value),
+                    )
                 ],
             }
         )
-        for card, value in zip(cards, table["influence"].tolist(), strict=True)
+        for card, value, note in zip(cards, influences(table), notes, strict=True)
     ]
+
+
+def shares(values: Sequence[float], total: float, whole: str) -> list[str]:
+    """'0.9 % of all help' for each influence; `total` is the sum of all of that sign, without its sign."""
+    if not total > 0:
+        return [f"number {rank}" for rank in range(1, len(values) + 1)]
+    return [f"{small_share(abs(value) / total)} of {whole}" for value in values]
+
+
+def small_share(part: float) -> str:
+    """A percentage that never says 0.0 of something that is there."""
+    return formats.percent(part) if part >= 0.0005 or part == 0 else f"under {formats.percent(0.001)}"
+
+
+def doubted(cards: Sequence[Card], cut: float) -> list[Card]:
+    """The cards, with a mark on those whose own label is in doubt."""
+    marked = (
+        {**card, "doubt": "label in doubt"} if float(card.get("suspicion") or 0) >= cut else {**card}
+        for card in cards
+    )
+    return [Card(**card) for card in marked]
+
+
+def doubts(cards: Sequence[Card]) -> Markdown:
+    """How many of the cards carry a label that is itself in doubt."""
+    marked = sum("doubt" in card for card in cards)
+    if not marked:
+        return f"The {formats.plural(len(cards), 'strongest', 'strongest')}."
+    carry = "carries a label that is itself" if marked == 1 else "carry labels that are themselves"
+    return f"{formats.count(marked)} of the {formats.count(len(cards))} strongest {carry} in doubt."
 
 
 def tone(value: float) -> str:
@@ -91,63 +135,64 @@ def verdict(predicted: str, confidence: float) -> str:
     return f"→ {predicted} {formats.percent(confidence)}"
 
 
-def headline(explanation: Explanation) -> Markdown:
+def headline(found: Explanation | FirstAnswer) -> Markdown:
     """The model's prediction for this sample and its label, in one sentence."""
-    sure = formats.percent(float(explanation.probabilities.max()))
-    says = f"The model says **{formats.escaped(explanation.predicted)}** ({sure})"
-    if explanation.sample_id is None and explanation.label == explanation.predicted:
+    says = f"The model says **{formats.escaped(found.predicted)}** ({formats.percent(found.confidence)})"
+    if found.sample_id is None and found.label == found.predicted:
         return f"{says}."
-    agrees = "and so does the label" if explanation.predicted == explanation.label else "the label says"
-    named = "" if explanation.predicted == explanation.label else f" **{formats.escaped(explanation.label)}**"
+    agrees = "and so does the label" if found.predicted == found.label else "the label says"
+    named = "" if found.predicted == found.label else f" **{formats.escaped(found.label)}**"
     return f"{says}, {agrees}{named}."
 
 
-def what_counts(explanation: Explanation) -> Markdown:
-    """The sign, the unit and the target of the scores in one line of plain words."""
-    if explanation.among == "val":
-        return (
-            "Exact. Positive: one training step on this sample lowers the loss of that validation sample, by this much "
-            "per unit of learning rate; negative: it raises it."
-        )
-    if explanation.title.startswith("lead of "):
-        lead = formats.escaped(explanation.title)
-        return (
-            f"Exact. Positive: one training step on the sample raises the {lead} (difference of the two outputs), by "
-            "this much per unit of learning rate; negative: it lowers it."
-        )
-    return (
-        "Exact. Positive: one training step on the sample lowers the loss of this prediction, by this much (nats) per "
-        "unit of learning rate; negative: it raises it."
-    )
+def what_counts(found: Explanation | FirstAnswer) -> Markdown:
+    """What helps and what hurts, in one line of plain words."""
+    if found.among == "val":
+        return "Helps: one training step on this sample lowers the loss of that validation sample. Hurts: it raises it."
+    if found.title.startswith("lead of "):
+        lead = formats.escaped(found.title)
+        return f"Helps: one training step on the sample raises the {lead}. Hurts: it lowers it."
+    return "Helps: one training step on the sample lowers the loss of this prediction. Hurts: it raises it."
 
 
-def how_found(explanation: Explanation) -> Markdown:
-    """How many samples were scored exactly, and what the shortlist may have missed."""
-    quality = explanation.quality
-    kind, seconds = KINDS[explanation.among], formats.number(explanation.seconds)
+def how_found(found: Explanation | FirstAnswer) -> Markdown:
+    """What is exact, and what may be missing from the top."""
+    if isinstance(found, FirstAnswer):
+        return "A fast estimate from stored sketches of the gradients. Exact numbers follow in a moment."
+    quality, kind = found.quality, KINDS[found.among]
     if quality.scored == quality.n:
-        return f"All {formats.count(quality.n)} {kind} samples were scored exactly, in {seconds} s."
-    missed = max(quality.missed_helpful, quality.missed_harmful)
+        return f"All {formats.count(quality.n)} {kind} samples were checked exactly."
     return (
-        f"{formats.count(quality.scored)} of {formats.count(quality.n)} {kind} samples were scored exactly in "
-        f"{seconds} s, preselected by their sketches. Expected to be missing from either top {TOP}: "
-        f"{formats.number(missed) if missed >= 0.01 else 'fewer than 0.01'}. On a random control the sketches and the "
-        f"exact scores agree with a rank correlation of {agreement(quality)}."
+        f"Fast estimate of all {formats.count(quality.n)} first, then {formats.count(quality.scored)} checked exactly; "
+        f"{missing(max(quality.missed_helpful, quality.missed_harmful))}"
     )
 
 
-def agreement(quality: Quality) -> Markdown:
-    return formats.number(quality.rank_agreement)
+def missing(expected: float) -> Markdown:
+    """How many of the top 50 of a side may be others."""
+    if expected < 1:
+        return f"fewer than one of the top {TOP} should be missing."
+    return f"about {round(expected)} of the top {TOP} may be others."
+
+
+def measured(found: Explanation) -> Markdown:
+    """The agreement of sketches and exact numbers, and the time, for those who ask."""
+    quality = found.quality
+    if quality.scored == quality.n:
+        return f"Computed in {formats.number(found.seconds)} s."
+    return (
+        f"On a random control, the sketches and the exact numbers agree with a rank correlation of "
+        f"{formats.number(quality.rank_agreement)}; expected to be missing from a top {TOP}: "
+        f"{formats.number(max(quality.missed_helpful, quality.missed_harmful))}. "
+        f"Computed in {formats.number(found.seconds)} s."
+    )
 
 
 def carried(explanation: Explanation) -> Markdown:
     """The concentration of influence: the sum of the top 50 as a share of the total."""
     helps, hurts = of_total(explanation.quality.top_helpful), of_total(explanation.quality.top_harmful)
     top = min(TOP, explanation.quality.n)
-    return (
-        f"The {formats.count(top)} most helpful carry {helps} of all help, "
-        f"the {formats.count(top)} most harmful {hurts} of all harm."
-    )
+    return f"The top {formats.count(top)} of each side carry {helps} of all help and {hurts} of all harm."
 
 
 def of_total(portion: Estimate) -> Markdown:

@@ -10,24 +10,20 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence_core.decisions.log import DecisionLog, decision_log_for
+from influence_core.runs.answers import FirstAnswer
 from influence_core.runs.run import Run
 from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
 from pages.ui.words import overview as overview_words
 from pages.ui.words import robustness as robustness_words
 from pages.ui.words import scores
-
-if TYPE_CHECKING:
-    from influence_core.runs.explanations import (
-        Explanation,  # imports torch: only pages that explain need it
-    )
 
 SHOWN = 10
 """Samples of each kind on the Influence page."""
@@ -125,25 +121,9 @@ def detection(run_id: str, _run: Run) -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def explanation(
-    run_id: str, split: str, sample: str, objective: str | tuple[str, str], _run: Run
-) -> Explanation:
-    """The training samples behind one prediction; the model stays open in the run."""
-    return _run.explain(sample, k=SHOWN, objective=objective, split=split)
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def explanation_of_picture(
-    run_id: str, digest: str, label: str | None, _run: Run, _content: bytes
-) -> Explanation:
-    """The training samples behind the prediction for an uploaded picture; its digest stands for its content."""
-    return _run.explain(_content, k=SHOWN, label=label)
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def affected(run_id: str, sample: str, _run: Run) -> Explanation:
-    """The validation samples that a training sample helps and hurts."""
-    return _run.affected(sample, k=SHOWN)
+def first_answer(run_id: str, split: str, sample: str, among: str, _run: Run) -> FirstAnswer | None:
+    """What the stored sketches say of a sample at once; None for a test sample."""
+    return _run.first_answer(sample, k=SHOWN, split=split, among=among)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
