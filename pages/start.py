@@ -15,6 +15,8 @@ from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
 
 PROBLEM = "_start_problem"
+LINE = 70
+"""Height of a run in the list, in pixels."""
 DEMO_NAME = "fashion"
 FAIRNESS_NAME = "adult"
 FAIRNESS_OBJECTIVES = [
@@ -124,10 +126,14 @@ def submit(spec: JobSpec) -> None:
 
 
 def earlier(summaries: list[RunSummary]) -> None:
+    """The runs of this visitor; those of this browser keep their place until it has been asked for its key."""
     with st.container(border=True):
         frame.section("Earlier runs")
+        if state.may_be_more(summaries):
+            st.skeleton(height=LINE * min(20, max(1, len(summaries))))
+            return
         if not summaries:
-            st.caption("None yet. Start with the demo or with your own data.")
+            st.caption("No runs yet. Try the demo, or bring your data.")
         for summary in summaries[:20]:
             line(summary)
         if len(summaries) > 20:
@@ -144,7 +150,7 @@ def line(summary: RunSummary) -> None:
     key = f"run_{summary.name}"
     if now in ("cancelled", "interrupted", "failed"):
         button.button(
-            "Resume",
+            f"Resume {formats.escaped(summary.name)}",
             key=key,
             on_click=resume,
             args=(summary.name,),
@@ -152,7 +158,13 @@ def line(summary: RunSummary) -> None:
             **more_work.for_owners(),
         )
     elif now != "damaged":
-        button.button("Open", key=key, on_click=open_run, args=(summary.name,), width="stretch")
+        button.button(
+            f"Open {formats.escaped(summary.name)}",
+            key=key,
+            on_click=open_run,
+            args=(summary.name,),
+            width="stretch",
+        )
 
 
 def facts(summary: RunSummary) -> Markdown:

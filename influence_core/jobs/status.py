@@ -21,8 +21,9 @@ class JobStatus:
     """The state of a job: queued, running, finished, cancelled, failed or interrupted.
 
     `fraction` is of the whole run; `rate` in units of the stage per second; `eta` in seconds, None while unknown.
-    `position` is 1 for the job that starts next. `log` holds the last lines if the job failed or was interrupted. A run
-    made without a job is not `steerable`: it can be watched, not cancelled or launched.
+    `ahead` counts the jobs at work and those that start before a queued one. `log` holds the last lines if the job
+    failed or was interrupted. A run made without a job is not `steerable`: it can be watched, not cancelled or
+    launched.
     """
 
     folder: str
@@ -38,7 +39,7 @@ class JobStatus:
     eta: float | None = None
     updated: str | None = None
     message: str | None = None
-    position: int | None = None
+    ahead: int | None = None
     cancelling: bool = False
     log: tuple[str, ...] = ()
     steerable: bool = True
@@ -64,7 +65,7 @@ def status(folder: Path | str) -> JobStatus:
     fields = {name: progress[name] for name in JobStatus.__match_args__ if name in progress}
     fields |= {"folder": folder.name, "state": state, "message": reason, "steerable": steerable}
     if state == "queued":
-        fields["position"] = _position(folder)
+        fields["ahead"] = _ahead(folder)
     if state != "running":
         fields |= {"eta": None, "rate": None}
     if state in WAITING:
@@ -96,7 +97,15 @@ def last_lines(folder: Path) -> tuple[str, ...]:
         return ()
 
 
-def _position(folder: Path) -> int | None:
+def _ahead(folder: Path) -> int | None:
     root = runs_root_of(folder)
     waiting, name = queue(root), folder.relative_to(root).as_posix()
-    return waiting.index(name) + 1 if name in waiting else None
+    return waiting.index(name) + len(_at_work(root)) if name in waiting else None
+
+
+def _at_work(root: Path) -> list[Path]:
+    return [
+        folder
+        for folder in all_jobs(root)
+        if (read_progress(folder) or {}).get("state") == "running" and job_lock.is_locked(folder / "lock")
+    ]

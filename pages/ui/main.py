@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import streamlit as st
@@ -29,22 +30,27 @@ def main() -> None:
     st.set_page_config(page_title="Influence Explorer", page_icon=str(ICON), layout="wide")
     if not visitor.admit():
         st.stop()
-    page = st.navigation(_pages(), expanded=True)
+    frame.style()
+    page = st.navigation(_pages(state.not_measured()), expanded=True)
     name = page.url_path or "start"
     frame.apply_redirect(name)
     frame.note_page(name)
     cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
-        _sidebar(summaries, page.title)
+        _sidebar(summaries, name)
         outbox.courier(page.url_path)  # delivers decisions that were still waiting when the page changed
     with st.container(horizontal_alignment="center"), st.container(width=frame.CONTENT_WIDTH):
         _framed(page)
 
 
-def _pages() -> dict[str, list]:
+def _pages(lacking: Collection[str]) -> dict[str, list]:
+    """The menu; a page with nothing to show in the open run says so beside its name."""
+
     def page(name: str, title: str, icon: str, help: str):
         path, start = frame.page_file(name), name == "start"
+        if name in lacking:
+            title, help = f"{title} · not measured", f"Not measured in this run. {help}"
         return st.Page(path, title=title, icon=f":material/{icon}:", help=help, default=start)
 
     return {
@@ -134,7 +140,7 @@ def _job_banner(summaries: list[RunSummary], page: str) -> None:
     """The running or waiting job, on every page except those of its own run, which show it themselves."""
     waiting = [runs_root() / summary.name for summary in summaries if summary.state in ("queued", "running")]
     busy = next((folder for folder in waiting if jobs.status(folder).active), None)
-    if busy is None or (busy.name == state.run_name() and page != "Start"):
+    if busy is None or (busy.name == state.run_name() and page != "start"):
         _repair_banner(summaries, page)
         return
     with st.container(border=True):
@@ -144,7 +150,7 @@ def _job_banner(summaries: list[RunSummary], page: str) -> None:
 def _repair_banner(summaries: list[RunSummary], page: str) -> None:
     """A running verification or prediction of any visible run; the Verify page of that run shows it itself."""
     for summary in summaries:
-        if summary.name == state.run_name() and page == "Verify":
+        if summary.name == state.run_name() and page == "verify":
             continue
         for folder in repair_jobs.active(runs_root() / summary.name):
             with st.container(border=True):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from influence_core.jobs import submission as jobs
 from influence_core.run_files.folder import fail_run, start_run
@@ -78,12 +79,33 @@ def test_a_hostile_run_name_opens_nothing(open_app: Open, run: Run, name: str) -
     assert not app.exception
 
 
-def test_without_an_address_the_newest_finished_run_is_open(open_app: Open, root: Path) -> None:
+def test_without_an_address_no_run_is_opened_and_the_page_offers_them(open_app: Open, root: Path) -> None:
     make_small_run(root / "older", n=60)
     make_small_run(root / "newer", n=60)
     _half_a_run(root / "half")
     app = open_app("overview")
+    assert app.selectbox(key="run").value is None, "a run was opened that nobody asked for"
+    shown = texts(app)
+    assert "No run is open" in shown and "No runs yet" not in shown
+    app.button(key="offer_newer").click().run()
     assert app.selectbox(key="run").value == "newer"
+    assert any("of 60 training labels" in title.value for title in app.title)
+
+
+def test_pages_that_a_run_leaves_empty_are_marked_in_the_menu(
+    open_app: Open, root: Path, run: Run, monkeypatch
+) -> None:
+    titles: dict[str, str] = {}
+    drawn = st.Page
+    monkeypatch.setattr(
+        st, "Page", lambda path, **more: titles.update({path.stem: more["title"]}) or drawn(path, **more)
+    )
+    open_app("overview", run="small")
+    marked = {name for name, title in titles.items() if "not measured" in title}
+    assert marked == {"fairness", "robustness", "dynamics"}
+    make_small_run(root / "fair", n=60, classes=2, gap=True)
+    open_app("overview", run="fair")
+    assert "not measured" not in titles["fairness"], "this run measured fairness"
 
 
 def test_overview_says_the_number_in_doubt(open_app: Open, run: Run) -> None:
@@ -144,7 +166,6 @@ def test_the_button_of_an_empty_page_leads_to_start(open_app: Open) -> None:
 def test_an_earlier_run_opens_from_start(open_app: Open, root: Path, run: Run) -> None:
     make_small_run(root / "newer", n=60)
     app = open_app("start")
-    assert app.selectbox(key="run").value == "newer"
     app.button(key="run_small").click().run()
     assert not app.exception
     assert app.selectbox(key="run").value == "small"

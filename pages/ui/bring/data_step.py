@@ -141,7 +141,7 @@ def earlier() -> None:
             f"{formats.short(uploads.keep_days())} days are deleted with their runs."
         )
         for upload in reversed(kept[-10:]):
-            name, shared, again, gone = st.columns([5, 3, 1, 1], vertical_alignment="center")
+            name, shared, again, gone = st.columns([4, 3, 2, 1], vertical_alignment="center")
             name.markdown(f"**{formats.escaped(str(upload.plan['name']))}**")
             shared.toggle(
                 "Everyone here sees its runs",
@@ -150,7 +150,13 @@ def earlier() -> None:
                 on_change=share,
                 args=(upload.id,),
             )
-            again.button("Open", key=f"open_{upload.id}", on_click=reopen, args=(upload.id,), width="stretch")
+            again.button(
+                f"Open {formats.escaped(str(upload.plan['name']))}",
+                key=f"open_{upload.id}",
+                on_click=reopen,
+                args=(upload.id,),
+                width="stretch",
+            )
             with gone:
                 deletion(upload)
 

@@ -22,6 +22,7 @@ from pages.ui.words.how_to_read import Reading
 
 P = ParamSpec("P")
 CONTENT_WIDTH = 1400
+STYLE = Path(__file__).with_name("frame.css")
 _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
 _BROUGHT = "_brought_values"
@@ -106,13 +107,20 @@ def back() -> tuple[str, dict[str, str]] | None:
     return st.session_state.get(_PAGE_BEFORE)
 
 
+def style() -> None:
+    """The looks that Streamlit's settings cannot say; once on every page."""
+    st.html(STYLE)
+
+
 def header(title: Markdown, question: Markdown) -> DeltaGenerator:
     """Line 1: the title, the question this page answers, and (returned) the container of its action."""
-    left, right = st.columns([2, 1], vertical_alignment="bottom", gap="medium")
-    with left:
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with row.container(width="stretch", gap="xxsmall"):
         st.title(title, anchor=False)
         st.markdown(f":gray[{question}]")
-    return right.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom")
+    return row.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="bottom", width="content"
+    )
 
 
 def run_chip(run: Run) -> None:

@@ -98,7 +98,7 @@ def step_text(status: JobStatus) -> Markdown:
     if status.cancelling:
         return "Stopping; finished parts are kept"
     if status.state == "queued":
-        return _queue_text(status.position)
+        return _queue_text(status.ahead)
     if status.state == "running":
         step = f"Step {formats.count(status.stage_index + 1)} of {formats.count(status.stage_count)}"
         return (
@@ -114,10 +114,8 @@ def step_text(status: JobStatus) -> Markdown:
     }[status.state]
 
 
-def _queue_text(position: int | None) -> Markdown:
-    if position is None or position == 1:
-        return "Starts when no other job is running"
-    return f"Waiting, number {formats.count(position)} in the queue"
+def _queue_text(ahead: int | None) -> Markdown:
+    return f"In line: {formats.plural(ahead, 'run')} before yours" if ahead else "Starting"
 
 
 def detail_text(status: JobStatus) -> Markdown:

@@ -38,8 +38,10 @@ def permitted(text: str, what: str) -> Path:
     Links are followed before the check, so that a link inside a root cannot lead outside.
 
     Raises:
-        DataError: the path lies outside the data roots, or does not exist.
+        DataError: nothing is typed, or the path lies outside the data roots or does not exist.
     """
+    if not text.strip():  # joined to a root it would be the root itself, and all of it would be read
+        raise DataError(f"No path is typed. Type where the {what} lies on this server.")
     typed = Path(text.strip()).expanduser()
     bases = [typed] if typed.is_absolute() else [root / typed for root in data_roots()]
     inside = [path for path in (base.resolve() for base in bases) if _is_inside(path)]

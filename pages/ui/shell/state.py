@@ -12,15 +12,18 @@ from typing import Never
 import streamlit as st
 
 from influence_core.decisions.log import DecisionLog
+from influence_core.errors import InfluenceError
 from influence_core.intake import uploads
 from influence_core.jobs import submission as jobs
-from influence_core.run_files.folder import run_path
+from influence_core.run_files.folder import FOLDER_NAME, run_path
 from influence_core.run_files.listing import RunSummary, list_runs
 from influence_core.runs.run import Run
+from influence_core.training.recorder import recordings_of
 from pages.ui.charts.base import Theme
 from pages.ui.shell import cached, frame, job_panel, visitor
 from pages.ui.shell.open_runs import opened
 from pages.ui.shell.places import runs_root
+from pages.ui.words import fairness as fairness_words
 from pages.ui.words import formats
 
 RUN = "run"
@@ -39,6 +42,8 @@ SCOPE, TOP, CLASS, FROM, VERIFIED = "scope", "top", "class", "from", "verified"
 FROZEN = "_review_list"
 REVIEWER = "reviewer"
 _UNKNOWN = "_unknown_run"
+OFFERED = 8
+"""Runs that an empty page offers to open; the selector at the left has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,11 @@ def reviewer() -> str:
 
 
 def choose_run(summaries: list[RunSummary]) -> str | None:
-    """The run selector. The address bar wins; without a run there, the newest finished run is open.
+    """The run selector, bound to the address: no run is open that nobody asked for.
 
     Until the browser has been asked for its key, a run that is not in the list may be its own: the selector that is
-    bound to the address would clear it there, so it is not drawn yet.
+    bound to the address would clear it there, so it is not drawn yet. It is required, or Escape in its open menu would
+    close the run.
     """
     names = [summary.name for summary in summaries]
     requested = st.query_params.get(RUN)
@@ -89,19 +95,12 @@ def choose_run(summaries: list[RunSummary]) -> str | None:
         if not visitor.recognised():
             st.selectbox("Run", [], key=f"{RUN}_awaited", disabled=True, placeholder="Looking for it")
             return None
-    elif RUN not in st.session_state and not requested:
-        _open_newest(summaries)
-    name = st.selectbox("Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open")
+    name = st.selectbox(
+        "Run", names, index=None, key=RUN, bind="query-params", placeholder="No run is open", required=True
+    )
     if name:
         st.session_state.pop(_UNKNOWN, None)
     return name
-
-
-def _open_newest(summaries: list[RunSummary]) -> None:
-    """Open the newest finished run, also in the address bar before the selector owns it: addresses can be shared."""
-    newest = next((summary.name for summary in summaries if summary.state == "finished"), None)
-    if newest is not None:
-        st.query_params[RUN] = st.session_state[RUN] = newest
 
 
 def open_run_named(name: str) -> None:
@@ -121,18 +120,24 @@ def run_folder(name: str) -> Path:
 
 def summaries() -> list[RunSummary]:
     """Every run this visitor may see, newest first, without those of other people's uploads."""
-    root, owners = runs_root(), visitor.owners()
-    return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
+    return [summary for summary in list_runs(runs_root()) if _may_see(summary.name)]
+
+
+def may_be_more(shown: list[RunSummary]) -> bool:
+    """Whether this browser may turn out to own runs that are not shown: it has not been asked for its key yet."""
+    return not visitor.recognised() and len(list_runs(runs_root())) > len(shown)
+
+
+def _may_see(name: str) -> bool:
+    return uploads.may_see(runs_root(), runs_root() / name, visitor.owners())
 
 
 def require_run() -> OpenRun:
     """The open, finished run, with its chip drawn; without one, shows what to do and ends the page."""
     name = run_name()
-    if name is None:
+    if name is None or not _may_see(name):
         _without_run()
     folder = run_folder(name)
-    if not uploads.may_see(runs_root(), folder, visitor.owners()):
-        _without_run()
     if jobs.status(folder).state != "finished":
         _unfinished(folder)
     run = opened(folder)
@@ -140,23 +145,65 @@ def require_run() -> OpenRun:
     return OpenRun(name, run, cached.log(str(runs_root())))
 
 
+def not_measured() -> tuple[str, ...]:
+    """The pages that have nothing to show in the open run, because it did not measure what they are about."""
+    name = run_name() or st.query_params.get(RUN)
+    if not name or not FOLDER_NAME.fullmatch(name) or not _may_see(name):
+        return ()
+    try:
+        run = opened(run_folder(name))
+    except (InfluenceError, OSError):  # still at work, or damaged: its pages say so
+        return ()
+    lacking = {
+        "fairness": not fairness_words.fairness_objectives(run),
+        "robustness": run.description.get("robustness") is None,
+        "dynamics": not recordings_of(run.path),
+    }
+    return tuple(page for page, is_lacking in lacking.items() if is_lacking)
+
+
 def _without_run() -> Never:
-    unknown = st.session_state.get(_UNKNOWN)
-    if unknown and not visitor.recognised():
-        frame.nothing("Looking for this run", f"The address names the run '{formats.escaped(unknown)}'.")
-        st.stop()
-    if unknown:
-        title, text = (
-            "This run is not here",
-            f"The address names the run '{formats.escaped(unknown)}', which is not on this server.",
+    """No run is open: say which can be opened, but not before the browser has been asked for its key."""
+    unknown, there = st.session_state.get(_UNKNOWN), summaries()
+    if (unknown and not visitor.recognised()) or may_be_more(there):
+        if unknown:
+            st.caption(f"Looking for the run '{formats.escaped(unknown)}'.")
+        _outline()
+    elif not there and not unknown:
+        frame.empty(
+            "No runs yet",
+            "A run is one analysis of a dataset with a model. Try the demo, or bring your data.",
+            action="Go to Start",
+            page="start",
+            icon=":material/folder_off:",
         )
     else:
-        title, text = (
-            "No run yet",
-            "A run is one analysis of a dataset with its model. Start with the demo.",
-        )
-    frame.empty(title, text, action="Go to Start", page="start", icon=":material/folder_off:")
+        _offer(unknown, there)
     st.stop()
+
+
+def _offer(unknown: str | None, there: list[RunSummary]) -> None:
+    """What the address named in vain, and a button for each of the newest runs."""
+    title, sentence = "No run is open", "Open one of these, or go to Start for the demo and your own data."
+    if unknown:
+        title = "This run is not visible in this browser"
+        sentence = (
+            f"The address names the run '{formats.escaped(unknown)}'. It is not on this server, or it was made from "
+            "data that somebody else brought, or you in another browser. There it can be shared with everybody here."
+        )
+    with st.container(border=True, gap="small"):
+        st.subheader(title, anchor=False)
+        st.markdown(f":gray[{sentence}]")
+        with st.container(horizontal=True):
+            for name in [summary.name for summary in there if summary.state != "damaged"][:OFFERED]:
+                st.button(
+                    f"Open {formats.escaped(name)}",
+                    key=frame.key("offer", name),
+                    icon=":material/folder_open:",
+                    on_click=open_run_named,
+                    args=(name,),
+                )
+            st.button("Go to Start", key="empty_start", on_click=frame.redirect, args=("start",))
 
 
 def _unfinished(folder: Path) -> Never:

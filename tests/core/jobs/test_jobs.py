@@ -157,7 +157,7 @@ def test_one_runs_while_the_others_wait_in_order(root):
     first = submit(root, "first", steps=1000)
     wait_for(first, "running")
     second, third = submit(root, "second"), submit(root, "third")
-    assert [jobs.status(folder).position for folder in (first, second, third)] == [None, 1, 2]
+    assert [jobs.status(folder).ahead for folder in (first, second, third)] == [None, 1, 2]
     assert queue(root) == ["second", "third"]
     wait(
         lambda: "waits for its turn" in (second / "log.txt").read_text()
@@ -166,7 +166,7 @@ def test_one_runs_while_the_others_wait_in_order(root):
     jobs.cancel(second)
     wait_for(second, "cancelled")
     assert time.monotonic() - before < 2.0, "a waiting job could not be cancelled in time"
-    assert jobs.status(third).position == 1
+    assert jobs.status(third).ahead == 1
     jobs.kill(first)
     wait_for(third, "finished")
     assert jobs.status(first).state == "cancelled"  # a person ended it: no accident
