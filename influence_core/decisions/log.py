@@ -2,8 +2,8 @@
 
 A decision names the revision of its sample (the number of accepted events on that sample so far) and the reviewer's own
 later events, which may still be on their way. If another reviewer was faster, the vote is kept as a conflict for
-reviewers to settle; nothing is overwritten. Undo is an event too. The current state is read from the events
-(queries.py) and never stored beside them, so that the two cannot differ.
+reviewers to settle; nothing is overwritten. Who repeats his own decision agrees with himself. Undo is an event too. The
+current state is read from the events (queries.py) and never stored beside them, so that the two cannot differ.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ class DecisionLog:
                 return earlier
             delivery = event | {"action": action, "target": None, "content": content}
             connection.execute(sa.insert(deliveries), delivery)
-            judged = _judged(connection, run, rows, votes)
+            judged = _judged(connection, run, rows, votes, reviewer)
             return _append(connection, event | {"seconds": seconds}, judged)
 
         return self._write(write)
@@ -269,22 +269,33 @@ def _checksum(content: Any) -> str:
 
 
 def _judged(
-    connection: Connection, run: str, rows: list[dict[str, Any]], votes: Sequence[Vote]
+    connection: Connection, run: str, rows: list[dict[str, Any]], votes: Sequence[Vote], reviewer: str
 ) -> list[dict[str, Any]]:
-    """Compare and set: accept a vote only on the state the reviewer saw, a revision and own later events."""
+    """Compare and set: accept a vote only on the state the reviewer saw, a revision and own later events.
+
+    A vote that saw less but repeats its reviewer's standing decision is accepted too.
+    """
     now = queries.revisions(connection, run, [vote.sample_id for vote in votes])
     behind = {vote.sample_id: vote.revision for vote in votes if vote.revision < now.get(vote.sample_id, 0)}
     since = queries.accepted_since(connection, run, behind)
+    late = {vote.sample_id for vote in votes if not _saw_all(vote, now, since)}
+    standing = queries.standing_decisions(connection, run, sorted(late))
+
+    def counts(row: dict[str, Any]) -> bool:
+        said = (reviewer, row["action"], row["label_after"])
+        return row["sample_id"] not in late or standing.get(row["sample_id"]) == said
+
     return [
-        _with_status(row, vote, now.get(vote.sample_id, 0), since.get(vote.sample_id, set()))
-        for row, vote in zip(rows, votes, strict=True)
+        row | {"status": "accepted", "revision": now.get(row["sample_id"], 0) + 1}
+        if counts(row)
+        else row | {"status": "conflict", "revision": None}
+        for row in rows
     ]
 
 
-def _with_status(row: dict[str, Any], vote: Vote, revision: int, since: set[str]) -> dict[str, Any]:
-    if vote.revision <= revision and since <= set(vote.own_events):
-        return row | {"status": "accepted", "revision": revision + 1}
-    return row | {"status": "conflict", "revision": None}
+def _saw_all(vote: Vote, now: dict[str, int], since: dict[str, set[str]]) -> bool:
+    seen_own = since.get(vote.sample_id, set()) <= set(vote.own_events)
+    return vote.revision <= now.get(vote.sample_id, 0) and seen_own
 
 
 def _repeated(connection: Connection, run: str, event_id: str, content: str) -> Outcome | None:

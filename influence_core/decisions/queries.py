@@ -159,6 +159,20 @@ def accepted_since(connection: Connection, run: str, seen: Mapping[str, int]) ->
     return since
 
 
+def standing_decisions(
+    connection: Connection, run: str, samples: Sequence[str]
+) -> dict[str, tuple[str, str, str | None]]:
+    """Return reviewer, action and new label of the standing decision of each of these samples that has one."""
+    found: dict[str, tuple[str, str, str | None]] = {}
+    for start in range(0, len(samples), CHUNK):
+        names = {f"sample{place}": sample for place, sample in enumerate(samples[start : start + CHUNK])}
+        listed = ", ".join(f"(CAST(:{name} AS TEXT))" for name in names)
+        for row in _standing(connection, f"VALUES {listed}", run=run, **names):
+            if row.id is not None:
+                found[row.sample] = (row.reviewer, row.action, row.label_after)
+    return found
+
+
 def undo_target(connection: Connection, run: str, reviewer: str, target: str | None) -> str | None:
     """Return the event to undo: the requested one, or the reviewer's newest that no undo has named yet."""
     in_run = among(deliveries, run)

@@ -122,6 +122,12 @@ def on_server(server: Server) -> Iterator[DecisionLog]:
     log.close()
 
 
+def test_the_same_decision_sent_twice_is_no_conflict_on_a_server(on_server):
+    keep(on_server, "e1")
+    assert keep(on_server, "e2").written == ("a",), "a reviewer is in conflict with himself"
+    assert on_server.conflicts(RUN).empty
+
+
 def test_a_database_server_that_was_restarted_between_is_not_noticed(server, on_server):
     keep(on_server, "e1")
     assert standing(on_server) == {"a": "e1"}

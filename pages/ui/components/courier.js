@@ -52,8 +52,8 @@ export default function (component) {
   let courier = couriers.get(root);
   if (!courier) couriers.set(root, (courier = new Courier()));
   courier.update(data, mail => setStateValue('mail', mail));
-  return () => {
+  return ending(root, () => {
     clearInterval(courier.timer);
     couriers.delete(root);
-  };
+  });
 }

@@ -8,6 +8,7 @@ const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
 class Gallery {
   constructor(root, data) {
     this.root = root;
+    this.ending = new AbortController();
     root.classList.add('influence-gallery');
     this.outbox = new Outbox(data.outbox);
     this.version = null;
@@ -27,38 +28,33 @@ class Gallery {
     this.listen();
   }
 
+  // Every listener ends with the gallery: one left behind would decide each sample a second time.
   listen() {
     const { root, parts } = this;
-    root.addEventListener('keydown', e => this.onKey(e));
+    const { signal } = this.ending;
+    const on = (target, name, act, capture = false) => target.addEventListener(name, act, { signal, capture });
+    on(root, 'keydown', e => this.onKey(e));
     // The focus can be lost (a click beside the cards, a redraw of the page) in the middle of a burst of keys: they still
     // belong to the gallery that had the focus last.
-    root.addEventListener('focusin', () => (window.influenceKeys = this.outbox.name));
-    this.stray = e => {
+    on(root, 'focusin', () => (window.influenceKeys = this.outbox.name));
+    on(document, 'keydown', e => {
       const nowhere = !document.activeElement || document.activeElement === document.body;
       if (nowhere && window.influenceKeys === this.outbox.name) this.onKey(e);
-    };
-    document.addEventListener('keydown', this.stray, true);
-    parts.bar.addEventListener('click', e => this.onCommand(e));
-    parts.stage.addEventListener('click', e => this.onCommand(e));
-    parts.banner.addEventListener('click', e => this.onCommand(e));
-    parts.help.addEventListener('click', e => this.onCommand(e));
+    }, true);
+    for (const part of [parts.bar, parts.stage, parts.banner, parts.help]) on(part, 'click', e => this.onCommand(e));
     for (const list of [parts.grid, parts.film]) {
-      list.addEventListener('click', e => this.onPick(e));
-      list.addEventListener('dblclick', e => this.indexOf(e) >= 0 && !this.onlyExplains && this.show('card'));
+      on(list, 'click', e => this.onPick(e));
+      on(list, 'dblclick', e => this.indexOf(e) >= 0 && !this.onlyExplains && this.show('card'));
     }
-    this.ticker = setInterval(() => this.paintStatus(), 500);
-    this.leaving = e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault();
-    addEventListener('beforeunload', this.leaving);
+    const ticker = setInterval(() => this.paintStatus(), 500);
+    on(signal, 'abort', () => clearInterval(ticker));
+    on(window, 'beforeunload', e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault());
     // A press outside may follow a link to another page: waiting decisions are sent first.
-    this.hurry = () => this.outbox.hurry();
-    for (const sign of HURRY) addEventListener(sign, this.hurry, true);
+    for (const sign of HURRY) on(window, sign, () => this.outbox.hurry(), true);
   }
 
   close() {
-    clearInterval(this.ticker);
-    document.removeEventListener('keydown', this.stray, true);
-    removeEventListener('beforeunload', this.leaving);
-    for (const sign of HURRY) removeEventListener(sign, this.hurry, true);
+    this.ending.abort();
     this.outbox.close();
   }
 
@@ -482,8 +478,8 @@ export default function (component) {
   if (!gallery) instances.set(root, (gallery = new Gallery(root, data)));
   gallery.hadFocus = root.contains(parentElement.activeElement ?? document.activeElement);
   gallery.update(data, queue => setStateValue('queue', queue), sample => setTriggerValue('explain', sample));
-  return () => {
+  return ending(root, () => {
     gallery.close();
     instances.delete(root);
-  };
+  });
 }

@@ -20,7 +20,14 @@ from pages.ui.shell import frame
 __all__ = ["Bar", "Card", "Cell", "Decision", "Event", "Neighbour", "SentVote", "gallery"]
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("outbox.js", "gallery_parts.js", "gallery_stage.js", "gallery_picker.js", "gallery.js")
+SCRIPTS = (
+    "ending.js",
+    "outbox.js",
+    "gallery_parts.js",
+    "gallery_stage.js",
+    "gallery_picker.js",
+    "gallery.js",
+)
 
 
 class Decision(TypedDict):
@@ -94,7 +101,7 @@ _mount = component(
     "influence_gallery",
     html="<div class='root'></div>",
     css=(_HERE / "gallery.css").read_text("utf-8"),
-    js="\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS),
+    js="\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS),
 )
 
 

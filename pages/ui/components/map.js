@@ -508,8 +508,8 @@ export default function (component) {
   let map = maps.get(root);
   if (!map) maps.set(root, (map = new SampleMap(root)));
   map.update(data instanceof Uint8Array ? data : new Uint8Array(data), lasso => setStateValue('lasso', lasso));
-  return () => {
+  return ending(root, () => {
     map.close();
     maps.delete(root);
-  };
+  });
 }

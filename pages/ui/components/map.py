@@ -63,7 +63,7 @@ _mount = component(
     "influence_map",
     html="<div class='root'></div>",
     css=(_HERE / "map.css").read_text("utf-8"),
-    js="\n".join((_HERE / name).read_text("utf-8") for name in ("map_points.js", "map.js")),
+    js="\n".join((_HERE / name).read_text("utf-8") for name in ("ending.js", "map_points.js", "map.js")),
 )
 
 

@@ -51,7 +51,7 @@ Apply = Callable[[Event], object]
 _mount = component(
     "influence_courier",
     html="<div class='root'></div>",
-    js="\n".join((_HERE / name).read_text("utf-8") for name in ("outbox.js", "courier.js")),
+    js="\n".join((_HERE / name).read_text("utf-8") for name in ("ending.js", "outbox.js", "courier.js")),
 )
 
 

@@ -133,6 +133,35 @@ def test_ones_own_decisions_are_no_conflict_whether_they_were_on_their_way_or_no
     assert actions(log) == {"a": "remove"}
 
 
+def test_the_same_decision_of_the_same_reviewer_is_agreement(log):
+    """A tab that sent a key twice under two ids must not tell its only reviewer of a stranger."""
+    record(log, "e1", "relabel", vote("a", 0, "shirt"), vote("b", 0, "shirt"))
+    assert record(log, "e2", "relabel", vote("a", 0, "shirt")) == Outcome(("a",), ()), (
+        "a conflict with oneself"
+    )
+    assert log.conflicts(RUN).empty and log.current(RUN).loc["a", "revision"] == 2
+    assert len(log.events(RUN)) == 3, "the second event is recorded, like every other"
+    another_label = record(log, "e3", "relabel", vote("b", 0, "dress"))
+    another_action = record(log, "e4", "keep", vote("b"))
+    another_reviewer = record(log, "e5", "relabel", vote("b", 0, "shirt"), reviewer="bob")
+    for different in (another_label, another_action, another_reviewer):
+        assert different == Outcome((), ("b",)), "only the same decision of the same reviewer is agreement"
+    undo(log, "u", target="e2")
+    assert actions(log)["a"] == "relabel", "the first of two equal decisions still stands"
+
+
+def test_agreement_is_with_what_stands_not_with_what_was_undone(log):
+    record(log, "e1", "keep", vote("a"))
+    undo(log, "u")
+    assert record(log, "e2", "keep", vote("a")) == Outcome((), ("a",)), "what was taken back counts again"
+
+
+def test_thousands_that_agree_are_judged_in_parts(log):
+    many = [vote(f"s{i}") for i in range(2_500)]
+    record(log, "e1", "keep", *many)
+    assert len(record(log, "e2", "keep", *many).written) == 2_500
+
+
 def test_own_decisions_do_not_hide_somebody_elses(log):
     record(log, "e1", "keep", vote("a"), reviewer="bob")
     assert record(log, "e2", "remove", vote("a")) == Outcome((), ("a",))
@@ -415,6 +444,11 @@ class TwoReviewers(RuleBasedStateMachine):
         mine = [vote for votes in self.votes.values() for vote in votes if vote["sample"] == sample]
         return sorted((v for v in mine if v["accepted"] and not v["undone"]), key=lambda vote: vote["when"])
 
+    def repeats(self, who: str, action: str, sample: str) -> bool:
+        """Whether the decision that counts is this reviewer's, and the same."""
+        stack = self.standing(sample)
+        return bool(stack) and (stack[-1]["who"], stack[-1]["action"]) == (who, action)
+
     @rule(
         who=st.sampled_from(["ann", "bob"]),
         which=st.sampled_from([0, 1]),
@@ -427,7 +461,8 @@ class TwoReviewers(RuleBasedStateMachine):
         self.number += 1
         event, label = f"e{self.number}", "shirt" if action == "relabel" else None
         expected = {sample: max(0, self.accepted(sample) - behind) for sample in sorted(samples)}
-        good = {sample: revision == self.accepted(sample) for sample, revision in expected.items()}
+        same = {sample: self.repeats(who, action, sample) for sample in expected}
+        good = {s: same[s] or revision == self.accepted(s) for s, revision in expected.items()}
         votes = [vote(sample, revision, label) for sample, revision in expected.items()]
         self.last_call = lambda log: record(log, event, action, *votes, reviewer=who)
         outcome = self.last_call(self.logs[which])
@@ -440,6 +475,7 @@ class TwoReviewers(RuleBasedStateMachine):
                 "undone": False,
                 "when": self.number,
                 "who": who,
+                "action": action,
                 "event": event,
             }
             for sample in expected
