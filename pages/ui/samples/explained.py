@@ -15,12 +15,13 @@ from influence_core.runs.explanations import TOP, Explanation
 from influence_core.runs.run import Run
 from influence_core.runs.shortlist import Quality
 from pages.ui.components.gallery import Bar, Card
-from pages.ui.samples import table_rows
+from pages.ui.samples import cards, table_rows
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
 
+noun = cards.noun
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
 SIDE, CRISP = 240, 96
 """Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
@@ -31,7 +32,7 @@ def signed(value: float) -> Markdown:
     return f"+{formats.number(value)}" if value > 0 else formats.number(value)
 
 
-def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) -> list[Card]:
+def with_scores(shown: Iterable[Card], table: pd.DataFrame, strongest: float) -> list[Card]:
     """Cards with their influence in its colour, as a number and as a bar (full = the strongest on the page)."""
     return [
         Card(
@@ -45,7 +46,7 @@ def with_scores(cards: Iterable[Card], table: pd.DataFrame, strongest: float) ->
                 ],
             }
         )
-        for card, value in zip(cards, table["influence"].tolist(), strict=True)
+        for card, value in zip(shown, table["influence"].tolist(), strict=True)
     ]
 
 
@@ -79,11 +80,6 @@ def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) ->
         Card(**{**card, "cells": face[: table_rows.SHOWN], "all": face})
         for card, face in zip(plain, faces, strict=True)
     ]
-
-
-def noun(run: Run) -> Markdown:
-    """The word for a sample of this run: 'row', 'image' or 'sample'."""
-    return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
 
 def verdict(predicted: str, confidence: float) -> str:
