@@ -205,7 +205,7 @@ def _finish(request: Request, drawing: MapProcess) -> Run:
     request.report("check", 1, 1)
     clock.lap("check")
     write_cells(request)
-    write_tables(request, table, swept, scored.probabilities, scored.neighbours)
+    write_tables(request, table, swept, scored)
     finish_run(
         request.folder,
         columns=meanings(

@@ -10,7 +10,7 @@ from torch import Tensor
 from influence_core.analysis.adversarial_examples import write_examples
 from influence_core.analysis.request import Request
 from influence_core.analysis.robustness_curve import robustness
-from influence_core.analysis.sample_table import CUT
+from influence_core.analysis.sample_table import CUT, ScoreTable
 from influence_core.engine.precision import exact_name, in_precision
 from influence_core.engine.result import Sweep
 from influence_core.inputs import facts as identity
@@ -73,16 +73,17 @@ def columns_of_groups(samples: Any) -> dict[str, np.ndarray]:
     return {str(name): values.to_numpy() for name, values in samples.groups.items()}
 
 
-def write_tables(
-    request: Request, table: pd.DataFrame, swept: Sweep, probabilities: np.ndarray, nearest: np.ndarray
-) -> None:
+def write_tables(request: Request, table: pd.DataFrame, swept: Sweep, scored: ScoreTable) -> None:
+    """Write the table of training samples and, in its order, what layers, the model, readers and neighbours say."""
     table.to_parquet(request.folder / "samples.parquet", index=False)
     layers = pd.DataFrame({path: values.numpy() for path, values in swept.layer_norms.items()})
     layers.insert(0, "sample_id", table["sample_id"].to_numpy())
     long = layers.melt("sample_id", var_name="layer", value_name="grad_norm")
     long.to_parquet(request.folder / "layers.parquet", index=False)
-    np.save(request.folder / "probabilities.npy", probabilities.astype(np.float32))
-    np.save(request.folder / "neighbours.npy", nearest)
+    scored.witnesses.to_parquet(request.folder / "witnesses.parquet", index=False)
+    np.save(request.folder / "probabilities.npy", scored.probabilities.astype(np.float32))
+    np.save(request.folder / "beliefs.npy", scored.beliefs.astype(np.float32))
+    np.save(request.folder / "neighbours.npy", scored.neighbours)
 
 
 def write_robustness(request: Request) -> None:

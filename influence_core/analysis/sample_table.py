@@ -16,6 +16,7 @@ from influence_core.scores.suspicion.class_mix import class_mix
 from influence_core.scores.suspicion.evidence import Evidence, readings, taught_by_validation
 from influence_core.scores.suspicion.suspicion import as_log_probabilities, suspicion
 from influence_core.scores.suspicion.trust import OUTPUTS_READER, regime
+from influence_core.scores.suspicion.witnesses import Witness
 from influence_core.scores.views import Scaled, View, members, scaled, twin_groups
 from influence_core.system.report import Report
 
@@ -27,10 +28,16 @@ FEWEST_FEATURES = 8
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """One row a sample (no map yet), class probabilities (n, c), up to 10 neighbours, and results for run.json."""
+    """One row a sample (no map yet), what the card of a sample shows beside it, and results for run.json.
+
+    probabilities (n, c) are the model's own; beliefs (n, c) those behind suspicion; witnesses has one row a sample;
+    neighbours (n, at most 10) lie near in the view that is trusted most.
+    """
 
     table: pd.DataFrame
     probabilities: np.ndarray
+    beliefs: np.ndarray
+    witnesses: pd.DataFrame
     neighbours: np.ndarray
     results: dict[str, Any]
 
@@ -100,13 +107,32 @@ def sample_table(
         "near_copies": copies,
         "confident_learning_issues": issues,
         "regime": regime(doubt.trust),
+        "neighbours_view": doubt.view,
+        "witnesses": {witness.group: witness.view for witness in doubt.witnesses},
         "validation_mix": class_mix(labels, held_out_labels, len(classes)).note(classes),
         "evidence": [
             {"name": t.evidence, "share": round(t.share, 4), "remembers": t.remembers, "why": t.why()}
             for t in doubt.trust
         ],
     }
-    return ScoreTable(table, plain.probabilities, nearest[:, :SHOWN_NEIGHBOURS], results)
+    return ScoreTable(
+        table,
+        plain.probabilities,
+        doubt.beliefs,
+        _witness_table(ids, doubt.witnesses, names),
+        nearest[doubt.view],
+        results,
+    )
+
+
+def _witness_table(ids: Sequence[str], heard: Sequence[Witness], names: np.ndarray) -> pd.DataFrame:
+    """Three columns a witness; a class takes one or two bytes, so that a million samples take 30 MB."""
+    columns: dict[str, Any] = {"sample_id": list(ids)}
+    for witness in heard:
+        columns[f"{witness.group}_says"] = pd.Categorical.from_codes(witness.says, categories=list(names))
+        columns[f"{witness.group}_probability"] = witness.probability.astype(np.float32)
+        columns[f"{witness.group}_weight"] = witness.weight.astype(np.float32)
+    return pd.DataFrame(columns)
 
 
 def _of_gradients(swept: Sweep, seed: int) -> dict[str, np.ndarray]:
@@ -148,19 +174,21 @@ def _evidence(
     classes: int,
     seed: int,
     on_progress: Report,
-) -> tuple[list[Evidence], np.ndarray, int, Scaled]:
-    """Evidence of all views, neighbours in the deepest view, the number of samples with near-copies, the deepest view.
+) -> tuple[list[Evidence], dict[str, np.ndarray], int, Scaled]:
+    """Evidence of all views, neighbours by view, the number of samples with near-copies, the deepest view.
 
     Each view has three readers, four with validation labels that mix the classes as train does. The deepest view is
     returned scaled.
     """
     scaled_view = scaled(views[0], seed)
     groups = members(twin_groups(scaled_view))
-    evidence, nearest = [], np.zeros((len(labels), 0), dtype=np.int32)
+    evidence: list[Evidence] = []
+    nearest: dict[str, np.ndarray] = {}
     for step, view in enumerate(views):
         on_progress("scores", step, len(views) + 1)
         scaled_view = scaled_view if step == 0 else scaled(view, seed)
-        from_view, nearest = readings(scaled_view, labels, classes, groups, seed=seed)
+        from_view, near = readings(scaled_view, labels, classes, groups, seed=seed)
+        nearest[view.name] = near[:, :SHOWN_NEIGHBOURS].copy()  # the rest of the rows need not be kept
         taught = taught_by_validation(scaled_view, labels, held_out_labels, classes, seed=seed)
         evidence += [*from_view, *taught]
     return evidence, nearest, sum(rows.size for size, rows in groups.items() if size > 1), scaled_view

@@ -16,22 +16,30 @@ def label_issues(run: Run, log: DecisionLog) -> pd.DataFrame:
     """Return cleanlab's table of label issues, one row per training sample, in the order of the run.
 
     Columns: sample_id; is_label_issue: as decided, else whether the suspicion reaches the run's cut; label_score in
-    [0, 1], low is bad (cleanlab's sign): 1 - suspicion; given_label; predicted_label.
+    [0, 1], low is bad (cleanlab's sign): 1 - suspicion; given_label; predicted_label: the suggested label where the
+    given one is in doubt or decided to be an issue, else the given one. As cleanlab expects, it comes from readers that
+    never saw the label; a model that has memorised its labels would predict the given one in every row.
     """
     samples, decided = run.samples, corrections(run, log).set_index("sample_id")["action"]
-    cut = run.description.get("results", {}).get("cut")
-    if cut is None:
-        raise ExportError(f"The run {run.name} states no cut for its suspicion. Analyse again.")
-    flagged = pd.Series(samples["suspicion"].to_numpy() >= cut, index=samples.index)
+    doubted = _doubted(run)
+    flagged = doubted.copy()
     flagged[decided.index] = decided.to_numpy() != "keep"
     columns = {
         "sample_id": samples.index,
         "is_label_issue": flagged.to_numpy(),
         "label_score": 1 - samples["suspicion"].to_numpy(),
         "given_label": samples["label"].to_numpy(),
-        "predicted_label": samples["predicted"].to_numpy(),
+        "predicted_label": samples["suggested_label"].where(doubted | flagged, samples["label"]).to_numpy(),
     }
     return pd.DataFrame(columns)
+
+
+def _doubted(run: Run) -> pd.Series:
+    """Whether the suspicion of each sample reaches the run's cut."""
+    cut = run.description.get("results", {}).get("cut")
+    if cut is None:
+        raise ExportError(f"The run {run.name} states no cut for its suspicion. Analyse again.")
+    return run.samples["suspicion"] >= cut
 
 
 def label_studio_tasks(
@@ -40,13 +48,16 @@ def label_studio_tasks(
     image_url: Callable[[str], str],
     sample_ids: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return tasks in Label Studio's import format: one per sample, with our suggestion and the decision.
+    """Return tasks in Label Studio's import format: one per sample, with our prediction and the decision.
+
+    The prediction is the suggested label where the given one is in doubt, else the given one; its score is the
+    probability that it is right, by the evidence that made the suspicion.
 
     `image_url` gives the address of a picture by its sample id; `sample_ids` are in order, default all.
     """
     samples, decided = run.samples, corrections(run, log).set_index("sample_id")
     exported = samples.index if sample_ids is None else list(sample_ids)
-    rows = samples.loc[exported].to_dict("index")
+    rows = samples.assign(doubted=_doubted(run)).loc[exported].to_dict("index")
     verdicts = decided.to_dict("index")
     return [_task(run, str(sample), rows[sample], verdicts.get(sample), image_url) for sample in exported]
 
@@ -60,9 +71,11 @@ def _task(
 ) -> dict[str, Any]:
     data = {"image": image_url(sample), "sample_id": sample, "given_label": str(row["label"])}
     shown = {"suspicion": _finite(row["suspicion"]), "reviewer": verdict["reviewer"] if verdict else None}
-    suggestion = {"model_version": run.id, "score": _finite(row["suggested_probability"])}
-    predictions = [{**suggestion, "result": [_choice("label", str(row["suggested_label"]))]}]
-    return {"data": data | shown, "predictions": predictions, "annotations": _annotations(verdict)}
+    label, score = row["label"], 1 - row["suspicion"]
+    if row["doubted"]:
+        label, score = row["suggested_label"], row["suggested_probability"]
+    prediction = {"model_version": run.id, "score": _finite(score), "result": [_choice("label", str(label))]}
+    return {"data": data | shown, "predictions": [prediction], "annotations": _annotations(verdict)}
 
 
 def _annotations(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -207,13 +207,19 @@ def _check_rows(folder: Path) -> None:
     if not samples.is_file():
         raise RunError(f"{folder} has no samples.parquet, so there is nothing to finish. Analyse again.")
     rows = parquet.read_metadata(samples).num_rows
-    arrays = {"sketches.npy": 0, "probabilities.npy": 0, "neighbours.npy": 0, "thumbnails/index.npy": 1}
-    for name, extra in arrays.items():
+    names = ("sketches.npy", "probabilities.npy", "beliefs.npy", "neighbours.npy", "witnesses.parquet")
+    for name in (*names, "thumbnails/index.npy"):
         if not (folder / name).exists():
             continue
-        described = len(np.load(folder / name, mmap_mode="r", allow_pickle=False)) - extra
+        described = _rows_of(folder / name) - (name == "thumbnails/index.npy")
         if described != rows:
             raise RunError(
                 f"{name} describes {described:,} samples, but samples.parquet {rows:,} in {folder}: "
                 f"the files belong to different runs. Delete the folder and analyse again."
             )
+
+
+def _rows_of(path: Path) -> int:
+    if path.suffix == ".parquet":
+        return parquet.read_metadata(path).num_rows
+    return len(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -110,8 +110,33 @@ class RunTables(ABC):  # noqa: B024 - no abstract method, but only `Run` is inst
         return self._array("probabilities.npy")
 
     @cached_property
+    def beliefs(self) -> np.ndarray | None:
+        """How probable each class is by all trusted evidence, shape (n, c), float32, memory-mapped; rows add up to 1.
+
+        The given label has 1 - suspicion, the suggested one suggested_probability. None: a run of 0.5 or earlier, which
+        kept these two alone.
+        """
+        return self._array("beliefs.npy") if "beliefs.npy" in self.description["files"] else None
+
+    @cached_property
+    def witnesses(self) -> pd.DataFrame | None:
+        """Who says what about each label: for "unseen", "neighbours" and perhaps "validation" three columns each.
+
+        _says (a class), _probability, and _weight: log odds of the suggestion against the given label that this witness
+        adds, above zero = for the suggestion. Made in influence_core/scores/suspicion/witnesses.py; index sample_id.
+        None: a run of 0.5 or earlier.
+        """
+        if "witnesses.parquet" not in self.description["files"]:
+            return None
+        return pd.read_parquet(self.file("witnesses.parquet")).set_index("sample_id")
+
+    @cached_property
     def neighbours(self) -> np.ndarray:
-        """Positions of the nearest training samples in feature space, shape (n, 10), int32, nearest first."""
+        """Positions of the nearest training samples, shape (n, 10), int32, nearest first.
+
+        Nearest in results["neighbours_view"], the view that suspicion trusted most; in a run of 0.5 or earlier, which
+        does not name it, in the deepest layer.
+        """
         return self._array("neighbours.npy")
 
     def harmful(self, objective: str = "utility", k: int = 50) -> list[str]:

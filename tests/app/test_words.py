@@ -11,6 +11,9 @@ from influence_core.errors import DataError
 from influence_core.jobs.status import JobStatus
 from influence_core.judging.intervals import Estimate, wilson
 from influence_core.runs.run import Run
+from influence_core.scores.suspicion import input_view
+from influence_core.scores.suspicion.evidence import Evidence
+from influence_core.scores.suspicion.trust import OUTPUTS_READER, trusted
 from pages.ui.shell import job_panel, places
 from pages.ui.words import formats, how_to_read, scores, why_in_doubt
 from pages.ui.words import overview as overview_words
@@ -151,17 +154,50 @@ def test_nothing_above_the_cut_is_no_all_clear_where_it_cannot_be_told(run: Run)
     assert "may be wrong" in overview_words.next_steps(unsure)[0]
 
 
-def test_evidence_names_only_what_speaks_against_the_label() -> None:
-    common = {"given": "shirt", "suggested": "dress"}
-    strong = why_in_doubt.sentence(
-        **common, ranks={"grad_norm": 0.995}, neighbours=["dress"] * 9 + ["shirt"], influence=-0.2
+VIEWS = {"neighbours_view": "the inputs", "witnesses": {"unseen": "the inputs", "neighbours": "the inputs"}}
+DOUBTED = why_in_doubt.Case("shirt", "dress", suspicion=0.9, suggested_probability=0.8, cut=0.5, noun="image")
+HEARD = [
+    why_in_doubt.Witness("neighbours", "dress", 0.7, 2.0),
+    why_in_doubt.Witness("unseen", "dress", 0.86, 3.0),
+    why_in_doubt.Witness("validation", "shirt", 0.6, -0.5),
+]
+
+
+def test_a_doubt_is_given_by_the_two_strongest_witnesses_that_speak_for_it() -> None:
+    near = ["dress"] * 9 + ["shirt"]
+    assert why_in_doubt.sentence(DOUBTED, HEARD, near, VIEWS) == (
+        f"Readers that never saw this label say dress, 86{THIN}%; 9 of the 10 most similar images are labelled dress."
+    ), "the strongest comes first, and who speaks for the given label is no witness of the doubt"
+    learnt = {**VIEWS, "neighbours_view": "layer4", "witnesses": {"unseen": "layer4"}}
+    assert "images that the model finds most similar" in why_in_doubt.sentence(
+        DOUBTED, HEARD, near, learnt
+    ), "neighbours by a layer are the model's view, and the reader is told"
+    split = replace(DOUBTED, suspicion=0.55, suggested_probability=0.3)
+    assert "none alone is likelier than shirt" in why_in_doubt.sentence(split, HEARD, near, VIEWS)
+    trusted = replace(DOUBTED, suspicion=0.1, suggested_probability=0.1)
+    agreed = why_in_doubt.sentence(trusted, [replace(HEARD[1], says="shirt", weight=-4.0)], near, VIEWS)
+    assert agreed == f"Readers that never saw this label say shirt, 86{THIN}%."
+    alone = [replace(HEARD[0], says="shirt")]
+    assert "No single reader names another label" in why_in_doubt.sentence(DOUBTED, alone, near, VIEWS)
+    assert "analyse again" in why_in_doubt.sentence(DOUBTED, None, near, {}), (
+        "an old run must say what it lacks"
     )
-    assert strong == (
-        f"Its gradient norm is in the top 1{THIN}%; 9 of its 10 nearest neighbours are labelled dress; "
-        "learning from it raises validation loss."
-    )
-    weak = why_in_doubt.sentence(**common, ranks={"grad_norm": 0.4}, neighbours=["shirt"] * 10, influence=0.2)
-    assert weak.startswith("Nothing stands out")
+
+
+def test_the_models_own_answer_says_whether_it_counts() -> None:
+    def says(predicted: str, memorised: bool) -> str:
+        return why_in_doubt.of_the_model(DOUBTED, predicted, 0.96, memorised=memorised)
+
+    assert says("shirt", True) == f"The model itself says shirt 96{THIN}%, but it has memorised this label."
+    assert says("shirt", False) == f"The model itself says shirt 96{THIN}%, as the label does."
+    assert says("dress", True) == f"The model itself agrees: dress 96{THIN}%."
+    assert says("coat", False) == f"The model itself says coat 96{THIN}%."
+
+
+def test_the_names_in_a_run_are_those_that_sentences_look_for() -> None:
+    own = Evidence(OUTPUTS_READER, "the model", np.eye(2), np.eye(2))
+    assert why_in_doubt.THE_INPUTS == input_view.NAME
+    assert trusted([own], np.array([0, 1]), np.array([0, 1]), 0)[0].evidence == why_in_doubt.ITSELF
 
 
 def test_the_banned_words_are_not_used() -> None:

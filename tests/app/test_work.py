@@ -115,6 +115,46 @@ def test_a_card_carries_what_was_decided_and_its_revision(run: Run, log: Decisio
     assert after["given"] == given, "the label the score was made of must stay visible"
 
 
+def test_a_card_draws_the_evidence_that_made_the_doubt_not_the_models_own_answer(
+    run: Run, log: DecisionLog
+) -> None:
+    table, columns = run.samples, {name: k for k, name in enumerate(run.classes)}
+    for row, card in enumerate(cards.cards(run, "small", range(len(table)), log)):
+        bars, about = dict(card["top"]), table.iloc[row]
+        assert sum(bars.values()) == pytest.approx(1, abs=1e-5)
+        assert bars[columns[about["label"]]] == pytest.approx(1 - about["suspicion"], abs=1e-6)
+        assert bars[columns[about["suggested_label"]]] == pytest.approx(
+            about["suggested_probability"], abs=1e-6
+        )
+        assert card["flagged"] == (about["suspicion"] >= 0.5)
+        if about["suspicion"] > 0.6:
+            assert card["top"][0][0] == columns[about["suggested_label"]], (
+                "the card argues against its own verdict"
+            )
+            assert about["suggested_label"] in card["why"], card["why"]
+        assert card["model"].startswith("The model itself"), (
+            "what the model says is told apart from the evidence"
+        )
+        assert [bar["name"] for bar in card["bars"]] == [
+            "Pull on the model",
+            "Effect on validation",
+            "Suspicion",
+        ]
+
+
+def test_a_run_that_kept_no_evidence_still_opens_and_says_so(root: Path, log: DecisionLog) -> None:
+    old = make_small_run(root / "old", n=60, classes=12, old=True)
+    worst = int(old.samples["suspicion"].to_numpy().argmax())
+    (card,) = cards.cards(old, "old", [worst], log)
+    known = {old.classes[index]: share for index, share in card["top"] if share is not None}
+    about = old.samples.iloc[worst]
+    assert known == pytest.approx(
+        {about["label"]: 1 - about["suspicion"], about["suggested_label"]: about["suggested_probability"]}
+    ), "numbers that the run does not hold were drawn"
+    assert len(card["top"]) == 10, "each of ten keys needs a class"
+    assert "analyse again" in card["why"]
+
+
 def test_the_same_event_twice_is_written_once(run: Run, log: DecisionLog) -> None:
     sent = event("keep", (str(run.samples.index[0]), 0, None))
     for _ in range(2):

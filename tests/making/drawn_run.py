@@ -16,6 +16,10 @@ from influence_core.run_files.thumbnails import pack_thumbnails
 from influence_core.runs.run import Run, open_run
 
 NAMES = ("coat", "dress", "sandal", "shirt", "bag", "boot", "pullover", "sneaker", "trouser", "t-shirt")
+SHARE = 0.8
+"""Of the suspicion, what the suggested label has; the other classes share the rest."""
+WITNESSES = {"unseen": 2.0, "neighbours": 1.0}
+"""Who says something about each label, and how strongly."""
 LAYERS = ("features.0", "features.3", "head")
 
 
@@ -48,12 +52,13 @@ def make_small_run(
     options: dict[str, Any] | None = None,
     column: str = "sex",
     worse: str = "<b>women</b>",
+    old: bool = False,
 ) -> Run:
     """Write a finished run of n samples and open it; with its dataset as a folder of pictures when asked.
 
     `options` are the keywords with which its dataset is opened.
     With `gap` the samples are rows of a table with a group column, and a fairness objective whose gap is there or not;
-    `worse` names the group that is served worse.
+    `worse` names the group that is served worse. An `old` run is one of 0.5: it has no bars and no witnesses.
     """
     folder, rng = Path(folder), np.random.default_rng(seed)
     names = tuple(NAMES[i % 10] + ("" if i < 10 else f"-{i}") for i in range(classes))
@@ -76,6 +81,10 @@ def make_small_run(
     _layers(samples).to_parquet(folder / "layers.parquet", index=False)
     np.save(folder / "sketches.npy", rng.normal(size=(n, 16)).astype(np.float16))
     np.save(folder / "probabilities.npy", probabilities)
+    if not old:
+        beliefs = _beliefs(samples, names)
+        np.save(folder / "beliefs.npy", beliefs)
+        _witnesses(samples, beliefs, names).to_parquet(folder / "witnesses.parquet", index=False)
     np.save(folder / "neighbours.npy", _neighbours(samples))
     for split in ("validation", "test") if gap is None else ():
         held_out = samples[["sample_id", "label", "predicted", "confidence", "loss", "grad_norm"]].iloc[::4]
@@ -85,9 +94,10 @@ def make_small_run(
         pack_thumbnails(drawn, folder)
     if pictures:
         _write_dataset(dataset_of(folder), drawn, [names[label] for label in truth])
-    finish_run(
-        folder, columns=_columns(samples, column), results=_results(samples, given, probabilities), **more
-    )
+    results = _results(samples, given, probabilities)
+    if not old:
+        results |= {"neighbours_view": "the inputs", "witnesses": dict.fromkeys(WITNESSES, "the inputs")}
+    finish_run(folder, columns=_columns(samples, column), results=results, **more)
     return open_run(folder)
 
 
@@ -196,7 +206,7 @@ def _samples(rng, ids, names, given, truth, wrong, probabilities) -> pd.DataFram
             "suspicion_probe": np.clip(suspicion + rng.normal(0, 0.05, n), 0, 1),
             "suspicion_neighbours": np.clip(suspicion + rng.normal(0, 0.1, n), 0, 1),
             "suggested_label": np.array(names)[suggestion],
-            "suggested_probability": probabilities[rows, suggestion],
+            "suggested_probability": suspicion * (SHARE if len(names) > 2 else 1.0),
             "map_x": np.cos(2 * np.pi * truth / len(names)) * 5 + rng.normal(0, 0.8, n),
             "map_y": np.sin(2 * np.pi * truth / len(names)) * 5 + rng.normal(0, 0.8, n),
             "self_influence": norm**2,
@@ -207,6 +217,27 @@ def _samples(rng, ids, names, given, truth, wrong, probabilities) -> pd.DataFram
             "aum": rng.normal(4, 1, n) - 6 * wrong,
         }
     )
+
+
+def _beliefs(samples: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
+    """Bars that agree with suspicion and suggestion, (n, c)."""
+    rows, place = np.arange(len(samples)), {name: k for k, name in enumerate(names)}
+    given, suggested = (samples[column].map(place).to_numpy() for column in ("label", "suggested_label"))
+    rest = samples["suspicion"] - samples["suggested_probability"]
+    beliefs = np.repeat((rest / max(1, len(names) - 2)).to_numpy()[:, None], len(names), axis=1)
+    beliefs[rows, given] = 1 - samples["suspicion"]
+    beliefs[rows, suggested] = samples["suggested_probability"]
+    return beliefs.astype(np.float32)
+
+
+def _witnesses(samples: pd.DataFrame, beliefs: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
+    """Two witnesses that agree with the bars."""
+    columns: dict[str, Any] = {"sample_id": samples["sample_id"]}
+    for group, strength in WITNESSES.items():
+        columns[f"{group}_says"] = pd.Categorical.from_codes(beliefs.argmax(1), categories=list(names))
+        columns[f"{group}_probability"] = beliefs.max(1)
+        columns[f"{group}_weight"] = (strength * (samples["suspicion"] - 0.5)).astype(np.float32)
+    return pd.DataFrame(columns)
 
 
 def _layers(samples: pd.DataFrame) -> pd.DataFrame:

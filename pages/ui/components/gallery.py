@@ -38,7 +38,7 @@ class Decision(TypedDict):
 
 
 class Bar(TypedDict):
-    """One of the small bars: `value` in [0, 1] is drawn, `text` (the number in its unit) is read.
+    """One of the small bars: `value` in [0, 1] is drawn, `text` (a rank or a share) is read, `raw` is shown on hover.
 
     `tone` is "helpful" or "harmful" where the bar is an influence.
     """
@@ -46,6 +46,7 @@ class Bar(TypedDict):
     name: str
     value: float
     text: NotRequired[str]
+    raw: NotRequired[str]
     tone: NotRequired[str]
 
 
@@ -68,7 +69,9 @@ class Neighbour(TypedDict):
 class Card(TypedDict):
     """One sample. Only the first three keys are needed; the rest is shown when it is there.
 
-    `top` holds (class index, probability) pairs, likeliest first; `revision` is the number of events the
+    `top` holds (class index, probability) pairs, likeliest first, by the evidence that made the suspicion (None: not
+    kept by an old run); `why` names its strongest witnesses, `model` is the model's own answer; `flagged` says that the
+    suspicion reaches the run's cut. `revision` is the number of events the
     decision log has accepted for this sample; `conflict` says that reviewers disagree about it. A row of a
     table has `cells`, the most telling ones, and `all` of them. `note` is a line below the labels, in the colour of
     `tone` ("helpful", "harmful"); `doubt` marks a sample shown for another reason whose label is in doubt; `split`
@@ -82,12 +85,14 @@ class Card(TypedDict):
     suggested: NotRequired[str | None]
     rank: NotRequired[int | None]
     suspicion: NotRequired[float | None]
+    flagged: NotRequired[bool]
     revision: NotRequired[int]
     decision: NotRequired[Decision | None]
     conflict: NotRequired[bool]
     bars: NotRequired[list[Bar]]
     why: NotRequired[str]
-    top: NotRequired[list[tuple[int, float]]]
+    model: NotRequired[str]
+    top: NotRequired[list[tuple[int, float | None]]]
     neighbours: NotRequired[list[Neighbour]]
     note: NotRequired[str]
     tone: NotRequired[str]

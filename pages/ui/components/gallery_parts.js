@@ -169,7 +169,8 @@ function gridCard(item, i) {
   const bars = el('div', 'bars');
   for (const bar of item.bars || []) {
     const track = within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` }));
-    bars.append(within(el('span', 'tip', null, { 'data-tip': `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}` }), track));
+    const said = `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}${bar.raw ? ` (${bar.raw})` : ''}`;
+    bars.append(within(el('span', 'tip', null, { 'data-tip': said }), el('span', 'bar-name', bar.name), track));
   }
   const note = item.note && el('div', `said ${item.tone ?? ''}`, item.note, { title: item.note });
   const doubt = item.doubt && el('div', 'doubt', item.doubt, { title: 'Its own label is in doubt' });

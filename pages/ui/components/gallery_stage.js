@@ -25,6 +25,7 @@ function bigPicture(item) {
 
 function facts(item, data, at, n, stranger) {
   return [headline(item, data, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
+    item.model ? el('p', 'model small', item.model) : null,
     data.readOnly ? null : chips(item, data), neighbours(item)].filter(Boolean);
 }
 
@@ -72,8 +73,8 @@ function measures(item) {
   if (!item.bars?.length) return null;
   const box = el('div', 'measures');
   for (const bar of item.bars) {
-    within(box, el('span', 'small', bar.name), within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` })),
-      el('span', 'number small', bar.text ?? Number(bar.value).toFixed(2)));
+    within(box, el('span', 'small', bar.name, { title: bar.raw ?? '' }), within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` })),
+      el('span', 'number small', bar.text ?? Number(bar.value).toFixed(2), { title: bar.raw ?? '' }));
   }
   return box;
 }

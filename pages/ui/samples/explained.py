@@ -14,12 +14,13 @@ from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.answers import TOP, Explanation, FirstAnswer
 from influence_core.runs.run import Run
 from pages.ui.components.gallery import Bar, Card
-from pages.ui.samples import table_rows
+from pages.ui.samples import cards, table_rows
 from pages.ui.server.routes import thumbnail_base
 from pages.ui.shell import cached
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
 
+noun = cards.noun
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
 SIDE, CRISP = 240, 96
 """Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
@@ -36,7 +37,7 @@ def influences(table: pd.DataFrame) -> list[float]:
 
 
 def with_scores(
-    cards: Sequence[Card], table: pd.DataFrame, notes: Sequence[str], strongest: float
+    shown: Sequence[Card], table: pd.DataFrame, notes: Sequence[str], strongest: float
 ) -> list[Card]:
     """Cards with their influence as a bar in its colour (full = the strongest on the page), and a note each.
 
@@ -59,7 +60,7 @@ def with_scores(
                 ],
             }
         )
-        for card, value, note in zip(cards, influences(table), notes, strict=True)
+        for card, value, note in zip(shown, influences(table), notes, strict=True)
     ]
 
 
@@ -123,11 +124,6 @@ def held_out_cards(run: Run, name: str, split: str, positions: Sequence[int]) ->
         Card(**{**card, "cells": face[: table_rows.SHOWN], "all": face})
         for card, face in zip(plain, faces, strict=True)
     ]
-
-
-def noun(run: Run) -> Markdown:
-    """The word for a sample of this run: 'row', 'image' or 'sample'."""
-    return "row" if run.cells is not None else "image" if run.has_thumbnails else "sample"
 
 
 def verdict(predicted: str, confidence: float) -> str:

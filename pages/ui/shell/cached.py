@@ -23,7 +23,7 @@ from influence_core.training.dynamics import training_dynamics
 from influence_core.training.recorder import Recording
 from pages.ui.words import overview as overview_words
 from pages.ui.words import robustness as robustness_words
-from pages.ui.words import scores
+from pages.ui.words import scores, why_in_doubt
 
 SHOWN = 10
 """Samples of each kind on the Influence page."""
@@ -65,6 +65,33 @@ def columns(run_id: str, _run: Run) -> dict[str, Any]:
 
 def _plain(values: Any) -> Any:
     return values.to_numpy() if pd.api.types.is_numeric_dtype(values) else values.astype(object).tolist()
+
+
+def witnesses(run_id: str, row: int, run: Run) -> list[why_in_doubt.Witness] | None:
+    """Who says what about one sample; None for a run that did not keep it."""
+    heard = _heard(run_id, run)
+    if heard is None:
+        return None
+    return [
+        why_in_doubt.Witness(group, says[row], float(probability[row]), float(weight[row]))
+        for group, (says, probability, weight) in heard.items()
+    ]
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _heard(run_id: str, _run: Run) -> dict[str, tuple[Any, Any, Any]] | None:
+    """What each witness of a run says, how surely and with what weight, as plain sequences."""
+    table = _run.witnesses
+    if table is None:
+        return None
+    return {
+        group: (
+            _plain(table[f"{group}_says"]),
+            _plain(table[f"{group}_probability"]),
+            _plain(table[f"{group}_weight"]),
+        )
+        for group in _run.description["results"]["witnesses"]
+    }
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -70,6 +70,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{THIN}%".replace("-", MINUS)
 
 
+def among(rank: float) -> str:
+    """A rank among all samples, as the nearer end: 0.993 -> 'top 1 %', 0.2 -> 'lowest 20 %'."""
+    top = rank >= 0.5
+    return f"{'top' if top else 'lowest'} {max(1, round(100 * (1 - rank if top else rank)))}{THIN}%"
+
+
 def interval(low: float, high: float) -> str:
     """A 95 % interval of a share, in brackets and percent: '[85.1, 95.0]'."""
     return f"[{100 * low:.1f}, {100 * high:.1f}]".replace("-", MINUS)

@@ -132,6 +132,12 @@ def test_any_module_and_any_dataset_give_a_full_run(run):
         and run.probabilities.shape == (30, 3)
         and run.neighbours.shape == (30, 10)
     )
+    given, suggested = (table[name].astype(int).to_numpy() for name in ("label", "suggested_label"))
+    assert np.allclose(run.beliefs[np.arange(30), given], 1 - table["suspicion"], atol=1e-6)
+    assert np.allclose(run.beliefs[np.arange(30), suggested], table["suggested_probability"], atol=1e-6)
+    assert run.witnesses.index.equals(table.index), "witnesses of other samples"
+    assert {f"{group}_says" for group in run.description["results"]["witnesses"]} <= set(run.witnesses)
+    assert run.description["results"]["neighbours_view"] in {"the inputs", "0", "1", "2", "3", "4"}
     assert run.description["reproducibility"]["state"] == "agreed"
     assert "checked" in run.description["reproducibility"]["float64"]["state"]
     assert run.description["preflight"]["sentence"] == "All 3 layers are exact by closed form."

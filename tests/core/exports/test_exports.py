@@ -209,6 +209,14 @@ def test_cleanlab_issues_follow_people_first_and_the_cut_otherwise(drawn_run, lo
     assert not issues.loc[suspicious, "is_label_issue"] and issues.loc[quiet, "is_label_issue"]
     rest = issues.drop(index=[suspicious, quiet])
     assert (rest["is_label_issue"] == (rest["label_score"] <= 0.5)).all(), "cleanlab: a low score is bad"
+    flagged = issues[issues["is_label_issue"]]
+    assert (flagged["predicted_label"] != flagged["given_label"]).all(), (
+        "the issue says that the label is wrong, and the prediction repeats it"
+    )
+    suggested = drawn_run.samples["suggested_label"]
+    assert (flagged["predicted_label"] == suggested[flagged.index]).all(), (
+        "cards and table suggest differently"
+    )
 
 
 def test_label_studio_tasks_are_plain_json_one_for_each_sample_asked_for(drawn_run, log):
@@ -220,7 +228,19 @@ def test_label_studio_tasks_are_plain_json_one_for_each_sample_asked_for(drawn_r
     assert tasks[0]["annotations"] == [] and tasks[1]["data"]["image"] == f"/data/{changed}"
     values = {part["from_name"]: part["value"]["choices"] for part in tasks[1]["annotations"][0]["result"]}
     assert values == {"action": ["relabel"], "label": ["coat"]}
-    assert len(label_studio_tasks(drawn_run, log, str)) == len(drawn_run.samples)
+    everything = label_studio_tasks(drawn_run, log, str)
+    assert len(everything) == len(drawn_run.samples)
+    place = {name: k for k, name in enumerate(drawn_run.classes)}
+    for row, task in enumerate(everything):
+        (prediction,) = task["predictions"]
+        ((label,),) = (part["value"]["choices"] for part in prediction["result"])
+        doubted = drawn_run.samples["suspicion"].iloc[row] >= 0.5
+        assert doubted == (label != task["data"]["given_label"]), (
+            "a label not in doubt was filled in otherwise"
+        )
+        assert prediction["score"] == pytest.approx(float(drawn_run.beliefs[row][place[label]]), abs=1e-6), (
+            "the score is not the bar of the card"
+        )
 
 
 def test_the_log_is_exported_whole(drawn_run, log, tmp_path):

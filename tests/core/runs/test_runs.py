@@ -161,6 +161,8 @@ def use(run: Run, name: str) -> None:
         "sketches.npy": lambda: run.sketches,
         "probabilities.npy": lambda: run.probabilities,
         "neighbours.npy": lambda: run.neighbours,
+        "beliefs.npy": lambda: run.beliefs,
+        "witnesses.parquet": lambda: run.witnesses,
         "thumbnails/pack.bin": lambda: run.thumbnail(0),
         "thumbnails/index.npy": lambda: run.thumbnail(0),
     }
@@ -173,6 +175,8 @@ FILES = [
     "sketches.npy",
     "probabilities.npy",
     "neighbours.npy",
+    "beliefs.npy",
+    "witnesses.parquet",
     "thumbnails/pack.bin",
     "thumbnails/index.npy",
 ]

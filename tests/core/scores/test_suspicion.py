@@ -148,6 +148,21 @@ def read(views, logits, given, held_out_labels, classes) -> Suspicion:
     return suspicion([*evidence, own], given, held_out_labels, anchor=1)
 
 
+def assert_bars_agree(found: Suspicion, given: np.ndarray) -> None:
+    """What a card draws is what made suspicion and suggestion, and nothing else."""
+    rows, bars = np.arange(len(given)), found.beliefs
+    assert np.allclose(bars.sum(1), 1), "bars that do not add up to one are no probabilities"
+    assert np.allclose(bars[rows, given], 1 - found.suspicion), (
+        "the given label's bar is not what suspicion left"
+    )
+    assert np.allclose(bars[rows, found.suggested], found.suggested_probability)
+    others = bars.copy()
+    others[rows, given] = -1
+    assert (others.argmax(1) == found.suggested).all(), (
+        "another label than the suggested one has the longer bar"
+    )
+
+
 @pytest.mark.parametrize("regime_", ["early", "memorised"])
 @pytest.mark.parametrize("validated", [200, 0])
 def test_suspicion_finds_planted_errors_in_both_regimes(regime_, validated):
@@ -166,10 +181,50 @@ def test_suspicion_finds_planted_errors_in_both_regimes(regime_, validated):
         assert "has not memorised" in regime(found.trust)
     assert ((found.suspicion >= 0) & (found.suspicion <= 1)).all()
     assert (found.suggested != given).all(), "a suggestion must differ from the given label"
-    assert (found.suggested_probability <= found.suspicion + 1e-12).all()
+    assert_bars_agree(found, given)
     assert (found.suggested == truth[:n])[wrong].mean() > 0.75, "suggestions should name the right class"
     assert abs(found.suspicion.mean() - wrong.mean()) < 0.06, "the expected count is off"
     assert sum(t.share for t in found.trust) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("validated", [200, 0])
+def test_on_a_memorised_model_the_bars_favour_the_suggestion_where_the_label_is_in_doubt(seed, validated):
+    """Somebody who follows the longest bar must not be led back to the label that the model repeats."""
+    views, logits, given, truth, wrong = planted("memorised", seed, n=600, rate=0.08)
+    n = len(given)
+    found = read(views, logits, given, truth[n : n + validated], 4)
+    doubted = found.suspicion > 0.5
+    assert doubted[wrong].mean() > 0.7, f"only {doubted[wrong].mean():.0%} of the wrong labels are in doubt"
+    longest = found.beliefs.argmax(1)
+    repeated = softmax(logits[:n])[doubted].argmax(1)
+    assert (repeated == given[doubted]).mean() > 0.9, (
+        "the model must have memorised for this test to mean anything"
+    )
+    favoured = (longest == found.suggested)[doubted].mean()
+    assert favoured >= 0.95, f"the given label has the longest bar in {1 - favoured:.0%} of the doubted cards"
+    followed = (longest == truth[:n])[doubted].mean()
+    assert followed >= 0.85, (
+        f"whoever follows the longest bar is right in {followed:.0%} of the doubted cards only"
+    )
+
+
+def test_witnesses_are_the_parts_of_the_pool_and_name_the_view_that_is_trusted():
+    views, logits, given, truth, wrong = planted("memorised", 3)
+    found = read(views, logits, given, truth[len(given) : len(given) + 100], 4)
+    assert [w.group for w in found.witnesses] == ["unseen", "neighbours", "validation"]
+    assert found.view == "the inputs", (
+        "the deep layer has memorised the labels, and its neighbours would repeat them"
+    )
+    doubted = (found.suspicion > 0.5) & wrong
+    against = np.any([w.says != given for w in found.witnesses], axis=0)
+    assert against[doubted].mean() > 0.95, "wrong labels are doubted, and no witness names another label"
+    moved = np.sum([w.weight for w in found.witnesses], axis=0)
+    assert moved[doubted].mean() > 0 > moved[~wrong].mean(), (
+        "the weights do not tell for whom a witness speaks"
+    )
+    for witness in found.witnesses:
+        assert ((witness.probability > 1 / 4 - 1e-9) & (witness.probability <= 1)).all()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
