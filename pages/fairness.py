@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from influence_core.errors import InfluenceError, RunError
 from influence_core.judging.ranks import rank_correlation
+from influence_core.repair import repairs
 from pages.ui.charts import fairness as fairness_charts
 from pages.ui.charts import trade_off as trade_off_charts
-from pages.ui.samples import review_button
-from pages.ui.samples.grid import grid
+from pages.ui.components.gallery import Card, gallery
+from pages.ui.repairs import what_if
+from pages.ui.samples import cards, explained, selection, table_rows
 from pages.ui.shell import cached, frame, more_work, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import fairness as fairness_words
@@ -18,7 +21,7 @@ from pages.ui.words import formats, how_to_read
 from pages.ui.words.fairness import FairnessObjective
 
 OBJECTIVE, SPLIT, GROUP, LABEL, CORNER = "objective", "split", "group", "class", "corner"
-SHOWN = 60
+MANY, MOST, A_PAGE = "how_many", 500, 12
 WORST = 100
 CORNERS = {"All that widen it": (), "Also hurt accuracy": (2,), "But help accuracy": (3,)}
 PROBLEM = "_fairness_problem"
@@ -35,14 +38,13 @@ def page() -> None:
     if not aims:
         not_measured(open_run)
         return
-    review_button.draw(action, open_run)
     titles = {aim.title: aim for aim in aims}
-    title = st.selectbox("Fairness of what", list(titles), key=OBJECTIVE, bind="query-params")
+    title = st.selectbox("Measure", list(titles), key=OBJECTIVE, bind="query-params", width=420)
     aim = titles[title]
     answer(open_run, aim)
     evidence(open_run, aim)
+    samples(open_run, aim, action)
     trade_off(open_run, aim)
-    samples(open_run, aim)
     with st.expander("Measure fairness between other groups", icon=":material/add:"):
         measure(open_run)
 
@@ -52,8 +54,8 @@ def page() -> None:
 
 def answer(open_run: OpenRun, aim: FairnessObjective) -> None:
     """The gap with its interval in large type, then what influence is measured on, and what was left out."""
-    st.title(formats.escaped(fairness_words.headline(aim)), anchor=False)
-    st.markdown(formats.escaped(fairness_words.explained(aim)))
+    st.header(formats.escaped(fairness_words.headline(aim)), anchor=False)
+    st.caption(formats.escaped(fairness_words.explained(aim)))
     if aim.facts["present"] is False:
         st.warning(fairness_words.ABSENT, icon=":material/casino:")
     elif together := fairness_words.share_of_worst(open_run.run, aim, WORST):
@@ -65,14 +67,14 @@ def answer(open_run: OpenRun, aim: FairnessObjective) -> None:
 def evidence(open_run: OpenRun, aim: FairnessObjective) -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     with left:
-        by_group(open_run, aim)
-    with right:
         who_moves_it(open_run, aim)
+    with right:
+        by_group(open_run, aim)
 
 
 def by_group(open_run: OpenRun, aim: FairnessObjective) -> None:
     """Rates by group on validation or test samples, as a chart and as fairlearn's table."""
-    frame.section("How well is each group served?", how_to_read.GROUPS)
+    frame.section("How is each group served?", how_to_read.GROUPS)
     has_test = "test.parquet" in open_run.run.description["files"]
     options = ["validation", "test"] if has_test else ["validation"]
     split, positive = st.columns(2, vertical_alignment="bottom")
@@ -111,7 +113,7 @@ def by_group(open_run: OpenRun, aim: FairnessObjective) -> None:
 
 
 def who_moves_it(open_run: OpenRun, aim: FairnessObjective) -> None:
-    frame.section("Which samples widen or narrow it?", how_to_read.CONTRIBUTIONS)
+    frame.section("Who widens it, who narrows it?", how_to_read.CONTRIBUTIONS)
     table = fairness_words.cells(open_run.run, aim)
     if table.empty:
         st.caption(
@@ -166,9 +168,10 @@ def trade_off(open_run: OpenRun, aim: FairnessObjective) -> None:
 # ---------------------------------------------------------------------------------------------- the samples
 
 
-def samples(open_run: OpenRun, aim: FairnessObjective) -> None:
+def samples(open_run: OpenRun, aim: FairnessObjective, action: DeltaGenerator) -> None:
+    """The samples that widen the gap, to look at, and the way to Verify for them: nothing is decided here."""
     frame.section("The samples that widen it most")
-    corner, group, label = st.columns([2, 1, 1], vertical_alignment="bottom")
+    corner, group, label, many = st.columns([3, 1, 1, 1], vertical_alignment="bottom")
     with corner:
         quarter = st.segmented_control(
             "Influence on accuracy", list(CORNERS), default=next(iter(CORNERS)), required=True, key=CORNER
@@ -183,26 +186,69 @@ def samples(open_run: OpenRun, aim: FairnessObjective) -> None:
     if not len(positions):
         frame.nothing("No samples match these filters", "Choose another group, class or corner.")
         return
+    most = min(MOST, len(positions))
+    count = int(many.number_input("How many", 1, most, min(60, most), key=MANY))
+    what_if_without(open_run, aim, positions[:count], action)
+    look(open_run, aim, positions[:count], f"{aim.name}:{quarter}:{group_name}:{given}:{count}")
+
+
+def what_if_without(
+    open_run: OpenRun, aim: FairnessObjective, positions: np.ndarray, action: DeltaGenerator
+) -> None:
+    """What leaving these samples out is predicted to do, and the button that takes them to Verify."""
+    ids = open_run.run.samples.index[positions].tolist()
+    name = f"the {len(ids):,} samples chosen on the Fairness page, which widen the {aim.column} gap most"
+    repair = repairs.leaving_out(open_run.run, ids, name=name, aim=aim.name)
+    st.markdown(formats.escaped(what_if.effect_on_gap(open_run, repair)))
     st.caption(
-        f"{formats.count(min(SHOWN, len(positions)))} of {formats.count(len(positions))} samples that widen "
-        "the gap, strongest first. Widening a gap does not make a label wrong: look before you decide."
+        "To widen a gap is not to be wrong: nothing is decided here. Verify retrains without them and measures it."
     )
-    grid(
-        open_run,
-        positions[:SHOWN],
-        key="fairness",
-        version=f"{aim.name}:{quarter}:{group_name}:{given}",
+    action.button(
+        "Send to Verify as a what-if",
+        type="primary",
+        icon=":material/science:",
+        on_click=what_if.send,
+        args=(repair,),
+        disabled=aim.facts["present"] is False,
+    )
+
+
+def look(open_run: OpenRun, aim: FairnessObjective, positions: np.ndarray, version: str) -> None:
+    """A page of cards, each with its group; a click shows what the sample helps and hurts."""
+    about, pages = st.columns([3, 2], vertical_alignment="bottom")
+    with pages.container(horizontal_alignment="right"):
+        number = st.pagination(max(1, -(-len(positions) // A_PAGE)), key=f"{state.PAGE}_fairness")
+    about.caption(
+        f"{selection.span(number, A_PAGE, len(positions))}, strongest first. Percent: share of all widening. "
+        "Click a card to see what it helps and hurts."
+    )
+    rows = selection.one_page(positions, number, A_PAGE)
+    plain = cards.cards(open_run.run, open_run.name, rows, open_run.log)
+    gallery(
+        with_groups(open_run, aim, plain, rows),
+        key=f"fairness_{open_run.name}",
+        version=f"{open_run.run.id}:{version}:{number}",
+        classes=open_run.run.classes,
+        apply=lambda event: None,
         label="Training samples that widen the gap",
+        read_only=True,
+        autofocus=False,
     )
-    explain(open_run, positions)
 
 
-def explain(open_run: OpenRun, positions: np.ndarray) -> None:
-    """A link to the Influence page for one sample."""
-    ids = [str(open_run.run.samples.index[position]) for position in positions[:SHOWN]]
-    pick, button = st.columns([3, 1], vertical_alignment="bottom")
-    sample = pick.selectbox("Explain a sample", ids, key="fairness_sample")
-    button.button("Open in Influence", on_click=frame.explain, args=(sample,))
+def with_groups(open_run: OpenRun, aim: FairnessObjective, plain: list[Card], rows: np.ndarray) -> list[Card]:
+    """Cards with the group first, their share of all widening, and a mark where a label is in doubt."""
+    table = open_run.run.samples
+    values, groups = table[aim.influence].to_numpy(dtype=float), table[aim.column].astype(str).tolist()
+    notes = explained.shares(values[rows].tolist(), -float(values[values < 0].sum()))
+    strongest = float(np.abs(values).max())
+    scored = explained.with_scores(plain, table.iloc[rows].assign(influence=values[rows]), notes, strongest)
+    return [
+        table_rows.group_first(card, aim.column, groups[row])
+        if card.get("cells")
+        else Card(**{**card, "note": f"{groups[row]} · {card.get('note')}"})
+        for card, row in zip(explained.doubted(scored, open_run.cut), rows.tolist(), strict=True)
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- nothing measured
@@ -213,8 +259,8 @@ def not_measured(open_run: OpenRun) -> None:
     for note in open_run.run.description.get("notes", []):
         st.caption(formats.escaped(note))
     frame.nothing(
-        "This run did not measure fairness",
-        "Fairness needs a column that names each sample's group, and an objective such as fairness:sex.",
+        "Fairness was not measured in this run",
+        "It needs a group to compare, for example sex: a column that names each sample's group.",
     )
     with st.container(border=True):
         measure(open_run)
@@ -237,7 +283,7 @@ def measure(open_run: OpenRun) -> None:
     kind_title = kind.selectbox("Kind", [*names, "Loss of the worst group"], key="measure_kind")
     objective = f"fairness:{column}:{names.get(kind_title, 'worst_group')}"
     button.button(
-        "Measure it",
+        "Measure fairness",
         icon=":material/play_arrow:",
         on_click=submit,
         args=(open_run, objective),

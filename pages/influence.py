@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from influence_core.run_files.tables import HELD_OUT
 from influence_core.runs.answers import Explanation, FirstAnswer
@@ -22,8 +23,7 @@ from pages.ui.words import formats, how_to_read
 
 UPLOAD = "Upload"
 CHOICES = 24
-FACE, SIDE_HEIGHT = 320, 480
-"""Pixels of the explained sample and of one side, before and after the answer is there."""
+SIDE_HEIGHT = 480  # pixels that one side takes until it is there: two rows of five pictures
 LOSS, ITS_LOSS = "loss", frame.SHARED[state.AGAINST]
 
 
@@ -31,11 +31,11 @@ def page() -> None:
     action = frame.header("Influence", "Which training samples shaped this prediction?")
     open_run = state.require_run()
     way_back(action)
-    split, sample = subject()
+    split, sample, beside = subject()
     if split == UPLOAD:
         uploaded(open_run)
     elif sample:
-        about(open_run, split, sample)
+        about(open_run, split, sample, beside)
     else:
         choices(open_run, split)
 
@@ -53,10 +53,10 @@ def way_back(action) -> None:
         )
 
 
-def subject() -> tuple[str, str]:
-    """The split and the id of the sample to explain; both are kept in the address bar."""
+def subject() -> tuple[str, str, DeltaGenerator]:
+    """The split and the id of the sample to explain, kept in the address bar; and the place for the next control."""
     names = {title: split for split, title in frame.SPLITS.items()}
-    left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom", gap="small")
+    left, middle, beside, right = st.columns([4, 3, 3, 2], vertical_alignment="bottom", gap="small")
     of = left.segmented_control(
         "Sample from",
         ("Validation", "Test", "Training", UPLOAD),
@@ -75,7 +75,7 @@ def subject() -> tuple[str, str]:
     )
     with right.container(horizontal_alignment="right"):
         frame.how_to_read(how_to_read.EXPLANATION)
-    return names.get(of, UPLOAD), sample.strip()
+    return names.get(of, UPLOAD), sample.strip(), beside
 
 
 # ---------------------------------------------------------------------------------------------- choosing
@@ -122,7 +122,7 @@ def show(open_run: OpenRun, shown: list[Card], *, key: str, label: str, columns:
 # ---------------------------------------------------------------------------------------------- one sample
 
 
-def about(open_run: OpenRun, split: str, sample: str) -> None:
+def about(open_run: OpenRun, split: str, sample: str, beside: DeltaGenerator) -> None:
     """Explain the named sample; for a training sample, show the validation samples it affects."""
     row = open_run.run.find(sample, split)
     if row is None:
@@ -135,7 +135,7 @@ def about(open_run: OpenRun, split: str, sample: str) -> None:
     if split == "train":
         training(open_run, sample)
         return
-    against = objective(open_run, str(open_run.run.table(HELD_OUT[split])["predicted"].iloc[row]))
+    against = objective(open_run, str(open_run.run.table(HELD_OUT[split])["predicted"].iloc[row]), beside)
     asked = exact_answers.explanation(open_run.run, split, sample, against)
     found = exact_answers.result(asked)
     if found is None and against == LOSS:
@@ -153,10 +153,10 @@ def face(open_run: OpenRun, split: str, row: int) -> tuple[bytes, list[Cell]]:
     return b"", [] if table is None else table_rows.plain_cells(table, row)
 
 
-def objective(open_run: OpenRun, predicted: str) -> tuple[str, str] | str:
+def objective(open_run: OpenRun, predicted: str, place: DeltaGenerator) -> tuple[str, str] | str:
     """The quantity to explain: the loss, or the lead of the predicted class over another one."""
     over = {f"its lead over {name}": name for name in open_run.run.classes if name != predicted}
-    choice = st.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params", width=420)
+    choice = place.selectbox("Explain", [ITS_LOSS, *over], key=state.AGAINST, bind="query-params")
     return LOSS if choice not in over else (predicted, over[choice])
 
 
@@ -200,7 +200,7 @@ class Subject:
 
 def answer(open_run: OpenRun, found: Explanation | FirstAnswer | None, subject: Subject) -> None:
     """The prediction, then what helped (left) and what hurt (right); before any answer, their outlines."""
-    with st.container(border=True, height=FACE):
+    with st.container(border=True):
         left, middle, right = st.columns([1, 2, 2], gap="medium")
         with left:
             looks(subject)
@@ -266,7 +266,7 @@ class Side:
         if isinstance(found, FirstAnswer):
             return ["estimate"] * len(values)
         total = found.quality.help if self.kind == "helpful" else found.quality.harm
-        return explained.shares(values, total.value, self.whole)
+        return explained.shares(values, total.value)
 
 
 SIDES = (Side("helpful", "Helps", "all help"), Side("harmful", "Hurts", "all harm"))
@@ -289,7 +289,8 @@ def one_side(open_run: OpenRun, found: Explanation | FirstAnswer, side: Side) ->
         plain = explained.held_out_cards(open_run.run, open_run.name, found.among, places)
     strongest = max(abs(value) for end in SIDES for value in explained.influences(end.table(found)))
     scored = explained.with_scores(plain, table, side.notes(found), strongest)
-    st.caption(explained.doubts(scored))
+    whole = "" if isinstance(found, FirstAnswer) else f" Percent: share of {side.whole}."
+    st.caption(f"{explained.doubts(scored)}{whole}")
     wide = 2 if open_run.run.cells is not None else 5  # a row needs width to be read, a picture does not
     show(open_run, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
 
@@ -304,26 +305,28 @@ def which_is_wrong(open_run: OpenRun, found: Explanation | FirstAnswer | None) -
         return []
     if found.harmful.empty:
         return []
-    return contradicted(open_run, str(found.harmful.index[0]), ask=isinstance(found, Explanation))
+    suspect, asked = str(found.harmful.index[0]), []
+    if isinstance(found, Explanation):  # before, it is not certain who the suspect is
+        run = open_run.run
+        asked = [exact_answers.opponent(run, suspect), exact_answers.hurt_most(run, suspect)]
+    contradicted(open_run, suspect, asked)
+    return asked
 
 
-def contradicted(open_run: OpenRun, suspect: str, *, ask: bool) -> list[exact_answers.Asked]:
-    """The suspect's contradiction by its sketches, and exactly where that was computed.
-
-    `ask` begins the exact computation: not before it is certain who the suspect is.
+def contradicted(open_run: OpenRun, suspect: str, asked: Sequence[exact_answers.Asked]) -> None:
+    """The contradiction of the suspect by its sketches, and exactly where what was asked is ready: whom it works
+    against among the training samples, and whom it hurts among the validation samples.
     """
     run = open_run.run
-    against = cached.first_answer(run.id, "train", suspect, "train", run)
-    hurt = cached.first_answer(run.id, "train", suspect, "val", run)
-    asked = []
-    if ask:
-        asked = [exact_answers.explanation(run, "train", suspect), exact_answers.affected(run, suspect)]
-        against, hurt = (
-            exact_answers.result(one) or first for one, first in zip(asked, (against, hurt), strict=True)
-        )
+    known = [cached.first_answer(run.id, "train", suspect, among, run) for among in ("train", "val")]
+    known = (
+        [exact_answers.result(one) or first for one, first in zip(asked, known, strict=True)]
+        if asked
+        else known
+    )
+    against, hurt = known
     assert against is not None and hurt is not None, "sketches of training samples are stored"
     contradiction.card(open_run, suspect, against, hurt)
-    return asked
 
 
 # ---------------------------------------------------------------------------------------------- a training sample
@@ -339,9 +342,10 @@ def training(open_run: OpenRun, sample: str) -> None:
     st.header(explained.headline(found), anchor=False)
     st.caption(explained.what_counts(found))
     two_sides(open_run, found)
-    waiting = contradicted(open_run, sample, ask=True)
+    opponent = exact_answers.opponent(open_run.run, sample)
+    contradicted(open_run, sample, [opponent, asked])
     sample_advice.card(open_run, sample)
-    exact_answers.watch([asked, *waiting])
+    exact_answers.watch([asked, opponent])
 
 
 page()

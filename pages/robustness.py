@@ -175,7 +175,9 @@ def fragile(open_run: OpenRun) -> None:
     frame.section(
         f"The training {explained.noun(open_run.run)}s that make the model most fragile", how_to_read.FRAGILE
     )
-    st.caption(scores.score_sentence(column, columns))
+    st.caption(
+        f"{scores.score_sentence(column, columns)} Percent on a card: its share of all that makes it fragile."
+    )
     rows = robustness_words.worst(open_run.run, column, WORST)
     if not len(rows):
         frame.nothing(
@@ -193,7 +195,7 @@ def fragile(open_run: OpenRun) -> None:
 def grid(open_run: OpenRun, rows: np.ndarray, values: np.ndarray, column: str) -> None:
     plain = explained.doubted(cards.cards(open_run.run, open_run.name, rows, open_run.log), open_run.cut)
     table = open_run.run.samples.iloc[rows].assign(influence=values[rows])
-    notes = explained.shares(values[rows].tolist(), -float(values[values < 0].sum()), "all harm")
+    notes = explained.shares(values[rows].tolist(), -float(values[values < 0].sum()))
     gallery(
         explained.with_scores(plain, table, notes, float(np.abs(values[rows]).max())),
         key=f"fragile_{open_run.name}",

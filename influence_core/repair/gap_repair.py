@@ -11,7 +11,7 @@ import numpy as np
 
 from influence_core.errors import RunError
 from influence_core.judging.decision_gaps import KINDS, DecidedGap, gaps_of
-from influence_core.repair.repairs import TOOL, Repair, changes_of
+from influence_core.repair.repairs import Repair, leaving_out
 from influence_core.run_files.tables import RunTables
 
 SIZE = 0.03
@@ -44,10 +44,9 @@ def narrowing(run: RunTables, objective: str | None = None, *, size: float = SIZ
         RunError: the run measured no such gap, or not the influence on validation loss.
     """
     gap = wanted_gap(run, objective)
-    removed, labels = hurting_both(run, gap.objective)[: round(size * len(run.samples))], run.samples["label"]
-    rows = [(str(labels.index[i]), "remove", str(labels.iloc[i]), None, 0.0, TOOL) for i in removed]
-    name = f"the {len(rows):,} samples that widen the {gap.column} gap most ({gap.words})"
-    return Repair(name, run.id, changes_of(rows), aim=gap.objective)
+    removed = hurting_both(run, gap.objective)[: round(size * len(run.samples))]
+    name = f"the {len(removed):,} samples that widen the {gap.column} gap most ({gap.words})"
+    return leaving_out(run, run.samples.index[removed].tolist(), name=name, aim=gap.objective)
 
 
 def hurting_both(run: RunTables, objective: str) -> np.ndarray:

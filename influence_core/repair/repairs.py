@@ -129,6 +129,13 @@ def above(run: RunTables, cut: float, *, label: str | None = None) -> Repair:
     return _by_rule(run, table.loc[(table["suspicion"] >= cut).to_numpy()], f"{of} from suspicion {cut:.2f}")
 
 
+def leaving_out(run: RunTables, samples: Sequence[str], *, name: str, aim: str | None = None) -> Repair:
+    """The removal of these samples; `aim`: the fairness objective it should lower."""
+    labels = run.samples["label"].loc[list(samples)]
+    rows = [(str(sample), "remove", str(label), None, 0.0, TOOL) for sample, label in labels.items()]
+    return Repair(name, run.id, changes_of(rows), aim=aim)
+
+
 def suggested(run: RunTables) -> Repair:
     """The proposal of the run itself: every sample from its own cut on."""
     return above(run, float(run.description["results"]["cut"]))

@@ -59,10 +59,12 @@ def explain(
     objective: Objectives = "loss",
     split: str | None = None,
     label: str | None = None,
+    top: int = TOP,
 ) -> Explanation:
     """The k training samples that help and the k that hurt one prediction most.
 
     Args:
+        top: samples of each end to make sure of; at least k. Fewer are found sooner.
         inputs: Model and data of the run.
         sample: an id of the validation, test or training split (searched in this order); or a pair (input, label)
             such as dataset.val[0], label a class name or its number, or None for the class the model predicts; or the
@@ -74,28 +76,28 @@ def explain(
         RunError: the id is unknown, or model or data are no longer those of the run.
         DataError: the bytes are no supported picture.
     """
-    _check(run, inputs, k)
+    _check(run, inputs, k, top)
     with inputs.lock:
         if isinstance(sample, bytes):
             sample = _picture(inputs, sample), label
         target = _target(run, inputs, sample, split)
-        return _explained(run, inputs, target, _margin_or_none(run, objective), "train", k)
+        return _explained(run, inputs, target, _margin_or_none(run, objective), "train", k, top)
 
 
-def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10) -> Explanation:
+def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10, top: int = TOP) -> Explanation:
     """The k validation samples that a step on a training sample helps, and the k it hurts most, by their loss.
 
     Test samples are left out on purpose: decisions that used them could no longer be judged on them.
     """
-    _check(run, inputs, k)
+    _check(run, inputs, k, top)
     with inputs.lock:
         target = _target(run, inputs, sample_id, "train")
-        return _explained(run, inputs, target, None, "val", k)
+        return _explained(run, inputs, target, None, "val", k, top)
 
 
-def _check(run: RunTables, inputs: Inputs, k: int) -> None:
-    if not 1 <= k <= TOP:
-        raise RunError(f"k is {k}; expected 1 to {TOP} samples of each kind.")
+def _check(run: RunTables, inputs: Inputs, k: int, top: int) -> None:
+    if not 1 <= k <= top <= TOP:
+        raise RunError(f"k is {k}; expected 1 to {min(top, TOP)} samples of each kind.")
     if inputs.shared:  # its other users may have trained the model since
         check_model(run, inputs.model)
 
@@ -160,7 +162,7 @@ def _class(run: RunTables, name: str) -> int:
 
 
 def _explained(
-    run: RunTables, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int
+    run: RunTables, inputs: Inputs, target: _Target, objective: Objective | None, among: str, k: int, top: int
 ) -> Explanation:
     began, single = perf_counter(), _one(target.value, target.label)
     direction = objective_gradient(inputs.model, single, objective or "utility", loss=inputs.loss)
@@ -178,7 +180,7 @@ def _explained(
         lengths[candidates],
         lambda rows: exact_products(inputs, among, direction, candidates[rows], precision=precision),
         q=run.sketches.shape[1],
-        k=min(TOP, len(candidates)),
+        k=min(top, len(candidates)),
     )
     _check_sketches(run, selection.quality)
     rows = candidates[selection.rows]

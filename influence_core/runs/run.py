@@ -38,11 +38,11 @@ class Run(RunTables):
 
         return first_answer(self, sample_id, k=k, **options)
 
-    def affected(self, sample_id: str, k: int = 10) -> "Explanation":
+    def affected(self, sample_id: str, k: int = 10, **options: Any) -> "Explanation":
         """The validation samples that a training sample helps and hurts most: see explanations.affected."""
         from influence_core.runs.explanations import affected
 
-        return affected(self, self.inputs(), sample_id, k=k)
+        return affected(self, self.inputs(), sample_id, k=k, **options)
 
     def inputs(self) -> "Inputs":
         """Model and data of this run, reopened and compared with its fingerprints on first use."""

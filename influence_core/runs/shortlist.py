@@ -22,8 +22,8 @@ from influence_core.judging.ranks import rank_correlation
 Exact = Callable[[np.ndarray], np.ndarray]
 """Rows (r,) -> exact products (r,)."""
 
-FIRST = 160
-"""Rows of the first round, for both ends together."""
+FIRST = 40
+"""Fewest rows of the first round, for both ends together; else three for each sample wanted of an end."""
 CONTROL = 96
 ALL = 320
 """Up to this many samples all are scored: a shortlist would hardly be shorter."""

@@ -110,7 +110,7 @@ def work(root: Path) -> dict[str, int]:
         ("start", "small", "Explore the fairness demo"),
         ("start", "small", "Resume"),
         ("overview", "stopped", "Resume"),
-        ("fairness", "fair", "Measure it"),
+        ("fairness", "fair", "Measure fairness"),
         ("robustness", "small", "Measure robustness"),
         ("dynamics", "small", "Record again"),
         ("dynamics", "small", "Resume"),

@@ -51,11 +51,12 @@ class Bar(TypedDict):
 
 
 class Cell(TypedDict):
-    """One cell of a row of a table; `odd` marks it as unusual."""
+    """One cell of a row of a table; `odd` marks it as unusual, `group` as the group that the page compares."""
 
     name: str
     text: str
     odd: bool
+    group: NotRequired[bool]
 
 
 class Neighbour(TypedDict):

@@ -61,7 +61,7 @@ function rowFace(cells) {
   const row = el('span', 'row');
   for (const cell of cells) {
     const title = `${cell.name}: ${cell.text}${cell.odd ? ', unusual' : ''}`;
-    within(row, within(el('span', `cell${cell.odd ? ' odd' : ''}`, null, { title }),
+    within(row, within(el('span', `cell${cell.odd ? ' odd' : ''}${cell.group ? ' group-of' : ''}`, null, { title }),
       el('span', 'column', cell.name), el('span', 'value', cell.text)));
   }
   return row;

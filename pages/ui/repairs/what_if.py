@@ -9,28 +9,43 @@ from influence_core.jobs.submission import status
 from influence_core.repair import repairs
 from influence_core.repair.gap_repair import DEAREST, ENOUGH, SIZE, SIZES, measured_gaps, narrowing
 from influence_core.repair.label_influence import FLOOR, read_advice
+from influence_core.repair.left_out import left_out
 from influence_core.repair.predicted_effects import Effects, predicted_effects
 from influence_core.repair.repairs import Repair
 from influence_core.verification.results import calibration_of
 from pages.ui.shell import frame, job_panel, more_work, state
 from pages.ui.shell.state import OpenRun
+from pages.ui.words import fairness as fairness_words
 from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 from pages.ui.words.formats import Markdown
 
 DOUBT, TOP, CLASS, DECIDED = "Everything in doubt", "The most suspicious", "One class", "Everything decided"
-GAP = "A gap between groups"
+GAP, SENT = "A gap between groups", "Sent from Fairness"
 SCOPES = (DOUBT, TOP, CLASS, DECIDED)
 SIZED = "verify_sized"
+_SENT = "_sent_to_verify"
 PROBLEM, PREDICTION_PROBLEM = "_verify_problem", "_prediction_problem"
+
+
+def send(repair: Repair) -> None:
+    """Take a repair that another page describes to the Verify page; nothing is decided by it. For `on_click`."""
+    st.session_state[_SENT] = repair
+    frame.redirect("verify", **{state.SCOPE: SENT})
+
+
+def _sent(open_run: OpenRun) -> Repair | None:
+    """The repair that was sent in this session, if it is of the open run."""
+    repair: Repair | None = st.session_state.get(_SENT)
+    return repair if repair is not None and repair.run == open_run.run.id else None
 
 
 def choose(open_run: OpenRun) -> Repair:
     """The controls of the bar; returns the repair they describe."""
-    gaps = measured_gaps(open_run.run)
+    gaps, sent = measured_gaps(open_run.run), _sent(open_run)
     scope = st.segmented_control(
         "What if I changed",
-        (*SCOPES, GAP) if gaps else SCOPES,
+        (*SCOPES, *((GAP,) if gaps else ()), *((SENT,) if sent is not None else ())),
         default=DOUBT,
         required=True,
         key=state.SCOPE,
@@ -38,6 +53,9 @@ def choose(open_run: OpenRun) -> Repair:
     )
     if scope == GAP:
         return _narrowing(open_run, gaps)
+    if scope == SENT and sent is not None:
+        st.caption(formats.escaped(f"Without {sent.name}."))
+        return sent
     if scope == TOP:
         most = min(2000, len(open_run.run.samples))
         k = st.number_input("How many", 1, most, min(50, most), key=state.TOP, bind="query-params")
@@ -73,7 +91,8 @@ def _narrowing(open_run: OpenRun, gaps: list[str]) -> Repair:
 
 def finds_its_size(repair: Repair) -> bool:
     """Whether the number of samples is to be found on validation samples before it is verified."""
-    return repair.aim is not None and bool(st.session_state.get(SIZED, True))
+    narrows = st.session_state.get(state.SCOPE) == GAP
+    return narrows and repair.aim is not None and bool(st.session_state.get(SIZED, True))
 
 
 def summary(repair: Repair) -> Markdown:
@@ -96,6 +115,8 @@ def prediction(open_run: OpenRun, repair: Repair, *, answered: bool) -> Effects 
 
     answered: a verification stands above in large type, so the prediction of this repair is said here.
     """
+    if repair.aim is not None and len(repair):
+        st.markdown(formats.escaped(effect_on_gap(open_run, repair)))
     folder = open_run.run.path / "advice"
     if (folder / "job.json").exists() and status(folder).state != "finished":
         with st.container(border=True):
@@ -119,6 +140,14 @@ def prediction(open_run: OpenRun, repair: Repair, *, answered: bool) -> Effects 
         st.markdown(_said(effects))
     _show(effects)
     return effects
+
+
+def effect_on_gap(open_run: OpenRun, repair: Repair) -> str:
+    """The predicted effect on the gap and on accuracy of leaving samples out, from influences that are measured."""
+    samples, aim = repair.changes.index.tolist(), str(repair.aim)
+    utility = "influence_utility" in open_run.run.samples
+    accuracy = left_out(open_run.run, samples, "utility") if utility else None
+    return fairness_words.effect(left_out(open_run.run, samples, aim), accuracy, len(samples))
 
 
 def ask(open_run: OpenRun, samples: tuple[str, ...], text: Markdown) -> None:

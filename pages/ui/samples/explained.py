@@ -22,7 +22,7 @@ from pages.ui.words.formats import Markdown
 
 noun = cards.noun
 KINDS = {"train": "training", "val": "validation", "test": "test", "given": "uploaded"}
-SIDE, CRISP = 240, 96
+SIDE, CRISP = 176, 96
 """Pixels: the longer side of an enlarged picture, and the size below which its pixels stay crisp."""
 
 
@@ -64,11 +64,11 @@ def with_scores(
     ]
 
 
-def shares(values: Sequence[float], total: float, whole: str) -> list[str]:
-    """'0.9 % of all help' for each influence; `total` is the sum of all of that sign, without its sign."""
+def shares(values: Sequence[float], total: float) -> list[str]:
+    """'0.9 %' for each influence; `total` is the sum of all of that sign, without its sign."""
     if not total > 0:
         return [f"number {rank}" for rank in range(1, len(values) + 1)]
-    return [f"{small_share(abs(value) / total)} of {whole}" for value in values]
+    return [small_share(abs(value) / total) for value in values]
 
 
 def small_share(part: float) -> str:
@@ -79,7 +79,7 @@ def small_share(part: float) -> str:
 def doubted(cards: Sequence[Card], cut: float) -> list[Card]:
     """The cards, with a mark on those whose own label is in doubt."""
     marked = (
-        {**card, "doubt": "label in doubt"} if float(card.get("suspicion") or 0) >= cut else {**card}
+        {**card, "doubt": "in doubt"} if float(card.get("suspicion") or 0) >= cut else {**card}
         for card in cards
     )
     return [Card(**card) for card in marked]

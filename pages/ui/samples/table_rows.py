@@ -70,6 +70,13 @@ def shown(value: Any) -> str:
     return formats.count(value) if float(value).is_integer() else formats.number(float(value))
 
 
+def group_first(card: Card, name: str, group: str) -> Card:
+    """The card with its group as the first cell, marked, whatever else is shown of the row."""
+    first = Cell(name=name, text=group, odd=False, group=True)
+    rest = [cell for cell in card.get("cells", []) if cell["name"] != name]
+    return Card(**{**card, "cells": [first, *rest][:SHOWN]})
+
+
 def _different(run: Run, row: int, other: int) -> list[Cell]:
     ours, theirs = cells(run, row), cells(run, other)
     return [b for a, b in zip(ours, theirs, strict=True) if a["text"] != b["text"]][:DIFFERENT]

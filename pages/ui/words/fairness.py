@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence_core.repair.left_out import LeftOut
 from influence_core.runs.run import Run
 from pages.ui.words import formats
 
@@ -90,38 +91,88 @@ def notes(run: Run, aim: FairnessObjective) -> list[str]:
     return of_this + [note for note in run.description.get("notes", []) if note not in of_others | {*of_this}]
 
 
+PEOPLE = {"female": "women", "male": "men"}
+"""Groups of people by the word that a sentence needs."""
+
+
 def headline(aim: FairnessObjective) -> str:
-    """The size of the gap with its interval first, then who is worse off."""
+    """Who is served worse than whom, by how much, with the interval: 'Women are predicted >50K 20 points less often
+    than men [17, 23]'.
+    """
     facts = aim.facts.get("rate", aim.facts)
-    size = f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
     if aim.kind is None:
-        return f"{facts['highest']} fares worst: mean loss {size}"
-    name = f"{KINDS[aim.kind]} gap"
+        return f"{facts['highest']} fares worst: mean loss {bracketed(facts)}"
+    points = in_points(facts)
     if not facts["present"]:
-        return f"No {name.lower()} beyond chance: {size}"
-    return f"{name} {size}, {lower(aim)} lower"
+        return f"No {KINDS[aim.kind].lower()} gap between groups of {aim.column} beyond chance: {points[0]} {points[1]}"
+    worse, better = named_groups(aim)
+    start = worse[0].upper() + worse[1:]
+    if aim.positive is None or aim.kind == "equalized_odds":
+        return f"Recognition differs by {points[0]} points between {worse} and {better} {points[1]}"
+    if aim.kind == "demographic_parity":
+        return f"{start} are predicted {aim.positive} {points[0]} points less often than {better} {points[1]}"
+    return f"{start} labelled {aim.positive} are recognised {points[0]} points less often than {better} {points[1]}"
 
 
-def lower(aim: FairnessObjective) -> str:
-    """The group with the lower rate. For equal opportunity the recorded rate is that of MISSED positives."""
+def in_points(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """A gap of shares in whole percentage points, and its interval: ('20', '[17, 23]')."""
+    size, low, high = (
+        f"{100 * facts[end]:.0f}".replace("-", formats.MINUS) for end in ("value", "low", "high")
+    )
+    return size, f"[{low}, {high}]"
+
+
+def bracketed(facts: Mapping[str, Any]) -> str:
+    """'0.21 [0.19, 0.23]'."""
+    return f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
+
+
+def named_groups(aim: FairnessObjective) -> tuple[str, str]:
+    """The group with the lower rate and the other one, as words: ('women', 'men').
+
+    For equal opportunity the recorded rate is that of MISSED positives.
+    """
     facts = aim.facts.get("rate", aim.facts)
-    return str(facts["highest"] if aim.kind == "equal_opportunity" else facts["lowest"])
+    ends = [str(facts["lowest"]), str(facts["highest"])]
+    worse, better = ends[::-1] if aim.kind == "equal_opportunity" else ends
+    if {worse.lower(), better.lower()} <= PEOPLE.keys():
+        return PEOPLE[worse.lower()], PEOPLE[better.lower()]
+    return f"samples with {aim.column} {worse}", f"those with {better}"
 
 
 ABSENT = (
     "There is no measurable gap: its interval spans 0, or shuffled groups give one as large. The order of samples "
     "below is random; do not act on it."
 )
+SMOOTH = {"probability": "probabilities", "loss": "the loss"}
 
 
 def explained(aim: FairnessObjective) -> str:
-    """The quantity on which influence is measured: the smooth form of the gap, with its value."""
-    facts = aim.facts
-    size = (
-        f"{formats.number(facts['value'])} [{formats.number(facts['low'])}, {formats.number(facts['high'])}]"
+    """The gap in decisions and the smooth one on which influence is measured, told apart."""
+    facts, samples = aim.facts, f"on {formats.count(aim.facts['samples'])} validation samples"
+    smooth = f"Influence works on {SMOOTH.get(facts['unit'], facts['unit'])}: {bracketed(facts)}, {samples}."
+    if "rate" not in facts:
+        return smooth
+    return f"Counted by decisions: {bracketed(facts['rate'])}. {smooth}"
+
+
+def effect(gap: LeftOut, accuracy: LeftOut | None, count: int) -> str:
+    """What leaving the samples out is predicted to do, to the gap and to accuracy."""
+    turn = "narrow" if gap.change < 0 else "widen"
+    text = (
+        f"Predicted, by sign and order only: training without these {formats.count(count)} would {turn} the gap, more "
+        f"than {formats.percent(gap.better_than_random)} of random choices of the same size and labels do"
     )
-    text = f"Influence is measured on {facts['title']}: {size} {facts['unit']}, on {formats.count(facts['samples'])} "
-    return text + "validation samples."
+    if gap.change >= 0:
+        text = f"Predicted, by sign only: training without these {formats.count(count)} would widen the gap"
+    if accuracy is None:
+        return f"{text}. The effect on accuracy was not measured."
+    fall = "lower" if accuracy.change < 0 else "raise"
+    good = "which is better" if accuracy.change < 0 else "which is worse"
+    return (
+        f"{text}, and {fall} validation loss, {good} (better than {formats.percent(accuracy.better_than_random)} of "
+        "random choices)."
+    )
 
 
 def cells(run: Run, aim: FairnessObjective) -> pd.DataFrame:

@@ -57,7 +57,7 @@ REVIEW = Reading(
 
 EXPLANATION = Reading(
     "Influence is what one training step on a sample does to the loss of the chosen prediction: blue lowers it, so it "
-    "helps; orange raises it, so it hurts. A card shows its share of all help or all harm, for one small step; training "
+    "helps; orange raises it, so it hurts. A card shows its share of all help or harm, for one small step; training "
     "without the sample is another question.",
     r"\text{influence}_i = \left\langle g_i,\ \nabla_\theta f \right\rangle, \qquad g_i = \nabla_\theta\, "
     r"\ell\left(f_\theta(x_i), y_i\right)",
