@@ -134,8 +134,10 @@ def test_doubtful_points_have_a_ring_of_ink_in_every_colouring(visit, run):
     ringed, plain = (int(np.argmax(np.where(which, lonely, -1))) for which in (doubtful, ~doubtful))
     expect(page.locator(".legend .ringed")).to_have_text("in doubt")
     for colouring in ("label", "suspicion"):
-        page.get_by_text(colouring, exact=True).click()
+        if colouring == "suspicion":
+            page.get_by_text(colouring, exact=True).click()
         expect(page.get_by_text(f"colour={colouring}")).to_be_visible()
+        expect(page.locator("[data-stale=true]")).to_have_count(0)  # what waits for a rerun is drawn faded
         page.wait_for_timeout(300)
         ink, grey = (darkest(page, *centre_of(page, x=x, y=y)) for x, y in points[[ringed, plain]])
         assert ink < 200, (
