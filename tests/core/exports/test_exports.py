@@ -49,7 +49,9 @@ def test_the_zip_says_which_labels_nobody_checked(drawn_run, log):
 def test_validation_that_was_set_aside_is_said_to_be(drawn_run, monkeypatch):
     dataset = drawn_run.description["inputs"]["dataset"]
     monkeypatch.setitem(dataset, "set_aside", 15)
-    assert "The 15 for validation were set aside from the training samples" in corrected.not_checked(drawn_run)
+    assert "The 15 for validation were set aside from the training samples" in corrected.not_checked(
+        drawn_run
+    )
     monkeypatch.setitem(dataset, "n_val", 0)
     monkeypatch.setitem(dataset, "n_test", 0)
     assert corrected.not_checked(drawn_run) == "", "a run without such samples has nothing to say"
@@ -144,7 +146,7 @@ def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(drawn_run, 
         contents.append(target.getvalue())
     assert contents[0] == contents[1]
     names = zipfile.ZipFile(io.BytesIO(contents[0])).namelist()
-    assert len(names) == len(drawn_run.samples) + 2 and not any(name.startswith("val/") for name in names)
+    assert len(names) == len(drawn_run.samples) + 3 and not any(name.startswith("val/") for name in names)
 
 
 def test_a_dataset_that_is_not_the_runs_is_refused(drawn_run, log, tmp_path):
