@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from influence_core.errors import DecisionError
-from pages.ui.components.map import Categories, inside, pack, read_polygon, shade
+from pages.ui.components.map import Categories, inside, pack, read_polygon, shade, shade_doubt
 from pages.ui.components.outbox import drain, read_event
 
 
@@ -118,3 +118,17 @@ def test_shading_is_monotone_and_says_its_scale():
 def test_a_map_of_the_wrong_shape_is_refused_with_both_shapes():
     with pytest.raises(ValueError, match=r"xy \(3, 2\) and colour \(2,\) uint8"):
         pack(np.zeros((3, 2)), np.zeros(2, "u1"), ["#000000"], Categories("label", ("a",)))
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.15, 0.4999, 0.5, 0.999])
+def test_a_point_is_grey_exactly_where_it_is_not_marked(cut: float) -> None:
+    """256 colours are coarse: a suspicion just below the cut must not share the colour of one just above."""
+    suspicion = np.append(np.random.default_rng(0).random(500), [cut, np.nextafter(cut, 0)])
+    marked = suspicion >= cut
+    index, quiet = shade_doubt(suspicion, marked)
+    assert ((index >= quiet) == marked).all()
+
+
+def test_without_marked_points_all_are_grey() -> None:
+    index, quiet = shade_doubt(np.array([0.0, 1.0, np.nan]), np.zeros(3, bool))
+    assert (index < quiet).all()

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from influence_core.exports.version_file import KEY
 from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.repair.label_influence import Advice, PredictedObjective
+from influence_core.repair.predicted_effects import Effects
 from influence_core.run_files.progress import write_progress
 from influence_core.runs.run import Run, open_run
 from influence_core.system import locks as job_lock
@@ -23,6 +25,7 @@ from influence_core.verification.results import RESULT, list_verifications, open
 from pages.ui.charts import verify as verify_charts
 from pages.ui.repairs import sample_advice
 from pages.ui.reports import downloads, html_report
+from pages.ui.words import formats
 from pages.ui.words import verify as verify_words
 from tests.app.conftest import texts
 from tests.making.drawn_run import make_small_run
@@ -171,6 +174,62 @@ def test_text_from_data_cannot_become_markup_in_the_report(run: Run, log):
 def test_words_of_a_difference():
     assert verify_words.points(0.0361) == "+3.6" and verify_words.points(-0.002) == "\u22120.2"
     assert verify_words.metric_title("class shirt") == "shirt"
+
+
+def effects(*changes: float, better: float = 1.0) -> Effects:
+    """Predicted changes: first validation loss, then one a class."""
+    kinds = ["run", *["class"] * (len(changes) - 1)]
+    names = ["validation loss", *(f"loss on class c{number}" for number in range(len(changes) - 1))]
+    table = pd.DataFrame(
+        {
+            "kind": kinds,
+            "title": names,
+            "first_order": changes,
+            "better_than_random": better,
+            "loss_change": np.nan,
+        }
+    )
+    return Effects(table, None, 3, 3)
+
+
+def test_the_predicted_answer_says_who_pays():
+    found = effects(-1.0, 0.5, -0.2, 0.1)
+    assert verify_words.predicted_headline(found) == "Predicted: better overall, worse for 2 of 3 classes"
+    assert (
+        verify_words.predicted_headline(effects(1.0, -1.0)) == "Predicted: worse overall, worse for no class"
+    )
+    assert verify_words.guard(effects(-1.0, -1.0)) is None
+    warned = str(verify_words.guard(effects(-1.0, 0.5, -0.2, 0.1, better=0.25)))
+    assert warned.startswith(f"Expected to get worse: c0 (75.0{formats.THIN}%), c2 (75.0{formats.THIN}%).")
+
+
+def test_a_prediction_is_set_beside_random_batches_in_words():
+    all_of_them = f"better than all 1{formats.THIN}000 random batches"
+    assert all_of_them in verify_words.predicted_size(effects(-1.0))
+    assert verify_words.beside_random(0.0) == f"worse than all 1{formats.THIN}000 random batches"
+    assert verify_words.beside_random(0.932).startswith(
+        f"better than 93.2{formats.THIN}% of 1{formats.THIN}000"
+    )
+    calibrated = replace(effects(-1.0), accuracy_change=0.02)
+    calibrated.table["loss_change"] = -0.0123
+    assert "by 0.0123 nats, accuracy +2.0 points" in verify_words.predicted_size(calibrated).replace("\\", "")
+
+
+def test_before_any_retraining_the_prediction_is_the_headline(run: Run, open_app, monkeypatch):
+    doubted = [str(name) for name in run.samples.index[run.samples["suspicion"] >= 0.5]]
+    given = np.array([run.classes.index(run.samples.loc[name, "label"]) for name in doubted])
+    products = np.zeros((len(doubted), len(run.classes), 2), np.float32)
+    products[np.arange(len(doubted)), given] = (-1.0, 1.0)
+    aims = (
+        PredictedObjective("utility", "run", "validation loss"),
+        PredictedObjective("class coat", "class", "loss on class coat"),
+    )
+    advice = Advice(aims, tuple(doubted), products, np.ones(len(doubted), bool), given, given)
+    monkeypatch.setattr("pages.ui.repairs.what_if.read_advice", lambda _: advice)
+    app = open_app("verify", run="small")
+    assert not app.exception
+    assert app.header[0].value.replace("\\", "") == "Predicted: better overall, worse for 1 of 1 classes"
+    assert "Expected to get worse: coat" in texts(app).replace("\\", "")
 
 
 def test_verifications_of_a_run_are_listed_newest_first(run: Run):

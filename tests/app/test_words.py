@@ -48,6 +48,20 @@ def test_counts_percentages_and_intervals() -> None:
     assert formats.plural(2, "sample") == "2 samples"
 
 
+def test_sizes_rates_and_coefficients() -> None:
+    assert formats.size(355_000) == f"355{THIN}kB" and formats.size(5e9) == f"5{THIN}GB"
+    assert formats.size(0) == f"0{THIN}kB" and formats.size(1_234_567) == f"1.23{THIN}MB"
+    assert formats.rate(950.0) == "950 a second" and formats.rate(0.0603) == "3.62 a minute"
+    assert formats.rate(0.0001) == "0.36 an hour"
+    assert formats.short(30.0) == "30" and formats.short(1e-7) == formats.number(1e-7)
+    assert formats.coefficient(-0.456) == "\u22120.46" and formats.coefficient(float("nan")) == "none"
+
+
+def test_a_sentence_of_the_engine_is_restyled() -> None:
+    said = formats.restyled("Predicts 85% of 4,000 labels, 86.5 % of the rest; shape (1, 28, 28).")
+    assert said == f"Predicts 85{THIN}% of 4{THIN}000 labels, 86.5{THIN}% of the rest; shape (1, 28, 28)."
+
+
 def test_times() -> None:
     assert formats.duration(80) == f"1{THIN}min 20{THIN}s"
     assert formats.moment("2026-11-22T08:30:00.000000Z") == "22 Nov 2026, 08:30 UTC"

@@ -15,7 +15,16 @@ import streamlit as st
 from influence_core.decisions.log import DecisionLog, decision_log_for
 from influence_core.runs.run import Run, open_run
 from pages.ui.components.gallery import gallery
-from pages.ui.components.map import CIVIDIS, Categories, Hover, inside, scatter_map, shade
+from pages.ui.components.map import (
+    CIVIDIS,
+    Categories,
+    Hover,
+    Rings,
+    inside,
+    scatter_map,
+    shade_doubt,
+)
+from pages.ui.components.map import Scale as ColourBar
 from pages.ui.components.outbox import courier
 from pages.ui.samples.cards import cards
 from pages.ui.samples.writing import apply
@@ -75,7 +84,10 @@ def sample_map() -> None:
     by = st.segmented_control("Colour", ["label", "suspicion"], default="label", key="colour")
     xy = samples[["map_x", "map_y"]].to_numpy()
     given = np.array([run.classes.index(label) for label in samples["label"]])
+    suspicion = samples["suspicion"].to_numpy()
+    doubtful = suspicion >= 0.5
     predicted = np.array([run.classes.index(label) for label in samples["predicted"]])
+    quiet = 0
     if by == "label":
         colour, palette, legend = (
             given.astype("u1"),
@@ -83,8 +95,8 @@ def sample_map() -> None:
             Categories("Given label", run.classes),
         )
     else:
-        colour, legend = shade(samples["suspicion"].to_numpy(), 0, 1, title="Suspicion")
-        palette = CIVIDIS
+        colour, quiet = shade_doubt(suspicion, doubtful)
+        palette, legend = CIVIDIS, ColourBar("Suspicion", 0, 1)
     polygon = scatter_map(
         key=f"map-{run.id}",
         xy=xy,
@@ -94,8 +106,10 @@ def sample_map() -> None:
         hover=[
             Hover("Given", given, run.classes),
             Hover("Predicted", predicted, run.classes),
-            Hover("Suspicion", samples["suspicion"].to_numpy()),
+            Hover("Suspicion", suspicion),
         ],
+        rings=Rings(doubtful, "in doubt"),
+        quiet=quiet,
         thumbnails=thumbnail_base(run, folder()),
         points_url=points_url(run, folder()),
     )

@@ -1,9 +1,11 @@
 """A lasso hands back exactly the points someone drew around, and survives a change of colour."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.making.gestures import lasso
@@ -114,3 +116,33 @@ def test_shift_drag_moves_alt_drag_boxes_and_double_click_shows_all(visit, run):
     page.mouse.up()
     page.keyboard.up("Alt")
     expect(page.get_by_text("corners=4")).to_be_visible()
+
+
+def darkest(page: Page, x: float, y: float) -> int:
+    """The darkest pixel within 8 pixels of a place on the screen, as the sum of its three channels."""
+    content = page.screenshot(clip={"x": x - 8, "y": y - 8, "width": 17, "height": 17})
+    return int(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int).sum(2).min())
+
+
+def test_doubtful_points_have_a_ring_of_ink_in_every_colouring(visit, run):
+    """Pale yellow on white is hardly seen; the ring is, and the quiet points are grey beside it."""
+    page = visit("map")
+    opened(page)
+    points, doubtful = run.samples[["map_x", "map_y"]].to_numpy(), run.samples["suspicion"].to_numpy() >= 0.5
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(len(points))
+    lonely = apart.min(1)
+    ringed, plain = (int(np.argmax(np.where(which, lonely, -1))) for which in (doubtful, ~doubtful))
+    expect(page.locator(".legend .ringed")).to_have_text("in doubt")
+    for colouring in ("label", "suspicion"):
+        if colouring == "suspicion":
+            page.get_by_text(colouring, exact=True).click()
+        expect(page.get_by_text(f"colour={colouring}")).to_be_visible()
+        expect(page.locator("[data-stale=true]")).to_have_count(0)  # what waits for a rerun is drawn faded
+        page.wait_for_timeout(300)
+        ink, grey = (darkest(page, *centre_of(page, x=x, y=y)) for x, y in points[[ringed, plain]])
+        assert ink < 200, (
+            f"{colouring}: the darkest pixel of a doubtful point is {ink}; no ring of ink around it"
+        )
+        assert grey > 200, (
+            f"{colouring}: the darkest pixel of another point is {grey}; it looks doubtful as well"
+        )

@@ -246,6 +246,14 @@ def styled(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     return figure
 
 
+def share_ticks(most: float = 1.0) -> dict[str, Any]:
+    """Ticks of an axis of shares from 0 to `most`, in whole percent: plotly's own have no space before the sign."""
+    step = next((step for step in (0.01, 0.02, 0.05, 0.1) if most / step <= 6), 0.2)
+    values = np.arange(0, most + step / 2, step)
+    texts = [f"{round(100 * value)}{formats.THIN}%" for value in values]
+    return {"tickvals": values.tolist(), "ticktext": texts}
+
+
 def inert(text: str) -> str:
     """The text without tags: plotly reads a few of them, links among them, and a name from data must not become one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, styled
+from pages.ui.charts.base import COLOURS, Theme, share_ticks, styled
 from pages.ui.words import formats
 
 
@@ -46,7 +46,8 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
         cliponaxis=False,
         hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
-    figure.update_xaxes(title_text=title, tickformat=".0%", rangemode="tozero")
+    most = float(shown[["value", "high"]].max(axis=None))
+    figure.update_xaxes(title_text=title, rangemode="tozero", **share_ticks(most))
     figure.update_yaxes(showgrid=False, ticks="", type="category", range=[-0.6, len(shown) - 0.3])
     return styled(figure, 90 + 52 * len(shown))
 

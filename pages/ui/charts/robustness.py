@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
-from pages.ui.charts.base import COLOURS, Theme, styled
+from pages.ui.charts.base import COLOURS, Theme, share_ticks, styled
+from pages.ui.words import formats
 
 TITLES = {"pgd": "PGD (10 steps)", "fgsm": "FGSM (1 step)"}
 
@@ -39,15 +39,17 @@ def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) ->
             mode="lines+markers",
             line={"color": colour, "width": 2},
             marker={"size": 7},
-            customdata=np.column_stack([low, high]),
-            hovertemplate=f"{TITLES[kind]}<br>strength %{{x:.3~g}}<br>accuracy %{{y:.1%}} "
-            "[%{customdata[0]:.1%}, %{customdata[1]:.1%}]<extra></extra>",
+            customdata=[
+                f"{formats.percent(point['value'])} {formats.interval(point['low'], point['high'])}"
+                for point in points
+            ],
+            hovertemplate=f"{TITLES[kind]}<br>strength %{{x:.3~g}}<br>accuracy %{{customdata}}<extra></extra>",
         )
         position = len(points) // 2 + (kind == "fgsm")
         _label(figure, x[position], points[position]["value"], TITLES[kind], colour, above=kind == "fgsm")
     unit = "percent of the pixel range" if facts["pictures"] else facts["unit"]
     figure.update_xaxes(title_text=f"attack strength ({unit}; 0 = clean)", showgrid=False, rangemode="tozero")
-    figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.02], **share_ticks())
     return styled(figure, height)
 
 
@@ -83,7 +85,8 @@ def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
                 "color": colours.accent,
                 "thickness": 1.5,
             },
-            hovertemplate="%{y}: accuracy %{x:.1%}<extra></extra>",
+            customdata=[formats.percent(by_name[name]["value"]) for name in names],
+            hovertemplate="%{y}: accuracy %{customdata}<extra></extra>",
         )
     )
     figure.add_vline(x=facts["clean"]["value"], line={"color": colours.neutral, "width": 1, "dash": "dot"})
@@ -96,6 +99,6 @@ def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
         showarrow=False,
         font={"size": 13},
     )
-    figure.update_xaxes(title_text="accuracy", tickformat=".0%", range=[0, 1.02], showgrid=False)
+    figure.update_xaxes(title_text="accuracy", range=[0, 1.02], showgrid=False, **share_ticks())
     figure.update_yaxes(showgrid=False, ticks="", type="category")
     return styled(figure, 90 + 32 * len(names), margin={"l": 8, "r": 8, "t": 28, "b": 8, "pad": 4})

@@ -72,7 +72,7 @@ class SampleMap {
     this.tip.hidden = true;
     this.stage.append(this.canvas, this.overlay, this.hint, this.message, this.tip);
     this.legend = node('div', 'legend', null, { role: 'group' });
-    this.root.replaceChildren(this.top, this.stage, this.legend);
+    this.root.replaceChildren(this.top, this.legend, this.stage);
   }
 
   listen() {

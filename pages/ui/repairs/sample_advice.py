@@ -80,7 +80,7 @@ def action_title(action: str, label: str | None, weight: float) -> str:
     """'Relabel to dress', 'Weigh 0.25 instead of 1'."""
     if action == "relabel":
         return f"Relabel to {label}"
-    return f"Weigh {weight:.2f} instead of 1" if action == "weigh" else action.capitalize()
+    return f"Weigh {formats.coefficient(weight)} instead of 1" if action == "weigh" else action.capitalize()
 
 
 def change(value: float) -> str:

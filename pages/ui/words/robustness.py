@@ -66,7 +66,7 @@ def relation(robust: np.ndarray, utility: np.ndarray, *, k: int, seed: int = 0) 
 
 def relation_sentences(relation: Relation) -> list[Markdown]:
     """The relation in three sentences."""
-    bracket = formats.escaped(f"[{relation.low:.2f}, {relation.high:.2f}]".replace("-", formats.MINUS))
+    bracket = formats.escaped(f"[{formats.coefficient(relation.low)}, {formats.coefficient(relation.high)}]")
     alike = (
         "mostly the same"
         if relation.rank > 0.7

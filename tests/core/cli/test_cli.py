@@ -37,6 +37,7 @@ def test_export_writes_exactly_what_was_decided(tmp_path, log, capsys):
     assert len((tmp_path / "out" / "decisions.csv").read_text().splitlines()) == 1 + 2
     assert len((tmp_path / "out" / "labels.csv").read_text().splitlines()) == 1 + 39
     assert "39" in said
+    assert "10 validation samples and 10 test samples were not checked" in said
 
 
 def test_export_opens_the_dataset_as_the_analysis_did(tmp_path, capsys):

@@ -242,9 +242,15 @@ def test_a_missing_validation_set_is_carved_out_of_train_seeded_stratified_and_n
     assert np.bincount(dataset.val.labels).tolist() == [6, 3], "15 % of each class"
     assert not set(dataset.train.ids) & set(dataset.val.ids)
     assert len(dataset.train) + len(dataset.val) == 60
-    assert "9 of 60" in dataset.notes[0] and "seed 3" in dataset.notes[0]
+    assert "9 of 60" in dataset.notes[0] and "seed 3" in dataset.notes[0] and dataset.set_aside == 9
+    assert dataset.with_classes(("dark", "bright")).set_aside == 9, "the order of classes forgets the draw"
     assert open_dataset(tmp_path, seed=3).val.ids == dataset.val.ids
     assert open_dataset(tmp_path, seed=4).val.ids != dataset.val.ids
+
+
+def test_a_validation_set_that_was_given_is_not_called_set_aside(tmp_path):
+    write_split_folder(tmp_path)
+    assert open_dataset(tmp_path).set_aside == 0
 
 
 def test_the_test_split_is_never_carved_from(tmp_path):

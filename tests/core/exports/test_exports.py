@@ -35,6 +35,28 @@ def relabel_to(run: Run, label: str) -> list[str]:
     return run.samples.index[run.samples["label"] != label].tolist()
 
 
+def test_the_zip_says_which_labels_nobody_checked(drawn_run, log):
+    """Validation and test ship with the labels they came with, some of them wrong."""
+    decide(log, drawn_run, drawn_run.samples.index[:2].tolist(), "remove")
+    target = io.BytesIO()
+    write_image_folder(drawn_run, log, open_dataset(dataset_of(drawn_run.path)), target)
+    said = zipfile.ZipFile(target).read("README.md").decode()
+    assert "15 validation samples and 15 test samples were not checked" in said
+    assert "2 removed; 58 are undecided" in said
+    assert corrected.not_checked(drawn_run) in said
+
+
+def test_validation_that_was_set_aside_is_said_to_be(drawn_run, monkeypatch):
+    dataset = drawn_run.description["inputs"]["dataset"]
+    monkeypatch.setitem(dataset, "set_aside", 15)
+    assert "The 15 for validation were set aside from the training samples" in corrected.not_checked(
+        drawn_run
+    )
+    monkeypatch.setitem(dataset, "n_val", 0)
+    monkeypatch.setitem(dataset, "n_test", 0)
+    assert corrected.not_checked(drawn_run) == "", "a run without such samples has nothing to say"
+
+
 @pytest.mark.parametrize("choose", ["one", "two", "all", "filtered", "sorted"])
 def test_selected_is_written_is_exported(drawn_run, log, tmp_path, choose):
     samples = drawn_run.samples
@@ -124,7 +146,7 @@ def test_the_same_decisions_give_the_same_zip_also_into_an_open_file(drawn_run, 
         contents.append(target.getvalue())
     assert contents[0] == contents[1]
     names = zipfile.ZipFile(io.BytesIO(contents[0])).namelist()
-    assert len(names) == len(drawn_run.samples) + 2 and not any(name.startswith("val/") for name in names)
+    assert len(names) == len(drawn_run.samples) + 3 and not any(name.startswith("val/") for name in names)
 
 
 def test_a_dataset_that_is_not_the_runs_is_refused(drawn_run, log, tmp_path):
