@@ -70,7 +70,7 @@ signed_in = visitor.signed_in
 
 
 def reviewer() -> str:
-    """The reviewer: the signed-in person, else the name in the sidebar, else 'anonymous'."""
+    """The reviewer: the signed-in person, else the name they gave, else 'anonymous'."""
     if (name := signed_in()) is not None:
         return name
     return str(st.session_state.get(REVIEWER) or "").strip() or "anonymous"
@@ -125,7 +125,7 @@ def summaries() -> list[RunSummary]:
     return [summary for summary in list_runs(root) if uploads.may_see(root, root / summary.name, owners)]
 
 
-def require_run() -> OpenRun:
+def require_run(*, chip: bool = True) -> OpenRun:
     """The open, finished run, with its chip drawn; without one, shows what to do and ends the page."""
     name = run_name()
     if name is None:
@@ -136,7 +136,8 @@ def require_run() -> OpenRun:
     if jobs.status(folder).state != "finished":
         _unfinished(folder)
     run = opened(folder)
-    frame.run_chip(run)
+    if chip:
+        frame.run_chip(run)
     return OpenRun(name, run, cached.log(str(runs_root())))
 
 
