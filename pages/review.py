@@ -1,44 +1,41 @@
-"""The Review page: one decision for each label in doubt, with progress and the precision of the flags."""
+"""The Review page: a workbench that fills the window, one decision for each label in doubt."""
 
 from __future__ import annotations
 
+import html
+import math
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from pages.ui.samples import selection
+from pages.ui.components.gallery import Queue
+from pages.ui.samples import selection, writing
 from pages.ui.samples.grid import deciding
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
-from pages.ui.words.formats import Markdown
-from pages.ui.words.review import Tally, tally
+from pages.ui.words import review as words
 
 PAGE_SIZE = 100
+MOST_SUSPICIOUS = 40
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
     "The list stays fixed while you decide, so nothing jumps. This rebuilds it from the decisions so far."
 )
+_TURNED, _DISPUTED = "_review_turned", "_review_disputed"
 
 
 def page() -> None:
-    action = frame.header(
-        "Review", "Which labels in doubt are really wrong? Decide one sample after another."
-    )
-    open_run = state.require_run()
-    action.button(
-        "Export", type="primary", icon=":material/download:", on_click=frame.redirect, args=("export",)
-    )
-    desk(open_run)
-
-
-@st.fragment
-@frame.framed
-def desk(open_run: OpenRun) -> None:
-    """Counts, controls and images in one fragment: a decision updates the numbers at once, and nothing else."""
-    counts = st.container(border=True)
-    row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    with row:
+    st.set_page_config(initial_sidebar_state="collapsed")
+    frame.fill_window()
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    named = html.escape(state.run_name() or "")
+    line.html(f"<h1>Review</h1><span>{named}</span>", width="content")
+    open_run = state.require_run(chip=False)
+    with line:
         show = st.segmented_control(
             "Show",
             (UNDECIDED, DECIDED, ALL),
@@ -49,16 +46,19 @@ def desk(open_run: OpenRun) -> None:
             label_visibility="collapsed",
         )
         queue, wanted = settings(open_run)
-    columns = cached.columns(open_run.run.id, open_run.run)
-    current = open_run.log.current(open_run.run.id)
-    decided = dict(zip(map(str, current.index), map(str, current["action"]), strict=True))
-    with counts:
-        progress(tally(columns["suspicion"], [decided.get(sample) for sample in columns["sample_id"]], queue))
-    positions = by_id(open_run, wanted) if wanted else shown(open_run, queue, show, set(decided))
-    with row:
-        number = turn_page(positions)
-    conflicts(open_run)
-    images(positions, number, open_run)
+        positions = by_id(open_run, wanted) if wanted else shown(open_run, queue, show)
+        pages = max(1, -(-len(positions) // PAGE_SIZE))
+        number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params") if pages > 1 else 1
+        st.space("stretch")
+        st.button("Export", icon=":material/download:", on_click=frame.redirect, args=("export",))
+        st.button(
+            "Verify", type="primary", icon=":material/science:", on_click=frame.redirect, args=("verify",)
+        )
+    if not len(positions):
+        nothing_here(open_run, queue, wanted)
+        return
+    visible = selection.one_page(positions, number, PAGE_SIZE)
+    bench(open_run, visible, np.array([], dtype=int) if wanted else queue, number, pages)
 
 
 def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
@@ -71,83 +71,114 @@ def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
             bind="query-params",
             placeholder="Sample id; empty shows the queue",
         )
-        st.button("Rebuild the list", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
+        st.button("Refresh the list", icon=":material/refresh:", on_click=refresh, help=REFRESH_HELP)
+        st.markdown(f":gray[{how_to_read.REVIEW.text}]")
+        st.latex(how_to_read.REVIEW.formula)
     return queue, wanted
 
 
-def turn_page(positions: np.ndarray) -> int:
-    """The number of the page on screen, with its pagination."""
-    pages = max(1, -(-len(positions) // PAGE_SIZE))
-    number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params")
-    if len(positions):
-        st.caption(selection.span(number, PAGE_SIZE, len(positions)), width="content")
-    return number
-
-
-def progress(numbers: Tally) -> None:
-    """One line over a bar: how many are decided, how precise the flags were, how many errors are left."""
-    if not numbers.queue:
-        st.markdown("No label reaches the cut. Lower it to look at the most suspicious ones anyway.")
-        return
-    bar, help_ = st.columns([5, 1], vertical_alignment="center")
-    bar.progress(numbers.share_decided, text=review_sentence(numbers))
-    with help_.container(horizontal_alignment="right"):
-        frame.how_to_read(how_to_read.REVIEW)
-
-
-def review_sentence(numbers: Tally) -> Markdown:
-    """'132 of 412 decided; 91.0 % of them were real errors [85.1, 95.0]; about 9 errors left ...'."""
-    decided = f"**{formats.count(numbers.decided)} of {formats.count(numbers.queue)}** decided"
-    left = (
-        f"about **{formats.count(numbers.expected_left_in_queue)}** errors left in this queue, "
-        f"{formats.count(numbers.expected_left)} in all"
+@st.fragment
+@frame.framed
+def bench(open_run: OpenRun, visible: np.ndarray, queue: np.ndarray, number: int, pages: int) -> None:
+    """The cards of one page, in a fragment: a decision is answered with what stands now, and nothing else."""
+    if st.session_state.pop(_TURNED, False):
+        st.rerun()
+    if st.session_state.pop(_DISPUTED, False):
+        second_look(open_run)
+    deciding(
+        open_run,
+        visible,
+        key="review",
+        version=f"{number}:{hash(tuple(visible.tolist()))}",
+        view="card",
+        label=LABEL,
+        fills=True,
+        queue=the_others(open_run, queue, visible, more=number < pages) if len(queue) else None,
+        follow=lambda where: follow(where, number),
+        conflicts=len(set(open_run.log.conflicts(open_run.run.id)["sample_id"])),
     )
-    if numbers.precision is None:
-        return f"{decided}; {left}, expected from suspicion"
-    bracket = formats.escaped(formats.interval(*numbers.precision_interval))
-    return f"{decided}; **{formats.percent(numbers.precision)}** of them were real errors {bracket}; {left}"
 
 
-def conflicts(open_run: OpenRun) -> None:
-    """Samples with two conflicting decisions; deciding one again settles it."""
-    open_ones = open_run.log.conflicts(open_run.run.id)
-    if open_ones.empty:
+def the_others(open_run: OpenRun, queue: np.ndarray, visible: np.ndarray, *, more: bool) -> Queue:
+    """What was decided about the samples of the queue that are not on screen, and a sentence on all of them."""
+    actions, suspicion = actions_of(open_run), cached.columns(open_run.run.id, open_run.run)["suspicion"]
+    others = queue[~np.isin(queue, visible)]
+    kept, relabelled, removed = words.counted(actions, others)
+    return Queue(
+        total=len(others),
+        keep=kept,
+        relabel=relabelled,
+        remove=removed,
+        more=more,
+        sentence=words.sentence(words.tally(suspicion, actions, queue)),
+    )
+
+
+def actions_of(open_run: OpenRun) -> list[str | None]:
+    """What was decided about each training sample, in the order of the run's table."""
+    current = open_run.log.current(open_run.run.id)
+    decided = dict(zip(map(str, current.index), map(str, current["action"]), strict=True))
+    return [decided.get(sample) for sample in cached.columns(open_run.run.id, open_run.run)["sample_id"]]
+
+
+def follow(where: str, number: int) -> None:
+    """What a button of the gallery leads to; for its callback."""
+    if where == "page":
+        st.session_state[state.QUEUE_PAGE] = number + 1
+        st.session_state[_TURNED] = True
+    elif where == "verify":
+        frame.redirect("verify")
+    else:
+        st.session_state[_DISPUTED] = True
+
+
+@st.dialog("A second look", width="medium", position="right", on_dismiss="rerun")
+def second_look(open_run: OpenRun) -> None:
+    """Two decisions about one sample, the first of which counts until somebody chooses; one sample after the other."""
+    disputed = open_run.log.conflicts(open_run.run.id)
+    if not len(disputed):
+        st.rerun()
+    others = len(set(disputed["sample_id"])) - 1
+    found = disputed.iloc[-1].to_dict()  # of several late decisions about a sample the newest
+    st.markdown("This sample was decided differently. The first decision stands until you choose.")
+    picture(open_run, str(found["sample_id"]))
+    first, second = st.columns(2)
+    with first:
+        offered(open_run, found, "", "First decision", "Keep the first")
+    with second:
+        offered(open_run, found, "other_", "Second decision", "Take the second")
+    if others:
+        st.caption(f"{formats.plural(others, 'more sample')} after this one.")
+
+
+def picture(open_run: OpenRun, sample: str) -> None:
+    """The sample that was decided twice, as far as the run still shows it."""
+    columns = cached.columns(open_run.run.id, open_run.run)
+    row = columns["position"].get(sample)
+    if row is None:
         return
-    samples = list(dict.fromkeys(map(str, open_ones["sample_id"])))
-    with st.expander(
-        f"{formats.plural(len(samples), 'sample')} decided twice", icon=":material/call_split:", expanded=True
-    ):
-        st.markdown(
-            "Two decisions about the same sample conflict. The first one counts until someone decides again here."
-        )
-        st.dataframe(
-            open_ones[
-                [
-                    "sample_id",
-                    "action",
-                    "label_after",
-                    "reviewer",
-                    "other_action",
-                    "other_label_after",
-                    "other_reviewer",
-                ]
-            ],
-            hide_index=True,
-            column_config={
-                "sample_id": "Sample",
-                "action": "Counts",
-                "label_after": "Label",
-                "reviewer": "By",
-                "other_action": "Later decision",
-                "other_label_after": "Later label",
-                "other_reviewer": "Later by",
-            },
-        )
-        rows = cached.columns(open_run.run.id, open_run.run)["position"]
-        positions = np.array([rows[sample] for sample in samples if sample in rows], dtype=int)
-        deciding(
-            open_run, positions, key="conflicts", version=str(positions.tolist()), view="grid", label=LABEL
-        )
+    if open_run.run.cells is None:
+        st.image(open_run.run.thumbnail(row, "train")[0], width=160)
+    st.caption(f"{formats.escaped(sample)}, given label {formats.escaped(columns['label'][row])}")
+
+
+def offered(open_run: OpenRun, found: dict[str, Any], prefix: str, title: str, verb: str) -> None:
+    """One of two decisions, with who and when, and the button that makes it count."""
+    action = _or_none(found[f"{prefix}action"])
+    st.markdown(f"**{title}**")
+    if action is None:
+        st.markdown("Taken back since.")
+        return
+    label, by, when = (found[f"{prefix}{name}"] for name in ("label_after", "reviewer", "time"))
+    st.markdown(formats.escaped(words.decision(action, _or_none(label))))
+    st.caption(f"{formats.escaped(by)}, {formats.moment(when.isoformat())}")
+    st.button(
+        verb,
+        key=f"_settle_{prefix or 'first'}",
+        width="stretch",
+        on_click=writing.settle,
+        args=(open_run, str(found["sample_id"]), int(found["revision"]), action, _or_none(label)),
+    )
 
 
 def by_id(open_run: OpenRun, wanted: str) -> np.ndarray:
@@ -156,37 +187,72 @@ def by_id(open_run: OpenRun, wanted: str) -> np.ndarray:
     return np.array([] if row is None else [row], dtype=int)
 
 
-def shown(open_run: OpenRun, queue: np.ndarray, show: str, decided: set[str]) -> np.ndarray:
+def shown(open_run: OpenRun, queue: np.ndarray, show: str) -> np.ndarray:
     """The part of the queue to show, frozen when the list was made: a decision must not make the next image jump.
 
     "Undecided" therefore means undecided when the list was made; the button rebuilds it.
     """
-    ids = cached.columns(open_run.run.id, open_run.run)["sample_id"]
     about = (open_run.run.id, len(queue), show)
     frozen = st.session_state.get(state.FROZEN)
     if frozen is None or frozen[0] != about:
-        keep = {
-            UNDECIDED: lambda sample: sample not in decided,
-            DECIDED: lambda sample: sample in decided,
-        }.get(show)
-        frozen = (about, queue if keep is None else queue[[keep(ids[row]) for row in queue]])
+        actions = actions_of(open_run)
+        keep = {UNDECIDED: lambda row: actions[row] is None, DECIDED: lambda row: actions[row] is not None}
+        wanted = keep.get(show, lambda row: True)
+        frozen = (about, queue[[wanted(row) for row in queue]] if len(queue) else queue)
         st.session_state[state.FROZEN] = frozen
     return frozen[1]
 
 
-def images(positions: np.ndarray, number: int, open_run: OpenRun) -> None:
-    if not len(positions):
+def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
+    """Why there is nothing to decide, and the one thing to do next."""
+    suspicion = cached.columns(open_run.run.id, open_run.run)["suspicion"]
+    numbers = words.tally(suspicion, actions_of(open_run), queue)
+    if wanted:
         frame.nothing(
-            "Nothing to show here", "Select All to see the whole queue, or lower the cut to see more."
+            "There is no such training sample", "Clear the id under Cut and search to see the queue."
         )
-        return
-    visible = selection.one_page(positions, number, PAGE_SIZE)
-    version = f"{number}:{hash(tuple(visible.tolist()))}"
-    deciding(open_run, visible, key="review", version=version, view="card", label=LABEL)
+    elif not len(queue):
+        looks: dict[str, Any] = {"on_click": open_most_suspicious, "args": (suspicion,)}
+        offer("No single label is clearly wrong", "Every suspicion is below the cut.", MOST_TEXT, **looks)
+    elif numbers.decided == len(queue):
+        to_verify: dict[str, Any] = {"on_click": frame.redirect, "args": ("verify",)}
+        offer(
+            f"Done: {words.done(numbers)}",
+            formats.escaped(words.sentence(numbers)),
+            "Next: Verify",
+            **to_verify,
+        )
+    else:
+        frame.nothing("Nothing is decided yet", "Choose Undecided or All to see the queue.")
+
+
+MOST_TEXT = f"Look at the {MOST_SUSPICIOUS} most suspicious"
+
+
+def offer(
+    title: formats.Markdown, sentence: formats.Markdown, action: formats.Markdown, **button: Any
+) -> None:
+    """An empty list with one button."""
+    with st.container(border=True, horizontal_alignment="center", gap="small"):
+        st.space("medium")
+        st.subheader(title, anchor=False, text_alignment="center")
+        st.markdown(f":gray[{sentence}]", text_alignment="center")
+        st.button(action, type="primary", key="_review_next", **button)
+        st.space("medium")
+
+
+def open_most_suspicious(suspicion: np.ndarray) -> None:
+    """Lower the cut so that the most suspicious samples are in the queue; for a button."""
+    lowest = np.sort(suspicion)[::-1][:MOST_SUSPICIOUS][-1]
+    st.session_state[state.CUT] = min(0.99, max(0.01, math.floor(100 * lowest) / 100))
 
 
 def refresh() -> None:
     st.session_state.pop(state.FROZEN, None)
+
+
+def _or_none(value: Any) -> Any:
+    return None if pd.isna(value) else value
 
 
 page()

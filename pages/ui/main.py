@@ -125,7 +125,7 @@ def _sidebar(summaries: list[RunSummary], page: str) -> None:
     open_summary = next((summary for summary in summaries if summary.name == name), None)
     if open_summary is not None:
         st.caption(_about(open_summary))
-    reviewer.ask()
+    reviewer.recall()
     visitor.recognise()
     _job_banner(summaries, page)
 

@@ -1,7 +1,9 @@
 """A server with and without runs, and the app opened on it as a person would: by its entry script."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -63,6 +65,12 @@ def sign_in(monkeypatch: pytest.MonkeyPatch) -> SignIn:
         monkeypatch.setattr(visitor, "_user", lambda: facts)
 
     return user
+
+
+def answer(app: AppTest) -> dict[str, Any]:
+    """What the gallery of the page is told about what was decided."""
+    protos: list[Any] = [element.proto for element in app.get("bidi_component")]
+    return json.loads(next(proto.json for proto in protos if proto.component_name == "influence_answer"))
 
 
 def texts(app: AppTest) -> str:

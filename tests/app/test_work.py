@@ -4,6 +4,7 @@ import io
 import itertools
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,13 @@ import pytest
 from influence_core.decisions.log import DecisionLog
 from influence_core.errors import DecisionError
 from influence_core.runs.run import Run
+from pages.ui.components import gallery
 from pages.ui.components.outbox import Event
 from pages.ui.reports import downloads
 from pages.ui.samples import cards, selection, writing
+from pages.ui.shell.state import OpenRun
 from pages.ui.words import scores
-from tests.app.conftest import Open, texts
+from tests.app.conftest import Open, answer, texts
 from tests.making.drawn_run import dataset_of, make_small_run
 
 NUMBERS = itertools.count()
@@ -99,7 +102,12 @@ def test_a_decision_is_on_the_next_page_that_opens(open_app: Open, run: Run, log
     worst = str(run.samples.index[queue[0]])
     writing.apply(event("remove", (worst, 0, None)), run=run, log=log, reviewer="Ada")
     app = open_app("review", run="small")
-    assert f"1 of {len(queue)}** decided" in "\n".join(bar.text for bar in app.get("progress"))
+    told = answer(app)
+    assert (told["queue"]["remove"], told["queue"]["keep"]) == (1, 0), "the decision is not counted"
+    assert told["queue"]["total"] + len(told["standing"]) == len(queue), (
+        "a sample of the queue is counted twice"
+    )
+    assert "You changed 100.0" in told["queue"]["sentence"]
 
 
 def test_a_card_carries_what_was_decided_and_its_revision(run: Run, log: DecisionLog) -> None:
@@ -195,7 +203,52 @@ def test_two_reviewers_on_one_image_become_a_visible_conflict(
     writing.apply(event("remove", (sample, 0, None)), run=run, log=log, reviewer="Bob")
     app = open_app("review", run="small")
     assert not app.exception
-    assert "1 sample decided twice" in [panel.label for panel in app.expander]
+    assert answer(app)["conflicts"] == 1
+
+
+def test_who_settles_a_conflict_decides_the_sample_again(run: Run, log: DecisionLog) -> None:
+    sample = str(run.samples.index[0])
+    writing.apply(event("keep", (sample, 0, None)), run=run, log=log, reviewer="Ada")
+    writing.apply(event("remove", (sample, 0, None)), run=run, log=log, reviewer="Bob")
+    writing.settle(OpenRun("small", run, log), sample, 1, "remove", None)
+    assert log.conflicts(run.id).empty
+    assert log.current(run.id).loc[sample, "action"] == "remove"
+
+
+def test_a_finished_queue_says_so_and_leads_to_verify(open_app: Open, run: Run, log: DecisionLog) -> None:
+    for row in selection.queue(run, 0.5):
+        writing.apply(event("keep", (str(run.samples.index[row]), 0, None)), run=run, log=log, reviewer="Ada")
+    app = open_app("review", run="small")
+    assert f"Done: 0 relabelled, {len(selection.queue(run, 0.5))} kept, 0 removed" in texts(app)
+    next(button for button in app.button if button.label == "Next: Verify").click().run()
+    assert app.title[0].value == "Verify"
+
+
+def test_an_empty_queue_offers_the_most_suspicious(open_app: Open, run: Run) -> None:
+    app = open_app("review", run="small", cut="0.99")
+    assert "No single label is clearly wrong" in texts(app)
+    next(button for button in app.button if button.label.startswith("Look at the 40")).click().run()
+    assert not app.exception
+    assert len(answer(app)["standing"]) >= 40
+
+
+def test_a_name_of_the_browser_is_taken_once(open_app: Open, run: Run) -> None:
+    told = answer(open_app("review", run="small"))
+    assert told["reviewer"] == {"name": None, "ask": True, "fixed": False}
+
+
+@pytest.mark.parametrize(
+    ("card", "standing"),
+    [
+        ({"decision": None, "revision": 0}, ""),
+        ({"decision": None, "revision": 4}, "-4"),
+        ({"decision": {"action": "keep", "label": None}, "revision": 1}, "k1"),
+        ({"decision": {"action": "relabel", "label": "b"}, "revision": 12, "conflict": True}, "l12.1!"),
+        ({"decision": {"action": "relabel", "label": "not! a.class"}, "revision": 1}, 'l1."not! a.class"'),
+    ],
+)
+def test_what_stands_about_a_card_takes_a_few_letters(card: Any, standing: str) -> None:
+    assert gallery._standing(card, {"a": 0, "b": 1}) == standing
 
 
 def test_the_queue_does_not_move_when_something_is_decided(run: Run, log: DecisionLog) -> None:

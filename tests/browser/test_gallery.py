@@ -126,6 +126,36 @@ def test_undo_takes_back_one_decision_at_a_time_also_after_a_reload(visit, run, 
     expect(page.get_by_text("changed by someone else").locator("visible=true")).to_have_count(0)
 
 
+def test_a_key_that_is_held_down_decides_once(visit, run, log):
+    """Half a second on X once removed 16 samples; arrows may repeat."""
+    page = visit(view="card")
+    opened(page, "card")
+    for _ in range(8):
+        page.keyboard.down("x")  # without a release: the second and later ones are repeats
+    page.keyboard.up("x")
+    for _ in range(3):
+        page.keyboard.down("ArrowRight")
+    page.keyboard.up("ArrowRight")
+    expect(page.locator(".headline")).to_contain_text("5 of 60")
+    wait_for(lambda: len(decided(log, run)) == 1, f"decided: {decided(log, run)}")
+    expect(page.get_by_text("All saved")).to_be_visible()
+    assert len(log.events(run.id)) == 1, f"{len(log.events(run.id))} events of one key held down"
+
+
+def test_a_burst_is_undone_as_one_and_an_older_decision_stays(visit, run, log):
+    page, ids = visit(), queue_of(run)
+    opened(page)
+    page.keyboard.press("k")
+    page.wait_for_timeout(2_200)
+    press(page, "xxxxx", 0.1)
+    page.keyboard.press("u")
+    expect(page.locator(".note")).to_have_text("Undone. U undoes one more, Shift+U all 4 of this burst")
+    wait_for(lambda: set(decided(log, run)) == set(ids[:5]), f"after u: {decided(log, run)}")
+    page.keyboard.press("Shift+U")
+    expect(page.locator(".note")).to_have_text("Undone for 4")
+    wait_for(lambda: set(decided(log, run)) == {ids[0]}, f"after Shift+U: {decided(log, run)}")
+
+
 def test_a_selection_is_relabelled_as_one_decision_and_undone_as_one(visit, run, log):
     page, ids = visit(), queue_of(run)
     opened(page)

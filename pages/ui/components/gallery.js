@@ -4,6 +4,8 @@
 const instances = new WeakMap();
 const HURRY = ['pointerdown', 'pagehide', 'blur'];
 const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
+const OURS = /^([klxuai/? ]|[0-9]|Enter|Escape)$/;
+const BURST = 2000;           // ms between two decisions of one burst, which can be undone as one
 
 class Gallery {
   constructor(root, data) {
@@ -11,21 +13,27 @@ class Gallery {
     this.ending = new AbortController();
     root.classList.add('influence-gallery');
     this.outbox = new Outbox(data.outbox);
+    /** @type {any} */
+    this.answer = {};           // what the server last said about these cards
+    this.data = this.fresh = data;
     this.version = null;
     this.server = [];
     this.items = [];
     this.at = 0;
     this.anchor = 0;
     this.selected = new Set();
-    this.history = [];          // what `undo` takes back, newest last: [{ events: [{event_id, before}], at }]
+    this.history = [];          // what `undo` takes back, newest last: [{ events: [{event_id, before}], at, time, burst }]
     this.blindUndo = null;      // an undo whose effect only the server knows: then its changes are ours, not someone else's
     this.focusedAt = performance.now();
+    this.ended = false;         // the last card was decided: what was done is shown in its place, and no key decides
     this.view = data.view;
     this.place = `${data.outbox}:place`;
     this.parts = buildParts(root);
     this.picker = new ClassPicker(this);
-    this.parts.bar.append(this.picker.box);
+    this.prompt = new NamePrompt(this);
+    this.parts.bar.append(this.picker.box, this.prompt.box);
     this.listen();
+    (window.influenceGalleries ??= new Map()).set(this.outbox.name, this);
   }
 
   // Every listener ends with the gallery: one left behind would decide each sample a second time.
@@ -41,7 +49,7 @@ class Gallery {
       const nowhere = !document.activeElement || document.activeElement === document.body;
       if (nowhere && window.influenceKeys === this.outbox.name) this.onKey(e);
     }, true);
-    for (const part of [parts.bar, parts.stage, parts.banner, parts.help]) on(part, 'click', e => this.onCommand(e));
+    for (const part of [parts.bar, parts.stage, parts.finish, parts.banner, parts.help]) on(part, 'click', e => this.onCommand(e));
     for (const list of [parts.grid, parts.film]) {
       on(list, 'click', e => this.onPick(e));
       on(list, 'dblclick', e => this.indexOf(e) >= 0 && !this.onlyExplains && this.show('card'));
@@ -51,34 +59,61 @@ class Gallery {
     on(window, 'beforeunload', e => this.outbox.waiting.length && Date.now() - this.outbox.since > 3000 && e.preventDefault());
     // A press outside may follow a link to another page: waiting decisions are sent first.
     for (const sign of HURRY) on(window, sign, () => this.outbox.hurry(), true);
+    on(window, 'resize', () => this.measureRoom());
   }
 
   close() {
     this.ending.abort();
     this.outbox.close();
+    if (window.influenceGalleries.get(this.outbox.name) === this) window.influenceGalleries.delete(this.outbox.name);
   }
 
   // ---- data from Python ----
 
-  update(data, deliver, leave) {
-    this.data = data;
+  update(data, deliver, tell) {
+    this.fresh = data;
     this.outbox.deliver = deliver;
-    this.leave = leave;
+    this.tell = tell;
+    this.settle();
+  }
+
+  // Draws once both are here: the cards, and the answer that says what stands about these very cards.
+  settle() {
+    const { fresh } = this;
+    const answer = window.influenceAnswers?.get(this.outbox.name);
+    if (!answer) return;
+    const written = this.outbox.confirm(answer.ack);
+    if (this.outbox.signature !== null && answer.reviewer?.name === (this.outbox.signature || null)) this.outbox.signature = null;
+    if (answer.version !== fresh.version) return;
+    const focused = this.root.contains(/** @type {any} */ (this.root.getRootNode()).activeElement);
+    const known = this.version === fresh.version;
     const shown = new Map(this.items.map(item => [item.id, item.decision]));
-    const known = this.version === data.version;
-    this.server = data.cards;
-    const written = this.outbox.confirm(data.ack);
+    [this.data, this.answer] = [fresh, answer];
+    this.server = withStanding(fresh.cards, answer.standing, fresh.classes);
     this.items = replay(this.server, this.outbox.waiting);
     const ours = this.blindUndo !== null;
     if (written.some(event => event.event_id === this.blindUndo)) this.blindUndo = null;
-    this.root.classList.toggle('readonly', data.readOnly);
-    this.root.classList.toggle('explains', data.explains);
-    this.root.dataset.theme = isDark(this.root) ? 'dark' : 'light';
-    this.root.style.setProperty('--top', `${headerOver(this.root)}px`);
+    this.dress();
     if (known) this.noticeStrangers(shown, ours);
     else this.rebuild();
     this.paint();
-    if (!known) this.takeFocus();
+    if (!known) this.takeFocus(focused);
+  }
+
+  dress() {
+    const { root, data } = this;
+    for (const [name, on] of [['readonly', data.readOnly], ['explains', data.explains], ['fills', data.fills]]) root.classList.toggle(name, on);
+    root.dataset.theme = isDark(root) ? 'dark' : 'light';
+    root.style.setProperty('--top', `${headerOver(root)}px`);
+    unfading(root);
+    this.measureRoom();
+  }
+
+  // The height that the window has left for a gallery that fills it, down to a margin of 12 px.
+  measureRoom() {
+    if (!this.fresh.fills) return;
+    const above = this.root.getBoundingClientRect().top + (scrollerOf(this.root)?.scrollTop ?? 0);
+    this.root.style.setProperty('--room', `${Math.floor(innerHeight - above - 12)}px`);
   }
 
   noticeStrangers(shown, ours) {
@@ -103,6 +138,7 @@ class Gallery {
     parts.film.replaceChildren(...items.map((item, i) => filmCard(item, i)));
     for (const list of [parts.grid, parts.film]) list.setAttribute('aria-label', data.label);
     parts.empty.hidden = items.length > 0;
+    this.ended = items.length > 0 && this.at === items.length - 1 && items.every(item => item.decision);
     this.focusedAt = performance.now();
     this.show(this.view, false);
   }
@@ -116,12 +152,11 @@ class Gallery {
     }
   }
 
-  /** @this {any} */
-  takeFocus() {
+  takeFocus(focused) {
     /** @type {any} */
     const active = document.activeElement;
     const typing = active && (/^(INPUT|TEXTAREA|SELECT)$/.test(active.tagName) || active.isContentEditable);
-    if (this.hadFocus || (this.data.autofocus && !typing)) this.focusList();
+    if (focused || (this.data.autofocus && !typing)) this.focusList();
   }
 
   // ---- drawing ----
@@ -156,16 +191,40 @@ class Gallery {
       if (items.length) list.setAttribute('aria-activedescendant', list.children[this.at].id);
       else list.removeAttribute('aria-activedescendant');
     }
-    if (this.view === 'card' && items.length) fillStage(parts.stage, this);
-    const done = items.filter(item => item.decision).length;
-    parts.progress.textContent = `${done} of ${items.length} on this page`;
-    parts.meter.style.width = `${items.length ? (100 * done) / items.length : 0}%`;
+    if (this.view === 'card' && items.length && !this.ended) fillStage(parts.stage, this);
+    parts.finish.hidden = !this.ended;
+    parts.stage.hidden = this.ended;
+    if (this.ended) fillFinish(parts.finish, this);
+    this.paintProgress();
     parts.all.hidden = this.selected.size > 0;
     parts.clear.hidden = !this.selected.size;
     this.paintStatus();
     if (this.current && !this.data.readOnly) {
       sessionStorage.setItem(this.place, JSON.stringify({ version: this.version, view: this.view, id: this.current.id }));
     }
+  }
+
+  // Decisions of the whole queue: those about other pages as the server counts them, those here as they are drawn.
+  counts() {
+    const sum = { total: 0, keep: 0, relabel: 0, remove: 0, more: false, sentence: '', ...this.answer?.queue };
+    for (const { decision } of this.items) {
+      sum.total += 1;
+      if (decision) sum[decision.action] += 1;
+    }
+    return { ...sum, decided: sum.keep + sum.relabel + sum.remove };
+  }
+
+  paintProgress() {
+    const { parts, answer, items } = this;
+    const { decided, total, sentence } = this.counts();
+    parts.progress.textContent = `${grouped(decided)} of ${grouped(total)} ${answer.queue ? 'reviewed' : 'on this page'}`;
+    parts.progress.title = sentence;
+    parts.meter.style.width = `${items.length ? (100 * decided) / total : 0}%`;
+    parts.disputed.hidden = !answer.conflicts;
+    parts.disputed.textContent = answer.conflicts === 1 ? '1 sample needs a second look' : `${grouped(answer.conflicts ?? 0)} samples need a second look`;
+    parts.name.hidden = !answer.reviewer || this.data.readOnly;
+    parts.name.disabled = Boolean(answer.reviewer?.fixed);
+    parts.name.textContent = this.outbox.signature || answer.reviewer?.name || 'anonymous';
   }
 
   paintItem(item, i) {
@@ -189,9 +248,9 @@ class Gallery {
     const { outbox, parts } = this;
     const n = outbox.waiting.length;
     const age = n ? Date.now() - outbox.since : 0;
-    const stuck = outbox.problem !== null || age > 8000;
+    const stuck = outbox.problem !== null || (age > 8000 && !outbox.held);
     if (n) this.everSaved = true;
-    const saving = n && age > 700 ? `Saving ${n}…` : this.everSaved && !n ? 'All saved' : '';
+    const saving = n && age > 700 && !outbox.held ? `Saving ${n}…` : this.everSaved && !n ? 'All saved' : '';
     parts.status.textContent = this.selected.size ? `${this.selected.size} selected` : saving;
     parts.status.classList.toggle('strong', this.selected.size > 0);
     parts.banner.hidden = !stuck;
@@ -213,11 +272,11 @@ class Gallery {
     else card.scrollIntoView({ block: 'nearest' });
   }
 
-  say(text, aloud = true) {
-    if (aloud) this.parts.live.textContent = text;
+  say(text) {
+    this.parts.live.textContent = text;
     this.parts.note.textContent = text;
     clearTimeout(this.noteTimer);
-    this.noteTimer = setTimeout(() => (this.parts.note.textContent = ''), 4000);
+    this.noteTimer = setTimeout(() => (this.parts.note.textContent = ''), 4000 + 50 * text.length);
   }
 
   // ---- moving and selecting ----
@@ -225,6 +284,7 @@ class Gallery {
   move(to, extend = false) {
     const last = this.items.length - 1;
     to = Math.min(last, Math.max(0, to));
+    this.ended = false;
     if (extend) this.selectRange(this.anchor, to);
     else this.anchor = to;
     if (to !== this.at) this.focusedAt = performance.now();
@@ -285,7 +345,15 @@ class Gallery {
     if (!this.current || !this.data.explains) return;
     this.outbox.hurry();
     this.paint();              // remembers the place, for the way back
-    this.leave({ id: this.current.id, split: this.current.split ?? 'train' });
+    this.tell('explain', { id: this.current.id, split: this.current.split ?? 'train' });
+  }
+
+  // After the last card: the next page of the queue, or the Verify page.
+  onward() {
+    const { more } = this.counts();
+    if (!this.answer.queue) return;
+    this.outbox.hurry();
+    this.tell('follow', more ? 'page' : 'verify');
   }
 
   // ---- deciding ----
@@ -297,19 +365,27 @@ class Gallery {
   decide(action, label = null) {
     const { items } = this;
     if (!items.length || this.data.readOnly) return;
+    if (this.ended && !this.selected.size) {
+      this.say('This list ends here. ← goes back to change a decision');
+      return;
+    }
     const chosen = this.targets();
     const wanted = i => (action === 'relabel' ? label ?? items[i].suggested ?? null : null);
     const able = chosen.filter(i => action !== 'relabel' || wanted(i) !== null);
     // Relabelling to the given label is keeping it; otherwise the log would hold a change without effect.
     const kept = able.filter(i => action === 'relabel' && wanted(i) === items[i].given);
     const rest = able.filter(i => !kept.includes(i));
-    const group = { at: this.at, events: [] };
+    const group = { at: this.at, events: [], time: performance.now(), burst: this.history.length };
+    const before = this.history.at(-1);
+    if (before && group.time - before.time < BURST) group.burst = before.burst;
+    if (able.length) this.prompt.askOnce();
     if (kept.length) group.events.push(this.commit('keep', kept, () => null));
     if (rest.length) group.events.push(this.commit(action, rest, wanted));
     if (group.events.length) this.history.push(group);
     this.announce(action, label, chosen.length - able.length, able);
     if (!able.length) return;
     if (this.selected.size) this.selected.clear();
+    else if (this.at === items.length - 1) this.ended = true;
     else this.move(this.at + 1);
     this.focusedAt = performance.now();
   }
@@ -338,18 +414,35 @@ class Gallery {
     this.say(text);
   }
 
-  undo() {
+  // Takes back the newest decision, or the whole burst that it ended.
+  undo(whole = false) {
     if (this.data.readOnly) return;
-    const group = this.history.pop();
-    if (!group) {
-      this.blindUndo = uuid();
-      this.outbox.push({ event_id: this.blindUndo, action: 'undo', votes: [], seconds: null, target: null, before: {} });
-      this.say('Undoing the last saved decision');
+    const burst = this.history.at(-1)?.burst;
+    if (burst === undefined) {
+      this.undoSaved();
       return;
     }
+    const sameBurst = () => this.history.filter(group => group.burst === burst);
+    const groups = whole ? sameBurst().reverse() : [this.history.at(-1)];
+    for (const group of groups) this.undoGroup(group);
+    const [n, left] = [samplesOf(groups), sameBurst().length];
+    const offer = left ? `. U undoes one more, Shift+U all ${left} of this burst` : '';
+    this.say(`Undone${n > 1 ? ` for ${n}` : ''}${offer}`);
+  }
+
+  // Of a session before this one only the server knows what the newest decision was.
+  undoSaved() {
+    this.blindUndo = uuid();
+    this.outbox.push({ event_id: this.blindUndo, action: 'undo', votes: [], seconds: null, target: null, before: {} });
+    this.ended = false;
+    this.say('Undoing the last saved decision');
+  }
+
+  undoGroup(group) {
+    this.history.splice(this.history.indexOf(group), 1);
     for (const { event_id, before } of group.events.reverse()) this.takeBack(event_id, before);
+    this.ended = false;
     if (this.items[group.at] && group.events.some(event => this.items[group.at].id in event.before)) this.move(group.at);
-    this.say(`Undone${group.events.length === 1 && Object.keys(group.events[0].before).length > 1 ? ` for ${Object.keys(group.events[0].before).length}` : ''}`);
   }
 
   takeBack(target, before) {
@@ -365,10 +458,17 @@ class Gallery {
     this.outbox.push({ event_id, action: 'undo', votes, seconds: null, target, before });
   }
 
-  // The class a digit stands for: fixed order when all classes have a digit, else likeliest first for this image.
-  classOfKey(digit) {
-    const position = digit === 0 ? 9 : digit - 1;
-    return classOrder(this.data.classes, this.current)[position] ?? null;
+  // The class a digit stands for: one at a time the likeliest first, as the card shows them; in a grid, which shows none,
+  // the order of the classes when each has a digit.
+  classesByKey() {
+    const { classes } = this.data;
+    const fixed = this.view === 'grid' && classes.length <= 10;
+    return fixed || !this.current?.top?.length ? classes.slice(0, 10) : this.current.top.slice(0, 10).map(([index]) => classes[index]);
+  }
+
+  keyOf(name) {
+    const position = this.classesByKey().indexOf(name);
+    return position < 0 ? '' : String((position + 1) % 10);
   }
 
   // ---- keys and buttons ----
@@ -377,6 +477,7 @@ class Gallery {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName);
     const pressed = e.target.tagName === 'BUTTON' && (e.key === 'Enter' || e.key === ' ');
     if (e.isComposing || typing || pressed) return;
+    this.prompt.wait();
     if (!this.runKey(e)) return;
     e.preventDefault();
     e.stopPropagation();        // Streamlit's own keys (r, c, shortcut=) must not act on the same press
@@ -387,7 +488,7 @@ class Gallery {
     const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
     if (e.ctrlKey || e.metaKey || e.altKey) {
       if (key !== 'z' || e.altKey || e.shiftKey) return false;
-      this.undo();
+      if (!e.repeat) this.undo();
       return true;
     }
     if (!this.parts.help.hidden) {
@@ -395,10 +496,18 @@ class Gallery {
       this.toggleHelp();
       return true;
     }
-    return this.items.length > 0 && (this.moveByKey(key, e.shiftKey) || this.actByKey(key));
+    if (!this.items.length) return false;
+    if (key === 'Escape' && this.prompt.cancel()) return true;
+    if (this.moveByKey(key, e.shiftKey)) return true;
+    // A key that is held down decides once: half a second on X once removed 16 samples.
+    return e.repeat ? OURS.test(key) : this.actByKey(key, e.shiftKey);
   }
 
   moveByKey(key, extend) {
+    if (this.ended && /^Arrow/.test(key)) {
+      this.ended = key === 'ArrowRight' || key === 'ArrowDown';
+      return true;
+    }
     const row = this.perRow();
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row };
     if (key in steps) {
@@ -411,8 +520,9 @@ class Gallery {
     return true;
   }
 
-  actByKey(key) {
+  actByKey(key, shift) {
     if (key === 'Enter' && this.onlyExplains) this.explain();
+    else if (key === 'Enter' && this.ended && this.answer.queue) this.onward();
     else if (key === 'Enter') this.show(this.view === 'grid' ? 'card' : 'grid');
     else if (key === '?') this.toggleHelp();
     else if (key === 'Escape' && this.selected.size) this.selected.clear();
@@ -420,7 +530,7 @@ class Gallery {
     else if (key === 'i' && this.data.explains) this.explain();
     else if (this.data.readOnly) return false;
     else if (key in ACTIONS) this.decide(ACTIONS[key]);
-    else if (key === 'u') this.undo();
+    else if (key === 'u') this.undo(shift);
     else if (key === ' ') this.toggle(this.at);
     else if (key === 'a') this.toggleAll();
     else if (key === '/') this.picker.open();
@@ -430,8 +540,8 @@ class Gallery {
   }
 
   decideByDigit(digit) {
-    const label = this.classOfKey(digit);
-    if (label === null) this.say(`No class has the key ${digit}`);
+    const label = this.classesByKey()[digit === 0 ? 9 : digit - 1];
+    if (label === undefined) this.say(`No class has the key ${digit}`);
     else this.decide('relabel', label);
     return true;
   }
@@ -441,7 +551,11 @@ class Gallery {
     if (!button) return;
     const [what, value] = [button.dataset.do, button.dataset.value];
     if (what in { keep: 1, relabel: 1, remove: 1 }) this.decide(what, value ?? null);
-    else if (what === 'undo') this.undo();
+    else if (what === 'undo') this.undo(e.shiftKey);
+    else if (what === 'onward') this.onward();
+    else if (what === 'conflict') this.tell('follow', 'conflict');
+    else if (what === 'undecided') this.move(this.items.findIndex(item => !item.decision));
+    else if (what === 'again') this.ended = false;
     else if (what === 'explain') this.explain();
     else if (what === 'all') this.toggleAll();
     else if (what === 'clear') this.selected.clear();
@@ -452,8 +566,9 @@ class Gallery {
     else if (what === 'discard') this.discard();
     this.paint();
     if (what === 'pick' && this.items.length) this.picker.open();
+    else if (what === 'name') this.prompt.open();
     // A mouse click returns the keys to the images; so does a button of the card, which was just redrawn.
-    else if (what !== 'help' && (e.detail > 0 || button.closest('.stage'))) this.focusList();
+    else if (!['help', 'onward', 'conflict'].includes(what) && (e.detail > 0 || button.closest('.stage'))) this.focusList();
   }
 
   discard() {
@@ -471,13 +586,16 @@ class Gallery {
   }
 }
 
+function samplesOf(groups) {
+  return groups.flatMap(group => group.events).reduce((sum, event) => sum + Object.keys(event.before).length, 0);
+}
+
 export default function (component) {
   const { data, parentElement, setStateValue, setTriggerValue } = component;
   const root = parentElement.querySelector('.root');
   let gallery = instances.get(root);
   if (!gallery) instances.set(root, (gallery = new Gallery(root, data)));
-  gallery.hadFocus = root.contains(parentElement.activeElement ?? document.activeElement);
-  gallery.update(data, queue => setStateValue('queue', queue), sample => setTriggerValue('explain', sample));
+  gallery.update(data, queue => setStateValue('queue', queue), setTriggerValue);
   return ending(root, () => {
     gallery.close();
     instances.delete(root);

@@ -29,6 +29,25 @@ function isDark(node) {
   return r + g + b < 384;
 }
 
+// The element that scrolls the page.
+function scrollerOf(root) {
+  /** @type {HTMLElement | null} */
+  const scroller = (root.getRootNode().host ?? root).closest('[data-testid="stMain"]');
+  return scroller;
+}
+
+// Streamlit fades an element while its answer is on the way. Every mark here is drawn at once, so nothing may fade.
+function unfading(root) {
+  const place = (root.getRootNode().host ?? root).closest('[data-testid="stElementContainer"]');
+  place?.style.setProperty('opacity', '1', 'important');
+  place?.style.setProperty('transition', 'none', 'important');
+}
+
+// Thousands with a thin space.
+function grouped(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, '\u2009');
+}
+
 // How much of the scrolled area Streamlit's header covers: 0 when the gallery scrolls in its own box.
 function headerOver(root) {
   let above = root.getRootNode().host ?? root.parentElement;
@@ -73,12 +92,14 @@ function buildParts(root) {
   /** @type {Record<string, any>} */
   const parts = { ...buildBar(), ...buildBanner(), ...buildLists(), help: buildHelp() };
   parts.stage = el('div', 'stage');
+  parts.finish = el('div', 'finish', null, { role: 'status' });
+  parts.finish.hidden = true;
   parts.live = el('div', 'live', null, { 'aria-live': 'polite', role: 'status' });
   parts.note = el('span', 'note', '', { 'aria-hidden': 'true' });
   const toast = within(el('div', 'toast'), parts.note);
   parts.empty = el('p', 'empty', 'No images here. Widen the filters to see more.');
   parts.empty.hidden = true;
-  root.replaceChildren(parts.bar, parts.banner, parts.empty, parts.stage, parts.grid, parts.film, parts.footer, toast, parts.help, parts.live);
+  root.replaceChildren(parts.bar, parts.banner, parts.empty, parts.finish, parts.stage, parts.grid, parts.film, toast, parts.help, parts.live);
   return parts;
 }
 
@@ -91,14 +112,19 @@ function buildBar() {
     command('pick', 'Label…', '/', 'Relabel to any class'));
   const all = command('all', 'Select all', 'A', 'Select every image on this page');
   const clear = command('clear', 'Clear', 'Esc', 'Clear the selection');
-  const edits = within(el('div', 'group edits'), command('undo', 'Undo', 'U', 'Undo the last decision (also Ctrl+Z)'), all, clear);
+  const edits = within(el('div', 'group edits'), command('undo', 'Undo', 'U', 'Undo the last decision (also Ctrl+Z); with Shift the whole burst'), all, clear);
   const status = el('span', 'status', '');
+  const progress = el('span', 'progress', '');
+  const name = el('button', 'link reviewer', '', { type: 'button', 'data-do': 'name', title: 'Your name, saved with each of your decisions' });
+  const disputed = el('button', 'link disputed', '', { type: 'button', 'data-do': 'conflict', title: 'Two people decided differently' });
+  const meter = el('span', 'fill');
   const views = within(el('div', 'group views', null, { role: 'group', 'aria-label': 'View' }),
     viewButton('grid', 'Grid', 'M1 1h5v5H1zM8 1h5v5H8zM1 8h5v5H1zM8 8h5v5H8z'),
     viewButton('card', 'One at a time', 'M1 2h12v10H1zM1 9h12'));
   const help = el('button', 'command square', '?', { type: 'button', 'data-do': 'help', title: 'Keys (?)', 'aria-label': 'Keys' });
-  within(bar, decisions, edits, within(el('div', 'group right'), status, views, help));
-  return { bar, all, clear, status };
+  within(bar, decisions, edits, within(el('div', 'group right'), disputed, progress, name, status, views, help),
+    within(el('span', 'meter', null, { 'aria-hidden': 'true' }), meter));
+  return { bar, all, clear, status, progress, name, disputed, meter };
 }
 
 function viewButton(view, title, path) {
@@ -126,10 +152,7 @@ function buildLists() {
   const attributes = { tabindex: '0', role: 'listbox', 'aria-multiselectable': 'true' };
   const grid = el('div', 'grid', null, attributes);
   const film = el('div', 'film', null, { ...attributes, 'aria-orientation': 'horizontal' });
-  const progress = el('span', 'progress', '');
-  const meter = el('span', 'fill');
-  const footer = within(el('div', 'footer'), within(el('span', 'meter', null, { 'aria-hidden': 'true' }), meter), progress);
-  return { grid, film, progress, meter, footer };
+  return { grid, film };
 }
 
 function buildHelp() {
@@ -137,9 +160,10 @@ function buildHelp() {
   help.hidden = true;
   const rows = [
     ['K', 'keep the given label'], ['L', 'relabel to the suggestion'], ['X', 'remove from the training data'],
-    ['1 … 9, 0', 'relabel to that class'], ['/', 'relabel to any class, by typing'], ['U or Ctrl+Z', 'undo'],
+    ['1 … 9, 0', 'relabel to that class, one at a time the likeliest first'], ['/', 'relabel to any class, by typing'],
+    ['U or Ctrl+Z', 'undo one decision'], ['Shift + U', 'undo a whole burst: decisions less than 2 seconds apart'],
     ['Space', 'select or unselect'], ['Shift + arrows or click', 'select a range'], ['A', 'select all or none'],
-    ['I', 'what it helps and hurts (Influence page)'], ['Arrows, Home, End', 'move'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
+    ['I', 'show what this sample affects (Influence page)'], ['Arrows, Home, End', 'move; held down, only these repeat'], ['Enter', 'grid or one at a time'], ['Esc', 'clear the selection, back to the grid'],
   ];
   const sheet = el('dl', 'keys');
   for (const [keys, meaning] of rows) within(sheet, within(el('dt'), ...keys.split(' or ').flatMap(orKey)), el('dd', '', meaning));
@@ -164,7 +188,7 @@ function cardShell(className, item, i) {
 function gridCard(item, i) {
   const card = cardShell('card', item, i);
   card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }),
-    el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'What it helps and hurts (I)' }));
+    el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'What this sample affects (I)' }));
   const names = el('div', 'names');
   const bars = el('div', 'bars');
   for (const bar of item.bars || []) {
@@ -214,17 +238,7 @@ function describe(item, stranger) {
 
 // ---- classes ----
 
-function classOrder(classes, item) {
-  if (classes.length <= 10 || !item?.top?.length) return classes.slice(0, 10);
-  return item.top.slice(0, 10).map(([index]) => classes[index]);
-}
-
 function probabilityOf(item, classes, name) {
   const found = item?.top?.find(([index]) => classes[index] === name);
   return found ? found[1] : null;
-}
-
-function keyOf(name, classes, item) {
-  const position = classOrder(classes, item).indexOf(name);
-  return position < 0 ? '' : String((position + 1) % 10);
 }

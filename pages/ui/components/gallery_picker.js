@@ -51,7 +51,7 @@ class ClassPicker {
     const names = classes.filter(name => name.toLowerCase().includes(text));
     names.sort((a, b) => Number(b.toLowerCase().startsWith(text)) - Number(a.toLowerCase().startsWith(text)));
     this.at = 0;
-    this.options.replaceChildren(...names.slice(0, 200).map((name, i) => classOption(name, i, this.gallery.current, classes)));
+    this.options.replaceChildren(...names.slice(0, 200).map((name, i) => classOption(name, i, this.gallery)));
     this.paint();
   }
 
@@ -77,8 +77,8 @@ class ClassPicker {
   }
 }
 
-function classOption(name, i, item, classes) {
+function classOption(name, i, gallery) {
   const option = el('div', 'option', null, { role: 'option', id: `class${i}`, 'data-label': name });
-  return within(option, el('kbd', '', keyOf(name, classes, item)), el('span', 'name', name),
-    el('span', 'number', percent(probabilityOf(item, classes, name))));
+  return within(option, el('kbd', '', gallery.keyOf(name)), el('span', 'name', name),
+    el('span', 'number', percent(probabilityOf(gallery.current, gallery.data.classes, name))));
 }

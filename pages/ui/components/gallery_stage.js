@@ -2,7 +2,7 @@
 // gallery_parts.js is loaded before this file.
 
 function fillStage(stage, gallery) {
-  const { items, at, data, strangers } = gallery;
+  const { items, at, strangers } = gallery;
   const item = items[at];
   const stamp = JSON.stringify([item.id, item.decision, strangers.has(item.id), gallery.version, at, items.length]);
   if (stage.dataset.stamp === stamp) return;
@@ -13,7 +13,7 @@ function fillStage(stage, gallery) {
     stage.replaceChildren(within(el('div', 'left'), bigPicture(item), measures(item)), el('div', 'facts'));
   }
   stage.querySelector('.mark').textContent = item.decision ? LETTER[item.decision.action] : '';
-  stage.querySelector('.facts').replaceChildren(...facts(item, data, at, items.length, strangers.has(item.id) || item.conflict));
+  stage.querySelector('.facts').replaceChildren(...facts(gallery, item));
 }
 
 function bigPicture(item) {
@@ -23,21 +23,24 @@ function bigPicture(item) {
   return within(el('div', `picture big${rows ? ' cells' : ''}`), image, el('span', 'mark', '', { 'aria-hidden': 'true' }));
 }
 
-function facts(item, data, at, n, stranger) {
-  return [headline(item, data, at, n, stranger), verdict(item, data), item.why ? el('p', 'why', item.why) : null,
-    item.model ? el('p', 'model small', item.model) : null,
-    data.readOnly ? null : chips(item, data), neighbours(item)].filter(Boolean);
+function facts(gallery, item) {
+  const { data } = gallery;
+  return [headline(gallery, item), verdict(item, data), el('p', 'why', item.why ?? '', { title: item.why ?? '' }),
+    data.readOnly ? null : chips(gallery, item), item.model ? el('p', 'model small', item.model, { title: item.model }) : null,
+    neighbours(item)].filter(Boolean);
 }
 
-function headline(item, data, at, n, stranger) {
+function headline({ data, items, at, strangers }, item) {
+  const suspicion = item.suspicion ?? null;
   const line = within(el('div', 'headline'),
     el('button', 'step', '‹', { type: 'button', 'data-do': 'back', title: 'Previous (←)', 'aria-label': 'Previous' }),
-    el('span', 'small', `${at + 1} of ${n}`),
+    el('span', 'small', `${at + 1} of ${items.length}`),
     el('button', 'step', '›', { type: 'button', 'data-do': 'next', title: 'Next (→)', 'aria-label': 'Next' }),
     item.rank ? el('span', 'small pill', `rank ${item.rank}`) : null,
-    item.suspicion !== null && item.suspicion !== undefined ? el('span', 'small pill', `suspicion ${item.suspicion.toFixed(2)}`) : null,
+    suspicion === null ? null : el('span', 'small pill', `suspicion ${suspicion.toFixed(2)}`),
     el('span', 'small id', item.id, { title: item.id }),
-    data.explains ? command('explain', 'Influence', 'I', 'What it helps and hurts') : null);
+    data.explains ? command('explain', 'Influence', 'I', 'What this sample affects') : null);
+  const stranger = strangers.has(item.id) || item.conflict;
   return within(line, stranger ? el('span', 'other shown', 'changed by someone else') : null);
 }
 
@@ -56,15 +59,21 @@ function verdict(item, data) {
   return table;
 }
 
-function chips(item, data) {
+// Every class with its key, likeliest first: the bars are the evidence, a press on one decides.
+function chips(gallery, item) {
+  const { data } = gallery;
   const box = el('div', 'chips', null, { role: 'group', 'aria-label': 'Label as' });
   const chosen = item.decision?.action === 'relabel' ? item.decision.label : item.decision?.action === 'keep' ? item.given : null;
-  classOrder(data.classes, item).forEach((name, i) => {
+  const names = gallery.classesByKey();
+  box.style.setProperty('--lines', String(names.length > 4 ? Math.ceil(names.length / 2) : names.length));
+  names.forEach((name, i) => {
     const chance = probabilityOf(item, data.classes, name);
-    const chip = el('button', `chip${name === item.suggested ? ' suggested' : ''}`, null, { type: 'button', 'data-do': 'relabel', 'data-value': name,
+    const role = name === item.suggested ? ' suggested' : name === item.given ? ' was' : '';
+    const chip = el('button', `chip${role}`, null, { type: 'button', 'data-do': 'relabel', 'data-value': name,
       'aria-pressed': String(name === chosen), title: `Label as ${name}${chance === null ? '' : `, ${percent(chance)}`}` });
     within(box, within(chip, el('kbd', '', String((i + 1) % 10)), el('span', 'name', name),
-      el('span', 'number small', percent(chance)), within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(chance)}%` }))));
+      within(el('span', 'track'), el('span', 'fill', null, { style: `width:${clip(chance)}%` })),
+      el('span', 'number small', percent(chance))));
   });
   return box;
 }

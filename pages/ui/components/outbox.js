@@ -78,6 +78,8 @@ class Outbox {
     this.timer = null;
     this.problem = null;       // the server's message on why it could not write
     this.since = null;         // when the oldest unconfirmed event was made
+    this.held = false;         // while the reviewer's name is asked, so that it stands on the decision that raised the question
+    this.signature = null;     // that name, until the server knows it
     /** @type {(queue: object) => void} */
     this.deliver = () => {};
     this.waiting = stored(name).map(event => ({ ...event, seq: ++this.sequence }));
@@ -123,16 +125,23 @@ class Outbox {
 
   // Sends at once what would have waited for the 100 ms to pass.
   hurry() {
-    if (this.waiting.length && this.waiting.at(-1).seq > this.sentUpTo) this.flush();
+    if (!this.held && this.waiting.length && this.waiting.at(-1).seq > this.sentUpTo) this.flush();
+  }
+
+  // The name goes with every message until the server has it: of two messages that come close Streamlit keeps the last.
+  sign(name) {
+    this.signature = name;
+    this.held = false;
+    this.flush();
   }
 
   flush() {
-    if (!this.waiting.length) return;
+    if (this.held || (!this.waiting.length && this.signature === null)) return;
     this.sentAt = Date.now();
     this.sentUpTo = this.sequence;
     // `before` is for redrawing here; the server keeps its own record.
     const events = this.waiting.map(({ before, ...event }) => event);
-    this.deliver({ epoch: this.epoch, at: this.sentAt, events });
+    this.deliver({ epoch: this.epoch, at: this.sentAt, events, ...(this.signature === null ? {} : { name: this.signature }) });
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.send(), AGAIN);
   }
@@ -147,7 +156,7 @@ class Outbox {
 // `revision` stays the server's; `own` names what this tab did since. After a reload some of it may be written already, by
 // the session before, so it cannot be counted, only named.
 function replay(cards, waiting) {
-  const items = cards.map(card => ({ ...card, decision: card.decision || null, revision: card.revision || 0, own: [] }));
+  const items = cards.map(card => ({ ...card, own: [] }));
   const byId = new Map(items.map(item => [item.id, item]));
   for (const event of waiting) {
     for (const vote of event.votes) {
@@ -158,6 +167,19 @@ function replay(cards, waiting) {
     }
   }
   return items;
+}
+
+// The cards with what the server says stands about each (`_standing` in gallery.py).
+const STANDING = /^([klx-])(\d+)(?:\.(.*?))?(!?)$/s;
+const BY_LETTER = { k: 'keep', l: 'relabel', x: 'remove' };
+
+function withStanding(cards, standing, classes) {
+  return cards.map((card, i) => {
+    const [, letter, revision, place, conflict] = STANDING.exec(standing[i] || '-0');
+    const label = place ? (place.startsWith('"') ? JSON.parse(place) : classes[place]) : null;
+    const decision = letter === '-' ? null : { action: BY_LETTER[letter], label };
+    return { ...card, decision, revision: Number(revision), conflict: conflict === '!' };
+  });
 }
 
 function vote(item, label) {

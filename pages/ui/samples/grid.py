@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.ui.components.gallery import gallery
+from pages.ui.components.gallery import Reviewer, gallery
 from pages.ui.samples import cards, writing
-from pages.ui.shell import frame
+from pages.ui.shell import frame, reviewer, state
 from pages.ui.shell.state import OpenRun
 
 
@@ -33,8 +33,16 @@ def deciding(
         classes=open_run.run.classes,
         apply=writing.writer(open_run),
         label=label,
+        reviewer=_reviewer(),
+        named=reviewer.answer,
         **look,
     )
+
+
+def _reviewer() -> Reviewer:
+    name = state.signed_in()
+    given = str(st.session_state.get(state.REVIEWER) or "").strip()
+    return Reviewer(name=name or given or None, ask=not reviewer.answered(), fixed=name is not None)
 
 
 grid = st.fragment(frame.framed(deciding))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pandas as pd
@@ -38,6 +39,19 @@ def apply(event: Event, *, run: Run, log: DecisionLog, reviewer: str) -> None:
         votes=[_vote(vote, event["action"], run) for vote in event["votes"]],
         reviewer=reviewer,
         seconds=event["seconds"],
+    )
+
+
+def settle(open_run: state.OpenRun, sample: str, revision: int, action: str, label: str | None) -> None:
+    """Decide a sample again on which two decisions met: its newest decision counts, and the conflict is closed."""
+    visitor.require("annotator", "decide")
+    vote = SentVote(id=sample, revision=revision, own=[], label=label)
+    open_run.log.record(
+        event_id=str(uuid.uuid4()),
+        run=open_run.run.id,
+        action=action,
+        votes=[_vote(vote, action, open_run.run)],
+        reviewer=state.reviewer(),
     )
 
 

@@ -123,6 +123,20 @@ def header(title: Markdown, question: Markdown) -> DeltaGenerator:
     )
 
 
+def fill_window() -> None:
+    """Leave the window to the page, for a workbench: its first line stands in Streamlit's header."""
+    st.html(
+        """<style>
+        [data-testid="stMainBlockContainer"] { padding: 9px 64px 0; }
+        [data-testid="stHeader"] { background: none; pointer-events: none; }
+        [data-testid="stHeader"] button { pointer-events: auto; }
+        [data-testid="stHtml"] h1 { display: inline; margin: 0; padding: 0; font-size: 16px; line-height: 24px; }
+        [data-testid="stHtml"] h1 + span { margin-left: 8px; font-size: 14px; opacity: 0.75; }
+        @media (max-width: 900px) { [data-testid="stMainBlockContainer"] { padding: 9px 48px 0; } }
+        </style>"""
+    )
+
+
 def run_chip(run: Run) -> None:
     """Line 2: dataset, model, size, date, and whether the scores could be reproduced."""
     inputs = run.description["inputs"]

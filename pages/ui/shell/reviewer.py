@@ -1,4 +1,4 @@
-"""The reviewer's name: asked once per browser, or that of the signed-in person."""
+"""The reviewer's name: asked by the gallery at the first decision and kept by the browser, or that of who signed in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import streamlit as st
 import streamlit.components.v2 as components
 
 from pages.ui.shell import state
-from pages.ui.words import formats
 
-# The name survives a reload and a restart because the browser keeps it. In the address bar it would travel with every
-# shared link, and the next person would decide in that name.
+# The name survives a reload and a restart because the browser keeps it: gallery_name.js writes it there. In the address
+# bar it would travel with every shared link, and the next person would decide in that name.
 _keep = components.component(
     "influence_reviewer",
     html="<span></span>",
@@ -18,32 +17,31 @@ const KEY = 'influence-reviewer';
 export default function (component) {
   const { data, setStateValue } = component;
   try {
-    if (data.name) localStorage.setItem(KEY, data.name);
-    else if (localStorage.getItem(KEY)) setStateValue('name', localStorage.getItem(KEY));
+    const kept = localStorage.getItem(KEY);
+    if (!data.answered && kept) setStateValue('name', kept);
   } catch { /* storage is off in this browser: the name lives as long as the tab */ }
 }
 """,
 )
-_KEPT = "_reviewer_kept"
+_KEPT, _ANSWERED = "_reviewer_kept", "_reviewer_answered"
 
 
-def ask() -> None:
-    """The name field of the sidebar; only a caption when someone is signed in."""
-    if (name := state.signed_in()) is not None:
-        st.caption(f"Reviewing as {formats.escaped(name)}")
-        return
-    st.text_input(
-        "Reviewer",
-        key=state.REVIEWER,
-        max_chars=80,
-        placeholder="Your name",
-        help="Saved with each of your decisions, so that several people can review one run.",
-    )
-    _keep(key=_KEPT, data={"name": st.session_state.get(state.REVIEWER) or ""}, on_name_change=_restore)
+def recall() -> None:
+    """Let the browser send the name it kept from an earlier visit; once on every page."""
+    if state.signed_in() is None:
+        data = {"answered": answered()}
+        _keep(
+            key=_KEPT, data=data, on_name_change=lambda: answer(st.session_state[_KEPT].get("name")), height=1
+        )
 
 
-def _restore() -> None:
-    """Take over the name that the browser kept from an earlier visit."""
-    name = st.session_state[_KEPT].get("name")
-    if isinstance(name, str) and name.strip() and not st.session_state.get(state.REVIEWER):
-        st.session_state[state.REVIEWER] = name.strip()[:80]
+def answered() -> bool:
+    """Whether the reviewer has given a name or stays anonymous: then nobody asks in this session any more."""
+    return state.signed_in() is not None or bool(st.session_state.get(_ANSWERED))
+
+
+def answer(name: object) -> None:
+    """Take the name from the browser; an empty one means anonymous."""
+    if isinstance(name, str):
+        st.session_state[state.REVIEWER] = " ".join(name.split())[:80]
+        st.session_state[_ANSWERED] = True

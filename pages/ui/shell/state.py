@@ -75,7 +75,7 @@ signed_in = visitor.signed_in
 
 
 def reviewer() -> str:
-    """The reviewer: the signed-in person, else the name in the sidebar, else 'anonymous'."""
+    """The reviewer: the signed-in person, else the name they gave, else 'anonymous'."""
     if (name := signed_in()) is not None:
         return name
     return str(st.session_state.get(REVIEWER) or "").strip() or "anonymous"
@@ -132,7 +132,7 @@ def _may_see(name: str) -> bool:
     return uploads.may_see(runs_root(), runs_root() / name, visitor.owners())
 
 
-def require_run() -> OpenRun:
+def require_run(*, chip: bool = True) -> OpenRun:
     """The open, finished run, with its chip drawn; without one, shows what to do and ends the page."""
     name = run_name()
     if name is None or not _may_see(name):
@@ -141,7 +141,8 @@ def require_run() -> OpenRun:
     if jobs.status(folder).state != "finished":
         _unfinished(folder)
     run = opened(folder)
-    frame.run_chip(run)
+    if chip:
+        frame.run_chip(run)
     return OpenRun(name, run, cached.log(str(runs_root())))
 
 
