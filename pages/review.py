@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from pages.ui.words import formats, how_to_read
 from pages.ui.words import review as words
 
 PAGE_SIZE = 100
-MOST_SUSPICIOUS = 40
 LABEL = "Labels in doubt"  # what a screen reader calls the gallery
 UNDECIDED, DECIDED, ALL = "Undecided", "Decided", "All"
 REFRESH_HELP = (
@@ -64,7 +62,7 @@ def page() -> None:
 def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
     """The queue above the cut, and the id of a sample to find; rarely changed, so behind a button."""
     with st.popover("Cut and search", icon=":material/tune:", width="content"):
-        queue = selection.queue(open_run.run, state.cut_slider(open_run.cut))
+        queue = selection.to_review(open_run.run, state.cut_slider(open_run.cut))
         wanted = st.text_input(
             "Find a sample",
             key=state.SAMPLE,
@@ -103,6 +101,7 @@ def the_others(open_run: OpenRun, queue: np.ndarray, visible: np.ndarray, *, mor
     """What was decided about the samples of the queue that are not on screen, and a sentence on all of them."""
     actions, suspicion = actions_of(open_run), cached.columns(open_run.run.id, open_run.run)["suspicion"]
     others = queue[~np.isin(queue, visible)]
+    doubted = bool(len(selection.queue(open_run.run, st.session_state[state.CUT])))
     kept, relabelled, removed = words.counted(actions, others)
     return Queue(
         total=len(others),
@@ -110,7 +109,7 @@ def the_others(open_run: OpenRun, queue: np.ndarray, visible: np.ndarray, *, mor
         relabel=relabelled,
         remove=removed,
         more=more,
-        sentence=words.sentence(words.tally(suspicion, actions, queue)),
+        sentence=words.sentence(words.tally(suspicion, actions, queue), doubted=doubted),
     )
 
 
@@ -211,9 +210,6 @@ def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
         frame.nothing(
             "There is no such training sample", "Clear the id under Cut and search to see the queue."
         )
-    elif not len(queue):
-        looks: dict[str, Any] = {"on_click": open_most_suspicious, "args": (suspicion,)}
-        offer("No single label is clearly wrong", "Every suspicion is below the cut.", MOST_TEXT, **looks)
     elif numbers.decided == len(queue):
         to_verify: dict[str, Any] = {"on_click": frame.redirect, "args": ("verify",)}
         offer(
@@ -226,9 +222,6 @@ def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
         frame.nothing("Nothing is decided yet", "Choose Undecided or All to see the queue.")
 
 
-MOST_TEXT = f"Look at the {MOST_SUSPICIOUS} most suspicious"
-
-
 def offer(
     title: formats.Markdown, sentence: formats.Markdown, action: formats.Markdown, **button: Any
 ) -> None:
@@ -239,12 +232,6 @@ def offer(
         st.markdown(f":gray[{sentence}]", text_alignment="center")
         st.button(action, type="primary", key="_review_next", **button)
         st.space("medium")
-
-
-def open_most_suspicious(suspicion: np.ndarray) -> None:
-    """Lower the cut so that the most suspicious samples are in the queue; for a button."""
-    lowest = np.sort(suspicion)[::-1][:MOST_SUSPICIOUS][-1]
-    st.session_state[state.CUT] = min(0.99, max(0.01, math.floor(100 * lowest) / 100))
 
 
 def refresh() -> None:

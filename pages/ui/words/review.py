@@ -85,8 +85,13 @@ def done(numbers: Tally) -> str:
     return ", ".join(f"{formats.count(value)} {word}" for value, word in by_action)
 
 
-def sentence(numbers: Tally) -> str:
-    """'You changed 70.0 % of them [60.1, 78.6]. About 20 real errors expected among the rest, 71 more outside ...'."""
+def sentence(numbers: Tally, *, doubted: bool = True) -> str:
+    """'You changed 70.0 % of them [60.1, 78.6]. About 20 real errors expected among the rest, 71 more outside ...'.
+
+    doubted: False where no label reaches the cut, and the queue is the most suspicious ones.
+    """
+    if not doubted:
+        return f"No label is in doubt: these are the {formats.count(numbers.queue)} most suspicious."
     here = formats.count(numbers.expected_left_in_queue)
     outside = formats.count(numbers.expected_left - numbers.expected_left_in_queue)
     if numbers.precision is None:
