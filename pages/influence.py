@@ -56,7 +56,7 @@ def way_back(action) -> None:
 def subject() -> tuple[str, str, DeltaGenerator]:
     """The split and the id of the sample to explain, kept in the address bar; and the place for the next control."""
     names = {title: split for split, title in frame.SPLITS.items()}
-    left, middle, beside, right = st.columns([4, 3, 3, 2], vertical_alignment="bottom", gap="small")
+    left, middle, beside, right = st.columns([36, 23, 23, 18], vertical_alignment="bottom", gap="small")
     of = left.segmented_control(
         "Sample from",
         ("Validation", "Test", "Training", UPLOAD),

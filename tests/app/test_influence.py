@@ -41,7 +41,8 @@ def test_the_page_offers_the_most_wrong_first(open_app: Open, real: Run) -> None
     assert "The validation images on which the model is most wrong" in texts(app)
 
 
-def test_a_prediction_is_explained_with_its_numbers_in_words(open_app: Open, real: Run) -> None:
+def test_a_prediction_is_explained_with_its_numbers_in_words(open_app: Open, real: Run, monkeypatch) -> None:
+    monkeypatch.setattr(exact_answers, "PATIENCE", 0.0)
     app = open_app("influence", run="real", sample=SAMPLE)
     found = real.explain(SAMPLE)
     for shown, exact in ((texts(app), False), (texts(answered(app)).replace("\u202f", " "), True)):
@@ -54,6 +55,7 @@ def test_a_prediction_is_explained_with_its_numbers_in_words(open_app: Open, rea
 
 
 def test_the_first_answer_does_not_wait_for_the_model(open_app: Open, real: Run, monkeypatch) -> None:
+    monkeypatch.setattr(exact_answers, "PATIENCE", 0.0)
     begun = threading.Event()
     monkeypatch.setattr(Run, "explain", lambda *args, **options: begun.wait(60))
     monkeypatch.setattr(Run, "affected", lambda *args, **options: begun.wait(60))

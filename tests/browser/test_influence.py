@@ -68,9 +68,8 @@ def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str)
     suspect = page.get_by_label("Sample id").input_value()
     assert suspect.startswith("train/")
 
-    helped = page.get_by_role("listbox", name="Helpful samples").get_by_role("option").first
-    helped.hover()
-    helped.locator(".explain").click()  # a validation sample, on the page that is open
+    expect(exact(page)).to_be_visible(timeout=90_000)  # until then, another may come first
+    page.get_by_role("listbox", name="Helpful samples").get_by_role("option").first.click()
     expect(page.get_by_label("Sample id")).to_have_value(re.compile("^val/"), timeout=60_000)
     expect(page).to_have_url(re.compile(r"sample=val"))
     expect(page).to_have_url(re.compile(r"run=real"))
@@ -80,6 +79,52 @@ def test_a_click_on_the_small_i_of_a_card_explains_it(page: Page, real_app: str)
     expect(page.get_by_role("heading", name="Outliers")).to_be_visible(timeout=60_000)
     expect(page).to_have_url(re.compile(r"/outliers\?.*run=real"))
     expect(page).to_have_url(re.compile(r"share=100"))
+
+
+def exact(page: Page) -> Locator:
+    return page.get_by_text("were checked exactly")
+
+
+def explained(page: Page, real_app: str, of: str, gesture: str) -> str:
+    """One of the most wrong samples of a split, explained by a gesture on its card; its id."""
+    page.goto(f"{real_app}/influence?run=real" + ("" if of == "Validation" else f"&of={of}"))
+    card = page.locator(".grid .card").nth(1)
+    expect(card).to_be_visible(timeout=60_000)
+    if gesture == "Enter":
+        page.locator(".grid").focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+    else:
+        getattr(card, gesture)()
+    expect(page.get_by_label("Sample id")).to_have_value(re.compile("^(val|test)/"), timeout=60_000)
+    return page.get_by_label("Sample id").input_value()
+
+
+@pytest.mark.parametrize(
+    ("of", "gesture"), [("Validation", "click"), ("Test", "dblclick"), ("Validation", "Enter")]
+)
+def test_a_click_a_double_click_or_enter_explains_and_opens_no_empty_zoom(
+    page: Page, real_app: str, of: str, gesture: str
+):
+    explained(page, real_app, of, gesture)
+    expect(page.get_by_text("The model says")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage .verdict")).to_have_count(0)
+    expect(exact(page)).to_be_visible(timeout=90_000)
+    assert page.locator("h1").count() == 1, "two first headings"
+
+
+def test_back_and_forward_lead_through_the_explanations(page: Page, real_app: str):
+    """The likely bug: the address forgets the sample, so that back leaves the page and a bookmark opens nothing."""
+    first = explained(page, real_app, "Validation", "click")
+    expect(exact(page)).to_be_visible(timeout=90_000)
+    expect(page).to_have_url(re.compile("sample=val"))
+    page.go_back()
+    expect(page.get_by_label("Sample id")).to_have_value("", timeout=60_000)
+    expect(page).to_have_url(re.compile(r"/influence\?run=real$"))
+    page.go_forward()
+    expect(page.get_by_label("Sample id")).to_have_value(first, timeout=60_000)
+    expect(page.get_by_text("The model says")).to_be_visible(timeout=60_000)
+    assert "run=real" in page.url
 
 
 def test_the_way_on_leaves_the_sample_behind(page: Page, real_app: str):

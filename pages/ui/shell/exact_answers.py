@@ -6,8 +6,9 @@ One thread: passes of a model wait for each other anyway (inputs/reopened.py), a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -18,8 +19,10 @@ from pages.ui.shell import cached, frame
 if TYPE_CHECKING:
     from influence_core.runs.answers import Explanation
 
-EVERY = 0.4
-"""Seconds between two looks whether an answer is ready."""
+PATIENCE, SLICE, EVERY = 3.0, 0.1, 2.0
+"""Seconds that a page waits for an answer after all is drawn, how often it lets a click interrupt that, and how often
+it looks afterwards: rarely, because Streamlit collects garbage after each look, 0.1 s of the processor that an answer
+needs (34 s for one answer on a busy machine, with a look every 0.4 s)."""
 
 
 def _on_one_core() -> None:
@@ -76,9 +79,15 @@ def result(asked: Asked) -> Explanation | None:
 
 
 def watch(asked: Sequence[Asked]) -> None:
-    """Draw the page again as soon as one of these is ready."""
-    if waiting := [one for one in asked if not one.done()]:
-        st.fragment(frame.framed(_rerun_when_ready), run_every=EVERY)(waiting)
+    """Draw the page again as soon as one of these is ready; the last thing a page does."""
+    waiting, spot, until = [one for one in asked if not one.done()], st.empty(), monotonic() + PATIENCE
+    if not waiting:
+        return
+    while monotonic() < until:
+        if wait(waiting, timeout=SLICE, return_when=FIRST_COMPLETED).done:
+            st.rerun()
+        spot.empty()  # Streamlit stops a script for a click where it draws
+    st.fragment(frame.framed(_rerun_when_ready), run_every=EVERY)(waiting)
 
 
 def _rerun_when_ready(waiting: Sequence[Asked]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.repair.left_out import LeftOut
+from influence_core.repair.left_out import BATCHES, LeftOut
 from influence_core.runs.run import Run
 from pages.ui.words import formats
 
@@ -158,21 +158,22 @@ def explained(aim: FairnessObjective) -> str:
 
 def effect(gap: LeftOut, accuracy: LeftOut | None, count: int) -> str:
     """What leaving the samples out is predicted to do, to the gap and to accuracy."""
-    turn = "narrow" if gap.change < 0 else "widen"
-    text = (
-        f"Predicted, by sign and order only: training without these {formats.count(count)} would {turn} the gap, more "
-        f"than {formats.percent(gap.better_than_random)} of random choices of the same size and labels do"
-    )
-    if gap.change >= 0:
-        text = f"Predicted, by sign only: training without these {formats.count(count)} would widen the gap"
+    text = f"Predicted, by sign and order only: training without these {formats.count(count)} would "
+    if gap.change < 0:
+        text += f"narrow the gap, more than {of_random(gap.better_than_random)} random choices of as many labels do"
+    else:
+        text += "widen the gap"
     if accuracy is None:
         return f"{text}. The effect on accuracy was not measured."
-    fall = "lower" if accuracy.change < 0 else "raise"
-    good = "which is better" if accuracy.change < 0 else "which is worse"
-    return (
-        f"{text}, and {fall} validation loss, {good} (better than {formats.percent(accuracy.better_than_random)} of "
-        "random choices)."
-    )
+    fall, verdict = ("lower", "better") if accuracy.change < 0 else ("raise", "worse")
+    share = accuracy.better_than_random if accuracy.change < 0 else 1 - accuracy.better_than_random
+    return f"{text}; it would {fall} validation loss, {verdict} than {of_random(share)}."
+
+
+def of_random(share: float) -> str:
+    """'all 1 000', '998 of 1 000'."""
+    beaten = round(share * BATCHES)
+    return f"{'all' if beaten == BATCHES else f'{formats.count(beaten)} of'} {formats.count(BATCHES)}"
 
 
 def cells(run: Run, aim: FairnessObjective) -> pd.DataFrame:
