@@ -192,7 +192,7 @@ def answer(open_run: OpenRun, explanation: Explanation, picture: bytes, cells: S
             told = (f"{formats.escaped(cell['name'])}: **{formats.escaped(cell['text'])}**" for cell in cells)
             left.markdown("  \n".join(told))
         with middle:
-            st.subheader(explained.headline(explanation), anchor=False)
+            st.header(explained.headline(explanation), anchor=False)
             st.caption(explained.what_counts(explanation))
         with right:
             frame.draw(
@@ -251,7 +251,7 @@ def training(open_run: OpenRun, sample: str) -> None:
     """The validation samples it helps and hurts, the image it contradicts, and what to do with it."""
     with st.spinner("Opening the model"):
         explanation = cached.affected(open_run.run.id, sample, open_run.run)
-    st.subheader(explained.headline(explanation), anchor=False)
+    st.header(explained.headline(explanation), anchor=False)
     st.caption(explained.what_counts(explanation))
     contradiction.card(open_run, sample)
     sample_advice.card(open_run, sample)

@@ -107,7 +107,7 @@ def selection(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> 
         if not len(positions):
             nothing_selected()
             return
-        st.subheader(f"{formats.plural(len(positions), explained.noun(open_run.run))} selected", anchor=False)
+        st.header(f"{formats.plural(len(positions), explained.noun(open_run.run))} selected", anchor=False)
         codes = cached.codes(open_run.run.id, "label", open_run.run)[positions]
         st.caption("Given labels")
         mix = base_charts.class_mix(codes, open_run.run.classes, theme=state.theme())
@@ -137,7 +137,7 @@ def selected(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> n
 
 
 def nothing_selected() -> None:
-    st.subheader("Nothing selected", anchor=False)
+    st.header("Nothing selected", anchor=False)
     st.markdown(
         "Draw around some points to see and decide them here.\n\n"
         "- drag: draw around points\n"

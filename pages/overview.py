@@ -37,7 +37,7 @@ def page() -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     findings = suspicion(open_run, left)
     with answer:
-        st.title(formats.plain_sentence(findings.headline), anchor=False)
+        frame.answer(formats.plain_sentence(findings.headline))
         metrics(open_run, findings)
         if findings.possible:
             st.caption(overview_words.hesitation(findings.possible))

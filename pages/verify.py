@@ -33,7 +33,7 @@ def page() -> None:
     if verifications:
         result(open_run, selected(verifications))
     else:
-        st.title("Nothing has been verified yet.", anchor=False)
+        frame.answer("Nothing has been verified yet.")
         st.markdown(
             ":gray[Choose a repair below. The model is retrained with and without it, several times, and compared with "
             "a random repair of the same size. Test samples are used only once.]"
@@ -67,7 +67,7 @@ def selected(verifications: list[Verification]) -> Verification:
 
 def result(open_run: OpenRun, verification: Verification) -> None:
     """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
-    st.title(formats.escaped(verification.sentence()), anchor=False)
+    frame.answer(formats.escaped(verification.sentence()))
     if (control := verify_words.control_sentence(verification)) is not None:
         st.markdown(f":gray[{formats.escaped(control)}]")
     if verification.content["judged_by"] != "test":

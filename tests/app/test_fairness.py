@@ -25,7 +25,7 @@ def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, 
     make_small_run(root / "fair", n=120, gap=True)
     app = open_app("fairness", run="fair")
     assert not app.exception and not app.error
-    titles = [title.value for title in app.title]
+    titles = [title.value for title in app.header]
     assert any("Equal opportunity gap 0\\.31" in title and "women" in title for title in titles), titles
     assert "<b>" not in "".join(title.replace("\\<", "") for title in titles), (
         "a group's name is text, not markup"
@@ -39,7 +39,7 @@ def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, 
 def test_a_gap_that_is_not_there_is_said_to_be_not_there(open_app: Open, root: Path) -> None:
     make_small_run(root / "fair", n=120, gap=False)
     app = open_app("fairness", run="fair")
-    assert any("beyond chance" in title.value for title in app.title)
+    assert any("beyond chance" in title.value for title in app.header)
     assert any(
         "no measurable gap" in warning.value and "do not act" in warning.value for warning in app.warning
     )

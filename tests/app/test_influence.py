@@ -90,7 +90,7 @@ def test_a_changed_model_is_a_sentence_and_nothing_is_explained(open_app: Open, 
 def test_robustness_shows_the_fall_and_who_makes_it(open_app: Open, real: Run) -> None:
     app = open_app("robustness", run="real")
     assert not app.exception and not app.error, [error.value for error in app.error]
-    assert app.title[1].value == robustness_words.headline(real.description["robustness"])
+    assert app.header[0].value == robustness_words.headline(real.description["robustness"])
     assert [metric.label for metric in app.metric][:3] == ["Clean accuracy", "Under PGD", "Under FGSM"]
     assert all("[" in metric.delta for metric in app.metric), "an accuracy without its interval"
     shown = texts(app)

@@ -89,7 +89,7 @@ def test_without_an_address_no_run_is_opened_and_the_page_offers_them(open_app: 
     assert "No run is open" in shown and "No runs yet" not in shown
     app.button(key="offer_newer").click().run()
     assert app.selectbox(key="run").value == "newer"
-    assert any("of 60 training labels" in title.value for title in app.title)
+    assert any("of 60 training labels" in title.value for title in app.header)
 
 
 def test_pages_that_a_run_leaves_empty_are_marked_in_the_menu(
@@ -111,7 +111,7 @@ def test_pages_that_a_run_leaves_empty_are_marked_in_the_menu(
 def test_overview_says_the_number_in_doubt(open_app: Open, run: Run) -> None:
     flagged = int((run.samples["suspicion"] >= 0.5).sum())
     app = open_app("overview", run="small")
-    assert f"{flagged} of 200 training labels are probably wrong." in [title.value for title in app.title]
+    assert f"{flagged} of 200 training labels are probably wrong." in [title.value for title in app.header]
     assert len(app.metric) == 5
 
 
@@ -119,7 +119,7 @@ def test_the_cut_of_the_address_decides_the_headline(open_app: Open, run: Run) -
     flagged = int((run.samples["suspicion"] >= 0.9).sum())
     app = open_app("overview", run="small", cut="0.9")
     assert app.slider(key="cut").value == 0.9
-    assert any(title.value.startswith(f"{flagged} of 200") for title in app.title), (
+    assert any(title.value.startswith(f"{flagged} of 200") for title in app.header), (
         "the headline was drawn before the slider was read"
     )
 
@@ -167,7 +167,7 @@ def test_an_earlier_run_opens_from_start(open_app: Open, root: Path, run: Run) -
     app.button(key="run_small").click().run()
     assert not app.exception
     assert app.selectbox(key="run").value == "small"
-    assert any("of 200 training labels" in title.value for title in app.title)
+    assert any("of 200 training labels" in title.value for title in app.header)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_the_answer_stands_in_large_type_with_the_control_and_the_next_step(run:
     found = open_verification(add_verification(run))
     app = open_app("verify", run="small")
     assert not app.exception
-    assert any("raised test accuracy from" in title.value.replace("\\", "") for title in app.title)
+    assert any("raised test accuracy from" in title.value.replace("\\", "") for title in app.header)
     said = texts(app).replace("\\", "")
     assert "random repair of the same size" in said and "recovers" in said
     assert "Use the repaired data" in said and verify_words.fidelity_sentence(found) in said
@@ -63,7 +63,7 @@ def test_several_repairs_are_compared_and_one_is_chosen_by_address(run: Run, ope
     tables = [frame.value for frame in app.dataframe]
     compared = next(table for table in tables if "Repair" in table and "Verified" in table)
     assert set(compared["Repair"]) == {"the first", "second one"}
-    assert any("no measurable effect" in title.value for title in app.title)
+    assert any("no measurable effect" in title.value for title in app.header)
 
 
 def test_a_first_result_is_shown_while_groups_are_still_trained(run: Run, open_app):

@@ -9,9 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Colours, Theme, ink, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 
+@remembered
 def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
     """Given against suggested labels of the samples in doubt; a click on a cell selects it.
 
@@ -66,6 +68,7 @@ def _clicks(table: pd.DataFrame, most: int, colours: Colours) -> go.Scatter:
     )
 
 
+@remembered
 def detection(
     table: pd.DataFrame, titles: dict[str, str], *, theme: Theme, height: int | None = None
 ) -> go.Figure:
