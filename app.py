@@ -8,6 +8,9 @@ page of its own, so the first deep link would show a page without its frame.
 """
 
 import sys
+import threading
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -21,6 +24,24 @@ if str(HERE) not in sys.path:
 from influence_core.errors import AccessError  # noqa: E402  (needs the line above)
 from pages.ui.server import content_policy, hosts, receiving, routes  # noqa: E402
 from pages.ui.shell import visitor  # noqa: E402
+
+
+def load(rooms: Iterable[str]) -> None:
+    """Import every file of these rooms of pages/ui."""
+    for room in rooms:
+        for path in sorted((HERE / "pages" / "ui" / room).glob("*.py")):
+            import_module(f"pages.ui.{room}.{path.stem}")
+
+
+def load_the_rest() -> None:
+    """What loads scikit-learn and torch, 7 s of work: the first Overview and the first upload would wait for it."""
+    import_module("influence_core.judging.detection")
+    load(("samples", "bring"))
+
+
+# Before the port opens: otherwise the first visitor looks at a blank page meanwhile.
+load(("words", "charts", "shell", "components", "repairs", "reports"))
+threading.Thread(target=load_the_rest, daemon=True).start()
 
 try:
     visitor.judge_settings()

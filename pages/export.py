@@ -35,13 +35,12 @@ def summary(counted: ExportCounts) -> None:
     """One sentence, then the numbers that add up to the whole training set."""
     decided = counted.total - counted.undecided
     if decided:
-        st.header(
+        frame.answer(
             f"{formats.count(decided)} of {formats.count(counted.total)} labels decided, "
-            f"{formats.count(counted.total - counted.removed)} samples remain for training.",
-            anchor=False,
+            f"{formats.count(counted.total - counted.removed)} samples remain for training."
         )
     else:
-        st.header("No decisions yet: the corrected labels are the given labels.", anchor=False)
+        frame.answer("No decisions yet: the corrected labels are the given labels.")
     facts = (
         ("Kept", counted.kept, "Confirmed as they are."),
         ("Relabelled", counted.relabelled, "Have a new label."),
@@ -98,7 +97,7 @@ def button(offer: Offer, file: File, open_run: OpenRun, *, label: str, primary: 
 def preview(open_run: OpenRun) -> None:
     tables = downloads.tables(open_run.run, open_run.log, PREVIEWED)
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    row.subheader("Preview", anchor=False, width="content")
+    row.header("Preview", anchor=False, width="content")
     with row:
         which = st.segmented_control(
             "Preview of",

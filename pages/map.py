@@ -150,13 +150,13 @@ def panel(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> None
             frame.nothing("No point lies inside", "Draw around some points to see them here.")
             return
         if chosen:
-            st.subheader(f"{formats.plural(len(positions), noun)} selected", anchor=False)
+            st.header(f"{formats.plural(len(positions), noun)} selected", anchor=False)
             st.caption("Given labels")
             codes = cached.codes(open_run.run.id, "label", open_run.run)[positions]
             mix = base_charts.class_mix(codes, open_run.run.classes, theme=state.theme())
             frame.draw(mix, alt="Given labels of the selection", key="mix")
         else:
-            st.subheader(marked_title(open_run), anchor=False)
+            st.header(marked_title(open_run), anchor=False)
             st.caption("Each has a ring. Draw around points to see others.")
         if len(positions) > SHOWN:
             st.caption(

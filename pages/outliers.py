@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
-from pages.ui.charts import base as base_charts
+from pages.ui.charts import strip as strips
 from pages.ui.samples import explained, review_button, selection
 from pages.ui.samples.grid import grid
 from pages.ui.shell import frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read, scores
+from pages.ui.words.formats import Markdown
 from pages.ui.words.scores import Order
 
 SIZES = (60, 120, 200)
@@ -21,24 +24,17 @@ def page() -> None:
     )
     open_run = state.require_run()
     review_button.draw(action, open_run)
-    order, filters = controls(open_run)
-    left, right = (
-        column.container(border=True, height="stretch") for column in st.columns([2, 1], gap="medium")
-    )
-    with right:
-        share = about_score(open_run, order)
-    with left:
-        distribution(open_run, order, share)
+    order, filters, share = controls(open_run)
+    strip(open_run, order, share)
     images(open_run, order, share, filters)
 
 
-def controls(open_run: OpenRun) -> tuple[Order, selection.Filters]:
-    """Order and filters in one row, all kept in the address bar."""
+def controls(open_run: OpenRun) -> tuple[Order, selection.Filters, float]:
+    """Order, filters and the share of the list to show, in one row; all kept in the address bar."""
     columns = open_run.run.description["columns"]
-    sort, given, predicted, suggested = st.columns([3, 2, 2, 2], gap="small")
-    title = sort.selectbox(
-        "Sort by", [order.title for order in scores.orders(columns)], key=state.SORT, bind="query-params"
-    )
+    sort, given, predicted, suggested, share = st.columns([5, 4, 4, 4, 4], gap="small")
+    orders = {order.title: order for order in scores.orders(columns)}
+    title = sort.selectbox("Sort by", list(orders), key=state.SORT, bind="query-params", help=about(columns))
     classes = list(open_run.run.classes)
     filters = selection.Filters(
         given=given.selectbox(
@@ -51,16 +47,8 @@ def controls(open_run: OpenRun) -> tuple[Order, selection.Filters]:
             "Suggested label", classes, None, key=state.SUGGESTED, bind="query-params", placeholder="All"
         ),
     )
-    return scores.order_named(title, columns), filters
-
-
-def about_score(open_run: OpenRun, order: Order) -> float:
-    """The meaning of the score, and a slider for the share of the list to show; returns that share."""
-    frame.section(formats.escaped(order.title))
-    st.markdown(scores.score_sentence(order.column, open_run.run.description["columns"]))
-    st.space("stretch")
-    percentage = st.slider(
-        "Show the most suspicious",
+    percentage = share.slider(
+        "Most suspicious",
         min_value=0.5,
         max_value=100.0,
         value=default_percentage(open_run),
@@ -68,8 +56,15 @@ def about_score(open_run: OpenRun, order: Order) -> float:
         format="%.1f %%",
         key=state.SHARE,
         bind="query-params",
+        help="The share of all samples that is shown, from the most suspicious end of the order.",
     )
-    return percentage / 100
+    return orders[title], filters, percentage / 100
+
+
+def about(columns: Mapping[str, Mapping[str, str]]) -> Markdown:
+    """The meaning of the score that is sorted by: the selector is drawn after it, so its state is asked."""
+    known = {order.title: order.column for order in scores.orders(columns)}
+    return scores.score_sentence(known.get(str(st.session_state.get(state.SORT)), "suspicion"), columns)
 
 
 def default_percentage(open_run: OpenRun) -> float:
@@ -78,46 +73,62 @@ def default_percentage(open_run: OpenRun) -> float:
     return min(100.0, max(0.5, round(200 * flagged / len(open_run.run.samples)) / 2))
 
 
-def distribution(open_run: OpenRun, order: Order, share: float) -> None:
-    frame.section("Distribution over all samples", how_to_read.SCORE)
+def strip(open_run: OpenRun, order: Order, share: float) -> None:
+    """All samples by this score as a strip of 48 pixels, and in words where the shown part of it begins."""
     threshold = selection.threshold(open_run.run, order, share)
     side = "at most" if order.lowest_first else "at least"
-    figure = base_charts.distribution(
-        open_run.run.samples[order.column].to_numpy(dtype=float),
-        cut=threshold,
-        high_is_suspicious=not order.lowest_first,
-        title=scores.axis_title(order, open_run.run.description["columns"]),
-        cut_label=f"{formats.percent(share)}: {side} {formats.number(threshold)}",
-        theme=state.theme(),
-        suspicion_scale=order.column == "suspicion",
+    title = scores.axis_title(order, open_run.run.description["columns"])
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    with row.container(width="stretch"):
+        st.html(
+            strips.strip(
+                open_run.run.samples[order.column].to_numpy(dtype=float),
+                cut=threshold,
+                high_is_suspicious=not order.lowest_first,
+                theme=state.theme(),
+                suspicion_scale=order.column == "suspicion",
+                alt=f"Distribution of {title}; scores of {side} {threshold:.3g} are shown",
+            )
+        )
+    row.caption(
+        f"{formats.escaped(title)} of all samples, log scale  \nShown: {side} {formats.number(threshold)}",
+        width="content",
     )
-    frame.draw(
-        figure, alt=f"Distribution of {order.title}; scores of {side} {threshold:.3g} are shown", key="scores"
-    )
+    with row.container(width="content"):
+        frame.how_to_read(how_to_read.SCORE)
 
 
 def images(open_run: OpenRun, order: Order, share: float, filters: selection.Filters) -> None:
+    """The gallery, and below it how many there are, how many a page, and the pages."""
     positions = selection.beyond(open_run.run, order, share, filters)
+    if not len(positions):
+        frame.nothing("No samples match these filters", "Choose another class, or show more of the list.")
+        return
+    gallery = st.container()
     about, sizes, pages = st.columns([2, 1, 1], vertical_alignment="bottom")
+    noun = explained.noun(open_run.run)
     size = sizes.segmented_control(
-        "Images per page", SIZES, default=SIZES[0], required=True, key=state.PAGE_SIZE, bind="query-params"
+        f"{noun.capitalize()}s per page",
+        SIZES,
+        default=SIZES[0],
+        required=True,
+        key=state.PAGE_SIZE,
+        bind="query-params",
     )
     count = max(1, -(-len(positions) // size))
     with pages.container(horizontal_alignment="right"):
         number = st.pagination(count, key=state.PAGE, bind="query-params")
-    if not len(positions):
-        about.caption("No samples match these filters.")
-        frame.nothing("No samples match these filters", "Choose another class, or show more of the list.")
-        return
-    shown, kind = selection.span(number, size, len(positions)), f"{explained.noun(open_run.run)}s"
-    about.markdown(f"**{shown} {kind}** {formats.escaped(filters.words)}")
-    grid(
-        open_run,
-        selection.one_page(positions, number, size),
-        key="outliers",
-        version=f"{order.column}:{share}:{filters}:{number}:{size}",
-        label="Unusual training samples",
+    about.markdown(
+        f"**{selection.span(number, size, len(positions))} {noun}s** {formats.escaped(filters.words)}"
     )
+    with gallery:
+        grid(
+            open_run,
+            selection.one_page(positions, number, size),
+            key="outliers",
+            version=f"{order.column}:{share}:{filters}:{number}:{size}",
+            label="Unusual training samples",
+        )
 
 
 page()

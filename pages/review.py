@@ -228,7 +228,7 @@ def offer(
     """An empty list with one button."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
-        st.subheader(title, anchor=False, text_alignment="center")
+        st.header(title, anchor=False, text_alignment="center")
         st.markdown(f":gray[{sentence}]", text_alignment="center")
         st.button(action, type="primary", key="_review_next", **button)
         st.space("medium")

@@ -34,7 +34,7 @@ def page() -> None:
     if facts is None:
         not_measured(open_run)
         return
-    st.header(formats.plain_sentence(robustness_words.headline(facts)), anchor=False)
+    frame.answer(formats.plain_sentence(robustness_words.headline(facts)))
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")
@@ -85,7 +85,7 @@ def not_measured(open_run: OpenRun) -> None:
     spec = more_work.spec_with_robustness(open_run.run)
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
-        st.subheader("Robustness was not measured in this run", anchor=False, text_alignment="center")
+        st.header("Robustness was not measured in this run", anchor=False, text_alignment="center")
         if spec is None:
             st.markdown(
                 ":gray[It was made from objects in Python. Analyse again with "

@@ -18,7 +18,7 @@ from influence_core.jobs import repair_jobs
 from influence_core.jobs import submission as jobs
 from influence_core.run_files.listing import RunSummary
 from pages.ui.components import outbox
-from pages.ui.shell import cached, frame, job_panel, reviewer, state, visitor
+from pages.ui.shell import frame, job_panel, reviewer, state, visitor
 from pages.ui.shell.places import runs_root
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
@@ -35,7 +35,6 @@ def main() -> None:
     name = page.url_path or "start"
     frame.apply_redirect(name)
     frame.note_page(name)
-    cached.warm_up()
     summaries = state.summaries()
     with st.sidebar:
         _sidebar(summaries, name)

@@ -89,7 +89,7 @@ def test_without_an_address_no_run_is_opened_and_the_page_offers_them(open_app: 
     assert "No run is open" in shown and "No runs yet" not in shown
     app.button(key="offer_newer").click().run()
     assert app.selectbox(key="run").value == "newer"
-    assert any("of 60 training labels" in title.value for title in app.title)
+    assert any("of 60 training labels" in title.value for title in app.header)
 
 
 def test_pages_that_a_run_leaves_empty_are_marked_in_the_menu(
@@ -112,7 +112,7 @@ def test_overview_says_the_number_in_doubt(open_app: Open, run: Run) -> None:
     suspicion = run.samples["suspicion"]
     app = open_app("overview", run="small")
     about = f"About {round(suspicion.sum())} of 200 training labels are wrong, between "
-    assert any(title.value.startswith(about) for title in app.title), (
+    assert any(title.value.startswith(about) for title in app.header), (
         "the headline has another number of errors"
     )
     assert f"{int((suspicion >= 0.5).sum())} of 200" in app.metric[1].delta
@@ -169,7 +169,7 @@ def test_an_earlier_run_opens_from_start(open_app: Open, root: Path, run: Run) -
     app.button(key="run_small").click().run()
     assert not app.exception
     assert app.selectbox(key="run").value == "small"
-    assert any("of 200 training labels" in title.value for title in app.title)
+    assert any("of 200 training labels" in title.value for title in app.header)
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def result(upload: Upload, preview: dict[str, Any]) -> None:
         frame.problem(preview["refused"], ":material/block:")
         st.button("Choose other data", icon=":material/undo:", on_click=plan.start_again)
         return
-    st.subheader(headline(preview), anchor=False)
+    st.header(headline(preview), anchor=False)
     troubles(upload, preview)
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True):

@@ -15,6 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 Theme = Literal["light", "dark"]
@@ -64,6 +65,7 @@ def suspicion_colours(values: np.ndarray) -> list[str]:
 # ---------------------------------------------------------------------------------------------- distributions
 
 
+@remembered
 def distribution(
     values: np.ndarray,
     *,
@@ -83,7 +85,7 @@ def distribution(
         high_is_suspicious: Which side of the cut is in doubt.
         suspicion_scale: Colour the doubtful bars by cividis instead of the accent.
     """
-    counts, edges = np.histogram(values, bins=_bins(values, suspicion_scale, cut))
+    counts, edges = np.histogram(values, bins=bins(values, suspicion_scale, cut))
     centres = (edges[:-1] + edges[1:]) / 2
     doubtful = centres >= cut if high_is_suspicious else centres <= cut
     colours = COLOURS[theme]
@@ -109,7 +111,7 @@ def distribution(
     return styled(figure, height, bargap=0)
 
 
-def _bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
+def bins(values: np.ndarray, suspicion_scale: bool, cut: float) -> np.ndarray:
     """Edges of forty bins; one of them is the cut itself, so that no bar is half in doubt."""
     low, high = (0.0, 1.0) if suspicion_scale else (float(np.min(values)), float(np.max(values)))
     if high <= low:
@@ -162,6 +164,7 @@ def ink(colours: Colours, share: float) -> str:
     return max((colours.text, colours.on_accent), key=contrast)
 
 
+@remembered
 def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.Figure:
     """How many of the selected samples have each given label, most on top, in the colours of the classes.
 
@@ -189,6 +192,7 @@ def class_mix(codes: np.ndarray, classes: Sequence[str], *, theme: Theme) -> go.
     return styled(figure, 32 + 22 * len(shown), bargap=0.35)
 
 
+@remembered
 def probabilities(values: np.ndarray, classes: Sequence[str], *, theme: Theme, most: int = 5) -> go.Figure:
     """The likeliest classes of one prediction, best on top, in the colours of the classes.
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from influence_core.judging.signals import Curve, Yield
 from pages.ui.charts.base import COLOURS, Theme, inert, ink, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 POINTS = 200
@@ -37,6 +38,7 @@ def kinds(shares: Mapping[str, float], *, theme: Theme) -> go.Figure:
     return styled(figure, 32 + 28 * len(shown), bargap=0.35)
 
 
+@remembered
 def matrix(table: pd.DataFrame, titles: Mapping[str, str], *, theme: Theme, share: bool) -> go.Figure:
     """Every signal against every other as tiles with their numbers; stronger = more alike.
 
@@ -90,6 +92,7 @@ def _hover_texts(values: np.ndarray, share: bool) -> list[list[str]]:
     return [[text(value) for value in row] for row in values]
 
 
+@remembered
 def yields(measured: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme) -> go.Figure:
     """Errors that each signal's next samples would add to the queue, with chance as a dotted line."""
     shown, colours = measured[::-1], COLOURS[theme]
@@ -120,6 +123,7 @@ def yields(measured: Sequence[Yield], titles: Mapping[str, str], *, theme: Theme
     return styled(figure, 70 + 24 * len(shown), bargap=0.35)
 
 
+@remembered
 def precision_recall(
     curves: Mapping[str, Curve], titles: Mapping[str, str], chosen: Sequence[str], *, theme: Theme
 ) -> go.Figure:

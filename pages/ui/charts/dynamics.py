@@ -9,11 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, styled
+from pages.ui.charts.remembered import remembered
 
 SHOWN = 20_000
 """Most points of each kind on the map, for speed; of larger runs a random part of the rest is drawn."""
 
 
+@remembered
 def cartography(
     variability: np.ndarray,
     confidence: np.ndarray,
@@ -68,6 +70,7 @@ def cartography(
     return styled(figure, height)
 
 
+@remembered
 def trajectories(
     values: np.ndarray,
     chosen: np.ndarray,

@@ -6,9 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, share_ticks, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 
+@remembered
 def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
     """One rate by group as a dot with its 95 % interval, and a band from the lowest to the highest: the gap.
 
@@ -52,6 +54,7 @@ def rates(table: pd.DataFrame, title: str, *, theme: Theme) -> go.Figure:
     return styled(figure, 90 + 52 * len(shown))
 
 
+@remembered
 def contributions(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
     """Sums of influence on the gap by group and given label, harmful to the left, helpful to the right.
 

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Colours, Theme, ink, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 ALL = "\u200aall"
@@ -17,6 +18,7 @@ FIRST = 5
 """Signals beside suspicion and a random order that are enough to see at once: most lie close together."""
 
 
+@remembered
 def confusion(table: pd.DataFrame, *, theme: Theme, height: int = 400) -> go.Figure:
     """Given against suggested labels of the samples in doubt; a click on a cell selects it.
 
@@ -92,6 +94,7 @@ def leading(table: pd.DataFrame, first: int = FIRST) -> pd.DataFrame:
     return table.loc[[name for name in table.index if name in best or name in ("suspicion", "random")]]
 
 
+@remembered
 def detection(
     table: pd.DataFrame, titles: dict[str, str], *, theme: Theme, height: int | None = None
 ) -> go.Figure:

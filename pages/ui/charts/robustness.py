@@ -7,11 +7,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, share_ticks, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 TITLES = {"pgd": "PGD (10 steps)", "fgsm": "FGSM (1 step)"}
 
 
+@remembered
 def accuracy_curve(facts: dict[str, Any], *, theme: Theme, height: int = 340) -> go.Figure:
     """Accuracy against attack strength, from clean on; bands are 95 % Wilson intervals.
 
@@ -67,6 +69,7 @@ def _label(figure: go.Figure, x: float, y: float, text: str, colour: str, *, abo
     )
 
 
+@remembered
 def corruptions(facts: dict[str, Any], *, theme: Theme) -> go.Figure:
     """Accuracy under each natural corruption as a dot with its interval, the clean accuracy dotted."""
     colours, by_name = COLOURS[theme], facts["corruptions"]

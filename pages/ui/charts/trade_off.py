@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts.base import COLOURS, Theme, styled
+from pages.ui.charts.remembered import remembered
 from pages.ui.words import formats
 
 DRAWN = 6000
@@ -14,6 +15,7 @@ CORNERS = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 """Signs of the two influences, in the order in which the quarters are named."""
 
 
+@remembered
 def trade_off(
     utility: np.ndarray,
     other: np.ndarray,

@@ -58,7 +58,7 @@ function headerOver(root) {
 }
 
 function command(what, text, key, title, value = null) {
-  const button = el('button', 'command', null, { type: 'button', 'data-do': what, title, 'aria-label': text });
+  const button = el('button', 'command', null, { type: 'button', 'data-do': what, title });
   if (value !== null) button.dataset.value = value;
   return within(button, el('span', '', text), key && el('kbd', '', key, { 'aria-hidden': 'true' }));
 }

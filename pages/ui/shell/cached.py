@@ -7,8 +7,6 @@ them.
 
 from __future__ import annotations
 
-import threading
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,6 @@ from pages.ui.words import scores, why_in_doubt
 
 SHOWN = 10
 """Samples of each kind on the Influence page."""
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def warm_up() -> threading.Thread:
-    """Load scikit-learn in the background: it takes a second, and the first Overview would wait for it."""
-    thread = threading.Thread(target=import_module, args=("influence_core.judging.detection",), daemon=True)
-    thread.start()
-    return thread
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

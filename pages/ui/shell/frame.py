@@ -166,10 +166,16 @@ def reproducibility_badge(run: Run) -> Markdown:
     return f":{colour}-badge[:material/{icon}: {text}]"
 
 
+def answer(sentence: Markdown) -> None:
+    """The answer of the page in its largest type; once on a page, which has its title above."""
+    with st.container(key="answer"):
+        st.header(sentence, anchor=False)
+
+
 def section(title: Markdown, reading: Reading | None = None) -> None:
     """A heading of the page, with its "How to read this" at the right when there is a chart below."""
     row = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-    row.subheader(title, anchor=False, width="content")
+    row.header(title, anchor=False, width="content")
     if reading is not None:
         with row:
             how_to_read(reading)
@@ -178,7 +184,7 @@ def section(title: Markdown, reading: Reading | None = None) -> None:
 def toned(title: str, tone: str, theme: base_charts.Theme) -> None:
     """A heading in the colour of help or harm; `title` must be a constant, never text from data."""
     colour = getattr(base_charts.COLOURS[theme], tone)
-    st.html(f'<h3 style="color:{colour};margin:0;padding:0;font-size:1.25rem;font-weight:600">{title}</h3>')
+    st.html(f'<h2 style="color:{colour};margin:0;padding:0;font-size:1.25rem;font-weight:600">{title}</h2>')
 
 
 def how_to_read(reading: Reading) -> None:
@@ -206,8 +212,8 @@ def empty(title: Markdown, sentence: Markdown, *, action: Markdown, page: str, i
     """An empty state: what is missing, and one button to get it."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.space("medium")
-        st.markdown(f"## {icon}", text_alignment="center", width="content")
-        st.subheader(title, anchor=False, text_alignment="center")
+        st.markdown(icon, text_alignment="center", width="content")
+        st.header(title, anchor=False, text_alignment="center")
         st.markdown(f":gray[{sentence}]", text_alignment="center")
         st.button(action, type="primary", key=f"empty_{page}", on_click=redirect, args=(page,))
         st.space("medium")

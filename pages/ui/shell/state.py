@@ -193,7 +193,7 @@ def _offer(unknown: str | None, there: list[RunSummary]) -> None:
             "data that somebody else brought, or you in another browser. There it can be shared with everybody here."
         )
     with st.container(border=True, gap="small"):
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         st.markdown(f":gray[{sentence}]")
         with st.container(horizontal=True):
             for name in [summary.name for summary in there if summary.state != "damaged"][:OFFERED]:
