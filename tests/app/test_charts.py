@@ -127,3 +127,15 @@ def test_suspicion_stands_out_among_the_signals() -> None:
     assert list(dots.y) == ["random", "loss", "suspicion"], "best on top"
     accent = [name for name, colour in zip(dots.y, dots.marker.color, strict=True) if colour == "#3B5BDB"]
     assert accent == ["suspicion"]
+
+
+def test_a_figure_is_kept_for_its_own_numbers_and_no_others() -> None:
+    """A hash of a sample of the array, as Streamlit's, would give one run the picture of another."""
+
+    def drawn(values: np.ndarray, theme: base_charts.Theme = "light"):
+        return base_charts.probabilities(values, ("coat", "dress"), theme=theme)
+
+    first = drawn(np.array([0.3, 0.7]))
+    assert drawn(np.array([0.3, 0.7])) is first, "the same page was drawn twice"
+    assert drawn(np.array([0.3, 0.7 + 1e-12])) is not first
+    assert drawn(np.array([0.3, 0.7]), "dark") is not first
