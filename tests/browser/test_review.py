@@ -70,6 +70,14 @@ def test_all_that_is_needed_to_decide_is_in_view(page, served, size):
     assert page.get_by_role("heading", level=1).count() == 1
 
 
+def test_the_line_in_the_header_can_be_pressed(page, served):
+    opened(page, served[0], "&cut=0.05")
+    page.get_by_role("radio", name="All").click()
+    expect(page).to_have_url(re.compile("show=All"))
+    page.get_by_role("button", name="Verify").click()  # Streamlit's header lies over it
+    expect(page.get_by_role("heading", name="Verify", level=1)).to_be_visible()
+
+
 def test_at_200_percent_the_first_key_is_in_view(page, served):
     page.set_viewport_size({"width": 640, "height": 400})
     opened(page, served[0], "&cut=0.05")
