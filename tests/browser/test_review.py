@@ -219,7 +219,7 @@ def test_a_conflict_is_one_line_that_opens_a_drawer_with_two_buttons(page, fresh
 
 def test_nothing_fades_while_a_decision_is_saved(visit, run, log):
     page = visit(view="card", delay=1.5)
-    expect(page.locator(".film").get_by_role("option")).to_have_count(60)
+    expect(page.locator(".film").get_by_role("option")).to_have_count(60, timeout=90_000)
     page.keyboard.press("k")
     page.wait_for_timeout(900)  # Streamlit fades what waits for its answer
     opacity = """() => [...document.querySelectorAll('[data-testid=stElementContainer]')]
