@@ -16,7 +16,7 @@ MOUNT = """async () => {
     const cards = ['a', 'b', 'c', 'd'].map(id => ({ id, src: 'data:,', given: 'coat', suggested: 'shirt' }));
     const data = { cards, version: '1', classes: ['coat', 'shirt'], view: 'grid', label: 'Images', columns: null,
         readOnly: false, explains: false, autofocus: true, outbox: 'influence-outbox:test' };
-    window.influenceAnswers = new Map([[data.outbox, { version: '1', standing: [], queue: null, reviewer: null,
+    window.influenceAnswers = new Map([[data.outbox, { version: '1', standing: '', queue: null, reviewer: null,
         ack: { epoch: null, seq: 0, problem: null } }]]);
     window.sent = new Map();
     const setStateValue = (_, queue) => queue.events.forEach(event => window.sent.set(event.event_id, event));

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from influence_core.decisions.log import DecisionLog, Vote, decision_log_for
 from influence_core.runs.run import Run
@@ -39,7 +39,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Run, 
 
 def opened(page: Page, address: str, query: str = "") -> Page:
     page.goto(f"{address}/review?run=drawn{query}")
-    expect(page.locator(".film").get_by_role("option").first).to_be_visible()
+    expect(page.locator(".film").get_by_role("option").first).to_be_visible(timeout=90_000)
     return page
 
 
@@ -70,6 +70,14 @@ def test_all_that_is_needed_to_decide_is_in_view(page, served, size):
     assert page.get_by_role("heading", level=1).count() == 1
 
 
+def test_the_line_in_the_header_can_be_pressed(page, served):
+    opened(page, served[0], "&cut=0.05")
+    page.get_by_role("radio", name="All").click()
+    expect(page).to_have_url(re.compile("show=All"))
+    page.get_by_role("button", name="Verify").click()  # Streamlit's header lies over it
+    expect(page.get_by_role("heading", name="Verify", level=1)).to_be_visible()
+
+
 def test_at_200_percent_the_first_key_is_in_view(page, served):
     page.set_viewport_size({"width": 640, "height": 400})
     opened(page, served[0], "&cut=0.05")
@@ -79,8 +87,16 @@ def test_at_200_percent_the_first_key_is_in_view(page, served):
 
 def test_a_decision_takes_five_kilobytes_at_most(page, served):
     address, run, log = served
-    received: list[int] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: received.append(len(data))))
+    received: list[bytes] = []
+    sent: list[int] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on(
+            "framereceived", lambda data: received.append(data if isinstance(data, bytes) else data.encode())
+        )
+        socket.on("framesent", lambda data: sent.append(len(data)))
+
+    page.on("websocket", listen)
     opened(page, address, "&cut=0.01")
     shown = page.locator(".film").get_by_role("option").count()
     assert shown == 100, "the page of a long queue"
@@ -96,14 +112,15 @@ def test_a_decision_takes_five_kilobytes_at_most(page, served):
     for key in "klx":
         before = len(log.events(run.id))
         received.clear()
+        sent.clear()
         page.keyboard.press(key)
         wait_for(lambda before=before: len(log.events(run.id)) > before, "the decision was not written")
         expect(page.get_by_text("All saved")).to_be_visible()
         page.wait_for_timeout(1_500)
-        heaviest = max(heaviest, sum(received))
-    print(
-        f"a decision on a page of {shown} cards, {len(log.current(run.id))} decided: {heaviest} bytes received"
-    )
+        # A busy machine is asked again after 5 s, and answers again.
+        answers = sum(b"influence_answer" in frame for frame in received)
+        heaviest = max(heaviest, sum(map(len, received)) // answers + sum(sent) // len(sent))
+    print(f"a decision on a page of {shown} cards, {len(log.current(run.id))} decided: {heaviest} bytes")
     assert heaviest <= 5_000, f"{heaviest} bytes for one decision"
     assert page.locator(".film").get_by_role("option").count() == shown
 
@@ -202,7 +219,7 @@ def test_a_conflict_is_one_line_that_opens_a_drawer_with_two_buttons(page, fresh
 
 def test_nothing_fades_while_a_decision_is_saved(visit, run, log):
     page = visit(view="card", delay=1.5)
-    expect(page.locator(".film").get_by_role("option")).to_have_count(60)
+    expect(page.locator(".film").get_by_role("option")).to_have_count(60, timeout=90_000)
     page.keyboard.press("k")
     page.wait_for_timeout(900)  # Streamlit fades what waits for its answer
     opacity = """() => [...document.querySelectorAll('[data-testid=stElementContainer]')]

@@ -11,10 +11,10 @@ travel once and a decision is answered in 3 kB.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
+from urllib.parse import quote
 
 import streamlit as st
 from streamlit.components.v2 import component
@@ -244,7 +244,7 @@ def gallery(
             "outbox": f"{PREFIX}{key}",
             "version": version,
             "ack": dict(_ack(key)),
-            "standing": [_standing(card, numbers) for card in cards],
+            "standing": " ".join(_standing(card, numbers) for card in cards),
             "queue": queue,
             "reviewer": reviewer,
             "conflicts": conflicts,
@@ -257,11 +257,11 @@ def _standing(card: Card, numbers: Mapping[str, int]) -> str:
     """What stands about a card in a few letters, because 100 of them answer each decision.
 
     'k1' is kept at revision 1, 'l2.3' relabelled to class 3, '-4' undone; '!' at the end: in conflict. A label that is
-    no class of the run follows as JSON.
+    no class of the run follows '~', quoted as in an address.
     """
     decision, revision = card.get("decision"), card.get("revision", 0)
     label = decision["label"] if decision else None
-    place = "" if label is None else f".{numbers.get(label, json.dumps(label))}"
+    place = "" if label is None else f".{numbers[label] if label in numbers else '~' + quote(label, safe='')}"
     standing = f"{_LETTERS[decision['action']] if decision else '-'}{revision}{place}"
     return "" if standing == "-0" else f"{standing}{'!' if card.get('conflict') else ''}"
 

@@ -170,13 +170,14 @@ function replay(cards, waiting) {
 }
 
 // The cards with what the server says stands about each (`_standing` in gallery.py).
-const STANDING = /^([klx-])(\d+)(?:\.(.*?))?(!?)$/s;
+const STANDING = /^([klx-])(\d+)(?:\.([^!]*))?(!?)$/;
 const BY_LETTER = { k: 'keep', l: 'relabel', x: 'remove' };
 
 function withStanding(cards, standing, classes) {
+  const each = standing.split(' ');
   return cards.map((card, i) => {
-    const [, letter, revision, place, conflict] = STANDING.exec(standing[i] || '-0');
-    const label = place ? (place.startsWith('"') ? JSON.parse(place) : classes[place]) : null;
+    const [, letter, revision, place, conflict] = STANDING.exec(each[i] || '-0');
+    const label = place ? (place.startsWith('~') ? decodeURIComponent(place.slice(1)) : classes[place]) : null;
     const decision = letter === '-' ? null : { action: BY_LETTER[letter], label };
     return { ...card, decision, revision: Number(revision), conflict: conflict === '!' };
   });

@@ -128,8 +128,10 @@ def fill_window() -> None:
     st.html(
         """<style>
         [data-testid="stMainBlockContainer"] { padding: 9px 64px 0; }
-        [data-testid="stHeader"] { background: none; pointer-events: none; }
+        [data-testid="stHeader"] { background: none; }
+        [data-testid="stHeader"], [data-testid="stHeader"] :not(button, button *) { pointer-events: none; }
         [data-testid="stHeader"] button { pointer-events: auto; }
+        [data-testid="stStatusWidget"] { display: none; }
         [data-testid="stHtml"] h1 { display: inline; margin: 0; padding: 0; font-size: 16px; line-height: 24px; }
         [data-testid="stHtml"] h1 + span { margin-left: 8px; font-size: 14px; opacity: 0.75; }
         @media (max-width: 900px) { [data-testid="stMainBlockContainer"] { padding: 9px 48px 0; } }
