@@ -194,7 +194,7 @@ function gridCard(item, i) {
   for (const bar of item.bars || []) {
     const track = within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` }));
     const said = `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}${bar.raw ? ` (${bar.raw})` : ''}`;
-    bars.append(within(el('span', 'tip', null, { 'data-tip': said }), el('span', 'bar-name', bar.name), track));
+    bars.append(within(el('span', 'tip', null, { 'data-tip': said }), el('span', 'bar-name', bar.name.split(' ')[0]), track));
   }
   const note = item.note && el('div', `said ${item.tone ?? ''}`, item.note, { title: item.note });
   const doubt = item.doubt && el('div', 'doubt', item.doubt, { title: 'Its own label is in doubt' });
