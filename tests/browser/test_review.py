@@ -223,7 +223,8 @@ def test_nothing_fades_while_a_decision_is_saved(visit, run, log):
     page.keyboard.press("k")
     page.wait_for_timeout(900)  # Streamlit fades what waits for its answer
     opacity = """() => [...document.querySelectorAll('[data-testid=stElementContainer]')]
-        .filter(place => place.querySelector('[data-testid=stBidiComponentIsolated]'))
+        .filter(place => place.querySelector('[data-testid=stBidiComponentIsolated]')
+            ?.shadowRoot.querySelector('.stage'))
         .map(place => getComputedStyle(place).opacity)"""
     assert set(page.evaluate(opacity)) == {"1"}, f"opacities {page.evaluate(opacity)}"
     assert len(page.evaluate(opacity)) > 0
