@@ -27,7 +27,6 @@ _TURNED, _DISPUTED = "_review_turned", "_review_disputed"
 
 
 def page() -> None:
-    st.set_page_config(initial_sidebar_state="collapsed")
     frame.fill_window()
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     named = html.escape(state.run_name() or "")

@@ -33,6 +33,8 @@ def main() -> None:
     frame.style()
     page = st.navigation(_pages(state.not_measured()), expanded=True)
     name = page.url_path or "start"
+    # Review needs the window for its work; on leaving it the menu comes back
+    st.set_page_config(initial_sidebar_state="collapsed" if name == "review" else "auto")
     frame.apply_redirect(name)
     frame.note_page(name)
     summaries = state.summaries()

@@ -29,7 +29,7 @@ def test_the_gap_comes_first_with_its_interval_and_who_is_lower(open_app: Open, 
     app = open_app("fairness", run="fair")
     assert not app.exception and not app.error
     assert [title.value for title in app.title] == ["Fairness"], "one first heading a page"
-    (said,) = [header.value for header in app.header]
+    said = app.header[0].value
     assert "women" in said and "labelled" in said and "31 points less often than those with men" in said, said
     assert "\\[20, 40\\]" in said, "no interval"
     assert "<b>" not in said.replace("\\<", ""), "a group's name is text, not markup"

@@ -108,7 +108,7 @@ def work(root: Path) -> dict[str, int]:
     [
         ("start", "small", "Explore the demo"),
         ("start", "small", "Explore the fairness demo"),
-        ("start", "small", "Resume"),
+        ("start", "small", "Resume stopped"),
         ("overview", "stopped", "Resume"),
         ("fairness", "fair", "Measure fairness"),
         ("robustness", "small", "Measure robustness"),
