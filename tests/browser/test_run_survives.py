@@ -68,6 +68,7 @@ def test_ones_own_run_survives_reload_bookmark_new_tab_and_back(page: Page, hous
     other.goto(address)
     shows(other, address)
     other.close()
+    page.get_by_test_id("stExpandSidebarButton").click()  # Review folds the menu
     page.get_by_role("link", name="Export").click()
     expect(page.get_by_role("heading", name="Export", exact=True)).to_be_visible()
     assert address.rpartition("?")[2] in page.url, f"the menu lost the run: {page.url}"
@@ -95,8 +96,8 @@ def test_escape_in_the_open_menu_keeps_the_run_open(page: Page, house: House):
     address = house.bring(page)
     page.goto(address)
     shows(page, address)
-    box = page.get_by_role("combobox", name="Run")
-    box.click()
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("combobox", name="Run").click()
     expect(page.get_by_role("option", name="public")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
