@@ -49,7 +49,7 @@ def errors(open_run: OpenRun) -> tuple[pd.Series, str]:
 def trusted(open_run: OpenRun) -> None:
     """The answer in large type: which kinds of readers this run trusted, and whether the model memorised."""
     results, noun = open_run.run.description["results"], explained.noun(open_run.run)
-    frame.answer(compare_words.headline(results, noun))
+    frame.large(compare_words.headline(results, noun))
     if not (shares := compare_words.kinds(results, noun)):
         return
     st.markdown(f":gray[{compare_words.reasons(results)}]")

@@ -125,7 +125,7 @@ def waiting(recording: Recording | None, unfinished: bool) -> None:
 
 def show_recording(open_run: OpenRun, recording: Recording, unfinished: bool) -> None:
     table = cached.dynamics(str(recording.folder), recording.epochs, recording)
-    frame.answer(dynamics_words.headline(table, recording.epochs))
+    frame.large(dynamics_words.headline(table, recording.epochs))
     if unfinished:
         st.caption("So far; the training continues.")
     facts = dynamics_words.facts(table, recording.epochs)

@@ -35,12 +35,12 @@ def summary(counted: ExportCounts) -> None:
     """One sentence, then the numbers that add up to the whole training set."""
     decided = counted.total - counted.undecided
     if decided:
-        frame.answer(
+        frame.large(
             f"{formats.count(decided)} of {formats.count(counted.total)} labels decided, "
             f"{formats.count(counted.total - counted.removed)} samples remain for training."
         )
     else:
-        frame.answer("No decisions yet: the corrected labels are the given labels.")
+        frame.large("No decisions yet: the corrected labels are the given labels.")
     facts = (
         ("Kept", counted.kept, "Confirmed as they are."),
         ("Relabelled", counted.relabelled, "Have a new label."),

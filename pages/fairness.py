@@ -54,7 +54,7 @@ def page() -> None:
 
 def answer(open_run: OpenRun, aim: FairnessObjective) -> None:
     """The gap with its interval in large type, then what influence is measured on, and what was left out."""
-    frame.answer(formats.escaped(fairness_words.headline(aim)))
+    frame.large(formats.escaped(fairness_words.headline(aim)))
     st.caption(formats.escaped(fairness_words.explained(aim)))
     if aim.facts["present"] is False:
         st.warning(fairness_words.ABSENT, icon=":material/casino:")

@@ -289,8 +289,10 @@ def one_side(open_run: OpenRun, found: Explanation | FirstAnswer, side: Side) ->
         plain = explained.held_out_cards(open_run.run, open_run.name, found.among, places)
     strongest = max(abs(value) for end in SIDES for value in explained.influences(end.table(found)))
     scored = explained.with_scores(plain, table, side.notes(found), strongest)
-    whole = "" if isinstance(found, FirstAnswer) else f" Percent: share of {side.whole}."
-    st.caption(f"{explained.doubts(scored)}{whole}")
+    exact = isinstance(found, Explanation)
+    st.caption(
+        explained.doubts(scored) + (f" Percent: share of {formats.escaped(side.whole)}." if exact else "")
+    )
     wide = 2 if open_run.run.cells is not None else 5  # a row needs width to be read, a picture does not
     show(open_run, scored, key=f"{kind}_side", label=f"{kind.capitalize()} samples", columns=wide)
 

@@ -25,6 +25,7 @@ from pages.ui.server.routes import points_url, thumbnail_base
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read, scores
+from pages.ui.words.formats import Markdown
 
 HEIGHT = 640
 SHOWN = 60
@@ -86,7 +87,7 @@ def marked_words(open_run: OpenRun) -> str:
     return f"the {formats.count(len(marked))} most suspicious; none is in doubt"
 
 
-def marked_title(open_run: OpenRun) -> str:
+def marked_title(open_run: OpenRun) -> Markdown:
     """'327 labels in doubt', or 'The 40 most suspicious' where none is."""
     count = len(to_mark(open_run))
     in_doubt = len(selection.queue(open_run.run, open_run.cut)) > 0

@@ -29,7 +29,7 @@ def page() -> None:
     left, right = (column.container(border=True, height="stretch") for column in st.columns(2, gap="medium"))
     findings = suspicion(open_run, left)
     with answer:
-        frame.answer(formats.plain_sentence(findings.headline))
+        frame.large(formats.plain_sentence(findings.headline))
         metrics(open_run, findings)
         if not findings.told and round(findings.errors.high):
             st.caption(overview_words.HESITATION)

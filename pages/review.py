@@ -160,7 +160,9 @@ def picture(open_run: OpenRun, sample: str) -> None:
     st.caption(f"{formats.escaped(sample)}, given label {formats.escaped(columns['label'][row])}")
 
 
-def offered(open_run: OpenRun, found: dict[str, Any], prefix: str, title: str, verb: str) -> None:
+def offered(
+    open_run: OpenRun, found: dict[str, Any], prefix: str, title: formats.Markdown, verb: formats.Markdown
+) -> None:
     """One of two decisions, with who and when, and the button that makes it count."""
     action = _or_none(found[f"{prefix}action"])
     st.markdown(f"**{title}**")
@@ -211,7 +213,7 @@ def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
         )
     elif numbers.decided == len(queue):
         to_verify: dict[str, Any] = {"on_click": frame.redirect, "args": ("verify",)}
-        offer(
+        invite(
             f"Done: {words.done(numbers)}",
             formats.escaped(words.sentence(numbers)),
             "Next: Verify",
@@ -221,7 +223,7 @@ def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
         frame.nothing("Nothing is decided yet", "Choose Undecided or All to see the queue.")
 
 
-def offer(
+def invite(
     title: formats.Markdown, sentence: formats.Markdown, action: formats.Markdown, **button: Any
 ) -> None:
     """An empty list with one button."""

@@ -34,7 +34,7 @@ def page() -> None:
     if facts is None:
         not_measured(open_run)
         return
-    frame.answer(formats.plain_sentence(robustness_words.headline(facts)))
+    frame.large(formats.plain_sentence(robustness_words.headline(facts)))
     metrics(facts)
     left, right = (
         column.container(border=True, height="stretch") for column in st.columns([3, 2], gap="medium")

@@ -47,9 +47,9 @@ def page() -> None:
 def expected(effects: Effects | None) -> None:
     """Before any retraining: the predicted answer and who pays, or what to do for one."""
     if effects is None:
-        frame.answer("Nothing has been verified yet.")
+        frame.large("Nothing has been verified yet.")
     else:
-        frame.answer(formats.escaped(verify_words.predicted_headline(effects)))
+        frame.large(formats.escaped(verify_words.predicted_headline(effects)))
         st.markdown(verify_words.predicted_size(effects))
     st.markdown(
         ":gray[Retraining measures it: with and without the repair chosen below, several times, and beside a random "
@@ -80,7 +80,7 @@ def selected(verifications: list[Verification]) -> Verification:
 
 def result(open_run: OpenRun, verification: Verification) -> None:
     """The answer in a sentence, before and after, predictions and measurements, every number, the next step."""
-    frame.answer(formats.escaped(formats.restyled(verification.sentence())))
+    frame.large(formats.escaped(formats.restyled(verification.sentence())))
     if (control := verify_words.control_sentence(verification)) is not None:
         st.markdown(f":gray[{formats.escaped(control)}]")
     if verification.content["judged_by"] != "test":

@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence_core.engine import batches as loop
 from influence_core.engine.losses import Loss, checked_losses, losses_of
+from influence_core.engine.watching.fast_path import without_fast_path
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.errors import InfluenceError
 
@@ -123,13 +124,11 @@ def one_function(model: nn.Module) -> Iterator[None]:
     padded positions. Attributes change because functional_call leaves its weights in the list of an nn.LSTM, and
     old-style weight_norm leaves the weight it computed last.
     """
-    fast_path = torch.backends.mha.get_fastpath_enabled()
     attributes = [(module, dict(vars(module))) for module in model.modules()]
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with without_fast_path():
+            yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update(saved)

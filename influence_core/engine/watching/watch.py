@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from influence_core.engine.watching.backward_roots import Fan, Root
+from influence_core.engine.watching.fast_path import without_fast_path
 from influence_core.engine.watching.nested import replaced, tensors_in
 from influence_core.engine.watching.operations import LOOKS, decides, in_place, label, unguarded
 from influence_core.engine.watching.sample_axes import Key, Layouts, Sighting
@@ -86,14 +87,12 @@ def scoring(model: nn.Module) -> Iterator[None]:
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(value, value.requires_grad) for value in model.parameters()]
-    fast = torch.backends.mha.get_fastpath_enabled()
     try:
-        torch.backends.mha.set_fastpath_enabled(False)
         model.eval()
         model.requires_grad_(False)
-        yield
+        with without_fast_path():
+            yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
         for value, flag in flags:

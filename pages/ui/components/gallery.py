@@ -239,7 +239,7 @@ def gallery(
     )
     numbers = {name: number for number, name in enumerate(classes)}
     _answer(
-        key=f"{key}_answer",
+        key=frame.key(f"{key}_answer"),
         data={
             "outbox": f"{PREFIX}{key}",
             "version": version,

@@ -168,7 +168,7 @@ def reproducibility_badge(run: Run) -> Markdown:
     return f":{colour}-badge[:material/{icon}: {text}]"
 
 
-def answer(sentence: Markdown) -> None:
+def large(sentence: Markdown) -> None:
     """The answer of the page in its largest type; once on a page, which has its title above."""
     with st.container(key="answer"):
         st.header(sentence, anchor=False)

@@ -14,6 +14,7 @@ import numpy as np
 
 from influence_core.judging.intervals import wilson
 from pages.ui.words import formats
+from pages.ui.words.formats import Markdown
 
 ACTIONS = ("keep", "relabel", "remove")
 
@@ -79,10 +80,10 @@ def counted(actions: Sequence[str | None], rows: np.ndarray) -> tuple[int, int, 
     return kept, relabelled, removed
 
 
-def done(numbers: Tally) -> str:
+def done(numbers: Tally) -> Markdown:
     """'34 relabelled, 9 kept, 0 removed'."""
-    by_action = (numbers.relabelled, "relabelled"), (numbers.kept, "kept"), (numbers.removed, "removed")
-    return ", ".join(f"{formats.count(value)} {word}" for value, word in by_action)
+    changed = f"{formats.count(numbers.relabelled)} relabelled, {formats.count(numbers.kept)} kept"
+    return f"{changed}, {formats.count(numbers.removed)} removed"
 
 
 def sentence(numbers: Tally, *, doubted: bool = True) -> str:

@@ -233,7 +233,7 @@ def predicted_size(effects: Effects) -> Markdown:
     return f"{said} by {nats} nats, accuracy {accuracy} points: {compared}."
 
 
-def beside_random(share: float) -> str:
+def beside_random(share: float) -> Markdown:
     """A share of random batches that would do worse, in words: 'better than all 1 000 random batches'."""
     batches = formats.count(BATCHES)
     if share == 1:

@@ -16,6 +16,7 @@ from influence_core.engine import measured_directional
 from influence_core.engine.agreement import Agreement, compared
 from influence_core.engine.losses import LOSSES
 from influence_core.engine.one_direction.trusted_way import best_step, first_step
+from influence_core.engine.watching.fast_path import without_fast_path
 from influence_core.errors import InfluenceError, LayerError, ModelError
 from tests.making.oracles import dataset, flat, flat_gradients, random_directions, settled
 from tests.making.sweep_laws import Made, ids, shaken, snapshot
@@ -502,3 +503,16 @@ def test_no_trials_are_spent_on_a_floor():
 
 def test_a_first_step_is_found_where_no_product_is_known():
     assert first_step(torch.ones(3), torch.zeros(3), 1e-7, scale=0.0) > 0
+
+
+def test_two_threads_that_score_leave_the_fast_path_as_it_was():
+    before = torch.backends.mha.get_fastpath_enabled()
+    first, second = without_fast_path(), without_fast_path()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.mha.get_fastpath_enabled(), (
+        "the fast path came back while another thread scores"
+    )
+    second.__exit__(None, None, None)
+    assert torch.backends.mha.get_fastpath_enabled() == before, "the fast path stays off for good"

@@ -162,7 +162,7 @@ def test_a_run_is_not_called_gone_before_the_browser_was_asked_for_its_key(
         f'{{"format": 1, "dataset": "d", "model": "m", "name": "mine", "upload": "{upload.id}"}}'
     )
     app = open_app("overview", run="mine")
-    assert "Looking for this run" in texts(app) and "not on this server" not in texts(app)
+    assert "Looking for the run" in texts(app) and "not on this server" not in texts(app)
     app.session_state["_browser_keys"] = [KEY]
     app.session_state["_browser_answered"] = True
     app.run()
