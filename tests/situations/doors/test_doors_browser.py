@@ -19,7 +19,7 @@ MARKUP = f"img[src*='{FAR}'], a[href*='{FAR}'], a[href^='mailto:'], svg a, [src*
 
 def settled(page: Page) -> None:
     """Wait until the script of the page has run to its end."""
-    expect(page.get_by_test_id("stHeading").first).to_be_visible()
+    expect(page.locator("[data-testid=stMain] h1").first).to_be_visible()
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
 
@@ -58,12 +58,12 @@ def test_the_owner_of_an_upload_finds_run_and_upload_after_a_reload(browser: Bro
             context.set_default_timeout(20_000)
             context.add_init_script(f"localStorage.setItem('influence-browser', '{key}')")
             tab = context.new_page()
-            for name in ("overview", "review"):
+            for name in ("overview", "outliers"):
                 tab.goto(f"{address}/{name}?run=mine")
                 shown = (
                     tab.get_by_text("24 training samples")
                     if mine
-                    else tab.get_by_text("This run is not here")
+                    else tab.get_by_text("This run is not visible in this browser")
                 )
                 expect(shown).to_be_visible()
                 assert not mine or tab.url.endswith("run=mine"), (
@@ -72,7 +72,9 @@ def test_the_owner_of_an_upload_finds_run_and_upload_after_a_reload(browser: Bro
             tab.goto(
                 f"{address}/influence?run=mine&of=Training&sample={run.samples.index[3].replace('/', '%2F')}"
             )
-            expect(tab.get_by_text("24 training samples" if mine else "This run is not here")).to_be_visible()
+            expect(
+                tab.get_by_text("24 training samples" if mine else "This run is not visible in this browser")
+            ).to_be_visible()
             if mine:
                 expect(tab.get_by_label("Sample id")).to_have_value(str(run.samples.index[3]))
             tab.goto(f"{address}/own_data?upload={upload.id}")
