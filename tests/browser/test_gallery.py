@@ -236,7 +236,7 @@ def test_a_killed_server_costs_no_keystroke(visit, run, log, server):
     press(page, "x" * 10, 0.05)
     server.start()
     press(page, "k" * 5, 0.05)
-    wait_for(lambda: len(decided(log, run)) == 30, f"{len(decided(log, run))} of 30 keys arrived", 40)
+    wait_for(lambda: len(decided(log, run)) == 30, lambda: f"{len(decided(log, run))} of 30 keys arrived", 90)
     actions = [decided(log, run)[i][0] for i in queue_of(run)[:30]]
     assert actions == ["keep"] * 15 + ["remove"] * 10 + ["keep"] * 5
     assert len(log.events(run.id)) == 30, "an event that was sent twice was written twice"
