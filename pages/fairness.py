@@ -96,7 +96,7 @@ def by_group(open_run: OpenRun, aim: FairnessObjective) -> None:
         key=f"rates_{aim.name}_{which}",
     )
     shares = {
-        text: st.column_config.NumberColumn(text, format="%.1f %%")
+        text: st.column_config.NumberColumn(text, format=f"%.1f{formats.THIN}%%")
         for name, text in fairness_words.TITLES.items()
         if name != "samples"
     }

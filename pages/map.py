@@ -64,7 +64,7 @@ def controls(open_run: OpenRun) -> tuple[str, int | None]:
         "Find a sample",
         key=state.SAMPLE,
         bind="query-params",
-        placeholder=f"Sample id, for example {ids[to_mark(open_run)[0]]}",
+        placeholder=f"Sample id, for example {ids[to_mark(open_run).positions[0]]}",
     )
     with help_.container(horizontal_alignment="right"):
         frame.how_to_read(how_to_read.MAP)
@@ -74,34 +74,33 @@ def controls(open_run: OpenRun) -> tuple[str, int | None]:
     return colour_by, focus
 
 
-def to_mark(open_run: OpenRun) -> np.ndarray:
-    """Row positions of the points with a ring, most suspicious first: what Review would show."""
+def to_mark(open_run: OpenRun) -> selection.ToReview:
+    """The points with a ring: what Review would show."""
     return selection.to_review(open_run.run, open_run.cut)
 
 
 def marked_words(open_run: OpenRun) -> str:
     """What the rings mean: 'in doubt: suspicion of 0.5 or more (327)'."""
     marked = to_mark(open_run)
-    if len(selection.queue(open_run.run, open_run.cut)):
-        return f"in doubt: suspicion of {formats.short(open_run.cut)} or more ({formats.count(len(marked))})"
-    return f"the {formats.count(len(marked))} most suspicious; none is in doubt"
+    count = formats.count(len(marked.positions))
+    if marked.in_doubt:
+        return f"in doubt: suspicion of {formats.short(open_run.cut)} or more ({count})"
+    return f"the {count} most suspicious; none is in doubt"
 
 
 def marked_title(open_run: OpenRun) -> Markdown:
     """'327 labels in doubt', or 'The 40 most suspicious' where none is."""
-    count = len(to_mark(open_run))
-    in_doubt = len(selection.queue(open_run.run, open_run.cut)) > 0
-    return (
-        f"{formats.plural(count, 'label')} in doubt"
-        if in_doubt
-        else f"The {formats.count(count)} most suspicious"
-    )
+    marked = to_mark(open_run)
+    count = len(marked.positions)
+    if marked.in_doubt:
+        return f"{formats.plural(count, 'label')} in doubt"
+    return f"The {formats.count(count)} most suspicious"
 
 
 def draw(open_run: OpenRun, colour_by: str, focus: int | None) -> Polygon | None:
     columns = cached.columns(open_run.run.id, open_run.run)
     classes, marked = tuple(open_run.run.classes), np.zeros(len(open_run.run.samples), dtype=bool)
-    marked[to_mark(open_run)] = True
+    marked[to_mark(open_run).positions] = True
     colour, palette, legend, quiet = colours(open_run, colour_by, marked)
     return scatter_map(
         key=f"map_{open_run.name}",
@@ -144,7 +143,7 @@ def colours(
 def panel(open_run: OpenRun, polygon: Polygon | None, focus: int | None) -> None:
     """The right third: count, labels and images of the selection, at first of the ringed points."""
     chosen = polygon is not None or focus is not None
-    positions = selected(open_run, polygon, focus) if chosen else to_mark(open_run)
+    positions = selected(open_run, polygon, focus) if chosen else to_mark(open_run).positions
     noun = explained.noun(open_run.run)
     with st.container(border=True, height=HEIGHT + 2):
         if not len(positions):

@@ -53,7 +53,7 @@ def controls(open_run: OpenRun) -> tuple[Order, selection.Filters, float]:
         max_value=100.0,
         value=default_percentage(open_run),
         step=0.5,
-        format="%.1f %%",
+        format=f"%.1f{formats.THIN}%%",
         key=state.SHARE,
         bind="query-params",
         help="The share of all samples that is shown, from the most suspicious end of the order.",

@@ -6,12 +6,13 @@ import html
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from pages.ui.components.gallery import Queue
 from pages.ui.samples import selection, writing
+from pages.ui.samples.cards import or_none
 from pages.ui.samples.grid import deciding
+from pages.ui.samples.selection import ToReview
 from pages.ui.shell import cached, frame, state
 from pages.ui.shell.state import OpenRun
 from pages.ui.words import formats, how_to_read
@@ -43,7 +44,7 @@ def page() -> None:
             label_visibility="collapsed",
         )
         queue, wanted = settings(open_run)
-        positions = by_id(open_run, wanted) if wanted else shown(open_run, queue, show)
+        positions = by_id(open_run, wanted) if wanted else shown(open_run, queue.positions, show)
         pages = max(1, -(-len(positions) // PAGE_SIZE))
         number = st.pagination(pages, key=state.QUEUE_PAGE, bind="query-params") if pages > 1 else 1
         st.space("stretch")
@@ -52,13 +53,13 @@ def page() -> None:
             "Verify", type="primary", icon=":material/science:", on_click=frame.redirect, args=("verify",)
         )
     if not len(positions):
-        nothing_here(open_run, queue, wanted)
+        nothing_here(open_run, queue.positions, wanted)
         return
     visible = selection.one_page(positions, number, PAGE_SIZE)
-    bench(open_run, visible, np.array([], dtype=int) if wanted else queue, number, pages)
+    bench(open_run, visible, None if wanted else queue, number, pages)
 
 
-def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
+def settings(open_run: OpenRun) -> tuple[ToReview, str]:
     """The queue above the cut, and the id of a sample to find; rarely changed, so behind a button."""
     with st.popover("Cut and search", icon=":material/tune:", width="content"):
         queue = selection.to_review(open_run.run, state.cut_slider(open_run.cut))
@@ -76,7 +77,7 @@ def settings(open_run: OpenRun) -> tuple[np.ndarray, str]:
 
 @st.fragment
 @frame.framed
-def bench(open_run: OpenRun, visible: np.ndarray, queue: np.ndarray, number: int, pages: int) -> None:
+def bench(open_run: OpenRun, visible: np.ndarray, queue: ToReview | None, number: int, pages: int) -> None:
     """The cards of one page, in a fragment: a decision is answered with what stands now, and nothing else."""
     if st.session_state.pop(_TURNED, False):
         st.rerun()
@@ -90,17 +91,16 @@ def bench(open_run: OpenRun, visible: np.ndarray, queue: np.ndarray, number: int
         view="card",
         label=LABEL,
         fills=True,
-        queue=the_others(open_run, queue, visible, more=number < pages) if len(queue) else None,
+        queue=None if queue is None else the_others(open_run, queue, visible, more=number < pages),
         follow=lambda where: follow(where, number),
         conflicts=len(set(open_run.log.conflicts(open_run.run.id)["sample_id"])),
     )
 
 
-def the_others(open_run: OpenRun, queue: np.ndarray, visible: np.ndarray, *, more: bool) -> Queue:
+def the_others(open_run: OpenRun, queue: ToReview, visible: np.ndarray, *, more: bool) -> Queue:
     """What was decided about the samples of the queue that are not on screen, and a sentence on all of them."""
     actions, suspicion = actions_of(open_run), cached.columns(open_run.run.id, open_run.run)["suspicion"]
-    others = queue[~np.isin(queue, visible)]
-    doubted = bool(len(selection.queue(open_run.run, st.session_state[state.CUT])))
+    others = queue.positions[~np.isin(queue.positions, visible)]
     kept, relabelled, removed = words.counted(actions, others)
     return Queue(
         total=len(others),
@@ -108,7 +108,7 @@ def the_others(open_run: OpenRun, queue: np.ndarray, visible: np.ndarray, *, mor
         relabel=relabelled,
         remove=removed,
         more=more,
-        sentence=words.sentence(words.tally(suspicion, actions, queue), doubted=doubted),
+        sentence=words.sentence(words.tally(suspicion, actions, queue.positions), in_doubt=queue.in_doubt),
     )
 
 
@@ -164,20 +164,20 @@ def offered(
     open_run: OpenRun, found: dict[str, Any], prefix: str, title: formats.Markdown, verb: formats.Markdown
 ) -> None:
     """One of two decisions, with who and when, and the button that makes it count."""
-    action = _or_none(found[f"{prefix}action"])
+    action = or_none(found[f"{prefix}action"])
     st.markdown(f"**{title}**")
     if action is None:
         st.markdown("Taken back since.")
         return
     label, by, when = (found[f"{prefix}{name}"] for name in ("label_after", "reviewer", "time"))
-    st.markdown(formats.escaped(words.decision(action, _or_none(label))))
+    st.markdown(formats.escaped(words.decision(action, or_none(label))))
     st.caption(f"{formats.escaped(by)}, {formats.moment(when.isoformat())}")
     st.button(
         verb,
         key=f"_settle_{prefix or 'first'}",
         width="stretch",
         on_click=writing.settle,
-        args=(open_run, str(found["sample_id"]), int(found["revision"]), action, _or_none(label)),
+        args=(open_run, str(found["sample_id"]), int(found["revision"]), action, or_none(label)),
     )
 
 
@@ -212,35 +212,19 @@ def nothing_here(open_run: OpenRun, queue: np.ndarray, wanted: str) -> None:
             "There is no such training sample", "Clear the id under Cut and search to see the queue."
         )
     elif numbers.decided == len(queue):
-        to_verify: dict[str, Any] = {"on_click": frame.redirect, "args": ("verify",)}
-        invite(
+        frame.empty(
             f"Done: {words.done(numbers)}",
             formats.escaped(words.sentence(numbers)),
-            "Next: Verify",
-            **to_verify,
+            action="Next: Verify",
+            page="verify",
+            icon=":material/done_all:",
         )
     else:
         frame.nothing("Nothing is decided yet", "Choose Undecided or All to see the queue.")
 
 
-def invite(
-    title: formats.Markdown, sentence: formats.Markdown, action: formats.Markdown, **button: Any
-) -> None:
-    """An empty list with one button."""
-    with st.container(border=True, horizontal_alignment="center", gap="small"):
-        st.space("medium")
-        st.header(title, anchor=False, text_alignment="center")
-        st.markdown(f":gray[{sentence}]", text_alignment="center")
-        st.button(action, type="primary", key="_review_next", **button)
-        st.space("medium")
-
-
 def refresh() -> None:
     st.session_state.pop(state.FROZEN, None)
-
-
-def _or_none(value: Any) -> Any:
-    return None if pd.isna(value) else value
 
 
 page()

@@ -147,24 +147,17 @@ def line(summary: RunSummary) -> None:
     name.markdown(
         f"**{formats.escaped(summary.name)}** {job_panel.state_badge(now)}  \n:gray[{facts(summary)}]"
     )
-    key = f"run_{summary.name}"
-    if now in ("cancelled", "interrupted", "failed"):
-        button.button(
-            f"Resume {formats.escaped(summary.name)}",
-            key=key,
-            on_click=resume,
-            args=(summary.name,),
-            width="stretch",
-            **more_work.for_owners(),
-        )
-    elif now != "damaged":
-        button.button(
-            f"Open {formats.escaped(summary.name)}",
-            key=key,
-            on_click=open_run,
-            args=(summary.name,),
-            width="stretch",
-        )
+    if now == "damaged":
+        return
+    stopped = now in ("cancelled", "interrupted", "failed")
+    button.button(
+        f"{'Resume' if stopped else 'Open'} {formats.escaped(summary.name)}",
+        key=f"run_{summary.name}",
+        on_click=resume if stopped else open_run,
+        args=(summary.name,),
+        width="stretch",
+        **(more_work.for_owners() if stopped else {}),
+    )
 
 
 def facts(summary: RunSummary) -> Markdown:

@@ -32,9 +32,8 @@ def expected_errors(suspicion: np.ndarray, support: float, decided: np.ndarray |
         support: `noise_support` of the run, in [0, 1].
         decided: (n,) 1.0 = found wrong, 0.0 = found right, NaN = undecided; None = all undecided.
     """
-    known = np.zeros(len(suspicion), dtype=bool) if decided is None else ~np.isnan(decided)
-    found = 0.0 if decided is None else float(decided[known].sum())
-    rest = suspicion[~known].astype(float)
+    decided = np.full(len(suspicion), np.nan) if decided is None else decided
+    found, rest = float(np.nansum(decided)), suspicion[np.isnan(decided)].astype(float)
     low, high = (-SHIFT, SHIFT) if support >= TOLD else (-np.inf, UNTOLD_SHIFT)
     return Estimate(found + float(rest.sum()), *(found + _shifted_sum(rest, shift) for shift in (low, high)))
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from influence_core.repair.predicted_effects import BATCHES, beaten
 from influence_core.run_files.tables import RunTables
-
-BATCHES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ def left_out(run: RunTables, samples: Sequence[str], objective: str, *, seed: in
     values = run.samples[f"influence_{objective}"].to_numpy(float)
     rows = np.array([run.position(sample) for sample in samples], dtype=np.int64)
     total, random = float(values[rows].sum()), _random_batches(run, rows, values, seed)
-    return LeftOut(total, float((random > total).mean() + 0.5 * (random == total).mean()))
+    return LeftOut(total, float(beaten(random, total)))
 
 
 def _random_batches(run: RunTables, rows: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:

@@ -76,7 +76,7 @@ def predicted_effects(
             "kind": [aim.kind for aim in advice.objectives],
             "title": [aim.title for aim in advice.objectives],
             "first_order": total,
-            "better_than_random": (random > total).mean(axis=0) + 0.5 * (random == total).mean(axis=0),
+            "better_than_random": beaten(random, total),
             "loss_change": total * scale if scale is not None else np.nan,
         },
         index=pd.Index([aim.name for aim in advice.objectives], name="objective"),
@@ -84,6 +84,11 @@ def predicted_effects(
     slope = None if calibration is None else calibration.get("accuracy")
     accuracy = float(total[0] * slope) if slope is not None and len(total) else None
     return Effects(table, accuracy, covered, len(repair))
+
+
+def beaten(random: np.ndarray, change: np.ndarray | float) -> np.ndarray:
+    """The share of random batches (BATCHES, ...) with a larger, so worse, change than this one (...); 0.5 = chance."""
+    return (random > change).mean(axis=0) + 0.5 * (random == change).mean(axis=0)
 
 
 def sample_advice(run: RunTables, sample: str, advice: Advice) -> pd.DataFrame:

@@ -96,8 +96,10 @@ def affected(run: RunTables, inputs: Inputs, sample_id: str, *, k: int = 10, top
 
 
 def _check(run: RunTables, inputs: Inputs, k: int, top: int) -> None:
-    if not 1 <= k <= top <= TOP:
-        raise RunError(f"k is {k}; expected 1 to {min(top, TOP)} samples of each kind.")
+    if not 1 <= top <= TOP:
+        raise RunError(f"top is {top}; expected 1 to {TOP} samples of each kind.")
+    if not 1 <= k <= top:
+        raise RunError(f"k is {k}; expected 1 to {top} samples of each kind.")
     if inputs.shared:  # its other users may have trained the model since
         check_model(run, inputs.model)
 

@@ -51,12 +51,16 @@ def first_answer(
 
 def stored_sketches(run: RunTables, split: str) -> np.ndarray:
     """Sketches (n, q) float32 of the training or validation samples."""
-    return np.asarray(run.sketches if split == "train" else run.validation_sketches, dtype=np.float32)
+    return np.asarray(_kept(run, split), dtype=np.float32)
 
 
 def stored_sketch(run: RunTables, split: str, row: int) -> np.ndarray | None:
     """The sketch (q,) of a sample's own gradient; None where the sweep stored none, as for test samples."""
-    return stored_sketches(run, split)[row] if split in ("train", "val") else None
+    return np.asarray(_kept(run, split)[row], dtype=np.float32) if split in ("train", "val") else None
+
+
+def _kept(run: RunTables, split: str) -> np.ndarray:
+    return run.sketches if split == "train" else run.validation_sketches
 
 
 def samples_of(run: RunTables, split: str) -> pd.DataFrame:

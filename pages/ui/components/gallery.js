@@ -3,7 +3,6 @@
 
 const instances = new WeakMap();
 const HURRY = ['pointerdown', 'pagehide', 'blur'];
-const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };
 const OURS = /^([klxuai/? ]|[0-9]|Enter|Escape)$/;
 const BURST = 2000;           // ms between two decisions of one burst, which can be undone as one
 

@@ -43,9 +43,9 @@ function unfading(root) {
   place?.style.setProperty('transition', 'none', 'important');
 }
 
-// Thousands with a thin space.
+// Thousands with a narrow space, as formats.py writes them.
 function grouped(n) {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, '\u2009');
+  return String(n).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 }
 
 // How much of the scrolled area Streamlit's header covers: 0 when the gallery scrolls in its own box.

@@ -171,14 +171,14 @@ function replay(cards, waiting) {
 
 // The cards with what the server says stands about each (`_standing` in gallery.py).
 const STANDING = /^([klx-])(\d+)(?:\.([^!]*))?(!?)$/;
-const BY_LETTER = { k: 'keep', l: 'relabel', x: 'remove' };
+const ACTIONS = { k: 'keep', l: 'relabel', x: 'remove' };   // by key, and by letter of a standing
 
 function withStanding(cards, standing, classes) {
   const each = standing.split(' ');
   return cards.map((card, i) => {
     const [, letter, revision, place, conflict] = STANDING.exec(each[i] || '-0');
     const label = place ? (place.startsWith('~') ? decodeURIComponent(place.slice(1)) : classes[place]) : null;
-    const decision = letter === '-' ? null : { action: BY_LETTER[letter], label };
+    const decision = letter === '-' ? null : { action: ACTIONS[letter], label };
     return { ...card, decision, revision: Number(revision), conflict: conflict === '!' };
   });
 }

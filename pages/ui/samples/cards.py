@@ -31,7 +31,7 @@ def cards(run: Run, name: str, positions: Iterable[int], log: DecisionLog) -> li
     """
     current, revisions = log.current(run.id), log.revisions(run.id)
     decided = {
-        sample: (row.action, _or_none(row.label_after), bool(row.conflict)) for sample, row in _rows(current)
+        sample: (row.action, or_none(row.label_after), bool(row.conflict)) for sample, row in _rows(current)
     }
     columns, ranks, base = cached.columns(run.id, run), cached.ranks(run.id, run), thumbnail_base(run, name)
     shown = [_card(run, base, int(position), columns, ranks, decided, revisions) for position in positions]
@@ -96,7 +96,7 @@ def _case(run: Run, row: int, columns: dict[str, Any]) -> why_in_doubt.Case:
 
 def _suggestion(row: int, columns: dict[str, Any]) -> str | None:
     """The suggested label, if it differs from the given one."""
-    suggested = _or_none(columns["suggested_label"][row])
+    suggested = or_none(columns["suggested_label"][row])
     return None if suggested == columns["label"][row] else suggested
 
 
@@ -138,5 +138,6 @@ def _bars(row: int, columns: dict[str, Any], ranks: dict[str, np.ndarray]) -> li
     return [*bars, Bar(name="Suspicion", value=level, text=formats.percent(level))]
 
 
-def _or_none(value: Any) -> Any:
+def or_none(value: Any) -> Any:
+    """A cell of a table, None where it is missing."""
     return None if pd.isna(value) else value

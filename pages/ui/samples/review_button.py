@@ -13,11 +13,10 @@ from pages.ui.words import formats
 
 def draw(place: DeltaGenerator, open_run: OpenRun) -> None:
     """'Review labels in doubt', or how many of the most suspicious where no label reaches the cut."""
-    cut = float(st.session_state.get(state.CUT, open_run.cut))
-    first = formats.count(len(selection.to_review(open_run.run, cut)))
-    doubted = len(selection.queue(open_run.run, cut)) > 0
+    shown = selection.to_review(open_run.run, float(st.session_state.get(state.CUT, open_run.cut)))
+    first = formats.count(len(shown.positions))
     place.button(
-        "Review labels in doubt" if doubted else f"Look at the {first} most suspicious",
+        "Review labels in doubt" if shown.in_doubt else f"Look at the {first} most suspicious",
         type="primary",
         icon=":material/checklist:",
         on_click=frame.redirect,

@@ -67,10 +67,20 @@ def queue(run: Run, cut: float) -> np.ndarray:
     return ordered[: int((suspicion >= cut).sum())]
 
 
-def to_review(run: Run, cut: float) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class ToReview:
+    """What Review shows: row positions, most suspicious first, and whether these labels are in doubt."""
+
+    positions: np.ndarray
+    in_doubt: bool
+
+
+def to_review(run: Run, cut: float) -> ToReview:
     """The queue; where no label reaches the cut, the first ones by suspicion: Review always has something to show."""
     in_doubt = queue(run, cut)
-    return in_doubt if len(in_doubt) else cached.order(run.id, "suspicion", run)[:FIRST]
+    if len(in_doubt):
+        return ToReview(in_doubt, True)
+    return ToReview(cached.order(run.id, "suspicion", run)[:FIRST], False)
 
 
 def one_page(positions: np.ndarray, page: int, size: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from pages.ui.words.how_to_read import Reading
 
 P = ParamSpec("P")
 CONTENT_WIDTH = 1400
-STYLE = Path(__file__).with_name("frame.css")
+STYLE, WORKBENCH = (Path(__file__).with_name(name) for name in ("frame.css", "workbench.css"))
 _REDIRECT = "_go_to_page"
 _PAGE_NOW, _PAGE_BEFORE = "_page_now", "_page_before"
 _BROUGHT = "_brought_values"
@@ -125,18 +125,7 @@ def header(title: Markdown, question: Markdown) -> DeltaGenerator:
 
 def fill_window() -> None:
     """Leave the window to the page, for a workbench: its first line stands in Streamlit's header."""
-    st.html(
-        """<style>
-        [data-testid="stMainBlockContainer"] { padding: 9px 64px 0; }
-        [data-testid="stHeader"] { background: none; }
-        [data-testid="stHeader"], [data-testid="stHeader"] :not(button, button *) { pointer-events: none; }
-        [data-testid="stHeader"] button { pointer-events: auto; }
-        [data-testid="stStatusWidget"] { display: none; }
-        [data-testid="stHtml"] h1 { display: inline; margin: 0; padding: 0; font-size: 16px; line-height: 24px; }
-        [data-testid="stHtml"] h1 + span { margin-left: 8px; font-size: 14px; opacity: 0.75; }
-        @media (max-width: 900px) { [data-testid="stMainBlockContainer"] { padding: 9px 48px 0; } }
-        </style>"""
-    )
+    st.html(WORKBENCH)
 
 
 def run_chip(run: Run) -> None:

@@ -10,11 +10,10 @@ import pandas as pd
 from influence_core.judging.signals import Yield
 from pages.ui.words import formats
 from pages.ui.words.formats import Markdown
+from pages.ui.words.why_in_doubt import ITSELF, THE_INPUTS, memorised
 
 LEAST = 0.005
 """Evidence with a smaller share of the weight is left out of the table."""
-INPUTS, OUTPUTS = "the inputs", "the model's own outputs"
-"""How a run names its view of the inputs, and what the model itself says."""
 TAUGHT, LAYERS, MODEL = (
     "Readers taught by validation labels",
     "Readers of the network's layers",
@@ -49,14 +48,8 @@ def _kind(name: str, noun: str) -> str:
     """The kind of one piece of evidence, by the name that the run recorded, such as 'probe on the inputs'."""
     reader, _, layer = name.partition(" on ")
     if reader in ("probe", "kernel"):
-        return _inputs(noun) if layer == INPUTS else LAYERS
-    return {"neighbours": _similar(noun), "validation labels": TAUGHT, OUTPUTS: MODEL}.get(reader, name)
-
-
-def memorised(results: Mapping[str, Any]) -> bool | None:
-    """Whether the model has memorised its labels; None where the run does not say."""
-    entries = [entry for entry in results.get("evidence") or () if entry["name"] == OUTPUTS]
-    return bool(entries[0].get("remembers")) if entries else None
+        return _inputs(noun) if layer == THE_INPUTS else LAYERS
+    return {"neighbours": _similar(noun), "validation labels": TAUGHT, ITSELF: MODEL}.get(reader, name)
 
 
 def headline(results: Mapping[str, Any], noun: str) -> Markdown:
@@ -106,13 +99,13 @@ def rows(results: Mapping[str, Any], noun: str) -> pd.DataFrame:
 def _title(name: str, noun: str) -> str:
     """'probe on the inputs' -> 'Linear reader of the pixels'."""
     reader, _, layer = name.partition(" on ")
-    place = f"the {pixels(noun)}" if layer == INPUTS else layer
+    place = f"the {pixels(noun)}" if layer == THE_INPUTS else layer
     titles = {
         "probe": f"Linear reader of {place}",
         "kernel": f"Curved reader of {place}",
         "neighbours": f"Most similar {noun}s by {place}",
         "validation labels": f"Taught by validation labels, from {place}",
-        OUTPUTS: MODEL,
+        ITSELF: MODEL,
     }
     return titles.get(reader, name)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence_core.repair.left_out import BATCHES, LeftOut
+from influence_core.repair.left_out import LeftOut
+from influence_core.repair.predicted_effects import BATCHES
 from influence_core.runs.run import Run
 from pages.ui.words import formats
 
@@ -124,7 +125,8 @@ def in_points(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 def bracketed(facts: Mapping[str, Any]) -> str:
     """'0.21 [0.19, 0.23]'."""
-    return f"{facts['value']:.2f} [{facts['low']:.2f}, {facts['high']:.2f}]".replace("-", formats.MINUS)
+    value, low, high = (formats.coefficient(facts[end]) for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def named_groups(aim: FairnessObjective) -> tuple[str, str]:

@@ -39,10 +39,6 @@ class Tally:
         return self.kept + self.confirmed
 
     @property
-    def share_decided(self) -> float:
-        return self.decided / self.queue if self.queue else 1.0
-
-    @property
     def precision(self) -> float | None:
         """Share of decided flags that were changed; None before the first decision."""
         return self.confirmed / self.decided if self.decided else None
@@ -86,12 +82,12 @@ def done(numbers: Tally) -> Markdown:
     return f"{changed}, {formats.count(numbers.removed)} removed"
 
 
-def sentence(numbers: Tally, *, doubted: bool = True) -> str:
+def sentence(numbers: Tally, *, in_doubt: bool = True) -> str:
     """'You changed 70.0 % of them [60.1, 78.6]. About 20 real errors expected among the rest, 71 more outside ...'.
 
-    doubted: False where no label reaches the cut, and the queue is the most suspicious ones.
+    in_doubt: False where no label reaches the cut, and the queue is the most suspicious ones.
     """
-    if not doubted:
+    if not in_doubt:
         return f"No label is in doubt: these are the {formats.count(numbers.queue)} most suspicious."
     here = formats.count(numbers.expected_left_in_queue)
     outside = formats.count(numbers.expected_left - numbers.expected_left_in_queue)

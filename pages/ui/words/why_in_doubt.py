@@ -74,7 +74,7 @@ def sentence(
     return f"{_capital('; '.join(said))}.{end}"
 
 
-def of_the_model(case: Case, predicted: str, confidence: float, *, memorised: bool) -> str:
+def of_the_model(case: Case, predicted: str, confidence: float, *, memorised: bool | None) -> str:
     """The model's own answer, and whether it counts: a model that has memorised a label only repeats it."""
     says = f"The model itself says {predicted} {_percent(confidence)}"
     if predicted == case.given:
@@ -86,9 +86,10 @@ def of_the_model(case: Case, predicted: str, confidence: float, *, memorised: bo
     return f"{says}."
 
 
-def memorised(results: Mapping[str, Any]) -> bool:
-    """Whether the model of a run remembers its labels, so that its own answer is no evidence."""
-    return any(one["remembers"] for one in results.get("evidence", ()) if one["name"] == ITSELF)
+def memorised(results: Mapping[str, Any]) -> bool | None:
+    """Whether the model of a run remembers its labels, so that its own answer is no evidence; None: unsaid."""
+    own = [entry for entry in results.get("evidence") or () if entry["name"] == ITSELF]
+    return bool(own[0].get("remembers")) if own else None
 
 
 def _said(witness: Witness, case: Case, neighbours: Sequence[str], results: Mapping[str, Any]) -> str:
