@@ -51,7 +51,7 @@ def summary(counted: ExportCounts) -> None:
         column.metric(
             formats.escaped(title),
             formats.count(value),
-            formats.percent(value / counted.total),
+            formats.small_percent(value / counted.total),
             delta_color="off",
             delta_arrow="off",
             border=True,

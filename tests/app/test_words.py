@@ -54,6 +54,7 @@ def test_sizes_rates_and_coefficients() -> None:
     assert formats.rate(950.0) == "950 a second" and formats.rate(0.0603) == "3.62 a minute"
     assert formats.rate(0.0001) == "0.36 an hour"
     assert formats.short(30.0) == "30" and formats.short(1e-7) == formats.number(1e-7)
+    assert formats.small_percent(0.0002) == f"under 0.1{THIN}%" and formats.small_percent(0) == f"0.0{THIN}%"
     assert formats.coefficient(-0.456) == "\u22120.46" and formats.coefficient(float("nan")) == "none"
 
 

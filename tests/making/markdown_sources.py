@@ -28,7 +28,7 @@ OPTIONS = {"radio", "pills", "segmented_control"}
 
 MAKE_PLAIN = {
     "escaped", "plain_sentence", "count", "number", "percent", "interval", "duration", "moment", "plural", "len",
-    "coefficient", "rate", "short", "size",
+    "coefficient", "rate", "short", "size", "small_percent",
     "round", "int", "float",
 }  # fmt: skip
 """Functions whose answer holds no text of data, or holds it escaped."""

@@ -68,12 +68,7 @@ def shares(values: Sequence[float], total: float) -> list[str]:
     """'0.9 %' for each influence; `total` is the sum of all of that sign, without its sign."""
     if not total > 0:
         return [f"number {rank}" for rank in range(1, len(values) + 1)]
-    return [small_share(abs(value) / total) for value in values]
-
-
-def small_share(part: float) -> str:
-    """A percentage that never says 0.0 of something that is there."""
-    return formats.percent(part) if part >= 0.0005 or part == 0 else f"under {formats.percent(0.001)}"
+    return [formats.small_percent(abs(value) / total) for value in values]
 
 
 def doubted(cards: Sequence[Card], cut: float) -> list[Card]:

@@ -70,6 +70,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{THIN}%".replace("-", MINUS)
 
 
+def small_percent(share: float) -> str:
+    """A percentage that never says 0.0 of something that is there: 0.0002 -> 'under 0.1 %'."""
+    return percent(share) if share >= 0.0005 or share == 0 else f"under {percent(0.001)}"
+
+
 def among(rank: float) -> str:
     """A rank among all samples, as the nearer end: 0.993 -> 'top 1 %', 0.2 -> 'lowest 20 %'."""
     top = rank >= 0.5
