@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ from influence_core.errors import InfluenceError
 
 Way = Callable[[loop.Batch], Tensor]
 """Function from a batch to the products (b,) of its samples' gradients with the direction."""
+
+_ONE_THREAD = RLock()
+"""Torch counts levels of dual numbers for the process: a second thread's level fails as nested, or ends the first's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def tangents(line: Line) -> Way:
     _load_formulas()
 
     def way(batch: loop.Batch) -> Tensor:
-        with torch.no_grad(), _differentiable_kernels(line.model), forward_ad.dual_level():
+        with torch.no_grad(), _ONE_THREAD, _differentiable_kernels(line.model), forward_ad.dual_level():
             pairs = {name: forward_ad.make_dual(x, line.along[name]) for name, x in line.theta.items()}
             try:
                 losses, tangent = forward_ad.unpack_dual(line.losses(pairs, batch))
@@ -150,7 +154,7 @@ def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
 
 def _load_formulas() -> None:
     """Make torch compile its forward derivatives now, and ignore the warnings about its compiler."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
+    with _ONE_THREAD, warnings.catch_warnings(), forward_ad.dual_level():
         warnings.filterwarnings("ignore", ".*torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))

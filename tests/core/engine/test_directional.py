@@ -2,7 +2,10 @@
 
 import copy
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
+from time import sleep
 
 import pytest
 import torch
@@ -516,3 +519,21 @@ def test_two_threads_that_score_leave_the_fast_path_as_it_was():
     )
     second.__exit__(None, None, None)
     assert torch.backends.mha.get_fastpath_enabled() == before, "the fast path stays off for good"
+
+
+def test_two_threads_take_turns_with_dual_numbers():
+    inside = Event()
+
+    def slow_entropy(outputs, batch):
+        inside.set()
+        sleep(0.1)
+        return ENTROPY(outputs, batch)
+
+    model, samples = nn.Linear(4, 3).double(), dataset(4, n=6, classes=3)
+    (v,), again = random_directions(model, 1), copy.deepcopy(model)
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(ic.directional, model, samples, v, method="forward", loss=slow_entropy)
+        assert inside.wait(60)
+        other = ic.directional(again, samples, v, method="forward")
+        same = torch.allclose(one.result(), other)
+    assert same, "torch counts levels of dual numbers for the whole process: threads must take turns"
