@@ -18,8 +18,6 @@ EXCUSED = (
     # Streamlit 1.67 puts each section of the menu into a div inside its list.
     ("list", "[data-testid='stSidebarNavItems']"),
     ("listitem", "[data-testid='stSidebarNavItems'] *"),
-    # A card says in words ("given coat, suggested dress") what it shows with an arrow and bars.
-    ("label-content-name-mismatch", "[role=option].card"),
 )
 """Rules of axe-core, and the only elements that may break them."""
 AXE = """

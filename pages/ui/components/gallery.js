@@ -237,9 +237,7 @@ class Gallery {
         card.dataset.label = item.decision?.label ?? '';
         drawDecision(card, item);
       }
-      const stranger = this.strangers.has(item.id) || Boolean(item.conflict);
-      card.classList.toggle('stranger', stranger);
-      card.setAttribute('aria-label', describe(item, stranger));
+      card.classList.toggle('stranger', this.strangers.has(item.id) || Boolean(item.conflict));
     }
   }
 

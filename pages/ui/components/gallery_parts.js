@@ -178,6 +178,7 @@ function orKey(key, i) {
 }
 
 // ---- cards ----
+// A card is named by what it contains: what it shows with an arrow, a letter or a picture alone stands in words, unseen.
 
 function cardShell(className, item, i) {
   const card = el('div', className, null, { role: 'option', id: `${className}${i}`, 'data-i': i });
@@ -189,8 +190,7 @@ function gridCard(item, i) {
   const card = cardShell('card', item, i);
   card.firstChild.append(el('span', 'tick', '', { 'aria-hidden': 'true', title: 'Select (Space)' }),
     el('span', 'explain', 'i', { 'aria-hidden': 'true', title: item.explain ?? 'What this sample affects (I)' }));
-  const names = el('div', 'names');
-  const bars = el('div', 'bars');
+  const bars = el('div', 'bars', null, { 'aria-hidden': 'true' });
   for (const bar of item.bars || []) {
     const track = within(el('span', 'track'), el('span', `fill ${bar.tone ?? ''}`, null, { style: `width:${clip(bar.value)}%` }));
     const said = `${bar.name} ${bar.text ?? Number(bar.value).toFixed(2)}${bar.raw ? ` (${bar.raw})` : ''}`;
@@ -198,7 +198,7 @@ function gridCard(item, i) {
   }
   const note = item.note && el('div', `said ${item.tone ?? ''}`, item.note, { title: item.note });
   const doubt = item.doubt && el('div', 'doubt', item.doubt, { title: 'Its own label is in doubt' });
-  within(card, names, note, doubt, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
+  within(card, el('div', 'names'), note, doubt, item.bars?.length && bars, el('div', 'other', 'changed by someone else'));
   drawDecision(card, item);
   return card;
 }
@@ -206,34 +206,27 @@ function gridCard(item, i) {
 // A row does not fit into a frame of the film: its number and its label are enough to find it again.
 function filmCard(item, i) {
   const short = [{ name: String(i + 1), text: item.given, odd: false }];
-  return cardShell('frame', item.cells?.length ? { ...item, cells: short } : item, i);
+  const card = cardShell('frame', item.cells?.length ? { ...item, cells: short } : item, i);
+  within(card, el('div', 'names unseen'), el('div', 'unseen', item.note ?? ''), el('div', 'other unseen', 'changed by someone else'));
+  drawDecision(card, item);
+  return card;
 }
 
 function clip(value) {
   return Math.round(1000 * Math.min(1, Math.max(0, Number(value) || 0))) / 10;
 }
 
-// Letter on the picture, and for grid cards the line "given → label".
+// Letter on the picture, and the line "given → label".
 function drawDecision(card, item) {
   const decision = item.decision;
   card.querySelector('.mark').textContent = decision ? LETTER[decision.action] : '';
-  const names = card.querySelector('.names');
-  if (!names) return;
   const label = decision ? decision.label : item.suggested;
+  const said = decision ? `, ${SAID[decision.action]}${label ? ' to' : ''} ` : label ? ', suggested ' : '';
   const given = el('span', 'given', item.given, { title: `given label: ${item.given}` });
   const arrow = label && el('span', 'arrow', '→', { 'aria-hidden': 'true' });
   const to = label && el('span', 'to', label, { title: `${decision ? 'new' : 'suggested'} label: ${label}` });
-  names.replaceChildren(...[given, arrow, to].filter(Boolean));
-}
-
-function describe(item, stranger) {
-  const words = [`given ${item.given}`];
-  if (item.note) words.push(item.note);
-  if (item.doubt) words.push(item.doubt);
-  if (item.suggested) words.push(`suggested ${item.suggested}`);
-  if (item.decision) words.push(SAID[item.decision.action] + (item.decision.label ? ` to ${item.decision.label}` : ''));
-  if (stranger) words.push('changed by someone else');
-  return words.join(', ');
+  card.querySelector('.names').replaceChildren(
+    ...[el('span', 'unseen', 'given '), given, arrow, el('span', 'unseen', said), to].filter(Boolean));
 }
 
 // ---- classes ----
